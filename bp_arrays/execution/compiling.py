@@ -1,0 +1,44 @@
+"""A whole training step handed to the compiler its backend has.
+
+A step is a pure function of parameters, optimizer state, batch and per-step scalars, so a
+compiler may take it whole. Where there is none it runs as it stands, operation by operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.devices import Device
+
+Step = Callable[..., Any]
+
+
+def step_path(device: Device) -> str:
+    """In a few words, how training steps run on this device."""
+    return "compiled whole by jax.jit" if device.backend == "jax" else "operation by operation"
+
+
+def compile_step(step: Step, device: Device, dtype: str) -> Step:
+    """The step as this device runs it best.
+
+    `step` takes (theta, state, batch, scalars, counter): scalars a tuple of Python floats,
+    counter a Python int; everything else arrays. Under a tracing compiler scalars and counter
+    must be arrays too, else each new value would be compiled anew.
+    """
+    if device.backend != "jax":
+        return step
+
+    import jax
+
+    traced = jax.jit(step)
+    host_dtype = np.float64 if dtype == "float64" else np.float32
+
+    def run(theta: Any, state: Any, batch: Any, scalars: Any, counter: int) -> Any:
+        values = tuple(host_dtype(value) for value in scalars)
+        with device.activate():
+            return traced(theta, state, batch, values, np.int32(counter))
+
+    return run

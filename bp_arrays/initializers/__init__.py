@@ -1,0 +1,55 @@
+"""Where the weights start: small descriptions that draw a parameter's first values on the host."""
+
+from bp_arrays.errors import unknown_name
+from bp_arrays.initializers.constant import Ones, Zeros
+from bp_arrays.initializers.glorot import GlorotNormal, GlorotUniform
+from bp_arrays.initializers.he import HeNormal, HeUniform
+from bp_arrays.initializers.initializer import Initializer, fans
+from bp_arrays.initializers.lecun import LeCunNormal, LeCunUniform
+from bp_arrays.initializers.orthogonal import Orthogonal
+
+INITIALIZERS: dict[str, type[Initializer]] = {
+    kind.__name__: kind
+    for kind in (
+        GlorotUniform,
+        GlorotNormal,
+        HeUniform,
+        HeNormal,
+        LeCunUniform,
+        LeCunNormal,
+        Orthogonal,
+        Zeros,
+        Ones,
+    )
+}
+"""Every initializer by name; none needs an argument."""
+
+
+def initializer_named(name: str) -> type[Initializer]:
+    """The initializer of that name; capitals, "-" and "_" do not matter.
+
+    >>> initializer_named("he-normal")()
+    HeNormal()
+    """
+    plain = str(name).lower().replace("-", "").replace("_", "")
+    for known, kind in INITIALIZERS.items():
+        if known.lower() == plain:
+            return kind
+    raise unknown_name("initializer", name, INITIALIZERS)
+
+
+__all__ = [
+    "INITIALIZERS",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "LeCunNormal",
+    "LeCunUniform",
+    "Ones",
+    "Orthogonal",
+    "Zeros",
+    "fans",
+    "initializer_named",
+]

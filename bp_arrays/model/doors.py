@@ -1,0 +1,87 @@
+"""What may come into a model: every array is checked and brought to the model's device here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.devices import Device, device_of
+from bp_arrays.errors import DeviceMismatchError, InputError
+from bp_arrays.typing import Array, Shape
+
+
+def is_host_data(x: Any) -> bool:
+    """Whether x is NumPy, a list, a data frame: anything that is not another library's array."""
+    return isinstance(x, np.ndarray) or not (
+        hasattr(x, "__array_namespace__") or type(x).__module__.partition(".")[0] == "torch"
+    )
+
+
+def to_host_array(x: Any, what: str) -> np.ndarray[Any, Any]:
+    """Host data as a NumPy array, without a copy where it is one.
+
+    Raises
+    ------
+    InputError
+        If x is ragged or holds no numbers.
+    """
+    try:
+        array = np.asarray(x)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{what} cannot be read as an array: {error}") from None
+    if array.dtype == object:
+        try:
+            array = array.astype(np.float64)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{what} must hold numbers, but holds objects: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{what} must hold real numbers, but its dtype is {array.dtype}")
+    return array
+
+
+def check_batch_shape(shape: Shape, sample_shape: Shape, what: str = "x") -> None:
+    """Raise InputError unless shape is (batch, *sample_shape)."""
+    if len(shape) != len(sample_shape) + 1 or tuple(shape[1:]) != sample_shape:
+        expected = ", ".join(["batch", *map(str, sample_shape)])
+        hint = (
+            f"; one sample alone is a batch of 1: {what}[None]"
+            if tuple(shape) == sample_shape
+            else ""
+        )
+        raise InputError(f"{what}: expected shape ({expected}), got {tuple(shape)}{hint}")
+
+
+def check_same_device(x: Array, device: Device, what: str = "x") -> None:
+    """Raise DeviceMismatchError unless the array x is on the device."""
+    if not device.owns(x):
+        raise DeviceMismatchError(
+            f"{what} is on device {str(device_of(x))!r} but the model is on {str(device)!r}: "
+            f"move one of them, with model.to({str(device_of(x))!r}) or "
+            f"bp.device({str(device)!r}).asarray({what})"
+        )
+
+
+def to_device(x: Any, device: Device, dtype: str, sample_shape: Shape, what: str = "x") -> Array:
+    """A batch of inputs on the device, in the model's dtype; no copy where it is so already.
+
+    Raises
+    ------
+    InputError, DeviceMismatchError
+        If the shape is not (batch, *sample_shape), if x holds no real numbers, or if x is an
+        array of another device (host data is moved).
+    """
+    if is_host_data(x):
+        host = to_host_array(x, what)
+        check_batch_shape(host.shape, sample_shape, what)
+        if device.backend == "numpy":
+            return np.asarray(host, dtype=device.dtype(dtype))
+        return device.asarray(host, dtype)
+    check_same_device(x, device, what)
+    check_batch_shape(x.shape, sample_shape, what)
+    target = device.dtype(dtype)
+    if x.dtype == target:
+        return x
+    if not device.xp.isdtype(x.dtype, ("real floating", "integral", "bool")):
+        raise InputError(f"{what} must hold real numbers, but its dtype is {x.dtype}")
+    return device.xp.astype(x, target)

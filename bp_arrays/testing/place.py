@@ -1,0 +1,66 @@
+"""Where a case is computed: a device and a dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.devices import Device
+from bp_arrays.layers import Context
+from bp_arrays.random import Stream
+from bp_arrays.typing import Array, Namespace
+
+HostArrays = dict[str, np.ndarray[Any, Any]]
+"""Inputs or results by name, as NumPy arrays."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device and a dtype to compute a case in.
+
+    Parameters
+    ----------
+    device : Device
+    dtype : str
+        "float32", "float64", "float16" or "bfloat16"; integers and booleans stay what they are.
+    traced : bool, default False
+        True inside a tracing compiler, where creation functions must not name a device.
+    """
+
+    device: Device
+    dtype: str
+    traced: bool = False
+
+    @property
+    def xp(self) -> Namespace:
+        return self.device.xp
+
+    def context(self, seed: int = 0, step: int = 0) -> Context:
+        """The context of a training pass here."""
+        native = None if self.traced else self.device.native
+        random = Stream(self.xp, native, seed, step)
+        return Context(self.xp, native, training=True, random=random)
+
+    def array(self, host: np.ndarray[Any, Any]) -> Array:
+        """A copy of a host array here, floats in this place's dtype."""
+        return self.device.asarray(host, self.dtype if host.dtype.kind == "f" else None)
+
+    def arrays(self, inputs: HostArrays) -> dict[str, Array]:
+        """A copy of each host array here."""
+        return {name: self.array(host) for name, host in inputs.items()}
+
+
+def rounded(inputs: HostArrays, dtype: str, device: Device) -> HostArrays:
+    """The inputs as the dtype holds them, back in float64: what the reference is fed.
+
+    So the reference and the device start from equal numbers and only arithmetic can differ.
+    """
+    place = Place(device, dtype)
+    return {
+        name: device.to_numpy(place.array(host)).astype(np.float64)
+        if host.dtype.kind == "f"
+        else host
+        for name, host in inputs.items()
+    }

@@ -1,0 +1,20 @@
+"""Training: the loop, its batches, metrics, callbacks and history."""
+
+from bp_arrays.training.callbacks import Callback, EarlyStopping, Run
+from bp_arrays.training.evaluating import evaluate
+from bp_arrays.training.fit import fit
+from bp_arrays.training.history import History
+from bp_arrays.training.metrics import R2, Accuracy, BinaryAccuracy, Metric
+
+__all__ = [
+    "R2",
+    "Accuracy",
+    "BinaryAccuracy",
+    "Callback",
+    "EarlyStopping",
+    "History",
+    "Metric",
+    "Run",
+    "evaluate",
+    "fit",
+]

@@ -1,0 +1,126 @@
+"""Loss and metrics of a model on data it is not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.devices import Device
+from bp_arrays.losses import Loss
+from bp_arrays.model import Model
+from bp_arrays.training.batches import Batches
+from bp_arrays.training.metrics import Metric
+
+EVALUATION_ROWS = 1024
+"""Rows that pass through at once when a model is evaluated."""
+
+
+class Totals:
+    """The loss and the metrics of an epoch, added up on the device and read once.
+
+    The mean over batches of different weight is the sum of value · weight over the sum of the
+    weights, where a batch weighs what the loss divided by: so the epoch's loss is that of all
+    its samples together.
+    """
+
+    def __init__(self, loss: Loss, metrics: Sequence[Metric]) -> None:
+        self.loss = loss
+        self.metrics = metrics
+        self._sums: list[Any] = []
+
+    def add(self, sums: tuple[Any, ...]) -> None:
+        """Add the sums of one batch, as `batch_sums` gives them."""
+        if not self._sums:
+            self._sums = list(sums)
+        else:
+            self._sums = [_plus(a, b) for a, b in zip(self._sums, sums, strict=True)]
+
+    def values(self, device: Device) -> dict[str, float]:
+        """The values by name; waits for the device."""
+        if not self._sums:
+            return {}
+        loss, weight, *rest = self._sums
+        total = _on_host(loss, device)
+        mean = self.loss.reduction == "mean"
+        values = {"loss": float(total / _on_host(weight, device) if mean else total)}
+        for metric, sums in zip(self.metrics, rest, strict=True):
+            values[metric.name] = metric.value(tuple(_on_host(s, device) for s in sums))
+        return values
+
+
+def batch_sums(
+    value: Any, y: Any, batch: Any, loss: Loss, metrics: Sequence[Metric], ctx: Any
+) -> tuple[Any, ...]:
+    """What one batch adds to the epoch: value · weight, weight, and the sums of each metric."""
+    weight = loss.total_weight(batch.t, ctx, batch.weight) if loss.reduction == "mean" else 1.0
+    measured = tuple(metric.sums(y, batch.t, ctx) for metric in metrics)
+    return (value * weight, weight, *measured)
+
+
+def evaluate(
+    model: Model,
+    x: Any,
+    t: Any,
+    *,
+    loss: Loss,
+    metrics: Sequence[Metric] = (),
+    batch_size: int = EVALUATION_ROWS,
+    sample_weight: Any = None,
+) -> dict[str, float]:
+    """The loss and the metrics of a model on data, as floats by name.
+
+    Parameters
+    ----------
+    model : Model
+    x : array (rows, *input_shape)
+    t : array
+        Targets, as the loss takes them.
+    loss : Loss
+    metrics : sequence of Metric, optional
+    batch_size : int, default 1024
+    sample_weight : array (rows,), optional
+        Weights of the samples in the loss.
+
+    Raises
+    ------
+    InputError, DeviceMismatchError
+        As `fit` does for the same data.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> model = bp.Model(bp.Identity(), input_shape=(1,), device="cpu")
+    >>> bp.evaluate(model, [[1.0], [3.0]], [[1.0], [1.0]], loss=bp.L2Loss())
+    {'loss': 1.0}
+    """
+    return evaluate_batches(
+        Batches(model, x, t, sample_weight, loss), loss=loss, metrics=metrics, rows=batch_size
+    )
+
+
+def evaluate_batches(
+    batches: Batches, *, loss: Loss, metrics: Sequence[Metric], rows: int
+) -> dict[str, float]:
+    """The same for data that has been checked already."""
+    model = batches.model
+    totals = Totals(loss, metrics)
+    with model.device.activate():
+        context = model.context(training=False, needs_input_gradient=False)
+        params = model.tree()
+        for batch in batches.epoch(rows, None):
+            y, _ = model.net.forward(params, batch.x, context)
+            value, _ = loss.forward(y, batch.t, context, batch.weight)
+            totals.add(batch_sums(value, y, batch, loss, metrics, context))
+        return totals.values(model.device)
+
+
+def _plus(a: Any, b: Any) -> Any:
+    return tuple(p + q for p, q in zip(a, b, strict=True)) if isinstance(a, tuple) else a + b
+
+
+def _on_host(value: Any, device: Device) -> Any:
+    if isinstance(value, float):
+        return np.float64(value)
+    return device.to_numpy(value).astype(np.float64)

@@ -1,0 +1,280 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bp_arrays.errors import InputError
+from bp_arrays.execution import compile_step
+from bp_arrays.layers import Context
+from bp_arrays.losses import Loss
+from bp_arrays.model import Model
+from bp_arrays.optimizers import Optimizer
+from bp_arrays.random import Stream, host_generator
+from bp_arrays.training.batches import Batch, Batches
+from bp_arrays.training.callbacks import Callback, Run
+from bp_arrays.training.diagnosis import non_finite_loss
+from bp_arrays.training.evaluating import EVALUATION_ROWS, Totals, batch_sums, evaluate_batches
+from bp_arrays.training.history import History
+from bp_arrays.training.metrics import Metric
+from bp_arrays.training.progress import Progress
+from bp_arrays.training.state import TrainingState
+
+WINDOW = 32
+"""Steps that an asynchronous device is given before their losses are looked at."""
+
+
+def fit(
+    model: Model,
+    x: Any,
+    t: Any,
+    *,
+    loss: Loss,
+    optimizer: Optimizer,
+    epochs: int = 1,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    seed: int = 0,
+    sample_weight: Any = None,
+    validation: tuple[Any, ...] | None = None,
+    metrics: Sequence[Metric] = (),
+    callbacks: Sequence[Callback] = (),
+    progress: bool = False,
+) -> History:
+    """Train a model: for each batch forward, backward, and the update u ← u − η∇L.
+
+    Called again with the same optimizer object it goes on where it stopped: two calls of five
+    epochs are one of ten.
+
+    Parameters
+    ----------
+    model : Model
+        Its parameters are replaced after every batch.
+    x : array (rows, *input_shape)
+        Host data, moved in batches, or an array on the model's device.
+    t : array
+        Targets, as the loss takes them: classes (rows,), or values (rows, *output_shape).
+    loss : Loss
+    optimizer : Optimizer
+    epochs : int, default 1
+        Passes over the rows.
+    batch_size : int, default 32
+        Rows a step; the last batch of an epoch may be smaller.
+    shuffle : bool, default True
+        Whether each epoch takes the rows in a new order, drawn on the host from `seed`.
+    seed : int, default 0
+        For the order of the rows and for Dropout's masks; the same on every device.
+    sample_weight : array (rows,), optional
+        How much each sample counts in the loss, 0 or more.
+    validation : (x, t) or (x, t, sample_weight), optional
+        Data that is only evaluated, after each epoch: "val_loss" and the metrics as "val_...".
+    metrics : sequence of Metric, optional
+    callbacks : sequence of Callback, optional
+    progress : bool, default False
+        Whether a progress bar is shown, if the standard error stream is a terminal.
+
+    Returns
+    -------
+    History
+        After Ctrl-C, the history so far, with `history.stopped == "interrupted"`.
+
+    Raises
+    ------
+    InputError, DeviceMismatchError
+        For data, targets or settings that do not fit; nothing has been trained then.
+    NonFiniteLossError
+        When the loss becomes NaN or infinite: the message names the epoch, the batch and the
+        first layer at fault, and the model keeps the last parameters whose loss was finite.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> model = bp.Model(bp.Linear(1), input_shape=(1,), device="cpu", seed=0)
+    >>> history = bp.fit(model, [[0.0], [1.0]], [[1.0], [3.0]], loss=bp.L2Loss(),
+    ...                  optimizer=bp.SGD(0.5), epochs=200, batch_size=2)
+    >>> model.parameters["weight"].round(3).tolist(), history["loss"][-1] < 1e-6
+    ([[2.0]], True)
+    """
+    _check_settings(model, loss, optimizer, epochs, batch_size)
+    batches = Batches(model, x, t, sample_weight, loss)
+    held_out = None
+    if validation is not None:
+        if not 2 <= len(validation) <= 3:
+            raise InputError("validation: expected (x, t) or (x, t, sample_weight)")
+        xv, tv, *wv = validation
+        held_out = Batches(model, xv, tv, wv[0] if wv else None, loss, what="validation ")
+
+    trainer = Trainer(model, loss, optimizer, tuple(metrics), seed)
+    history = History()
+    run = Run(model, history, epochs)
+    steps = -(-batches.rows // batch_size)
+    with Progress(epochs * steps, enabled=progress) as bar:
+        try:
+            for callback in callbacks:
+                callback.on_start(run)
+            for _ in range(epochs):
+                started = time.perf_counter()
+                order = None
+                if shuffle:
+                    generator = host_generator(seed, "shuffle", trainer.state.epoch)
+                    order = generator.permutation(batches.rows)
+                values = trainer.epoch(batches, batch_size, order, bar)
+                if held_out is not None:
+                    measured = evaluate_batches(
+                        held_out, loss=loss, metrics=metrics, rows=max(batch_size, EVALUATION_ROWS)
+                    )
+                    values |= {f"val_{name}": value for name, value in measured.items()}
+                trainer.finish_epoch(values.get("val_loss", values["loss"]))
+                history.record(values | {"seconds": time.perf_counter() - started})
+                bar.epoch(values)
+                for callback in callbacks:
+                    callback.on_epoch_end(run)
+                if run.stopped:
+                    break
+        except KeyboardInterrupt:
+            run.stopped = "interrupted"
+    history.stopped = run.stopped
+    for callback in callbacks:
+        callback.on_end(run)
+    return history
+
+
+class Trainer:
+    """A model, a loss and an optimizer: the steps of a training and what they need to go on."""
+
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        optimizer: Optimizer,
+        metrics: tuple[Metric, ...],
+        seed: int,
+    ) -> None:
+        self.model, self.loss, self.optimizer, self.metrics = model, loss, optimizer, metrics
+        state = model.training_state
+        if state is None or state.optimizer is not optimizer:
+            with model.device.activate():
+                vectors = optimizer.init(model.vector, model.device.xp)
+            model.training_state = TrainingState(optimizer, vectors)
+        self.good = model.vector  # the last parameters whose loss was seen to be finite
+        self.step = compile_step(self._make_step(seed), model.device, model.dtype)
+
+    @property
+    def state(self) -> TrainingState:
+        """How far the training came."""
+        state: TrainingState = self.model.training_state
+        return state
+
+    def _make_step(self, seed: int) -> Callable[..., Any]:
+        """One step as a pure function of parameters, state, batch, scalars and step number."""
+        model, loss, optimizer, metrics = self.model, self.loss, self.optimizer, self.metrics
+        net, layout, fixed = model.net, model.layout, model.fixed_vector
+        xp = model.device.xp
+        native = None if model.device.backend == "jax" else model.device.native
+
+        def step(
+            theta: Any, vectors: Any, batch: Batch, scalars: tuple[Any, ...], counter: Any
+        ) -> tuple[Any, Any, Any, Any]:
+            context = Context(
+                xp,
+                native,
+                training=True,
+                needs_input_gradient=False,
+                random=Stream(xp, native, seed, counter),
+            )
+            y, backward = net.forward(layout.tree(theta, fixed, xp), batch.x, context)
+            value, loss_backward = loss.forward(y, batch.t, context, batch.weight)
+            _, gradients = backward(loss_backward())
+            g = layout.gather(gradients, xp)
+            sums = batch_sums(value, y, batch, loss, metrics, context)
+            theta, vectors = optimizer.update(theta, g, vectors, scalars, xp)
+            return theta, vectors, value, sums
+
+        return step
+
+    def epoch(
+        self, batches: Batches, batch_size: int, order: Any, bar: Progress
+    ) -> dict[str, float]:
+        """Train on every batch once; returns the epoch's loss and metrics."""
+        model = self.model
+        window = WINDOW if model.device.is_asynchronous else 1
+        totals = Totals(self.loss, self.metrics)
+        pending: list[tuple[int, Any]] = []
+        rate = 0.0
+        before = (model.vector, self.state)
+        with model.device.activate():
+            for index, batch in enumerate(batches.epoch(batch_size, order)):
+                if not pending:
+                    before = (model.vector, self.state)
+                rate, value, sums = self._advance(batch)
+                totals.add(sums)
+                pending.append((index, value))
+                if len(pending) < window:
+                    continue
+                bar.steps(window, self._check(pending, before, batches, batch_size, order), rate)
+                pending = []
+            if pending:
+                last = self._check(pending, before, batches, batch_size, order)
+                bar.steps(len(pending), last, rate)
+            return totals.values(model.device) | {"learning_rate": rate}
+
+    def finish_epoch(self, monitored: float) -> None:
+        """Count the epoch and remember its loss for rates that depend on it."""
+        state = self.state
+        self.model.training_state = replace(
+            state, epoch=state.epoch + 1, monitored=(*state.monitored, monitored)
+        )
+
+    def _advance(self, batch: Batch) -> tuple[float, Any, Any]:
+        model, state = self.model, self.state
+        rate = self.optimizer.rate(state.step, state.monitored)
+        scalars = self.optimizer.scalars(state.step + 1, rate)
+        theta, vectors, value, sums = self.step(
+            model.vector, state.vectors, batch, scalars, state.step
+        )
+        model.vector = theta
+        model.training_state = replace(state, vectors=vectors, step=state.step + 1)
+        return rate, value, sums
+
+    def _check(
+        self, pending: Any, before: Any, batches: Batches, batch_size: int, order: Any
+    ) -> float:
+        """Look at the losses of the steps just done; raise if one of them is not finite."""
+        model, device = self.model, self.model.device
+        losses = [float(device.to_numpy(value)) for _, value in pending]
+        if all(math.isfinite(value) for value in losses):
+            self.good = before[0]
+            return losses[-1]
+        # Go back to before these steps and repeat them one by one, up to the one at fault.
+        model.vector, model.training_state = before
+        for index, batch in enumerate(batches.epoch(batch_size, order)):
+            if index < pending[0][0]:
+                continue
+            theta = model.vector
+            _, value, _ = self._advance(batch)
+            if not math.isfinite(float(device.to_numpy(value))):
+                error = non_finite_loss(model, self.loss, theta, batch, self.state, index)
+                model.vector, model.training_state = self.good, None
+                raise error
+            self.good = theta
+        raise AssertionError("a loss that was not finite became finite when it was repeated")
+
+
+def _check_settings(
+    model: Model, loss: Loss, optimizer: Optimizer, epochs: int, batch_size: int
+) -> None:
+    if not isinstance(model, Model):
+        raise InputError(f"fit(model): expected a bp.Model, got {type(model).__name__}")
+    if not isinstance(loss, Loss):
+        raise InputError(f"fit(loss=): expected a loss such as CrossEntropy(), got {loss!r}")
+    if not isinstance(optimizer, Optimizer):
+        raise InputError(f"fit(optimizer=): expected one such as Adam(1e-3), got {optimizer!r}")
+    if model.parameter_count == 0:
+        raise InputError("fit: this model has no trainable parameters")
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"fit({name}=): expected an integer of 1 or more, got {value!r}")

@@ -1,0 +1,26 @@
+"""Names for the types that cross the rooms.
+
+The array API standard has no static type that NumPy, CuPy, PyTorch and JAX arrays share, so an
+array is `Any` to the type checker; shapes and dtypes stand in the docstrings and are checked
+at the doors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Array = Any
+"""An array of any namespace that follows the array API standard 2024.12."""
+
+Namespace = Any
+"""A module of array functions: what `device.xp` returns."""
+
+Shape = tuple[int, ...]
+
+ParameterTree = dict[str, Any]
+"""Arrays by name, nested as the layers are: {"0": {"weight": ..., "bias": ...}, "2": ...}."""
+
+Backward = Callable[[Array], tuple[Array, ParameterTree]]
+"""delta (the derivative of the loss by a layer's output) -> (derivative by its input, by its
+parameters)."""

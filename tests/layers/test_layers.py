@@ -1,0 +1,110 @@
+"""Every layer against central differences, and the notes' formulas index by index."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oracles import check_layer_backward
+
+import bp_arrays as bp
+
+LAYERS = [
+    (bp.Linear(4), (3,)),
+    (bp.Linear(1, bias=False), (5,)),
+    (bp.Sequential(bp.Linear(3), bp.Tanh(), bp.Linear(2)), (4,)),
+    (bp.Sequential(bp.Tanh(), bp.Standardize(), bp.Linear(2), bp.Sigmoid()), (4,)),
+    (bp.Residual(bp.Linear(4)), (4,)),
+    (bp.Residual(bp.Linear(3), bp.Tanh(), bp.Linear(4)), (4,)),
+    (bp.Sequential(bp.Residual(bp.Linear(4), bp.Tanh()), bp.Linear(2)), (4,)),
+    (bp.Sequential(bp.Flatten(), bp.Linear(2)), (2, 3)),
+    (bp.Flatten(), (2, 3)),
+    (bp.Standardize(), (4,)),
+    (bp.Dropout(0.5), (4,)),
+]
+
+
+@pytest.mark.parametrize(("layer", "input_shape"), LAYERS, ids=lambda v: repr(v)[:40])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_backward_against_central_differences(layer, input_shape, batch):
+    check_layer_backward(layer, input_shape, batch)
+
+
+def test_the_notes_formulas_index_by_index(device, dtype):
+    """The 2-3-2 net, all sigmoid, L = ½Σ(y − t)²: every ∂L/∂u_jk and ∂L/∂w_ij written out."""
+    net = bp.Sequential(bp.Linear(3), bp.Sigmoid(), bp.Linear(2), bp.Sigmoid())
+    model = bp.Model(net, input_shape=(2,), device=device, dtype=dtype, seed=5)
+    x, t = [0.05, 0.10], [0.01, 0.99]
+    value, gradients = model.gradients([x], [t], bp.L2Loss())
+
+    p = {k: v.astype(np.float64).tolist() for k, v in model.host_parameters().items()}
+    w, b1, u, b2 = p["0.weight"], p["0.bias"], p["2.weight"], p["2.bias"]
+
+    def sigmoid(a):
+        return 1 / (1 + np.exp(-a))
+
+    h = [sigmoid(sum(x[i] * w[i][j] for i in range(2)) + b1[j]) for j in range(3)]
+    y = [sigmoid(sum(h[j] * u[j][k] for j in range(3)) + b2[k]) for k in range(2)]
+    loss = sum((y[k] - t[k]) ** 2 for k in range(2)) / 2
+    delta_out = [(y[k] - t[k]) * y[k] * (1 - y[k]) for k in range(2)]
+    delta_hidden = [
+        sum(delta_out[k] * u[j][k] for k in range(2)) * h[j] * (1 - h[j]) for j in range(3)
+    ]
+    expected = {
+        "2.weight": [[delta_out[k] * h[j] for k in range(2)] for j in range(3)],
+        "2.bias": delta_out,
+        "0.weight": [[delta_hidden[j] * x[i] for j in range(3)] for i in range(2)],
+        "0.bias": delta_hidden,
+    }
+    tolerance = 8 * float(np.finfo(dtype).eps)
+    assert float(value) == pytest.approx(loss, rel=tolerance)
+    assert set(gradients) == set(expected)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(device.to_numpy(gradient), expected[name], rtol=tolerance * 4)
+
+
+def test_dropout_masks_are_the_same_everywhere_and_leave_the_mean(device, dtype):
+    model = bp.Model(bp.Dropout(0.25), input_shape=(1000,), device=device, dtype=dtype, seed=3)
+    x = np.ones((20, 1000))
+    y, backward = model.forward(x, training=True)
+    host = device.to_numpy(y)
+    reference = bp.Model(bp.Dropout(0.25), input_shape=(1000,), device="cpu", dtype=dtype, seed=3)
+    np.testing.assert_array_equal(host, reference.forward(x, training=True)[0])
+    assert 0.74 < float((host != 0).mean()) < 0.76
+    np.testing.assert_allclose(host[host != 0], 1 / 0.75, rtol=1e-6)
+    dx, _ = backward(np.full((20, 1000), np.inf))
+    assert not np.isnan(device.to_numpy(dx)).any()  # a mask by product would give 0 · inf
+
+
+def test_two_dropouts_in_a_pass_draw_different_masks(device):
+    net = bp.Sequential(bp.Dropout(0.5), bp.Dropout(0.5))
+    model = bp.Model(net, input_shape=(4000,), device=device, dtype="float32", seed=3)
+    y = device.to_numpy(model.forward(np.ones((1, 4000)), training=True)[0])
+    assert 0.2 < float((y != 0).mean()) < 0.3
+
+
+def test_the_first_layer_skips_its_input_gradient():
+    layer = bp.Linear(2)
+    x, w = np.ones((3, 4)), np.ones((4, 2))
+    ctx = bp.Context(np, needs_input_gradient=False)
+    _, backward = layer.forward({"weight": w, "bias": np.zeros(2)}, x, ctx)
+    dx, gradients = backward(np.ones((3, 2)))
+    assert dx is None
+    assert gradients["weight"].shape == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: bp.Linear(0), "1 or more"),
+        (lambda: bp.Linear(2.5), "expected an int"),
+        (lambda: bp.Dropout(1.0), "0 <= rate < 1"),
+        (lambda: bp.Sequential(bp.Linear), "write Linear"),
+        (lambda: bp.Sequential(3), "argument 0 is not a layer"),
+        (lambda: bp.Residual(), "at least one layer"),
+        (lambda: bp.Model(bp.Linear(2), input_shape=(2, 3), device="cpu"), "Flatten"),
+        (lambda: bp.Model(bp.Residual(bp.Linear(2)), 3, device="cpu"), "shape of x"),
+    ],
+)
+def test_bad_layers_say_what_is_expected(make, message):
+    with pytest.raises(bp.InputError, match=message):
+        make()

@@ -1,0 +1,95 @@
+"""The house rules as tests: imports go one way, the maths knows no array library."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bp_arrays
+
+PACKAGE = Path(bp_arrays.__file__).parent
+
+ROOMS = [  # from the top down; a room imports only from itself and from rooms below it
+    ("command_line", "__main__"),
+    ("estimators",),
+    ("explain",),
+    ("testing",),
+    ("training", "data"),
+    ("model",),
+    ("losses",),
+    ("optimizers",),
+    ("schedules",),
+    ("activations",),
+    ("layers",),
+    ("initializers",),
+    ("execution",),
+    ("random",),
+    ("devices",),
+    ("errors", "typing"),
+]
+HEIGHT = {room: -level for level, rooms in enumerate(ROOMS) for room in rooms}
+MATHS = ("activations", "losses", "layers", "initializers", "optimizers", "schedules")
+ARRAY_LIBRARIES = {"numpy", "cupy", "torch", "jax", "scipy", "array_api_compat", "array_api_strict"}
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
+
+
+def imported_modules(path: Path) -> list[str]:
+    """Every module imported anywhere in a file, inside functions too."""
+    modules = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules.append(node.module or "")
+    return modules
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down_only(path):
+    here = room_of(path)
+    for module in imported_modules(path):
+        parts = module.split(".")
+        if parts[0] != "bp_arrays":
+            continue
+        if len(parts) == 1:
+            assert here in ("command_line", "__main__"), f"{path} imports the whole package"
+            continue
+        there = parts[1]
+        assert there == here or HEIGHT[there] < HEIGHT[here], f"{path}: {here} imports {there}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if room_of(path) in MATHS],
+    ids=lambda p: str(p.relative_to(PACKAGE)),
+)
+def test_the_maths_imports_no_array_library(path):
+    libraries = {module.partition(".")[0] for module in imported_modules(path)}
+    assert not libraries & ARRAY_LIBRARIES
+    assert "importlib" not in libraries
+
+
+def test_importing_brings_in_no_other_array_library():
+    code = (
+        "import sys, bp_arrays\n"
+        "heavy = {'torch', 'jax', 'cupy', 'array_api_strict', 'matplotlib', 'sklearn', 'numba'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_public_names_are_there_and_sorted():
+    missing = [name for name in bp_arrays.__all__ if not hasattr(bp_arrays, name)]
+    assert missing == []
+    assert len(set(bp_arrays.__all__)) == len(bp_arrays.__all__)
+    assert (PACKAGE / "py.typed").exists()

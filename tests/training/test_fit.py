@@ -1,0 +1,249 @@
+"""The training loop: the same curves everywhere, going on, stopping, and failing well."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bp_arrays as bp
+
+RNG = np.random.default_rng(1)
+X = RNG.normal(size=(50, 4))
+T = (X @ RNG.normal(size=(4, 3))).argmax(axis=1)
+
+
+def make(device="cpu", dtype="float32", dropout=0.0):
+    net = bp.Sequential(bp.Linear(8), bp.Tanh(), bp.Dropout(dropout), bp.Linear(3))
+    return bp.Model(net, input_shape=(4,), device=device, dtype=dtype, seed=0)
+
+
+def train(model, x=X, t=T, **settings):
+    defaults = {
+        "loss": bp.CrossEntropy(),
+        "optimizer": bp.Adam(0.01),
+        "epochs": 3,
+        "batch_size": 16,
+    }
+    return bp.fit(model, x, t, **defaults | settings)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_training_is_the_same_on_every_device(device, dtype, dropout):
+    x = X.astype(dtype)
+    reference = make("cpu", "float64", dropout)
+    reference.set_parameters(make("cpu", dtype).host_parameters())
+    expected = train(reference, x, metrics=[bp.Accuracy()], validation=(x[:9], T[:9]))
+    model = make(device, dtype, dropout)
+    history = train(model, x, metrics=[bp.Accuracy()], validation=(x[:9], T[:9]))
+    eps = float(np.finfo(dtype).eps)
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(history[name], expected[name], rtol=100 * eps)
+    for name in ("accuracy", "val_accuracy"):
+        np.testing.assert_allclose(history[name], expected[name], rtol=1e-6)
+    for name, value in model.host_parameters().items():
+        np.testing.assert_allclose(value, reference.host_parameters()[name], atol=2000 * eps)
+
+
+def test_data_on_the_device_and_on_the_host_train_alike(device, dtype):
+    host, there = make(device, dtype, 0.2), make(device, dtype, 0.2)
+    train(host, X.astype(dtype))
+    train(there, device.asarray(X, dtype), device.asarray(T))
+    for name, value in host.host_parameters().items():
+        np.testing.assert_array_equal(there.host_parameters()[name], value)
+
+
+def test_fit_goes_on_with_the_same_optimizer(device):
+    once, twice = make(device, dropout=0.2), make(device, dropout=0.2)
+    first = train(once, epochs=4, optimizer=bp.Adam(bp.Cosine(0.01, steps=16)))
+    optimizer = bp.Adam(bp.Cosine(0.01, steps=16))
+    halves = [train(twice, epochs=2, optimizer=optimizer) for _ in range(2)]
+    assert first["loss"] == halves[0]["loss"] + halves[1]["loss"]
+    assert first["learning_rate"] == halves[0]["learning_rate"] + halves[1]["learning_rate"]
+    for name, value in once.host_parameters().items():
+        np.testing.assert_array_equal(twice.host_parameters()[name], value)
+
+
+def test_another_optimizer_starts_anew():
+    model = make()
+    train(model, optimizer=bp.Adam(0.01))
+    assert model.training_state.epoch == 3
+    train(model, optimizer=bp.Adam(0.01), epochs=1)
+    assert model.training_state.epoch == 1
+
+
+def test_training_moves_between_devices(device):
+    model, stay = make("cpu"), make("cpu")
+    optimizer = bp.Adam(0.01)
+    train(model, optimizer=optimizer)
+    train(model.to(device), optimizer=optimizer)
+    train(stay, epochs=6, optimizer=bp.Adam(0.01))
+    for name, value in model.host_parameters().items():
+        np.testing.assert_allclose(value, stay.host_parameters()[name], atol=1e-5)
+
+
+def test_the_epoch_loss_is_that_of_all_samples_together():
+    """A last batch of another size, and sample weights, count as they should."""
+    weight = np.random.default_rng(2).uniform(size=50)
+    for settings in ({}, {"sample_weight": weight}):
+        for loss in (bp.CrossEntropy(), bp.CrossEntropy(class_weights=(1.0, 2.0, 3.0))):
+            model = make(dtype="float64")
+            whole = bp.evaluate(model, X, T, loss=loss, batch_size=50, **settings)
+            parts = bp.evaluate(model, X, T, loss=loss, batch_size=16, **settings)
+            assert parts["loss"] == pytest.approx(whole["loss"], rel=1e-12)
+    total = bp.evaluate(make(dtype="float64"), X, T, loss=bp.CrossEntropy(reduction="sum"))
+    mean = bp.evaluate(make(dtype="float64"), X, T, loss=bp.CrossEntropy())
+    assert total["loss"] == pytest.approx(50 * mean["loss"], rel=1e-12)
+
+
+def test_zero_weights_leave_samples_out():
+    weight = np.r_[np.ones(30), np.zeros(20)]
+    model, fewer = make(dtype="float64"), make(dtype="float64")
+    _, weighted = model.gradients(X, T, bp.CrossEntropy(), sample_weight=weight)
+    _, expected = fewer.gradients(X[:30], T[:30], bp.CrossEntropy())
+    for name, gradient in weighted.items():
+        np.testing.assert_allclose(gradient, expected[name], rtol=1e-12, atol=1e-15)
+
+
+def test_every_row_is_seen_once_an_epoch():
+    """With a rate so small that nothing moves, the mean loss does not depend on the order."""
+    still = {"optimizer": bp.SGD(1e-30), "epochs": 2}
+    shuffled = train(make(dtype="float64"), shuffle=True, batch_size=7, **still)
+    in_order = train(make(dtype="float64"), shuffle=False, batch_size=7, **still)
+    np.testing.assert_allclose(shuffled["loss"], in_order["loss"], rtol=1e-12)
+
+
+def test_early_stopping_keeps_the_best(device):
+    model = make(device)
+    stopping = bp.EarlyStopping(patience=2)
+    history = train(
+        model, X, T, epochs=200, validation=(X, (T + 1) % 3), callbacks=[stopping]
+    )
+    assert history.stopped == "early stopping"
+    assert history.epochs == stopping.best_epoch + 2
+    best = bp.evaluate(model, X, (T + 1) % 3, loss=bp.CrossEntropy())["loss"]
+    assert best == pytest.approx(min(history["val_loss"]), rel=1e-5)
+
+
+class Interrupt(bp.Callback):
+    def on_epoch_end(self, run):
+        if run.history.epochs == 2:
+            raise KeyboardInterrupt
+
+
+def test_interrupting_returns_the_history_so_far():
+    history = train(make(), epochs=9, callbacks=[Interrupt()])
+    assert history.stopped == "interrupted"
+    assert len(history["loss"]) == history.epochs == 2
+
+
+def test_a_loss_that_explodes_leaves_the_last_good_parameters(device):
+    model = make(device)
+    t = np.ones((50, 3))
+    with pytest.raises(bp.NonFiniteLossError, match=r"epoch 1, batch \d+.*layer \d \(\w+\)") as e:
+        train(model, X, t, loss=bp.L2Loss(), optimizer=bp.SGD(1e30), epochs=50)
+    assert "batch 1:" not in str(e.value)
+    assert all(np.isfinite(v).all() for v in model.host_parameters().values())
+    assert np.isfinite(bp.evaluate(model, X, t, loss=bp.L2Loss())["loss"])
+
+
+class Poison(bp.Layer):
+    """Makes NaN of one particular value."""
+
+    def forward(self, params, x, ctx):
+        xp = ctx.xp
+        bad = xp.any(x == 77.0, axis=1, keepdims=True)
+        nan = xp.full(x.shape, float("nan"), dtype=x.dtype, device=ctx.device)
+        return xp.where(bad, nan, x), lambda delta: (delta, {})
+
+
+@pytest.mark.parametrize("row", [0, 20, 49])
+def test_the_error_names_batch_and_layer(device, row):
+    net = bp.Sequential(Poison(), bp.Linear(3))
+    model = bp.Model(net, input_shape=(4,), device=device)
+    before = model.host_parameters()
+    x = X.copy()
+    x[row, 1] = 77.0
+    where = rf"epoch 1, batch {row // 16 + 1}: .*layer 0 \(Poison\)"
+    with pytest.raises(bp.NonFiniteLossError, match=where):
+        train(model, x, shuffle=False)
+    after = model.host_parameters()
+    assert all(np.isfinite(v).all() for v in after.values())
+    if row == 0:
+        np.testing.assert_array_equal(after["1.weight"], before["1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"x": X[:0], "t": T[:0]}, "empty"),
+        ({"t": T[:-1]}, "50"),
+        ({"t": np.where(T == 0, 3, T)}, "3"),
+        ({"t": T - 1}, "-1"),
+        ({"t": T + 0.5}, "integer"),
+        ({"x": np.where(X == X[3, 2], np.nan, X)}, r"x\[3, 2\] is nan"),
+        ({"x": np.where(X == X[3, 2], np.inf, X)}, r"x\[3, 2\] is inf"),
+        ({"x": X[:, :3]}, r"expected shape \(batch, 4\), got \(50, 3\)"),
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 2.5}, "batch_size"),
+        ({"optimizer": 0.1}, "Adam"),
+        ({"loss": "mse"}, "CrossEntropy"),
+        ({"sample_weight": np.ones(3)}, "50"),
+        ({"sample_weight": -np.ones(50)}, "0 or more"),
+        ({"validation": (X,)}, "validation"),
+        ({"validation": (X[:, :2], T)}, "validation x"),
+        ({"callbacks": [bp.EarlyStopping(monitor="val_los")], "validation": (X, T)}, "val_loss"),
+    ],
+)
+def test_bad_settings_are_told_before_anything_is_trained(settings, message):
+    model = make()
+    before = model.host_parameters()
+    with pytest.raises(bp.InputError, match=message):
+        train(model, **settings)
+    if "callbacks" not in settings:
+        for name, value in model.host_parameters().items():
+            np.testing.assert_array_equal(value, before[name])
+
+
+def test_data_on_another_device_is_refused(device):
+    if device.name == "cpu":
+        pytest.skip("needs a second device")
+    with pytest.raises(bp.DeviceMismatchError, match=device.name):
+        train(make("cpu"), device.asarray(X))
+
+
+def test_memory_mapped_data_stays_on_disk(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, X.astype(np.float32))
+    mapped = np.load(path, mmap_mode="r")
+    history = train(make(), mapped, T)
+    assert history["loss"] == train(make(), X.astype(np.float32), T)["loss"]
+
+
+def test_integer_images_are_taken_as_they_are(device):
+    images = np.random.default_rng(0).integers(0, 255, size=(20, 3, 2), dtype=np.uint8)
+    net = bp.Sequential(bp.Flatten(), bp.Linear(3))
+    model = bp.Model(net, input_shape=(3, 2), device=device)
+    bp.fit(model, images, T[:20], loss=bp.CrossEntropy(), optimizer=bp.SGD(1e-6))
+    assert model.predict(images).shape == (20, 3)
+
+
+def test_r2_is_that_of_its_definition(device):
+    rng = np.random.default_rng(3)
+    y, t = 1000 + rng.normal(size=(40, 2)), 1000 + rng.normal(size=(40, 2))
+    model = bp.Model(bp.Identity(), input_shape=(2,), device=device, dtype="float64")
+    result = bp.evaluate(model, y, t, loss=bp.L2Loss(), metrics=[bp.R2()], batch_size=7)["r2"]
+    expected = 1 - ((t - y) ** 2).sum(axis=0) / ((t - t.mean(axis=0)) ** 2).sum(axis=0)
+    assert result == pytest.approx(expected.mean(), rel=1e-9)
+
+
+def test_binary_accuracy(device):
+    model = bp.Model(bp.Identity(), input_shape=(1,), device=device)
+    result = bp.evaluate(
+        model,
+        [[2.0], [-1.0], [0.5], [-3.0]],
+        [1, 1, 1, 0],
+        loss=bp.BinaryCrossEntropy(),
+        metrics=[bp.BinaryAccuracy()],
+    )
+    assert result["accuracy"] == 0.75
