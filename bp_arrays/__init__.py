@@ -151,7 +151,6 @@ __all__ = [
     "ReLU",
     "ReduceOnPlateau",
     "Residual",
-    "SELU",
     "Sequential",
     "SiLU",
     "Sigmoid",

@@ -14,12 +14,11 @@ from collections import Counter
 
 # float64 on JAX must be asked for before JAX is first imported.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
-os.environ.setdefault("JAX_PLATFORMS", os.environ.get("BP_ARRAYS_TEST_JAX_PLATFORMS", ""))
 os.environ.pop("BP_ARRAYS_DEVICE", None)
 
-import pytest  # noqa: E402
+import pytest
 
-import bp_arrays as bp  # noqa: E402
+import bp_arrays as bp
 
 TESTED = ("cpu", "strict", "strict:device1", "torch:cpu", "jax:cpu", "cuda:0")
 """The devices of the matrix; others are tested when --device names them."""
@@ -41,7 +40,7 @@ def _availability(config: pytest.Config) -> dict[str, tuple[bool, str]]:
     found = {}
     for name in dict.fromkeys(names):
         availability = bp.device(name).availability()
-        found[name] = (availability.usable, f"{availability.reason} {availability.advice}".strip())
+        found[name] = (availability.usable, f"{availability.reason} ({availability.advice})")
     return found
 
 

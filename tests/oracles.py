@@ -34,7 +34,7 @@ def check_layer_backward(layer: bp.Layer, input_shape: tuple[int, ...], batch: i
     x = rng.normal(size=(batch, *input_shape))
     direction = rng.normal(size=(batch, *model.output_shape))
 
-    y, backward = model.forward(x)
+    _, backward = model.forward(x)
     dx, gradients = backward(direction)
 
     def projected(values: np.ndarray) -> float:

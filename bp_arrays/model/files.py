@@ -132,10 +132,10 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             os.fsync(file.fileno())
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes files only their owner can read
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o666 & ~mask)  # mkstemp makes files only their owner can read
+        Path(temporary).replace(path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink()
         raise
 
 

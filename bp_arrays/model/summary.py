@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bp_arrays.layers import Layer, Sequential
 from bp_arrays.typing import Shape
@@ -47,8 +47,8 @@ def _rows(layer: Layer, shape: Shape, path: str) -> Iterator[tuple[str, Layer, S
     yield path or "net", layer, shape, _count(specification)
 
 
-def _count(specification: dict[str, object]) -> int:
+def _count(specification: dict[str, Any]) -> int:
     return sum(
-        _count(part) if isinstance(part, dict) else math.prod(part.shape)  # type: ignore[attr-defined]
+        _count(part) if isinstance(part, dict) else math.prod(part.shape)
         for part in specification.values()
     )

@@ -49,7 +49,9 @@ def error_in_eps(result: HostArray, reference: HostArray, dtype: str) -> float:
     # Below the smallest normal number devices may flush to zero: nothing is expected there.
     floor = SMALLEST_NORMAL[dtype] / EPS[dtype]
     if scale <= floor:
-        return 0.0 if float(np.max(np.abs(np.where(finite, result, 0.0)))) <= floor else float("inf")
+        return (
+            0.0 if float(np.max(np.abs(np.where(finite, result, 0.0)))) <= floor else float("inf")
+        )
     error = (np.where(finite, result, 0.0) - exact) / scale
     exact = exact / scale
     in_two_norm = float(np.linalg.norm(error)) / float(np.linalg.norm(exact))

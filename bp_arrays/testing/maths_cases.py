@@ -156,9 +156,7 @@ LOSSES: dict[str, tuple[Callable[[str], Loss], LossInputs]] = {
         _classes,
     ),
     "CrossEntropy, class weights": (
-        lambda reduction: losses.CrossEntropy(
-            class_weights=(0.5, 1.0, 2.0), reduction=reduction
-        ),
+        lambda reduction: losses.CrossEntropy(class_weights=(0.5, 1.0, 2.0), reduction=reduction),
         _classes,
     ),
 }

@@ -49,9 +49,7 @@ def initializer_cases() -> Iterator[Case]:
             ) -> HostArrays:
                 return {"drawn": np.asarray(initializer.draw(shape, host_generator(0, *path)))}
 
-            yield Case(
-                name, variant, "initializer", inputs, _as_it_is, exact=frozenset({"values"})
-            )
+            yield Case(name, variant, "initializer", inputs, _as_it_is, exact=frozenset({"values"}))
 
 
 def _as_it_is(place: Place, arrays: dict[str, Array]) -> dict[str, Array]:

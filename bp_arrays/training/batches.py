@@ -69,8 +69,10 @@ class Batches:
 
     def _check_finite(self, name: str) -> None:
         xp = np if self.on_host else self.model.device.xp
-        if self.x.dtype.kind in "biu" if self.on_host else not xp.isdtype(
-            self.x.dtype, "real floating"
+        if (
+            self.x.dtype.kind in "biu"
+            if self.on_host
+            else not xp.isdtype(self.x.dtype, "real floating")
         ):
             return
         for start in range(0, self.rows, CHECKED_ROWS):

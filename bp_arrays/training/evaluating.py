@@ -54,7 +54,7 @@ def batch_sums(
     value: Any, y: Any, batch: Any, loss: Loss, metrics: Sequence[Metric], ctx: Any
 ) -> tuple[Any, ...]:
     """What one batch adds to the epoch: value · weight, weight, and the sums of each metric."""
-    weight = loss.total_weight(batch.t, ctx, batch.weight) if loss.reduction == "mean" else 1.0
+    weight = loss.total_weight(batch.t, y, ctx, batch.weight) if loss.reduction == "mean" else 1.0
     measured = tuple(metric.sums(y, batch.t, ctx) for metric in metrics)
     return (value * weight, weight, *measured)
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from bp_arrays.errors import InputError
 from bp_arrays.execution import compile_step
 from bp_arrays.layers import Context
@@ -112,7 +114,9 @@ def fit(
     history = History()
     run = Run(model, history, epochs)
     steps = -(-batches.rows // batch_size)
-    with Progress(epochs * steps, enabled=progress) as bar:
+    # Overflow is looked for in the loss, and told with its place: NumPy need not warn too.
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    with quiet, Progress(epochs * steps, enabled=progress) as bar:
         try:
             for callback in callbacks:
                 callback.on_start(run)

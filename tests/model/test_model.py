@@ -58,9 +58,7 @@ def test_forward_and_its_backward_agree_with_gradients(device, dtype):
     dx, gradients = backward(loss_backward())
     assert tuple(dx.shape) == X.shape
     for name, gradient in model.gradients(X, T, bp.CrossEntropy())[1].items():
-        np.testing.assert_array_equal(
-            device.to_numpy(gradient), device.to_numpy(gradients[name])
-        )
+        np.testing.assert_array_equal(device.to_numpy(gradient), device.to_numpy(gradients[name]))
 
 
 def test_predict_answers_in_kind(device, dtype):

@@ -115,9 +115,7 @@ def test_every_row_is_seen_once_an_epoch():
 def test_early_stopping_keeps_the_best(device):
     model = make(device)
     stopping = bp.EarlyStopping(patience=2)
-    history = train(
-        model, X, T, epochs=200, validation=(X, (T + 1) % 3), callbacks=[stopping]
-    )
+    history = train(model, X, T, epochs=200, validation=(X, (T + 1) % 3), callbacks=[stopping])
     assert history.stopped == "early stopping"
     assert history.epochs == stopping.best_epoch + 2
     best = bp.evaluate(model, X, (T + 1) % 3, loss=bp.CrossEntropy())["loss"]
@@ -180,8 +178,8 @@ def test_the_error_names_batch_and_layer(device, row):
         ({"t": np.where(T == 0, 3, T)}, "3"),
         ({"t": T - 1}, "-1"),
         ({"t": T + 0.5}, "integer"),
-        ({"x": np.where(X == X[3, 2], np.nan, X)}, r"x\[3, 2\] is nan"),
-        ({"x": np.where(X == X[3, 2], np.inf, X)}, r"x\[3, 2\] is inf"),
+        ({"x": np.where(X[3, 2] == X, np.nan, X)}, r"x\[3, 2\] is nan"),
+        ({"x": np.where(X[3, 2] == X, np.inf, X)}, r"x\[3, 2\] is inf"),
         ({"x": X[:, :3]}, r"expected shape \(batch, 4\), got \(50, 3\)"),
         ({"epochs": 0}, "epochs"),
         ({"batch_size": 0}, "batch_size"),

@@ -1,0 +1,71 @@
+"""Gated by a probability: GELU and SiLU, h = a Φ(a) and h = a σ(a)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from bp_arrays.activations.elementwise import logistic
+from bp_arrays.activations.error_function import erfc
+from bp_arrays.layers.context import Context
+from bp_arrays.layers.layer import Layer
+from bp_arrays.typing import Array, Backward, Namespace, ParameterTree
+
+
+@dataclass(frozen=True)
+class GELU(Layer):
+    """h = a Φ(a), with Φ the distribution function of the standard normal, φ its density.
+
+    Exact: h' = Φ(a) + a φ(a). By tanh: Φ(a) ≈ ½ (1 + tanh z) = σ(2z) with
+    z = √(2/π) (a + 0.044715 a³); the form with σ does not cancel for negative a.
+
+    Parameters
+    ----------
+    exact : bool, default False
+        True for Φ itself, False for the approximation by tanh.
+
+    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
+    """
+
+    exact: bool = False
+
+    def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
+        return _exact(a, ctx.xp) if self.exact else _by_tanh(a, ctx.xp)
+
+
+def _exact(a: Array, xp: Namespace) -> tuple[Array, Backward]:
+    cdf = 0.5 * erfc(a * -math.sqrt(0.5), xp)
+
+    def backward(delta: Array) -> tuple[Array, ParameterTree]:
+        density = xp.exp(-0.5 * a * a) / math.sqrt(2.0 * math.pi)
+        return delta * (cdf + a * density), {}
+
+    return a * cdf, backward
+
+
+def _by_tanh(a: Array, xp: Namespace) -> tuple[Array, Backward]:
+    c = math.sqrt(2.0 / math.pi)
+    gate = logistic(2.0 * c * (a + 0.044715 * (a * a * a)), xp)
+
+    def backward(delta: Array) -> tuple[Array, ParameterTree]:
+        dz = c * (1.0 + 3.0 * 0.044715 * (a * a))
+        return delta * (gate + a * (gate * (1.0 - gate)) * (2.0 * dz)), {}
+
+    return a * gate, backward
+
+
+@dataclass(frozen=True)
+class SiLU(Layer):
+    """h = a σ(a), h' = σ(a) + a σ(a) (1 − σ(a)); also called swish.
+
+    Source: Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units for neural network function
+    approximation in reinforcement learning", 2018.
+    """
+
+    def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
+        s = logistic(a, ctx.xp)
+
+        def backward(delta: Array) -> tuple[Array, ParameterTree]:
+            return delta * (s + a * (s * (1.0 - s))), {}
+
+        return a * s, backward
