@@ -33,9 +33,7 @@ class JaxBackend(Backend):
             return Availability(
                 False,
                 f"JAX {jax.__version__} has no {kind} platform: {said}",
-                'pip install "jax[cuda12]"'
-                if kind == "cuda"
-                else "check JAX_PLATFORMS",
+                'pip install "jax[cuda12]"' if kind == "cuda" else "check JAX_PLATFORMS",
             )
         if index >= len(devices):
             return Availability(

@@ -35,7 +35,7 @@ class Derivatives:
     analytic: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One computation that every device must agree on.
 

@@ -104,7 +104,7 @@ def test_a_deeply_nested_architecture_is_refused(tmp_path):
 
     def nest(header):
         net = {"Identity": {}}
-        for _ in range(500):
+        for _ in range(100):
             net = {"Sequential": [net]}
         header["net"] = net
 

@@ -137,7 +137,7 @@ def test_interrupting_returns_the_history_so_far():
 def test_a_loss_that_explodes_leaves_the_last_good_parameters(device):
     model = make(device)
     t = np.ones((50, 3))
-    with pytest.raises(bp.NonFiniteLossError, match=r"epoch 1, batch \d+.*layer \d \(\w+\)") as e:
+    with pytest.raises(bp.NonFiniteLossError, match=r"epoch 1, batch \d+: .*come from") as e:
         train(model, X, t, loss=bp.L2Loss(), optimizer=bp.SGD(1e30), epochs=50)
     assert "batch 1:" not in str(e.value)
     assert all(np.isfinite(v).all() for v in model.host_parameters().values())
