@@ -1,0 +1,1 @@
+"""`bp-arrays`: train, predict and look at devices from a shell. One file a command."""
