@@ -18,6 +18,7 @@ from bp_arrays.errors import BpArraysError, InputError, unknown_name
 COMMANDS = {
     "train": "train a network on digits, the notes' task, or your own file",
     "predict": "apply a trained model to data",
+    "check": "prove that every device gives the same, right gradients",
     "devices": "list the devices and whether they can be used here",
 }
 """Each command is a file here with `add_arguments(parser)` and `run(args) -> exit code`."""
@@ -97,9 +98,7 @@ def _overview() -> Parser:
         epilog=f"commands:\n{commands}\n\nbp-arrays COMMAND --help describes each.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--version", action="version", version=f"bp-arrays {bp_arrays.__version__}"
-    )
+    parser.add_argument("--version", action="version", version=f"bp-arrays {bp_arrays.__version__}")
     return parser
 
 

@@ -17,6 +17,12 @@ HostArray = np.ndarray[Any, Any]
 
 Outputs = Literal["values", "logits", "independent logits"]
 
+LOGITS: dict[str, Outputs] = {
+    "CrossEntropy": "logits",
+    "BinaryCrossEntropy": "independent logits",
+}
+"""Losses for classes only, which have the function that makes probabilities inside."""
+
 KEY = "meaning"
 
 
@@ -43,11 +49,7 @@ class Meaning:
     @classmethod
     def of(cls, data: Dataset, loss: Loss) -> Meaning:
         """The meaning that training with this loss on this data gives to a model."""
-        kinds: dict[str, Outputs] = {
-            "CrossEntropy": "logits",
-            "BinaryCrossEntropy": "independent logits",
-        }
-        outputs = kinds.get(type(loss).__name__, "values")
+        outputs = LOGITS.get(type(loss).__name__, "values")
         return cls(data.classes, data.feature_names, data.target_names, outputs)
 
     def to_metadata(self) -> dict[str, str]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bp_arrays.activations import Sigmoid, activation_named
-from bp_arrays.command_line.meaning import HostArray
+from bp_arrays.command_line.meaning import LOGITS, HostArray
 from bp_arrays.data import Dataset
 from bp_arrays.errors import InputError, unknown_name
-from bp_arrays.layers import Dropout, Layer, Linear, Sequential, Standardize
+from bp_arrays.layers import Dropout, Layer, Linear, Standardize
 from bp_arrays.losses import Loss, loss_named
 from bp_arrays.optimizers import Optimizer, optimizer_named
 from bp_arrays.schedules import (
@@ -103,7 +103,7 @@ def build_loss(recipe: Recipe, data: Dataset) -> Loss:
     if name is None:
         name = "mean_squared_error" if data.classes is None else "cross_entropy"
     loss = loss_named(name)()
-    if loss.takes_classes and data.classes is None:
+    if type(loss).__name__ in LOGITS and data.classes is None:
         raise InputError(
             f"the loss {name!r} needs classes, but {data.source} has values: choose "
             "--loss mean_squared_error, or --task classification if the values are classes"
@@ -119,35 +119,25 @@ def targets_for(loss: Loss, data: Dataset) -> HostArray:
     return np.eye(len(data.classes))[data.t]
 
 
-def build_net(recipe: Recipe, loss: Loss, data: Dataset) -> Sequential:
+def build_layers(recipe: Recipe, loss: Loss, data: Dataset) -> tuple[Layer, ...]:
     """Hidden layers between a scale for the inputs and, for values, one for the outputs.
 
-    Losses that compare outputs with 0 and 1 of classes get sigmoid outputs, except
+    Losses that compare outputs with the 0 and 1 of classes get sigmoid outputs, except
     BinaryCrossEntropy, which has the sigmoid inside.
     """
-    hidden: list[Layer] = []
-    for size in recipe.layers:
-        hidden += [Linear(size), activation_named(recipe.activation)()]
-        if recipe.dropout:
-            hidden.append(Dropout(recipe.dropout))
     assert data.t is not None
-    outputs = len(data.classes) if data.classes is not None else data.t.shape[1]
-    first: list[Layer] = [Standardize()] if recipe.standardise else []
-    last: list[Layer] = [Linear(outputs)]
-    differences = type(loss).__name__ not in ("CrossEntropy", "BinaryCrossEntropy")
-    if recipe.sigmoid_outputs or (data.classes is not None and differences):
-        last.append(Sigmoid())
-    elif scales_outputs(recipe, loss, data):
-        last.append(Standardize())
-    return Sequential(*first, *hidden, *last)
-
-
-def scales_outputs(recipe: Recipe, loss: Loss, data: Dataset) -> bool:
-    """Whether the net ends with a scale that brings its outputs to the size of the targets."""
-    logits = type(loss).__name__ == "BinaryCrossEntropy"
-    return (
-        recipe.standardise and data.classes is None and not recipe.sigmoid_outputs and not logits
-    )
+    layers: list[Layer] = [Standardize()] if recipe.standardise else []
+    for size in recipe.layers:
+        layers += [Linear(size), activation_named(recipe.activation)()]
+        if recipe.dropout:
+            layers.append(Dropout(recipe.dropout))
+    layers.append(Linear(data.t.shape[1] if data.classes is None else len(data.classes)))
+    compares_classes = data.classes is not None and type(loss).__name__ not in LOGITS
+    if recipe.sigmoid_outputs or compares_classes:
+        layers.append(Sigmoid())
+    elif recipe.standardise and data.classes is None:
+        layers.append(Standardize())
+    return tuple(layers)
 
 
 def build_optimizer(recipe: Recipe, steps: int) -> Optimizer:

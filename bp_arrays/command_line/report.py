@@ -11,48 +11,22 @@ from typing import Any
 import numpy as np
 
 import bp_arrays
-from bp_arrays.data import Dataset, Split
-from bp_arrays.model import Model
-from bp_arrays.training import History
+from bp_arrays.command_line.job import Job, Outcome
 
 
-def report_of(
-    model: Model,
-    data: Dataset,
-    parts: Split,
-    history: History,
-    train: dict[str, float],
-    test: dict[str, float],
-    **settings: Any,
-) -> dict[str, Any]:
-    """All that is known about a training, ready for JSON.
-
-    Parameters
-    ----------
-    model, data, parts, history
-        What was trained, on what, and how it went.
-    train, test : dict of str to float
-        Loss and metrics of the finished model on the rows it was trained on, and on those it was
-        not; `test` is empty if no rows were held out.
-    settings
-        What else to write down.
-    """
-    library = sys.modules.get(model.device.backend)
-    versions = {
-        "bp_arrays": bp_arrays.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-    if library is not None and hasattr(library, "__version__"):
-        versions[model.device.backend] = str(library.__version__)
+def report_of(job: Job, outcome: Outcome, saved: object | None) -> dict[str, Any]:
+    """All that is known about a training, as plain values by name."""
+    data, parts, model, history = job.data, job.parts, job.model, outcome.history
     return {
         "device": model.device.name,
         "backend": model.device.backend,
         "dtype": model.dtype,
+        "seed": job.seed,
         "epochs": history.epochs,
         "stopped": history.stopped,
-        **{f"train_{name}": value for name, value in train.items()},
-        **{f"test_{name}": value for name, value in (test or {"loss": None}).items()},
+        "seconds": outcome.seconds,
+        **{f"train_{name}": value for name, value in outcome.train.items()},
+        **{f"test_{name}": value for name, value in (outcome.test or {"loss": math.nan}).items()},
         "data": {
             "source": data.source,
             "task": data.task,
@@ -64,9 +38,13 @@ def report_of(
             "test_rows": len(parts.test),
             "test_rule": parts.rule,
         },
+        "layers": job.layer_names,
         "parameters": model.parameter_count,
-        **settings,
-        "versions": versions,
+        "loss": repr(job.loss),
+        "optimizer": repr(job.optimizer),
+        "batch_size": job.recipe.batch,
+        "model": None if saved is None else str(saved),
+        "versions": _versions(model.device.backend),
         "history": dict(history),
     }
 
@@ -75,6 +53,18 @@ def to_json(report: dict[str, Any]) -> bytes:
     """The report as JSON text; NaN and infinity, which JSON lacks, as null."""
     text = json.dumps(_plain(report), indent=2, allow_nan=False, ensure_ascii=False)
     return f"{text}\n".encode()
+
+
+def _versions(backend: str) -> dict[str, str]:
+    versions = {
+        "bp_arrays": bp_arrays.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+    library = sys.modules.get(backend)  # imported by now, if it has a module of that name
+    if library is not None:
+        versions[backend] = str(getattr(library, "__version__", "unknown"))
+    return versions
 
 
 def _plain(value: Any) -> Any:

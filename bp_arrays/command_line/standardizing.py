@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bp_arrays.command_line.meaning import HostArray
+from bp_arrays.data import Dataset
+from bp_arrays.layers import Layer, Standardize
 
 ROWS = 8192
 """Rows looked at at once: bounds the memory for float64 copies."""
+
+
+def measured_scales(
+    layers: Sequence[Layer], data: Dataset, rows: HostArray
+) -> dict[str, HostArray]:
+    """The parameters of the Standardize layers that begin and end a network.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    data : Dataset
+    rows : int array
+        Those trained on; no others are looked at.
+    """
+    scales = {}
+    if isinstance(layers[0], Standardize):
+        scales[0] = input_scale(data.x[rows], one_unit=data.one_unit)
+    if isinstance(layers[-1], Standardize) and data.t is not None:
+        scales[len(layers) - 1] = output_scale(data.t[rows])
+    return {f"{at}.{name}": value for at, scale in scales.items() for name, value in scale.items()}
 
 
 def input_scale(x: HostArray, *, one_unit: bool) -> dict[str, HostArray]:
@@ -17,7 +41,7 @@ def input_scale(x: HostArray, *, one_unit: bool) -> dict[str, HostArray]:
     a pixel that is hardly ever lit must not be blown up until it drowns the others. A feature
     that never changes has the deviation 1.
     """
-    mean = np.mean(x, axis=0, dtype=np.float64)
+    mean = np.asarray(np.mean(x, axis=0, dtype=np.float64))
     squares = np.zeros_like(mean)
     for start in range(0, len(x), ROWS):
         squares += np.sum(np.square(x[start : start + ROWS] - mean), axis=0)

@@ -69,9 +69,8 @@ PROBLEMS = {
     ),
 }
 
-STEP_LIMIT, TRAINING_LIMIT = 64.0, 4000.0
-"""A step is a chain of a few operations. A training feeds its own rounding back for nine steps
-through Adam's division by √v, which magnifies it where a gradient is near zero."""
+STEP_LIMIT, TRAINING_LIMIT = 16.0, 64.0
+"""A step is a chain of a few operations; a training feeds its own rounding back for twelve."""
 
 
 def training_cases() -> Iterator[Case]:

@@ -63,6 +63,24 @@ def test_fit_goes_on_with_the_same_optimizer(device):
         np.testing.assert_array_equal(twice.host_parameters()[name], value)
 
 
+def test_fit_is_forward_backward_update_and_nothing_else(dtype):
+    """The same training written out by hand, with the model's public pieces."""
+    model, by_hand = make(dtype=dtype), make(dtype=dtype)
+    optimizer = bp.Adam(bp.Exponential(0.02, decay=0.9))
+    train(model, optimizer=optimizer, shuffle=False)
+    xp = by_hand.device.xp
+    state, step = optimizer.init(by_hand.vector, xp), 0
+    for _ in range(3):
+        for start in range(0, 50, 16):
+            rows = slice(start, min(start + 16, 50))
+            _, gradients = by_hand.gradients(X[rows], T[rows], bp.CrossEntropy())
+            g = np.concatenate([g.ravel() for g in gradients.values()])
+            scalars = optimizer.scalars(step + 1, optimizer.rate(step))
+            by_hand.vector, state = optimizer.update(by_hand.vector, g, state, scalars, xp)
+            step += 1
+    np.testing.assert_array_equal(model.vector, by_hand.vector)
+
+
 def test_another_optimizer_starts_anew():
     model = make()
     train(model, optimizer=bp.Adam(0.01))
