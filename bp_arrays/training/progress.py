@@ -35,7 +35,7 @@ class Progress:
         """Show the values of the epoch just finished."""
         if self._bar is not None:
             shown = (f"{k} {v:.4g}" for k, v in values.items() if k != "learning_rate")
-            self._bar.set_description_str(", ".join(shown))
+            self._bar.set_description_str(", ".join(shown), refresh=False)
 
     def __enter__(self) -> Progress:
         return self
