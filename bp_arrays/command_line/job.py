@@ -44,9 +44,10 @@ class Job:
 
     @property
     def network(self) -> str:
-        """The hidden layers in short: "128-64 relu"."""
-        sizes = "-".join(map(str, self.recipe.layers))
-        return f"{sizes} {self.recipe.activation}" if sizes else "linear"
+        """The net in short: "64-128-64-10 relu"."""
+        sizes = (*self.model.input_shape, *self.recipe.layers, *self.model.output_shape)
+        kind = self.recipe.activation if self.recipe.layers else "linear"
+        return f"{'-'.join(map(str, sizes))} {kind}"
 
     @property
     def layer_names(self) -> list[str]:
@@ -106,8 +107,8 @@ def last_line(job: Job, outcome: Outcome, saved: object | None) -> str:
     else:
         result = f"loss {test['loss']:.4g}, R2 {test['r2']:.4f} {rows}"
     ended = f" ({history.stopped})" if history.stopped else ""
-    where = f"saved to {saved}" if saved else "not saved, --out MODEL would"
+    where = f"saved to {saved}" if saved else "not saved (use --out MODEL)"
     return (
-        f"trained a {job.network} network on {job.name} for {history.epochs} epochs{ended} in "
+        f"trained {job.network} on {job.name} for {history.epochs} epochs{ended} in "
         f"{outcome.seconds:.1f} s: {result}; {where}"
     )

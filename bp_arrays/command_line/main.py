@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         return _fail(f"not enough memory {error}: use less data or smaller layers")
     except KeyboardInterrupt:
-        print("bp-arrays: interrupted, nothing was written", file=sys.stderr)
+        print("bp-arrays: interrupted", file=sys.stderr)
         return INTERRUPTED
 
 

@@ -66,9 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--standardise",
-        "--standardize",
         action=argparse.BooleanOptionalAction,
         help="scale inputs, and outputs that are values, by the training rows; on but for notes",
+    )
+    add(
+        "--standardize",
+        action=argparse.BooleanOptionalAction,
+        dest="standardise",
+        help=argparse.SUPPRESS,
     )
 
     group = parser.add_argument_group("network and training")

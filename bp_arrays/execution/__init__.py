@@ -1,5 +1,5 @@
 """What makes the maths fast without touching it."""
 
-from bp_arrays.execution.compiling import compile_step, step_path
+from bp_arrays.execution.compiling import compile_step
 
-__all__ = ["compile_step", "step_path"]
+__all__ = ["compile_step"]

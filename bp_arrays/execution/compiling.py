@@ -16,11 +16,6 @@ from bp_arrays.devices import Device
 Step = Callable[..., Any]
 
 
-def step_path(device: Device) -> str:
-    """In a few words, how training steps run on this device."""
-    return "compiled whole by jax.jit" if device.backend == "jax" else "operation by operation"
-
-
 def compile_step(step: Step, device: Device, dtype: str) -> Step:
     """The step as this device runs it best.
 
