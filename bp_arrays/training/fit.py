@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.errors import InputError
-from bp_arrays.execution import compile_step
+from bp_arrays.execution import block_update, compile_step
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
@@ -178,6 +178,7 @@ class Trainer:
         model, loss, optimizer, metrics = self.model, self.loss, self.optimizer, self.metrics
         net, layout, fixed = model.net, model.layout, model.fixed_vector
         xp = model.device.xp
+        update = block_update(optimizer.update, model.device, elementwise=optimizer.elementwise)
         native = None if model.device.backend == "jax" else model.device.native
 
         def step(
@@ -195,7 +196,7 @@ class Trainer:
             _, gradients = backward(loss_backward())
             g = layout.gather(gradients, xp)
             sums = batch_sums(value, y, batch, loss, metrics, context)
-            theta, vectors = optimizer.update(theta, g, vectors, scalars, xp)
+            theta, vectors = update(theta, g, vectors, scalars, xp)
             return theta, vectors, value, sums
 
         return step
