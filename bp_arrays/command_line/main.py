@@ -23,7 +23,8 @@ COMMANDS = {
 }
 """Each command is a file here with `add_arguments(parser)` and `run(args) -> exit code`."""
 
-FAILED, INTERRUPTED = 2, 130
+FAILED, INTERRUPTED, UNREAD = 2, 130, 141
+"""Exit codes: of an error, of Ctrl-C, of output that nobody reads (as a shell counts signals)."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code: 0; 2 after an error, which is one line on stderr; 130 after Ctrl-C.
+        The exit code: 0; 2 after an error, which is one line on stderr; 130 after Ctrl-C;
+        141 if whoever reads the output has left.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     for stream in (sys.stdout, sys.stderr):
@@ -58,14 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return UNREAD
     except BpArraysError as error:
         return _fail(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}")
     except MemoryError as error:
-        return _fail(f"not enough memory {error}: use less data or smaller layers")
+        return _fail(f"not enough memory; use less data or smaller layers ({error})")
     except KeyboardInterrupt:
         print("bp-arrays: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -110,9 +112,8 @@ def run(args: argparse.Namespace) -> int:
     check_outputs({"--out": args.out, "--report": args.report, "--plot": args.plot}, args.data)
     if args.plot is not None:
         check_plot(args.plot)
-    if not args.quiet:
-        _show_log()
-    job = prepare(args)
+    with nullcontext() if args.quiet else _log_shown():
+        job = prepare(args)
     if not args.quiet:
         print(plan(job), flush=True)
     outcome = train(job, patience=args.patience, progress=not args.quiet)
@@ -211,11 +212,16 @@ def _moved(model: Model, x: HostArray) -> Array:
     return model.device.asarray(x, model.dtype) if fits else x
 
 
-def _show_log() -> None:
-    """Let the library say on stderr what it decided, such as what "auto" is."""
+@contextmanager
+def _log_shown() -> Iterator[None]:
+    """Let the library say on stderr what it decides, such as what "auto" is."""
     logger = logging.getLogger("bp_arrays")
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("bp-arrays: %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+    handler, level = logging.StreamHandler(), logger.level
+    handler.setFormatter(logging.Formatter("bp-arrays: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

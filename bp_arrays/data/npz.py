@@ -31,31 +31,23 @@ def read_npz(path: Path, task: Task | None = None, *, require_target: bool = Tru
         If the file is no such archive, is truncated or damaged, holds Python objects, or lacks
         the arrays.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {info.filename: info for info in archive.infolist()}
-            names = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
-            x_name = next((name for name in X_NAMES if name in names), None)
-            t_name = next((name for name in T_NAMES if name in names), None)
-            if x_name is None or (t_name is None and require_target):
-                raise DataError(
-                    f"{path}: expected arrays x and t (or X and y, or x_train and y_train), "
-                    f"found: {', '.join(names) or 'none'}"
-                )
-            wanted = [name for name in (x_name, t_name) if name]
-            wanted += [test for name in wanted if (test := _test_name(name)) in names]
-            arrays = {}
-            for name in wanted:
-                info = members[f"{name}.npy"]
-                with archive.open(info) as file:
-                    # ZipExtFile reads as a file does, without being one to the type checker
-                    arrays[name] = _read_array(
-                        f"{path}, array {name}", cast(BinaryIO, file), info.file_size
-                    )
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise DataError(
-            f"{path}: not a readable .npz archive (truncated or damaged?): {error}"
-        ) from None
+    with path.open("rb") as file:
+        try:
+            arrays, x_name, t_name = _members(path, file, require_target)
+        except DataError:
+            raise
+        # what a damaged archive makes zipfile and its decompressors raise
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            RuntimeError,
+            OSError,
+            ValueError,
+        ) as error:
+            raise DataError(
+                f"{path}: not a readable .npz archive (truncated or damaged?): {error}"
+            ) from None
     return _dataset(path, arrays, x_name, t_name, task)
 
 
@@ -77,6 +69,32 @@ def read_npy(path: Path) -> HostArray:
     """The array in an .npy file."""
     with path.open("rb") as file:
         return _read_array(str(path), file, path.stat().st_size)
+
+
+def _members(
+    path: Path, file: BinaryIO, require_target: bool
+) -> tuple[dict[str, HostArray], str, str | None]:
+    """The arrays that matter, and the names under which samples and targets were found."""
+    with zipfile.ZipFile(file) as archive:
+        members = {info.filename: info for info in archive.infolist()}
+        names = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
+        x_name = next((name for name in X_NAMES if name in names), None)
+        t_name = next((name for name in T_NAMES if name in names), None)
+        if x_name is None or (t_name is None and require_target):
+            raise DataError(
+                f"{path}: expected arrays x and t (or X and y, or x_train and y_train), "
+                f"found: {', '.join(names) or 'none'}"
+            )
+        wanted = [name for name in (x_name, t_name) if name]
+        wanted += [test for name in wanted if (test := _test_name(name)) in names]
+        arrays = {}
+        for name in wanted:
+            info = members[f"{name}.npy"]
+            with archive.open(info) as member:
+                # ZipExtFile reads as a file does, without being one to the type checker
+                stream = cast(BinaryIO, member)
+                arrays[name] = _read_array(f"{path}, array {name}", stream, info.file_size)
+    return arrays, x_name, t_name
 
 
 def _dataset(

@@ -104,6 +104,11 @@ def targets_from_numbers(values: HostArray, task: Task | None, place: Place) -> 
         return targets_from_text([str(v) for v in values.astype(str).ravel()], task, place)
     if values.dtype.kind not in "biuf":
         raise DataError(f"{place(0)}: expected numbers or text, got dtype {values.dtype}")
+    if values.ndim not in (1, 2):
+        raise DataError(
+            f"{place(0)}: expected targets of shape (rows,), or (rows, outputs) for values "
+            f"or one-hot classes, got {values.shape}"
+        )
     bad = first_not_finite(values)
     if bad is not None:
         raise DataError(
@@ -115,13 +120,12 @@ def targets_from_numbers(values: HostArray, task: Task | None, place: Place) -> 
     if values.ndim == 2:
         if task != "regression" and _is_one_hot(values):
             return np.argmax(values, axis=1), tuple(str(k) for k in range(values.shape[1]))
-        if task != "classification":
-            return values.astype(np.float64), None
-    if values.ndim != 1:
-        raise DataError(
-            f"{place(0)}: expected targets of shape (rows,), or (rows, outputs) for values "
-            f"or one-hot classes, got {values.shape}"
-        )
+        if task == "classification":
+            raise DataError(
+                f"{place(0)}: expected one class a row, or rows with a single 1 and zeros, "
+                f"got shape {values.shape}"
+            )
+        return values.astype(np.float64), None
     if task is None:
         task = "classification" if _are_classes(values) else "regression"
     if task == "regression":

@@ -1,205 +1,230 @@
-"""Whatever a user gets wrong is one line on stderr and exit code 2, and nothing is damaged."""
+"""Every mistake is one line on stderr and exit code 2, before anything is trained or written."""
 
 from __future__ import annotations
 
-import gzip
-import json
-import struct
+import builtins
 
 import numpy as np
 import pytest
 
-from bp_arrays.command_line.main import main
-
-IMAGES = np.random.default_rng(0).integers(0, 255, size=(40, 4, 4), dtype=np.uint8)
-LABELS = (np.arange(40) % 3).astype(np.uint8)
-
-
-def idx(array):
-    header = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(
-        f">{array.ndim}I", *array.shape
-    )
-    return header + array.tobytes()
+from bp_arrays.command_line import train
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with a good file of each kind."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BP_ARRAYS_DEVICE", "cpu")
-    rows = "".join(f"{i},{i % 7},{'yes' if i % 2 else 'no'}\n" for i in range(40))
-    (tmp_path / "good.csv").write_text("a,b,answer\n" + rows)
-    (tmp_path / "t-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(IMAGES)))
-    (tmp_path / "t-labels-idx1-ubyte").write_bytes(idx(LABELS))
-    np.savez(tmp_path / "good.npz", x=IMAGES.reshape(40, 16), t=LABELS)
-    np.save(tmp_path / "x.npy", IMAGES.reshape(40, 16))
-    np.save(tmp_path / "t.npy", LABELS)
-    return tmp_path
+def fails(run, monkeypatch):
+    """Run, and assert one line of error, no output, no training."""
+
+    def trained(*args, **kwargs):
+        raise AssertionError("the training began")
+
+    monkeypatch.setattr(train, "fit", trained)
+
+    def fails(*words, message):
+        result = run(*words)
+        assert result.code == 2
+        lines = [line for line in result.err.splitlines() if "device 'auto' is" not in line]
+        assert len(lines) == 1 and lines[0].startswith("bp-arrays: error: ")
+        assert message in lines[0]
+        assert "trained" not in result.out and "Traceback" not in result.out
+        return lines[0]
+
+    return fails
 
 
-GOOD = {
-    "csv": ["good.csv", "--target", "answer"],
-    "idx": ["t-images-idx3-ubyte.gz"],
-    "npz": ["good.npz"],
-    "npy": ["x.npy,t.npy"],
-    "digits": ["digits"],
-    "notes": ["notes"],
+COMMAND_LINES = {
+    "": "expected a command",
+    "trian digits": "unknown command 'trian': did you mean 'train'",
+    "train": "required: DATA; see bp-arrays train --help",
+    "train digits --epoch 3": "unexpected '--epoch': did you mean --epochs?",
+    "train digits notes": "unexpected 'notes'",
+    "train digits --epochs": "argument --epochs: expected one argument",
+    "train digits --epochs 0": "--epochs: expected a whole number of 1 or more, got '0'",
+    "train digits --epochs 1.5": "--epochs: expected a whole number",
+    "train digits --batch -3": "--batch: expected a whole number",
+    "train digits --seed -1": "--seed: expected a whole number of 0 or more",
+    "train digits --rate 0": "--rate: expected a number above 0",
+    "train digits --rate nan": "--rate: expected a number above 0",
+    "train digits --rate fast": "--rate: expected a number, got 'fast'",
+    "train digits --dropout 1": "--dropout: expected a number from 0",
+    "train digits --validation 1": "--validation: expected a number from 0",
+    "train digits --test -0.1": "--test: expected",
+    "train digits --layers 64,": "--layers: expected a whole number of 1 or more, got ''",
+    "train digits --layers 64,0": "--layers: expected a whole number of 1 or more, got '0'",
+    "train digits --task clustering": "--task: invalid choice",
+    "train digits --activation relo": "did you mean 'ReLU'",
+    "train digits --loss cros_entropy": "did you mean 'CrossEntropy'",
+    "train digits --optimizer adm": "did you mean 'Adam'",
+    "train digits --schedule cosin": "did you mean 'cosine'",
+    "train digits --device gpu0": "unknown device 'gpu0'",
+    "train digits --device cuda:99": "device 'cuda:99' was asked for, but",
+    "train digits --dtype float31": "no dtype 'float31'",
+    "train digits --target y": "leave --target out",
+    "train digit": "did you mean 'digits'",
+    "train missing.csv": "there is no file 'missing.csv'",
+    "train notes --loss cross_entropy": "the loss 'cross_entropy' needs classes",
+    "train notes --loss binary_cross_entropy": "needs classes",
+    "train digits --out no/such/m": "there is no folder",
+    "train digits --report no/such/r.json": "--report no/such/r.json: there is no folder",
+    "train digits --plot no/such/p.png": "--plot no/such/p.png: there is no folder",
+    "train digits --out .": "is not an ordinary file",
+    "train digits --out same --report same": "--report and --out name the same file",
+    "predict missing digits": "there is no model file missing",
+    "predict": "required: MODEL, DATA",
+    "devices --all": "unexpected '--all'",
 }
 
 
-@pytest.mark.parametrize("kind", GOOD)
-def test_every_kind_of_data_trains_saves_reports_and_predicts(folder, kind, capsys):
-    words = [*GOOD[kind], "--epochs", "2", "--device", "cpu"]
-    results = ["--out", "m.safetensors", "--report", "r.json", "--plot", "p.png"]
-    assert main(["train", *words, *results]) == 0
-    last = capsys.readouterr().out.strip().splitlines()[-1]
-    assert "held-out" in last and "m.safetensors" in last
-    report = json.loads((folder / "r.json").read_text())
-    assert {"device", "backend", "dtype", "seed", "epochs", "train_loss", "seconds"} <= set(report)
-    assert {"test_accuracy", "test_loss"} & set(report)
-    assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
-    assert main(["predict", "m.safetensors", words[0], "--device", "cpu"]) == 0
-    captured = capsys.readouterr()
-    assert captured.out.startswith("both,at_least_one\n" if kind == "notes" else "prediction")
-    assert "predicted" in captured.err
+@pytest.mark.parametrize("line", COMMAND_LINES)
+def test_command_lines(fails, tmp_path, line):
+    fails(*line.split(), message=COMMAND_LINES[line])
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_the_digits_are_learned(folder, capsys):
-    assert main(["train", "digits", "--device", "cpu", "--seed", "0", "--report", "r.json"]) == 0
-    assert json.loads((folder / "r.json").read_text())["test_accuracy"] >= 0.97
-
-
-def damaged(folder, name, content):
-    (folder / name).write_bytes(content)
-
-
-BAD = {
-    "no such file": (None, "none.csv", "no file"),
-    "unknown data": (None, "digit", "did you mean 'digits'"),
-    "folder": (None, ".", "folder"),
-    "text in a number column": (b"a,b\n1,2\n3,x\n", "f.csv --target a", "line 3, column 'b'"),
-    "empty cell": (b"a,b\n1,2\n3,\n", "f.csv --target a", "line 3, column 'b'"),
-    "nan": (b"a,b\n1,2\n3,nan\n", "f.csv --target a", "line 3, column 'b'"),
-    "ragged": (b"a,b\n1,2\n3\n", "f.csv --target a", "line 3"),
-    "empty csv": (b"", "f.csv --target a", "f.csv"),
-    "only a header": (b"a,b\n", "f.csv --target a", "row"),
-    "no target": (b"a,b\n1,2\n3,4\n", "f.csv", "--target"),
-    "unknown target": (b"price,b\n1,2\n3,4\n", "f.csv --target prize", "price"),
-    "not text": (b"\xff\xfe\x00\x01\x02", "f.csv --target a", "f.csv"),
-    "not an npz": (b"garbage", "f.npz", "f.npz"),
-    "truncated idx": (idx(IMAGES)[:100], "f-images-idx3,t-labels-idx1-ubyte", "truncated"),
-    "too long idx": (idx(IMAGES) + b"1", "f-images-idx3,t-labels-idx1-ubyte", "expected"),
-    "foreign idx": (b"PK\3\4 nonsense", "f-images-idx3,t-labels-idx1-ubyte", "begins with"),
-    "absurd idx": (
-        struct.pack(">BBBB3I", 0, 0, 8, 3, 2**31, 2**31, 2**31),
-        "f-images-idx3,t-labels-idx1-ubyte",
-        "the header says",
+CONTENTS = {
+    "one.csv": ("a,y\n1,only\n2,only\n3,only\n", "expected two classes or more, found only 'only'"),
+    "text.csv": (
+        "a,y\n1,0.5\nx,1.5\n3,2.5\n",
+        "line 3, column 'a': expected a number, got the text",
     ),
-    "damaged gzip": (
-        gzip.compress(idx(IMAGES))[:-30],
-        "f-images-idx3.gz,t-labels-idx1-ubyte",
-        "gzip",
-    ),
-    "no labels": (idx(IMAGES), "f-images-idx3", "no labels"),
+    "nan.csv": ("a,y\n1,0.5\nnan,1.5\n3,2.5\n", "line 3, column 'a': nan is not"),
+    "row.csv": ("a,y\n1,0.5\n", "1 row cannot be divided"),
+    "empty.csv": ("", "expected a header line"),
+    "big.csv": ("a,y\n1e300,0.5\n1,1.5\n", "a feature is beyond 3.4e+38, the most that float32"),
+    "large.csv": ("a,y\n1,1e300\n1,1.5\n", "a target is beyond 3.4e+38"),
+    "bad.npz": ("PK", "not a readable .npz archive"),
+    "bad.npy": ("", "a .npy file holds one array"),
+    "images-idx3-ubyte": ("\0\0\x08\x03", "the file ends in it"),
+    "other.txt": ("hello", "cannot tell what kind of file it is"),
 }
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_bad_data_is_one_line_and_exit_code_2(folder, case, capsys):
-    content, words, message = BAD[case]
-    spec, *options = words.split()
-    if content is not None:
-        damaged(folder, spec.split(",")[0], content)
-    assert main(["train", spec, *options, "--out", "m.safetensors"]) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("bp-arrays: error: ")
-    assert message in error
-    assert not (folder / "m.safetensors").exists()
+@pytest.mark.parametrize("name", CONTENTS)
+def test_files(fails, tmp_path, name):
+    content, message = CONTENTS[name]
+    (tmp_path / name).write_text(content)
+    target = ["--target", "y"] if name.endswith(".csv") else []
+    fails("train", name, *target, message=message)
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("train digits --activation relo", "did you mean 'ReLU'"),
-        ("train digits --optimizer adm", "did you mean 'Adam'"),
-        ("train digits --loss cross_entrop", "did you mean 'CrossEntropy'"),
-        ("train digits --device cpx", "did you mean 'cpu'"),
-        ("train digits --device cpu --dtype float31", "float32"),
-        ("train digits --layers 3,0", "1 or more"),
-        ("train digits --epochs 0", "1 or more"),
-        ("train digits --rate -1", "rate"),
-        ("train digits --dropout 1.5", "dropout"),
-        ("train digits --test 1.5", "test"),
-        ("train digits --epoks 3", "did you mean --epochs"),
-        ("train digits --out no/folder/m", "no folder"),
-        ("train digits --report . ", "not an ordinary file"),
-        ("train good.csv --target answer --out good.csv", "replace the input"),
-        ("train good.csv --target answer --loss l2 --task regression", "number"),
-        ("trian digits", "did you mean 'train'"),
-        ("predict none.safetensors digits", "no model file"),
-        ("predict good.csv digits", "safetensors"),
-        ("", "expected a command"),
-    ],
-)
-def test_bad_options_are_one_line_and_exit_code_2(folder, words, message, capsys):
-    before = (folder / "good.csv").read_bytes()
-    assert main(words.split()) == 2
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("bp-arrays: error: ")
-    assert message in error
-    assert (folder / "good.csv").read_bytes() == before
-
-
-def test_columns_are_found_by_name_when_predicting(folder, capsys):
-    assert main(["train", "good.csv", "--target", "answer", "--out", "m.safetensors"]) == 0
-    (folder / "swapped.csv").write_text(
-        "b,extra,a\n" + "".join(f"{i % 7},9,{i}\n" for i in range(6))
+def test_a_target_must_be_named_and_exist(fails, flowers):
+    fails("train", flowers, message="--target with one of: width, height, kind")
+    fails("train", flowers, "--target", "kinds", message="did you mean 'kind'")
+    fails(
+        "train",
+        flowers,
+        "--target",
+        "kind",
+        "--task",
+        "regression",
+        message="line 2, column 'kind': expected a number, got the text 'daisy'",
     )
-    (folder / "plain.csv").write_text("a,b\n" + "".join(f"{i},{i % 7}\n" for i in range(6)))
-    capsys.readouterr()
-    outputs = []
-    for name in ("swapped.csv", "plain.csv"):
-        assert main(["predict", "m.safetensors", name]) == 0
-        outputs.append(capsys.readouterr().out)
-    assert outputs[0] == outputs[1]
-    (folder / "fewer.csv").write_text("a\n1\n")
-    assert main(["predict", "m.safetensors", "fewer.csv"]) == 2
-    assert "'b'" in capsys.readouterr().err
 
 
-def test_an_interrupted_training_keeps_what_it_has(folder, monkeypatch, capsys):
-    from bp_arrays.training import fit as module  # the module's name is taken by the function
-
-    original = module.__globals__["evaluate_batches"]
-    calls = iter(range(100))
-
-    def interrupt(*args, **settings):
-        if next(calls) == 1:
-            raise KeyboardInterrupt
-        return original(*args, **settings)
-
-    monkeypatch.setitem(module.__globals__, "evaluate_batches", interrupt)
-    words = ["--validation", "0.1", "--epochs", "9", "--out", "m.safetensors"]
-    assert main(["train", "digits", "--device", "cpu", *words]) == 130
-    assert (folder / "m.safetensors").exists()
-    assert "interrupted" in capsys.readouterr().out
+def test_no_output_may_replace_the_input(fails, flowers):
+    before = flowers.read_bytes()
+    fails("train", flowers, "--target", "kind", "--out", flowers, message="would replace the input")
+    fails("train", f"{flowers},x.npy", "--out", flowers, message="would replace the input")
+    assert flowers.read_bytes() == before
 
 
-def test_devices_lists_every_device(folder, capsys):
-    assert main(["devices"]) == 0
-    out = capsys.readouterr().out
-    for name in ("cpu", "cuda:0", "torch:cpu", "jax:cpu", "strict:device1"):
-        assert name in out
+def test_nor_a_device_file(fails):
+    fails("train", "digits", "--out", "/dev/null", message="is not an ordinary file")
 
 
-def test_a_failed_replacement_leaves_the_old_report(folder, monkeypatch):
-    (folder / "r.json").write_text("old")
+def test_a_folder_that_cannot_be_written_to(fails, monkeypatch):
+    from bp_arrays.command_line import outputs
 
-    def fail(*_):
+    def refuse(**kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(outputs.tempfile, "TemporaryFile", refuse)
+    fails("train", "digits", "--out", "m", message="cannot be written to, Permission denied")
+
+
+def test_plot_without_matplotlib(fails, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name.startswith("matplotlib"):
+            raise ImportError("No module named 'matplotlib'")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    fails("train", "digits", "--plot", "p.png", message='pip install "bp_arrays[plot]"')
+
+
+def test_plot_of_no_known_kind(fails):
+    pytest.importorskip("matplotlib")
+    fails("train", "digits", "--plot", "p.xyz", message="cannot draw a picture of kind 'xyz'")
+    fails("train", "digits", "--plot", "p", message="use .png, .pdf or .svg")
+
+
+def test_a_loss_that_is_not_finite(run, tmp_path):
+    result = run(
+        "train",
+        "digits",
+        "--device",
+        "cpu",
+        "--optimizer",
+        "sgd",
+        "--rate",
+        "1e30",
+        "--out",
+        "m",
+        "--quiet",
+    )
+    assert result.code == 2 and result.err.count("\n") == 1
+    assert "NaN or infinite in epoch 1" in result.err and not (tmp_path / "m").exists()
+
+
+def test_more_memory_than_there_is(run, monkeypatch):
+    def fail(*args, **kwargs):
+        raise MemoryError("Unable to allocate 559. GiB")
+
+    monkeypatch.setattr(train, "Model", fail)
+    result = run("train", "digits", "--device", "cpu", "--quiet")
+    assert result.code == 2
+    assert result.err.startswith("bp-arrays: error: not enough memory; use less data")
+
+
+def test_ctrl_c_outside_the_training(run, monkeypatch):
+    def press(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "open_dataset", press)
+    result = run("train", "digits", "--device", "cpu", "--quiet")
+    assert result == (130, "", "bp-arrays: interrupted\n")
+
+
+@pytest.mark.parametrize("option", ["--out", "--report", "--plot"])
+def test_a_write_that_fails_leaves_the_old_file(run, tmp_path, monkeypatch, option):
+    pytest.importorskip("matplotlib")
+    from bp_arrays.model import files
+
+    def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.replace", fail)
-    words = ["--epochs", "1", "--device", "cpu", "--report", "r.json"]
-    assert main(["train", "digits", *words]) == 2
-    assert (folder / "r.json").read_text() == "old"
-    assert not [path for path in folder.iterdir() if path.suffix == ".part"]
+    old = tmp_path / "file.png"
+    old.write_text("what was there before")
+    monkeypatch.setattr(files.os, "fsync", full)
+    result = run("train", "notes", "--device", "cpu", "--epochs", 1, "--quiet", option, old)
+    assert result == (2, "", "bp-arrays: error: No space left on device\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.png"]
+    assert old.read_text() == "what was there before"
+
+
+def test_a_link_is_followed_not_replaced(run, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder" / "m")
+    assert run("train", "notes", "--epochs", 1, "--out", "link").code == 0
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "folder" / "m").is_file()
+
+
+def test_predictions_that_are_classes_of_numbers(run, tmp_path):
+    """A class is what the table calls it, also where the table writes it 1.0."""
+    x = np.repeat([[0.0], [1.0]], 20, axis=0)
+    (tmp_path / "d.csv").write_text("a,y\n" + "".join(f"{v},{v}\n" for v in x[:, 0]))
+    run("train", "d.csv", "--target", "y", "--device", "cpu", "--out", "m")
+    (tmp_path / "e.csv").write_text("a,y\n1,1\n")
+    result = run("predict", "m", "e.csv", "--device", "cpu")
+    assert result.out.splitlines()[1].startswith("1,") and "100.00%" in result.err

@@ -1,0 +1,135 @@
+"""`bp-arrays predict`: names, columns, what is printed where."""
+
+from __future__ import annotations
+
+import csv
+import io
+import struct
+
+import numpy as np
+import pytest
+
+import bp_arrays as bp
+
+
+@pytest.fixture
+def model(run, flowers):
+    assert run("train", flowers, "--target", "kind", "--device", "cpu", "--out", "m").code == 0
+    return "m"
+
+
+def rows_of(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text)))
+
+
+def test_classes_and_probabilities(run, model, flowers):
+    result = run("predict", model, flowers, "--device", "cpu")
+    header, *rows = rows_of(result.out)
+    assert header == ["prediction", "probability"] and len(rows) == 60
+    assert [row[0] for row in rows] == ["daisy", "rose", "tulip"] * 20
+    assert all(0.5 < float(row[1]) <= 1.0 for row in rows)
+    assert result.err == "predicted 60 rows: accuracy 100.00%\n"
+
+
+def test_columns_in_another_order_with_others_and_without_the_target(run, model, flowers, tmp_path):
+    expected = rows_of(run("predict", model, flowers, "--device", "cpu").out)[1:4]
+    with flowers.open() as file:
+        rows = list(csv.DictReader(file))[:3]
+    lines = ["note,height,width"] + [f"some text,{r['height']},{r['width']}" for r in rows]
+    (tmp_path / "new.csv").write_text("\n".join(lines))
+    result = run("predict", model, "new.csv", "--device", "cpu")
+    assert rows_of(result.out)[1:] == expected
+    assert result.err == "predicted 3 rows\n"
+
+
+def test_a_missing_column_is_named(run, model, tmp_path):
+    (tmp_path / "new.csv").write_text("width,heigth\n1,2\n")
+    result = run("predict", model, "new.csv")
+    assert result.code == 2 and "has no column 'height': did you mean 'heigth'" in result.err
+
+
+def test_targets_of_one_class_or_of_unknown_ones(run, model, tmp_path):
+    (tmp_path / "new.csv").write_text("width,height,kind\n0,0,daisy\n0,0,weed\n")
+    result = run("predict", model, "new.csv", "--device", "cpu")
+    assert "accuracy 50.00% (classes the model does not know: weed)" in result.err
+    (tmp_path / "new.csv").write_text("width,height,kind\n1,-1,rose\n")
+    assert "accuracy 100.00%\n" in run("predict", model, "new.csv", "--device", "cpu").err
+
+
+def test_values_go_through_a_file(run, prices, tmp_path):
+    run("train", prices, "--target", "price", "--device", "cpu", "--out", "m", "--epochs", 60)
+    result = run("predict", "m", prices, "--device", "cpu", "--out", "p.csv")
+    header, *rows = rows_of((tmp_path / "p.csv").read_text())
+    assert header == ["prediction"] and len(rows) == 200
+    values = np.array(rows, dtype=float)[:, 0]
+    truth = np.loadtxt(prices, delimiter=",", skiprows=1)[:, 3]
+    assert np.corrcoef(values, truth)[0, 1] > 0.99 and abs(values.mean() - truth.mean()) < 1e4
+    assert result.out.startswith("predicted 200 rows: mean squared error")
+    assert result.out.endswith("written to p.csv\n")
+
+
+def test_several_values_have_their_names(run):
+    run("train", "notes", "--device", "cpu", "--epochs", 1, "--out", "m")
+    assert run("predict", "m", "notes", "--device", "cpu").out.startswith("both,at_least_one\n")
+
+
+def test_columns_without_names_are_taken_in_order(run, tmp_path):
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    np.savez(tmp_path / "d.npz", x=x, t=(x[:, 0] > 0).astype(int))
+    run("train", "d.npz", "--device", "cpu", "--out", "m")
+    expected = run("predict", "m", "d.npz", "--device", "cpu").out
+    lines = ["a,b"] + [f"{a!r},{b!r}" for a, b in x.tolist()]
+    (tmp_path / "d.csv").write_text("\n".join(lines))
+    assert run("predict", "m", "d.csv", "--device", "cpu").out == expected
+    np.save(tmp_path / "x.npy", x)
+    assert run("predict", "m", "x.npy", "--device", "cpu").out == expected
+    (tmp_path / "d.csv").write_text("a,b,c\n1,2,3\n")
+    result = run("predict", "m", "d.csv", "--device", "cpu")
+    assert result.code == 2 and "the model takes 2 features, got 3" in result.err
+
+
+def test_images_from_training_to_prediction(run, tmp_path, device):
+    """IDX files; the last fifth is held out, in order."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, size=50, dtype=np.uint8)
+    images = (rng.integers(0, 50, size=(50, 4, 4)) + 200 * labels[:, None, None]).astype(np.uint8)
+    head = struct.pack(">BBBBIII", 0, 0, 8, 3, 50, 4, 4)
+    (tmp_path / "a-images-idx3-ubyte").write_bytes(head + images.tobytes())
+    (tmp_path / "a-labels-idx1-ubyte").write_bytes(
+        struct.pack(">BBBBI", 0, 0, 8, 1, 50) + labels.tobytes()
+    )
+    result = run("train", "a-images-idx3-ubyte", "--device", device.name, "--out", "m")
+    assert result.code == 0, result.err
+    assert "10 held out (the last 10 rows, in order)" in result.out
+    result = run("predict", "m", "a-images-idx3-ubyte", "--device", device.name)
+    assert "accuracy 100.00%" in result.err
+
+
+def test_a_model_saved_from_python_predicts_too(run, tmp_path):
+    bp.Model(bp.Flatten(), input_shape=(2, 2), device="cpu").save(tmp_path / "m")
+    (tmp_path / "d.csv").write_text("a,b,c,d\n1,2,3,4.5\n")
+    result = run("predict", "m", "d.csv", "--device", "cpu")
+    assert rows_of(result.out) == [
+        ["output_0", "output_1", "output_2", "output_3"],
+        ["1.0", "2.0", "3.0", "4.5"],
+    ]
+
+
+def test_models_that_are_none(run, flowers, tmp_path):
+    (tmp_path / "bad").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
+    for name, message in {
+        "missing": "there is no model file",
+        "flowers.csv": "not a readable",
+        "bad": "bad",
+    }.items():
+        result = run("predict", name, flowers)
+        assert result.code == 2 and message in result.err and result.err.count("\n") == 1
+
+
+def test_damaged_meaning(run, flowers, tmp_path):
+    model = bp.Model(bp.Identity(), input_shape=(2,), device="cpu")
+    for text in ("{", "[]", '{"classes": 3}', '{"classes": null}'):
+        model.metadata = {"meaning": text}
+        model.save(tmp_path / "m")
+        result = run("predict", "m", flowers)
+        assert result.code == 2 and "damaged in the file" in result.err

@@ -1,0 +1,99 @@
+"""What only a real process shows: exit codes, streams, imports, broken pipes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import bp_arrays
+
+PYTHON = [sys.executable, "-m", "bp_arrays"]
+
+
+def process(*words, **options):
+    return subprocess.run(
+        [*PYTHON, *map(str, words)], capture_output=True, text=True, timeout=300, **options
+    )
+
+
+def test_version_and_help():
+    assert process("--version").stdout == f"bp-arrays {bp_arrays.__version__}\n"
+    for words in (["--help"], ["train", "--help"], ["predict", "--help"], ["devices", "--help"]):
+        result = process(*words)
+        assert result.returncode == 0 and result.stdout.startswith("usage: bp-arrays")
+        assert result.stderr == ""
+
+
+def test_every_command_is_in_the_overview_and_has_its_file():
+    from bp_arrays.command_line.main import COMMANDS
+
+    overview = process("--help").stdout
+    for name in COMMANDS:
+        assert f"  {name}" in overview
+        module = __import__(f"bp_arrays.command_line.{name}", fromlist=["run"])
+        assert callable(module.run) and callable(module.add_arguments) and module.__doc__
+
+
+def test_devices_prints_the_table():
+    result = process("devices")
+    assert result.returncode == 0
+    assert any(line.split()[:2] == ["cpu", "yes"] for line in result.stdout.splitlines())
+    assert "strict:device1" in result.stdout
+
+
+def test_training_in_a_process_of_its_own(tmp_path):
+    result = process("train", "notes", "--device", "cpu", "--epochs", 2, "--out", tmp_path / "m")
+    assert result.returncode == 0 and result.stderr == ""  # no bar where nobody watches
+    assert result.stdout.splitlines()[-1].startswith("trained 2-3-2 sigmoid on notes")
+    (tmp_path / "m").write_bytes((tmp_path / "m").read_bytes()[:-1])
+    result = process("predict", tmp_path / "m", "notes")
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "truncated or damaged" in result.stderr
+
+
+def test_an_error_is_one_line_without_traceback():
+    result = process("train", "digits", "--activation", "relo")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("bp-arrays: error: unknown activation 'relo'")
+    assert result.stderr.count("\n") == 1
+
+
+def test_help_needs_no_heavy_library():
+    code = (
+        "import sys\n"
+        "from bp_arrays.command_line.main import main\n"
+        "try:\n    main(['train', '--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'jax', 'cupy', 'matplotlib', 'tqdm', 'safetensors'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stderr.strip() == "[]"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of a POSIX system")
+@pytest.mark.parametrize("words", [["predict", "m", "d.csv"], ["devices"], ["train", "notes"]])
+def test_a_reader_that_has_left_is_no_reason_for_a_traceback(tmp_path, words):
+    (tmp_path / "d.csv").write_text("a,b\n1,2\n")
+    bp_arrays.Model(bp_arrays.Identity(), input_shape=(2,), device="cpu").save(tmp_path / "m")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "bp_arrays", *words]
+    environment = {**os.environ, "BP_ARRAYS_DEVICE": "cpu"}
+    result = subprocess.run(
+        command, stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path, env=environment, text=True
+    )
+    os.close(writing)
+    assert result.returncode == 141
+    assert "Traceback" not in result.stderr and "Broken" not in result.stderr
+
+
+def test_names_outside_the_terminals_alphabet(tmp_path):
+    (tmp_path / "d.csv").write_text("a,y\n" + "0,größe\n1,東\n" * 10, encoding="utf-8")
+    plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    words = ["train", tmp_path / "d.csv", "--target", "y", "--epochs", 1, "--out", tmp_path / "m"]
+    assert process(*words, env=plain).returncode == 0
+    result = process("predict", tmp_path / "m", tmp_path / "d.csv", env=plain)
+    assert result.returncode == 0 and "Traceback" not in result.stderr
