@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -112,9 +113,10 @@ def run(args: argparse.Namespace) -> int:
     check_outputs({"--out": args.out, "--report": args.report, "--plot": args.plot}, args.data)
     if args.plot is not None:
         check_plot(args.plot)
-    with nullcontext() if args.quiet else _log_shown():
+    with _log_kept() as log:  # an error is to be the only line on stderr
         job = prepare(args)
     if not args.quiet:
+        sys.stderr.writelines(f"bp-arrays: {record.getMessage()}\n" for record in log)
         print(plan(job), flush=True)
     outcome = train(job, patience=args.patience, progress=not args.quiet)
     if args.out is not None:
@@ -213,15 +215,16 @@ def _moved(model: Model, x: HostArray) -> Array:
 
 
 @contextmanager
-def _log_shown() -> Iterator[None]:
-    """Let the library say on stderr what it decides, such as what "auto" is."""
+def _log_kept() -> Iterator[list[logging.LogRecord]]:
+    """What the library says that it decided, such as what "auto" is."""
     logger = logging.getLogger("bp_arrays")
-    handler, level = logging.StreamHandler(), logger.level
-    handler.setFormatter(logging.Formatter("bp-arrays: %(message)s"))
+    records: list[logging.LogRecord] = []
+    handler, level = logging.Handler(), logger.level
+    handler.emit = records.append  # type: ignore[method-assign, assignment]
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        yield
+        yield records
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
