@@ -159,19 +159,12 @@ def test_plot_of_no_known_kind(fails):
     fails("train", "digits", "--plot", "p", message="use .png, .pdf or .svg")
 
 
-def test_a_loss_that_is_not_finite(run, tmp_path):
+@pytest.mark.parametrize("words", ["--rate 1e30", "--rate 1e18 --activation gelu --no-standardise"])
+def test_a_loss_that_is_not_finite(run, tmp_path, words):
+    """Nor do the library's warnings of overflow stand beside the line."""
     result = run(
-        "train",
-        "digits",
-        "--device",
-        "cpu",
-        "--optimizer",
-        "sgd",
-        "--rate",
-        "1e30",
-        "--out",
-        "m",
-        "--quiet",
+        *("train", "digits", "--device", "cpu", "--optimizer", "sgd", "--out", "m", "--quiet"),
+        *words.split(),
     )
     assert result.code == 2 and result.err.count("\n") == 1
     assert "NaN or infinite in epoch 1" in result.err and not (tmp_path / "m").exists()

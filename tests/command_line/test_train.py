@@ -315,6 +315,31 @@ def test_quiet_is_one_line_and_no_result_is_lost(run):
     assert "no rows held out; not saved (use --out MODEL)" in result.out
 
 
+def test_a_bar_is_asked_for_unless_quiet(run, monkeypatch):
+    from bp_arrays.command_line import train
+
+    real, asked = train.fit, []
+
+    def spy(*args, **options):
+        asked.append(options["progress"])
+        return real(*args, **options)
+
+    monkeypatch.setattr(train, "fit", spy)
+    for words in ((), ("--quiet",)):
+        run("train", "notes", "--device", "cpu", "--epochs", 1, *words)
+    assert asked == [True, False]
+
+
+def test_another_optimizer_has_a_rate_of_its_own(run, tmp_path):
+    """Not the one that was chosen for the default optimizer of the data."""
+    words = ("train", "notes", "--device", "cpu", "--epochs", 1, "--report", "r.json")
+    rates = []
+    for more in ((), ("--optimizer", "adam"), ("--optimizer", "adagrad"), ("--rate", 0.5)):
+        run(*words, *more)
+        rates.append(report_in(tmp_path)["history"]["learning_rate"][0])
+    assert rates == [2.0, 0.003, 0.01, 0.5]
+
+
 def test_nothing_held_out_is_null_in_the_report(run, tmp_path):
     run("train", "notes", "--epochs", 1, "--quiet", "--test", 0, "--report", "r.json")
     assert report_in(tmp_path)["test_loss"] is None

@@ -77,12 +77,15 @@ def test_objects_are_never_unpickled(tmp_path, capsys):
     np.savez(tmp_path / "d.npz", x=X, t=np.array([Bomb()] * 6, dtype=object))
     np.save(tmp_path / "x.npy", np.array([Bomb()], dtype=object))
     (tmp_path / "p.npy").write_bytes(pickle.dumps(Bomb()))
-    for read in (
-        lambda: read_npz(tmp_path / "d.npz"),
-        lambda: read_npy(tmp_path / "x.npy"),
-        lambda: read_npy(tmp_path / "p.npy"),
+    for read, message in (
+        (
+            lambda: read_npz(tmp_path / "d.npz"),
+            "array t: .* Python objects, which are never loaded",
+        ),
+        (lambda: read_npy(tmp_path / "x.npy"), "Python objects, which are never loaded"),
+        (lambda: read_npy(tmp_path / "p.npy"), "not a readable .npy file"),
     ):
-        with pytest.raises(DataError):
+        with pytest.raises(DataError, match=message):
             read()
     assert capsys.readouterr().out == ""
 
