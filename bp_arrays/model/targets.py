@@ -38,8 +38,7 @@ def prepare_targets(
     loss.check_shapes((rows, *output_shape), tuple(host.shape))
     if host.ndim < len(output_shape) + 1:
         _check_classes(host, output_shape[-1])
-        integer = "int64" if _has(device, "int64") else "int32"
-        return _there(t, host, device, integer)
+        return _there(t, host, device, index_dtype(device))
     _check_finite(host, "t")
     return _there(t, host, device, dtype)
 
@@ -106,9 +105,10 @@ def _check_finite(values: HostArray, what: str) -> None:
         raise InputError(f"{what}[{place}] is {values[tuple(bad)]}: it must be finite")
 
 
-def _has(device: Device, dtype: str) -> bool:
+def index_dtype(device: Device) -> str:
+    """The widest signed integer a device has: JAX has no int64 unless it is told to."""
     try:
-        device.dtype(dtype)
+        device.dtype("int64")
     except InputError:
-        return False
-    return True
+        return "int32"
+    return "int64"

@@ -18,7 +18,7 @@ from bp_arrays.model.doors import (
     to_device,
     to_host_array,
 )
-from bp_arrays.model.targets import prepare_targets, prepare_weights
+from bp_arrays.model.targets import index_dtype, prepare_targets, prepare_weights
 from bp_arrays.typing import Array
 
 CHECKED_ROWS = 65536
@@ -106,7 +106,7 @@ class Batches:
 
     def _movable(self, order: np.ndarray[Any, Any]) -> Array:
         with self.model.device.activate():
-            return self.model.device.asarray(order)
+            return self.model.device.asarray(order, index_dtype(self.model.device))
 
     def _cut(self, start: int, stop: int, order: Any, device_order: Any) -> Batch:
         model, device = self.model, self.model.device

@@ -170,6 +170,12 @@ def test_a_loss_that_is_not_finite(run, tmp_path, words):
     assert "NaN or infinite in epoch 1" in result.err and not (tmp_path / "m").exists()
 
 
+def test_an_overflow_that_ends_well_is_no_warning(run):
+    words = "--loss l2 --activation softplus --optimizer sgd --rate 1e18 --quiet"
+    result = run("train", "digits", "--device", "cpu", "--epochs", 2, *words.split())
+    assert result.code == 0 and result.err == ""
+
+
 def test_more_memory_than_there_is(run, monkeypatch):
     def fail(*args, **kwargs):
         raise MemoryError("Unable to allocate 559. GiB")
@@ -178,6 +184,15 @@ def test_more_memory_than_there_is(run, monkeypatch):
     result = run("train", "digits", "--device", "cpu", "--quiet")
     assert result.code == 2
     assert result.err.startswith("bp-arrays: error: not enough memory; use less data")
+
+
+def test_a_message_of_several_lines_becomes_one(run, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("a library said\n  much at once")
+
+    monkeypatch.setattr(train, "open_dataset", fail)
+    result = run("train", "digits", "--device", "cpu", "--quiet")
+    assert result == (2, "", "bp-arrays: error: a library said much at once\n")
 
 
 def test_ctrl_c_outside_the_training(run, monkeypatch):

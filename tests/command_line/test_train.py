@@ -315,19 +315,20 @@ def test_quiet_is_one_line_and_no_result_is_lost(run):
     assert "no rows held out; not saved (use --out MODEL)" in result.out
 
 
-def test_a_bar_is_asked_for_unless_quiet(run, monkeypatch):
+def test_options_reach_the_training(run, monkeypatch):
+    """And a bar is asked for unless --quiet."""
     from bp_arrays.command_line import train
 
     real, asked = train.fit, []
 
     def spy(*args, **options):
-        asked.append(options["progress"])
+        asked.append(tuple(options[name] for name in ("epochs", "batch_size", "seed", "progress")))
         return real(*args, **options)
 
     monkeypatch.setattr(train, "fit", spy)
-    for words in ((), ("--quiet",)):
-        run("train", "notes", "--device", "cpu", "--epochs", 1, *words)
-    assert asked == [True, False]
+    for words in (("--batch", 3, "--seed", 5), ("--quiet",)):
+        run("train", "notes", "--device", "cpu", "--epochs", 2, *words)
+    assert asked == [(2, 3, 5, True), (2, 4, 0, False)]
 
 
 def test_another_optimizer_has_a_rate_of_its_own(run, tmp_path):

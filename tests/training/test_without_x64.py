@@ -1,0 +1,29 @@
+"""JAX as it comes, without 64 bits: in a process of its own, for the tests turn them on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import numpy as np, bp_arrays as bp
+net = bp.Sequential(bp.Linear(4), bp.ReLU(), bp.Dropout(0.2), bp.Linear(3))
+model = bp.Model(net, input_shape=(5,), device="jax:cpu", seed=0)
+x, t = np.random.default_rng(0).normal(size=(40, 5)), np.arange(40) % 3
+history = bp.fit(model, x, t, loss=bp.CrossEntropy(), optimizer=bp.Adam(0.01), epochs=2,
+                 metrics=[bp.Accuracy()], validation=(x, t))
+print(np.isfinite(history["val_loss"]).all(), model.predict(x).dtype)
+"""
+
+
+def test_training_on_jax_as_it_comes():
+    pytest.importorskip("jax", reason="JAX is not installed")
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
+    result = subprocess.run(
+        [sys.executable, "-c", CODE], capture_output=True, text=True, env=environment
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["True", "float32"]
