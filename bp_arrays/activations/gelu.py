@@ -12,6 +12,10 @@ from bp_arrays.layers.layer import Layer
 from bp_arrays.typing import Array, Backward, Namespace, ParameterTree
 
 
+SATURATED = 40.0
+"""Beyond it Φ is 0 or 1 in every dtype; held there, no power of a can overflow."""
+
+
 @dataclass(frozen=True)
 class GELU(Layer):
     """h = a Φ(a), with Φ the distribution function of the standard normal, φ its density.
@@ -34,24 +38,30 @@ class GELU(Layer):
 
 
 def _exact(a: Array, xp: Namespace) -> tuple[Array, Backward]:
-    cdf = 0.5 * erfc(a * -math.sqrt(0.5), xp)
+    held = _held(a, xp)
+    cdf = 0.5 * erfc(held * -math.sqrt(0.5), xp)
 
     def backward(delta: Array) -> tuple[Array, ParameterTree]:
-        density = xp.exp(-0.5 * a * a) / math.sqrt(2.0 * math.pi)
-        return delta * (cdf + a * density), {}
+        density = xp.exp(-0.5 * held * held) / math.sqrt(2.0 * math.pi)
+        return delta * (cdf + held * density), {}
 
     return a * cdf, backward
 
 
 def _by_tanh(a: Array, xp: Namespace) -> tuple[Array, Backward]:
     c = math.sqrt(2.0 / math.pi)
-    gate = logistic(2.0 * c * (a + 0.044715 * (a * a * a)), xp)
+    held = _held(a, xp)
+    gate = logistic(2.0 * c * (held + 0.044715 * (held * held * held)), xp)
 
     def backward(delta: Array) -> tuple[Array, ParameterTree]:
-        dz = c * (1.0 + 3.0 * 0.044715 * (a * a))
-        return delta * (gate + a * (gate * (1.0 - gate)) * (2.0 * dz)), {}
+        dz = c * (1.0 + 3.0 * 0.044715 * (held * held))
+        return delta * (gate + held * (gate * (1.0 - gate)) * (2.0 * dz)), {}
 
     return a * gate, backward
+
+
+def _held(a: Array, xp: Namespace) -> Array:
+    return xp.maximum(xp.minimum(a, SATURATED), -SATURATED)
 
 
 @dataclass(frozen=True)

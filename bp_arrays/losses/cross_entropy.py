@@ -57,7 +57,8 @@ class CrossEntropy(Loss):
 
     Notes
     -----
-    Targets are classes (batch,), integers from 0, or probabilities (batch, classes). Smoothing:
+    Targets are classes (batch,), integers from 0, or probabilities (batch, classes). A logit of
+    −∞ rules its class out. Smoothing:
     Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016, section 7.
 
     Examples
@@ -108,7 +109,8 @@ class CrossEntropy(Loss):
                 p = p * xp.sum(q, axis=-1, keepdims=True)
             return c * (p - q)
 
-        return -xp.sum(q * log_p, axis=-1), derivative
+        # 0 log 0 is 0: a class ruled out by the logit −∞ costs nothing unless it is the target
+        return -xp.sum(q * xp.where(q == 0.0, 0.0, log_p), axis=-1), derivative
 
     def sample_weights(
         self, t: Array, y: Array, ctx: Context, weight: Array | None

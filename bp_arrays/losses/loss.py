@@ -71,9 +71,10 @@ class Loss(ABC):
         Raises
         ------
         InputError
-            If the shapes of y and t do not fit.
+            If the shapes of y, t and weight do not fit, or the batch is empty.
         """
         self.check_shapes(tuple(y.shape), tuple(t.shape))
+        self._check_batch(tuple(y.shape), weight)
         xp = ctx.xp
         losses, derivative = self.per_sample(y, t, ctx)
         weight = self.sample_weights(t, y, ctx, weight)
@@ -107,4 +108,15 @@ class Loss(ABC):
         if y != t:
             raise InputError(
                 f"{type(self).__name__}: targets must have the shape of the output, {y}, got {t}"
+            )
+
+    def _check_batch(self, y: tuple[int, ...], weight: Array | None) -> None:
+        if y[0] == 0:
+            raise InputError(
+                f"{type(self).__name__}: an empty batch has no loss, got outputs of shape {y}"
+            )
+        if weight is not None and tuple(weight.shape) != y[:1]:
+            raise InputError(
+                f"{type(self).__name__}: weights must be one number a sample, {y[:1]}, "
+                f"got {tuple(weight.shape)}"
             )

@@ -93,6 +93,17 @@ def test_nan_comes_through_and_kinks_are_as_documented(device, name):
         )
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_gelu_of_huge_numbers_does_not_overflow(device, exact):
+    a = device.asarray([[3e38, 1e20, 1e13, -1e13, -1e20, -3e38]], "float32")
+    y, backward = bp.GELU(exact=exact).forward({}, a, bp.Context(device.xp, device.native))
+    slope = device.to_numpy(backward(device.xp.ones_like(a))[0])
+    assert slope.tolist() == [[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]]
+    np.testing.assert_array_equal(
+        device.to_numpy(y), np.maximum(device.to_numpy(a), np.float32(0.0))
+    )
+
+
 def test_softmax_is_a_distribution_and_does_not_mind_a_shift(device):
     context = bp.Context(device.xp, device.native)
     a = np.array([[1.0, 2.0, 3.0], [1e4, 1e4, -1e4]])

@@ -120,3 +120,24 @@ def test_extreme_logits_stay_finite_and_exact(name, device, dtype):
 def test_bad_input_says_what_is_expected(make, message):
     with pytest.raises(bp.InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (1,), (5,), ()])
+def test_weights_are_one_number_a_sample(shape):
+    with pytest.raises(bp.InputError, match=r"one number a sample, \(6,\), got"):
+        both(bp.L2Loss(), Y, T, np.ones(shape))
+
+
+@pytest.mark.parametrize("loss", [bp.L2Loss(), bp.CrossEntropy(reduction="sum")])
+def test_an_empty_batch_is_refused(loss):
+    with pytest.raises(bp.InputError, match="an empty batch"):
+        both(loss, np.ones((0, 3)), np.ones((0, 3)))
+
+
+def test_a_class_ruled_out_by_its_logit_costs_nothing():
+    logits = np.array([[-np.inf, 0.0, 1.0]])
+    value, gradient = both(bp.CrossEntropy(), logits, np.array([1]))
+    assert value == pytest.approx(np.log(1.0 + np.e), rel=1e-14)
+    p = np.e / (1.0 + np.e)
+    np.testing.assert_allclose(gradient, [[0.0, -p, p]], rtol=1e-14)
+    assert both(bp.CrossEntropy(), logits, np.array([0]))[0] == np.inf
