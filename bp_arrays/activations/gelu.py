@@ -11,7 +11,6 @@ from bp_arrays.layers.context import Context
 from bp_arrays.layers.layer import Layer
 from bp_arrays.typing import Array, Backward, Namespace, ParameterTree
 
-
 SATURATED = 40.0
 """Beyond it Φ is 0 or 1 in every dtype; held there, no power of a can overflow."""
 
