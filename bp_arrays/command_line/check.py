@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
+import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bp_arrays.command_line.outputs import check_outputs
+from bp_arrays.errors import InputError
 from bp_arrays.model.files import write_atomically
+
+if TYPE_CHECKING:
+    from bp_arrays.testing import Report
 
 DISAGREES = 1
 
@@ -17,36 +24,73 @@ DISAGREES = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bp-arrays check`."""
     add = parser.add_argument
+    add("component", nargs="*", metavar="MODULE:NAME", help="your own layer or loss instead")
+    add("--input-shape", default="4", metavar="N,N", help="of one sample of yours (default: 4)")
     add("--device", action="append", metavar="NAME", help="check this device only (repeatable)")
     add("--require", action="append", default=[], metavar="NAME", help="fail if it does not run")
     add("--only", action="append", default=[], metavar="WORD", help="components named so")
-    add("--dtype", action="append", metavar="NAME", help="float32 and float64 unless told")
-    add("--json", type=Path, metavar="FILE", help="write the whole report here")
+    add("--dtype", action="append", metavar="NAME", help="this dtype only (repeatable)")
+    add("--json", type=Path, metavar="FILE", help="write the whole report here; a folder will do")
+    add("--html", type=Path, metavar="FILE", help="write the report as a page here")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the cases; the exit code is 1 for a disagreement, or a required device not run."""
-    check_outputs({"--json": args.json}, "")
+    names_itself = args.json is not None and args.json.is_dir()
+    path = args.json / "check.json" if names_itself else args.json
+    check_outputs({"--json": path, "--html": args.html}, "")
     os.environ.setdefault("JAX_ENABLE_X64", "1")  # the reference is float64, on JAX too
 
-    from bp_arrays.testing import check_cases, chosen_cases
-    from bp_arrays.testing.checking import DEVICES, DTYPES
+    from bp_arrays.testing.evidence import cuda_line
+    from bp_arrays.testing.html import to_html
 
+    report = _checked(args)
+    if names_itself:
+        path = path.with_name(_file_name(report))
+    if path is not None:
+        write_atomically(path.resolve(), json.dumps(report.to_json(), indent=1).encode())
+    if args.html is not None:
+        write_atomically(args.html.resolve(), to_html(report).encode())
+    print(report)
+    if any(device.name.startswith("cuda") for device in report.not_run):
+        print(cuda_line())
+    return 0 if report.ok else DISAGREES
+
+
+def _checked(args: argparse.Namespace) -> Report:
+    from bp_arrays.command_line.components import component, shape
+    from bp_arrays.testing import check_cases, chosen_cases, own_cases
+    from bp_arrays.testing.case import DTYPES, DTYPES_WITH_HALF
+    from bp_arrays.testing.checking import DEVICES
+
+    if args.component and args.only:
+        raise InputError("--only chooses among the library's components; leave it out here")
+    cases = (
+        own_cases([component(name) for name in args.component], shape(args.input_shape))
+        if args.component
+        else chosen_cases(args.only)
+    )
     watched = sys.stderr.isatty()
 
     def progress(line: str) -> None:
         if watched:
             print(f"\r\x1b[K{line[:78]}", end="", file=sys.stderr, flush=True)
 
-    report = check_cases(
-        chosen_cases(args.only),
-        args.device or DEVICES,
-        require=args.require,
-        dtypes=args.dtype or DTYPES,
-        progress=progress,
-    )
-    progress("")
-    if args.json is not None:
-        write_atomically(args.json.resolve(), json.dumps(report.to_json(), indent=1).encode())
-    print(report)
-    return 0 if report.ok else DISAGREES
+    try:
+        return check_cases(
+            cases,
+            args.device or DEVICES,
+            require=args.require,
+            dtypes=args.dtype or (DTYPES if args.component else DTYPES_WITH_HALF),
+            progress=progress,
+        )
+    finally:
+        progress("")
+
+
+def _file_name(report: Report) -> str:
+    """`check-<accelerator>-<date>.json`; "cpu" where only the CPU ran."""
+    cards = [re.search(r" on ([^,]+)", d.description) for d in report.ran]
+    found = [card[1] for card in cards if card]
+    card = re.sub(r"[^a-z0-9]+", "-", (found or ["cpu"])[0].lower()).strip("-")
+    return f"check-{card}-{datetime.date.fromisoformat(report.date[:10])}.json"

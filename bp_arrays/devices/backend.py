@@ -70,6 +70,10 @@ class Backend(ABC):
         """The library's dtype of that name, or None where this device has none."""
         return getattr(self.namespace(), name, None)
 
+    @abstractmethod
+    def description(self, kind: str, index: int) -> str:
+        """The library, its version and, for an accelerator, which one."""
+
 
 def imported(module: str, package: str, advice: str) -> Availability:
     """Whether a module can be imported; a missing one and a broken one are told apart."""

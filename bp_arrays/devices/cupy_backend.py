@@ -93,3 +93,17 @@ class CuPyBackend(Backend):
         import cupy
 
         cupy.cuda.Device(index).synchronize()
+
+    def description(self, kind: str, index: int) -> str:
+        import cupy
+
+        runtime = cupy.cuda.runtime
+        card = runtime.getDeviceProperties(index)["name"].decode()
+        versions = [
+            f"{v // 1000}.{v % 1000 // 10}"
+            for v in (runtime.driverGetVersion(), runtime.runtimeGetVersion())
+        ]
+        return (
+            f"CuPy {cupy.__version__} on {card}, driver for CUDA {versions[0]}, "
+            f"runtime {versions[1]}"
+        )

@@ -103,6 +103,11 @@ class Device:
         """Whether a call returns before its result is there, so that reading one waits."""
         return self.kind in BACKENDS[self.backend].asynchronous_kinds
 
+    @property
+    def description(self) -> str:
+        """The library, its version and, for an accelerator, which one."""
+        return BACKENDS[self.require().backend].description(self.kind, self.index)
+
     def dtype(self, name: str) -> Any:
         """The library's dtype of that name.
 

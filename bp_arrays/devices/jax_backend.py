@@ -92,3 +92,9 @@ class JaxBackend(Backend):
         import jax
 
         return list(jax.devices(kind))
+
+    def description(self, kind: str, index: int) -> str:
+        import jax
+
+        where = f" on {self.native(kind, index).device_kind}" if kind == "cuda" else ""
+        return f"JAX {jax.__version__}{where}"

@@ -32,3 +32,6 @@ class NumPyBackend(Backend):
 
     def place_of(self, array: Any) -> tuple[str, int] | None:
         return ("cpu", 0) if isinstance(array, (np.ndarray, np.generic)) else None
+
+    def description(self, kind: str, index: int) -> str:
+        return f"NumPy {np.__version__}"

@@ -115,7 +115,8 @@ def device_table() -> str:
     """The known devices as the lines that `bp-arrays devices` prints."""
     lines = []
     for found, usable, reason, advice in devices():
-        lines.append(f"{found.name:<16} {'yes' if usable else 'no ':<4} {reason}".rstrip())
+        said = found.description if usable else reason
+        lines.append(f"{found.name:<16} {'yes' if usable else 'no ':<4} {said}")
         if advice:
             lines.append(f"{'':<21} -> {advice}")
     return "\n".join(lines)

@@ -46,3 +46,6 @@ class StrictBackend(Backend):
             if array.device == self.namespace().Device(native):
                 return kind, 0
         return None
+
+    def description(self, kind: str, index: int) -> str:
+        return f"array-api-strict {self.namespace().__version__}"

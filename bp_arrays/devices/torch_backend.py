@@ -86,3 +86,9 @@ class TorchBackend(Backend):
         if kind == "mps" and name == "float64":
             return None
         return super().dtype(name, kind, index)
+
+    def description(self, kind: str, index: int) -> str:
+        import torch
+
+        where = f" on {torch.cuda.get_device_name(index)}" if kind == "cuda" else ""
+        return f"PyTorch {torch.__version__}{where}"

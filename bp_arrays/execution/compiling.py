@@ -1,7 +1,7 @@
-"""A whole training step handed to the compiler its backend has.
+"""Whole computations handed to the compiler their backend has.
 
-A step is a pure function of parameters, optimizer state, batch and per-step scalars, so a
-compiler may take it whole. Where there is none it runs as it stands, operation by operation.
+A training step is a pure function of parameters, optimizer state, batch and per-step scalars, so
+a compiler may take it whole. Where there is none it runs as it stands, operation by operation.
 """
 
 from __future__ import annotations
@@ -16,6 +16,17 @@ from bp_arrays.devices import Device
 Step = Callable[..., Any]
 
 
+def compiled(function: Callable[..., Any], device: Device) -> Callable[..., Any]:
+    """A pure function of arrays as this device runs it best: on JAX, traced whole by jax.jit."""
+    if device.backend != "jax":
+        return function
+
+    import jax
+
+    traced: Callable[..., Any] = jax.jit(function)
+    return traced
+
+
 def compile_step(step: Step, device: Device, dtype: str) -> Step:
     """The step as this device runs it best.
 
@@ -26,9 +37,7 @@ def compile_step(step: Step, device: Device, dtype: str) -> Step:
     if device.backend != "jax":
         return step
 
-    import jax
-
-    traced = jax.jit(step)
+    traced = compiled(step, device)
     host_dtype = np.float64 if dtype == "float64" else np.float32
 
     def run(theta: Any, state: Any, batch: Any, scalars: Any, counter: int) -> Any:

@@ -3,8 +3,10 @@
 from bp_arrays.testing.agreement import error_in_eps
 from bp_arrays.testing.case import Case, Derivatives
 from bp_arrays.testing.checking import check, check_cases, chosen_cases
+from bp_arrays.testing.html import to_html
 from bp_arrays.testing.oracles import Oracle, oracles_for
-from bp_arrays.testing.place import Place, rounded
+from bp_arrays.testing.own_cases import own_cases
+from bp_arrays.testing.place import Place
 from bp_arrays.testing.registry import cases, components
 from bp_arrays.testing.report import DeviceResult, Disagreement, Report
 
@@ -23,5 +25,6 @@ __all__ = [
     "components",
     "error_in_eps",
     "oracles_for",
-    "rounded",
+    "own_cases",
+    "to_html",
 ]

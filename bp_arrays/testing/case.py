@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from bp_arrays.testing.place import HostArrays, Place
@@ -13,6 +13,8 @@ Compute = Callable[[Place, dict[str, Array]], dict[str, Array]]
 Objective = Callable[[Place, dict[str, Array]], Array]
 
 DEFAULT_LIMIT = 16.0
+DTYPES = ("float32", "float64")
+DTYPES_WITH_HALF = (*DTYPES, "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,11 @@ class Case:
         Results that must be equal to the last bit: random bits, masks, integers.
     derivatives : Derivatives, optional
         How the backward is held against an oracle.
-    dtypes : tuple of str, optional
-        Restricts the dtypes that make sense for the case.
+    dtypes : tuple of str, default ("float32", "float64")
+        The dtypes that make sense for the case, each tested where a device has it.
+    traceable : bool, default True
+        Whether `compute` is a pure function of its arrays, such as jax.jit takes; a training,
+        which reads its losses back, is not.
     """
 
     component: str
@@ -69,8 +74,8 @@ class Case:
     limit: float = DEFAULT_LIMIT
     exact: frozenset[str] = frozenset()
     derivatives: Derivatives | None = None
-    dtypes: tuple[str, ...] | None = None
-    traceable: bool = field(default=True, kw_only=True)
+    dtypes: tuple[str, ...] = DTYPES
+    traceable: bool = True
 
     @property
     def name(self) -> str:

@@ -1,93 +1,37 @@
-"""Running the cases on devices and holding each result against the reference."""
+"""Running cases on devices: what is checked, where, and the report of it."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-
-import numpy as np
+from typing import TypeVar
 
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.layers import Layer
 from bp_arrays.losses import Loss
-from bp_arrays.testing.agreement import error_in_eps
-from bp_arrays.testing.case import Case, host_results
-from bp_arrays.testing.layer_case import layer_case, loss_case
-from bp_arrays.testing.oracles import oracles_for
-from bp_arrays.testing.place import HostArrays, Place, rounded
+from bp_arrays.testing.case import DTYPES, DTYPES_WITH_HALF, Case
+from bp_arrays.testing.oracles import Oracle, oracles_for
+from bp_arrays.testing.own_cases import own_cases
+from bp_arrays.testing.place import HostArrays, Place
 from bp_arrays.testing.registry import cases, components
 from bp_arrays.testing.report import DeviceResult, Disagreement, Report
-from bp_arrays.testing.variants import normal
+from bp_arrays.testing.running import Finding, hidden_transfer, judged_by, reference, run_case
 from bp_arrays.typing import Shape
 
 DEVICES = ("cpu", "strict", "strict:device1", "torch:cpu", "jax:cpu", "cuda")
 """What is checked unless told: what cannot be used is reported as not run."""
 
-DTYPES = ("float32", "float64")
-PACKAGES = ("numpy", "array-api-compat", "array-api-strict", "torch", "jax", "cupy-cuda12x",
-            "cupy-cuda13x")  # fmt: skip
 
+WORKERS = min(4, os.cpu_count() or 1)
+"""Threads at work: NumPy and the compilers leave Python's lock while they compute."""
 
-def check_cases(
-    chosen: Sequence[Case],
-    devices: Sequence[str | Device] = DEVICES,
-    *,
-    require: Sequence[str | Device] = (),
-    dtypes: Sequence[str] = DTYPES,
-    progress: Callable[[str], None] | None = None,
-) -> Report:
-    """Run cases on devices; a device that cannot be used, or lacks a dtype, is reported so.
-
-    Parameters
-    ----------
-    chosen : sequence of Case
-    devices : sequence of str or Device
-    require : sequence of str or Device, optional
-        Devices whose absence makes the report fail.
-    dtypes : sequence of str
-    progress : function of a line of text, optional
-        Told what is being done.
-    """
-    started = time.perf_counter()
-    required = [find_device(name).name for name in require]
-    report = Report(required=required, versions=_versions(), machine=platform.platform())
-    say = progress or (lambda line: None)
-    references: dict[tuple[Case, str], HostArrays] = {}
-    for place_name in dict.fromkeys([find_device(d).name for d in devices] + required):
-        device = find_device(place_name)
-        availability = device.availability()
-        if not availability.usable:
-            reason = f"{availability.reason}; {availability.advice}"
-            report.devices.append(DeviceResult(place_name, ran=False, reason=reason))
-            continue
-        result = DeviceResult(place_name, ran=True)
-        report.devices.append(result)
-        for case, dtype in _runs(chosen, device, dtypes, result):
-            say(f"{place_name}: {case.name}, {dtype}")
-            if (case, dtype) not in references:
-                references[case, dtype] = _reference(case, dtype)
-            worst, messages = _compare(case, Place(device, dtype), references[case, dtype])
-            result.cases += 1
-            result.worst[case.component] = max(worst, result.worst.get(case.component, 0.0))
-            report.disagreements += [
-                Disagreement(case.component, case.name, place_name, dtype, m) for m in messages
-            ]
-    for case in chosen:
-        say(f"oracles: {case.name}")
-        for name, message in _against_oracles(case):
-            used = report.oracles.setdefault(case.component, [])
-            if name not in used:
-                used.append(name)
-            if message:
-                report.disagreements.append(
-                    Disagreement(case.component, case.name, "cpu", "float64", message)
-                )
-    report.seconds = time.perf_counter() - started
-    return report
+Progress = Callable[[str], None]
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 def chosen_cases(only: Sequence[str] = ()) -> list[Case]:
@@ -109,22 +53,28 @@ def chosen_cases(only: Sequence[str] = ()) -> list[Case]:
 
 
 def check(
-    component: Layer | Loss,
-    *,
-    input_shape: Shape,
+    *components: Layer | Loss,
+    input_shape: int | Shape,
     devices: Sequence[str | Device] = DEVICES,
     require: Sequence[str | Device] = (),
     dtypes: Sequence[str] = DTYPES,
+    progress: Progress | None = None,
 ) -> Report:
-    """Check a layer or a loss of your own: the same on every device, its backward right.
+    """Check layers or losses of your own: the same on every device, their backward right.
 
     Parameters
     ----------
-    component : Layer or Loss
-    input_shape : tuple of int
+    *components : Layer or Loss
+    input_shape : int or tuple of int
         The shape of one sample, without the batch; for a loss, of one output.
-    devices, require, dtypes
-        As the registry's own cases are run; by default on everything usable.
+    devices : sequence of str or Device
+        By default everything usable on this machine.
+    require : sequence of str or Device, optional
+        Devices whose absence makes the report fail.
+    dtypes : sequence of str
+        Each is tested where the device has it: "float16" and "bfloat16" too, if named.
+    progress : function of a line of text, optional
+        Told what is being done.
 
     Returns
     -------
@@ -140,119 +90,159 @@ def check(
     --------
     >>> import bp_arrays as bp
     >>> from bp_arrays.testing import check
-    >>> check(bp.Tanh(), input_shape=(3,), devices=["cpu"]).ok
+    >>> check(bp.Tanh(), input_shape=3, devices=["cpu"]).ok
     True
     """
     return check_cases(
-        list(_own_cases(component, tuple(input_shape))), devices, require=require, dtypes=dtypes
+        own_cases(components, input_shape),
+        devices,
+        require=require,
+        dtypes=dtypes,
+        progress=progress,
     )
 
 
-def _own_cases(component: Layer | Loss, shape: Shape) -> Iterator[Case]:
-    name = type(component).__name__
-    for variant, rows in (("ordinary", 5), ("batch of 1", 1), ("odd sizes", 13)):
-        x = partial(normal, "own", name, variant, shape=(rows, *shape))
-        if isinstance(component, Layer):
-            yield layer_case(component, x, variant)
-        elif isinstance(component, Loss):
-            yield loss_case(component, partial(_loss_inputs, component, x), variant)
-        else:
-            raise InputError(f"check: expected a layer or a loss, got {component!r}")
+def check_cases(
+    chosen: Sequence[Case],
+    devices: Sequence[str | Device] = DEVICES,
+    *,
+    require: Sequence[str | Device] = (),
+    dtypes: Sequence[str] = DTYPES_WITH_HALF,
+    progress: Progress | None = None,
+) -> Report:
+    """Run cases on devices; a device that cannot be used is reported so, never left out.
+
+    Parameters
+    ----------
+    chosen : sequence of Case
+    devices, require, dtypes, progress
+        As `check` takes them.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    InputError
+        If no case was chosen, for an unknown device, or a dtype that none of the devices has.
+    """
+    if not chosen:
+        raise InputError("check: no case was chosen")
+    started = time.perf_counter()
+    required = [find_device(name).name for name in require]
+    report = Report(required=required)
+    say = progress or (lambda line: None)
+    references = References()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for name in dict.fromkeys([find_device(d).name for d in devices] + required):
+            report.devices.append(DeviceResult(name))
+            _run_device(report, chosen, dtypes, references, pool, say)
+        _look_for_transfers(report, chosen, pool, say)
+        _ask_oracles(report, chosen, pool, say)
+    if not any(result.cases for result in report.devices if result.ran):
+        raise InputError(f"check: none of these devices has a dtype of {', '.join(dtypes)}")
+    report.seconds = time.perf_counter() - started
+    return report
 
 
-def _loss_inputs(loss: Loss, y: Callable[[], np.ndarray]) -> HostArrays:
-    outputs = y()
-    if loss.takes_classes:
-        return {"y": outputs, "t": np.arange(outputs.shape[0]) % outputs.shape[-1]}
-    return {"y": outputs, "t": np.where(np.roll(outputs, 1) > 0, 1.0, 0.0)}
+class References(dict[tuple[Case, str], HostArrays]):
+    """The float64 results of each case for inputs rounded to each dtype, computed once."""
+
+    def of(self, case: Case, place: Place) -> HostArrays:
+        key = (case, place.dtype)
+        if key not in self:
+            self[key] = reference(case, place)
+        return self[key]
 
 
-def _runs(
-    chosen: Sequence[Case], device: Device, dtypes: Sequence[str], result: DeviceResult
-) -> Iterator[tuple[Case, str]]:
+def places(device: Device, dtypes: Iterable[str]) -> Iterator[Place]:
+    """The device in each of the dtypes it has."""
     for dtype in dtypes:
         try:
             device.dtype(dtype)
-        except InputError as error:
-            result.reason = str(error)
+        except InputError:
             continue
-        for case in chosen:
-            if case.dtypes is None or dtype in case.dtypes:
-                yield case, dtype
+        yield Place(device, dtype)
 
 
-def _reference(case: Case, dtype: str) -> HostArrays:
-    """The results of NumPy in float64, fed the inputs as the dtype holds them."""
-    cpu = find_device("cpu")
-    place = Place(cpu, "float64")
-    holds = dtype if dtype in ("float32", "float64", "float16") else "float32"
-    inputs = place.arrays(rounded(case.inputs(), holds, cpu))
-    return host_results(place, case.compute(place, inputs))
-
-
-def _compare(case: Case, place: Place, reference: HostArrays) -> tuple[float, list[str]]:
-    """The worst error in eps, and what is wrong, if anything."""
-    device, worst = place.device, 0.0
-    messages: list[str] = []
-    with device.activate():
-        arrays = place.arrays(case.inputs())
-        before = host_results(place, arrays)
-        try:
-            results, again = case.compute(place, arrays), case.compute(place, arrays)
-        except Exception as error:
-            said = " ".join(str(error).split())
-            return float("inf"), [f"raised {type(error).__name__}: {said}"]
-        for name, expected in reference.items():
-            result = results[name]
-            if not device.owns(result):
-                messages.append(f"{name} left the device")
-                continue
-            host = device.to_numpy(result)
-            if name in case.exact:
-                if not np.array_equal(host, expected.astype(host.dtype)):
-                    messages.append(f"{name} is not equal to the last bit")
-                continue
-            if result.dtype != device.dtype(place.dtype):
-                messages.append(f"{name} has the dtype {result.dtype}, not {place.dtype}")
-            off = error_in_eps(host, expected, place.dtype)
-            worst = max(worst, off)
-            if off > case.limit:
-                messages.append(f"{name} is {off:.1f} eps off, the limit is {case.limit:g}")
-            if not np.array_equal(host, device.to_numpy(again[name]), equal_nan=True):
-                messages.append(f"{name} has other bits when run again")
-        for name, value in host_results(place, arrays).items():
-            if not np.array_equal(value, before[name], equal_nan=True):
-                messages.append(f"the input {name} was changed")
-    return worst, messages
-
-
-def _against_oracles(case: Case) -> Iterator[tuple[str, str]]:
-    """Each oracle that judged the case's backward, and what it found wrong ("" if nothing)."""
-    if case.derivatives is None:
+def _run_device(
+    report: Report,
+    chosen: Sequence[Case],
+    dtypes: Sequence[str],
+    references: References,
+    pool: ThreadPoolExecutor,
+    say: Progress,
+) -> None:
+    """Run the cases on the device last added to the report."""
+    result = report.devices[-1]
+    device = find_device(result.name)
+    availability = device.availability()
+    if not availability.usable:
+        result.reason = f"{availability.reason}; {availability.advice}"
         return
-    place = Place(find_device("cpu"), "float64")
-    inputs = case.inputs()
-    results = host_results(place, case.compute(place, place.arrays(inputs)))
-    for oracle in oracles_for(case):
-        try:
-            derivatives = oracle.derive(case, inputs)
-        except Exception as error:
-            yield oracle.name, f"{oracle.name} cannot follow the forward: {error!s:.200}"
-            continue
-        wrong = []
-        for name, derivative in derivatives.items():
-            scale = max(float(np.max(np.abs(derivative))), 1e-300)
-            off = float(np.max(np.abs(results[name] - derivative))) / scale
-            if not off <= oracle.tolerance:
-                wrong.append(f"{name} is {off:.1e} from {oracle.name}")
-        yield oracle.name, "; ".join(wrong)
+    result.ran, result.description = True, device.description
+    found = list(places(device, dtypes))
+    result.lacks = [d for d in dtypes if d not in {place.dtype for place in found}]
+    jobs = [(case, place) for place in found for case in chosen if place.dtype in case.dtypes]
+
+    def run(job: tuple[Case, Place]) -> Finding:
+        return run_case(*job, references.of(*job))
+
+    for (case, place), finding in _all(jobs, run, pool, partial(_line, say, result.name)):
+        result.add(case.component, place.dtype, finding.error)
+        report.disagreements += [
+            Disagreement(case.component, case.name, result.name, place.dtype, fault)
+            for fault in finding.faults
+        ]
 
 
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+def _look_for_transfers(
+    report: Report, chosen: Sequence[Case], pool: ThreadPoolExecutor, say: Progress
+) -> None:
+    """Run every case where nothing can be read back to the host."""
+    if not find_device("torch:cpu").availability().usable:
+        report.properties["no hidden transfer to the host"] = "NOT RUN: needs PyTorch"
+        return
+    jobs = [case for case in chosen if case.traceable and "float32" in case.dtypes]
+    for case, fault in _all(jobs, hidden_transfer, pool, partial(_line, say, "transfers")):
+        if fault:
+            report.disagreements.append(
+                Disagreement(case.component, case.name, "torch:meta", "float32", fault)
+            )
+    report.properties["no hidden transfer to the host"] = f"{len(jobs)} cases, on PyTorch's meta"
+
+
+def _ask_oracles(
+    report: Report, chosen: Sequence[Case], pool: ThreadPoolExecutor, say: Progress
+) -> None:
+    """Hold every backward against derivatives found another way."""
+    jobs = [(oracle, case) for case in chosen for oracle in oracles_for(case)]
+
+    def ask(job: tuple[Oracle, Case]) -> str:
+        return judged_by(*job)
+
+    for (oracle, case), fault in _all(jobs, ask, pool, partial(_line, say, "oracles")):
+        used = report.oracles.setdefault(case.component, [])
+        if oracle.name not in used:
+            used.append(oracle.name)
+        if fault:
+            report.disagreements.append(
+                Disagreement(case.component, case.name, "cpu", "float64", fault)
+            )
+
+
+def _all(
+    jobs: Sequence[Job],
+    work: Callable[[Job], Result],
+    pool: ThreadPoolExecutor,
+    say: Callable[[int, int], None],
+) -> Iterator[tuple[Job, Result]]:
+    """Each job and its result, in the order of the jobs; worked on together."""
+    for done, (job, result) in enumerate(zip(jobs, pool.map(work, jobs), strict=True), 1):
+        say(done, len(jobs))
+        yield job, result
+
+
+def _line(say: Progress, where: str, done: int, of: int) -> None:
+    say(f"{where}: {done} of {of} cases")

@@ -11,7 +11,7 @@ from bp_arrays.layers import Layer
 from bp_arrays.layers.layer import Parameter, Specification
 from bp_arrays.losses import Loss
 from bp_arrays.random import host_generator
-from bp_arrays.testing.case import DEFAULT_LIMIT, Case, Derivatives
+from bp_arrays.testing.case import DEFAULT_LIMIT, DTYPES, Case, Derivatives
 from bp_arrays.testing.place import HostArrays, Place
 from bp_arrays.testing.variants import normal
 from bp_arrays.typing import Array, ParameterTree
@@ -31,6 +31,7 @@ def layer_case(
     analytic: bool = False,
     exact: frozenset[str] = frozenset(),
     oracle: bool = True,
+    dtypes: tuple[str, ...] = DTYPES,
 ) -> Case:
     """Forward and backward of a layer in training, for one input and one error δ.
 
@@ -70,7 +71,15 @@ def layer_case(
     of = {"dx": "x"} | {f"d {path}": PARAMETER + path for path in trainable}
     derivatives = Derivatives(objective, of, analytic) if oracle else None
     return Case(
-        component, variant, kind, inputs, compute, limit, exact=exact, derivatives=derivatives
+        component,
+        variant,
+        kind,
+        inputs,
+        compute,
+        limit,
+        exact=exact,
+        derivatives=derivatives,
+        dtypes=dtypes,
     )
 
 
@@ -83,6 +92,7 @@ def loss_case(
     limit: float = DEFAULT_LIMIT,
     analytic: bool = False,
     oracle: bool = True,
+    dtypes: tuple[str, ...] = DTYPES,
 ) -> Case:
     """Value and gradient of a loss for outputs "y", targets "t" and, if given, "weight"."""
 
@@ -104,6 +114,7 @@ def loss_case(
         compute,
         limit,
         derivatives=derivatives,
+        dtypes=dtypes,
     )
 
 

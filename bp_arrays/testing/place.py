@@ -37,11 +37,15 @@ class Place:
     def xp(self) -> Namespace:
         return self.device.xp
 
+    @property
+    def native(self) -> Any:
+        """What creation functions here are told as their device."""
+        return None if self.traced else self.device.native
+
     def context(self, seed: int = 0, step: int = 0) -> Context:
         """The context of a training pass here."""
-        native = None if self.traced else self.device.native
-        random = Stream(self.xp, native, seed, step)
-        return Context(self.xp, native, training=True, random=random)
+        random = Stream(self.xp, self.native, seed, step)
+        return Context(self.xp, self.native, training=True, random=random)
 
     def array(self, host: np.ndarray[Any, Any]) -> Array:
         """A copy of a host array here, floats in this place's dtype."""
@@ -52,14 +56,30 @@ class Place:
         return {name: self.array(host) for name, host in inputs.items()}
 
 
-def rounded(inputs: HostArrays, dtype: str, device: Device) -> HostArrays:
-    """The inputs as the dtype holds them, back in float64: what the reference is fed.
+@dataclass(frozen=True)
+class NowhereToRead(Place):
+    """PyTorch's "meta" device: arrays with a shape and a dtype, but no numbers.
+
+    Whatever needs one number on the host, `float(a)` or `if a > 0`, raises an error here.
+    """
+
+    @property
+    def native(self) -> Any:
+        import torch
+
+        return torch.device("meta")
+
+    def array(self, host: np.ndarray[Any, Any]) -> Array:
+        return super().array(host).to(self.native)
+
+
+def rounded(inputs: HostArrays, place: Place) -> HostArrays:
+    """The inputs as the place's dtype holds them, back in float64: what the reference is fed.
 
     So the reference and the device start from equal numbers and only arithmetic can differ.
     """
-    place = Place(device, dtype)
     return {
-        name: device.to_numpy(place.array(host)).astype(np.float64)
+        name: place.device.to_numpy(place.array(host)).astype(np.float64)
         if host.dtype.kind == "f"
         else host
         for name, host in inputs.items()

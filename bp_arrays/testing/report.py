@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from bp_arrays.testing import provenance
+
+REFERENCE = ("cpu", "float64")
+"""What everything is compared with; its own backwards are held against the oracles."""
 
 
 @dataclass(frozen=True)
@@ -21,30 +28,80 @@ class Disagreement:
 class DeviceResult:
     """What happened on one device.
 
-    `worst` holds the largest measured error of each component, in eps of the dtype tested.
+    Parameters
+    ----------
+    name : str
+    ran : bool
+    reason : str
+        Why it did not run.
+    description : str
+        The library and its version, and which accelerator.
+    cases : int
+        How many were computed there, each dtype counted.
+    lacks : list of str
+        The dtypes asked for that it does not have.
+    worst : dict of str to float
+        The largest measured error of each component, in eps of the dtype tested.
+    worst_by_dtype : dict of str to float
+        The largest of all components in each dtype.
     """
 
     name: str
-    ran: bool
+    ran: bool = False
     reason: str = ""
+    description: str = ""
     cases: int = 0
+    lacks: list[str] = field(default_factory=list)
     worst: dict[str, float] = field(default_factory=dict)
+    worst_by_dtype: dict[str, float] = field(default_factory=dict)
+
+    def add(self, component: str, dtype: str, error: float) -> None:
+        """Count a case and keep its error if it is the worst."""
+        self.cases += 1
+        self.worst[component] = max(error, self.worst.get(component, 0.0))
+        self.worst_by_dtype[dtype] = max(error, self.worst_by_dtype.get(dtype, 0.0))
+
+    def worst_of(self, dtype: str) -> str:
+        """The largest error in a dtype, in words where there is no number to give."""
+        if dtype not in self.worst_by_dtype:
+            return "lacks it" if dtype in self.lacks else "-"
+        if (self.name, dtype) == REFERENCE:
+            return "reference"
+        return f"{self.worst_by_dtype[dtype]:.1f}"
 
 
 @dataclass
 class Report:
-    """What a check found on every device it was asked for.
+    """What a check found on every device it was asked for; printed, a table.
 
-    `oracles` says which independent derivatives each component's backward was held against.
+    Parameters
+    ----------
+    devices : list of DeviceResult
+    disagreements : list of Disagreement
+    oracles : dict of str to list of str
+        Which independent derivatives each component's backward was held against.
+    properties : dict of str to str
+        What was checked besides values that not every machine can check, and on how many cases.
+    required : list of str
+        Devices that had to run.
     """
 
     devices: list[DeviceResult] = field(default_factory=list)
     disagreements: list[Disagreement] = field(default_factory=list)
     oracles: dict[str, list[str]] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
     required: list[str] = field(default_factory=list)
-    versions: dict[str, str] = field(default_factory=dict)
-    machine: str = ""
     seconds: float = 0.0
+    date: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat())
+    machine: str = field(default_factory=provenance.machine)
+    versions: dict[str, str] = field(default_factory=provenance.versions)
+    commit: str = field(default_factory=provenance.commit)
+    source: str = field(default_factory=provenance.source_hash)
+
+    @property
+    def ran(self) -> list[DeviceResult]:
+        """The devices that ran."""
+        return [device for device in self.devices if device.ran]
 
     @property
     def not_run(self) -> list[DeviceResult]:
@@ -56,47 +113,79 @@ class Report:
         """Whether everything that ran agrees and everything required ran."""
         return not self.disagreements and not any(d.name in self.required for d in self.not_run)
 
+    @property
+    def cases(self) -> int:
+        """How many cases were computed, on all devices together."""
+        return sum(device.cases for device in self.devices)
+
+    @property
+    def components(self) -> list[str]:
+        """What was checked."""
+        return list(dict.fromkeys(name for device in self.ran for name in device.worst))
+
+    def verdict(self, component: str, device: DeviceResult) -> str:
+        """ "PASS" or "FAIL"; "-" where the component has no case for the device."""
+        if component not in device.worst:
+            return "-"
+        failed = any(
+            d.component == component and d.device == device.name for d in self.disagreements
+        )
+        return "FAIL" if failed else "PASS"
+
+    def summary(self) -> str:
+        """The outcome in one line."""
+        count = len(self.disagreements)
+        names = ", ".join(device.name for device in self.ran) or "no device"
+        outcome = f"{count} {'result disagrees' if count == 1 else 'results DISAGREE'}"
+        return (
+            f"{self.cases} cases on {names}: {outcome if count else 'all agree'}; "
+            f"{len(self.not_run)} device{'' if len(self.not_run) == 1 else 's'} NOT RUN; "
+            f"{self.seconds:.0f} s"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The whole report as what JSON can hold."""
-        whole = asdict(self)
-        whole["cases"] = sum(device.cases for device in self.devices)
-        return whole
+        return asdict(self) | {"ok": self.ok, "cases": self.cases}
 
     def __str__(self) -> str:
-        return "\n".join([*self._matrix(), "", *self._found(), *self._missing(), self._verdict()])
+        return "\n".join(
+            [*self._matrix(), "", *self._properties(), *self._found(), *self._missing(),
+             self.summary()]
+        )  # fmt: skip
 
-    def _matrix(self) -> list[str]:
-        ran = [device for device in self.devices if device.ran]
-        components = list(dict.fromkeys(name for device in ran for name in device.worst))
-        failed = {(d.component, d.device) for d in self.disagreements}
-        width = max((len(name) for name in components), default=0)
-        columns = [max(len(device.name), 11) for device in ran]
-        names = "  ".join(f"{d.name:>{w}}" for d, w in zip(ran, columns, strict=True))
-        lines = [f"{'worst error, in eps':<{width}}  {names}"]
-        for name in components:
-            cells = []
-            for device, w in zip(ran, columns, strict=True):
-                verdict = "FAIL" if (name, device.name) in failed else "PASS"
-                measured = device.worst.get(name)
-                shown = "-" if measured is None else f"{measured:.1f} {verdict}"
-                cells.append(f"{shown:>{w}}")
-            lines.append(f"{name:<{width}}  {'  '.join(cells)}")
-        counts = "  ".join(f"{d.cases:>{w}}" for d, w in zip(ran, columns, strict=True))
-        return [*lines, f"{'cases':<{width}}  {counts}"]
+    def _matrix(self) -> Iterator[str]:
+        first = max([len(name) for name in self.components] + [20])
+        widths = [max(len(device.name), 11) for device in self.ran]
 
-    def _found(self) -> list[str]:
-        return [
-            f"DISAGREES  {d.case} on {d.device}, {d.dtype}: {d.message}" for d in self.disagreements
-        ]
+        def row(name: str, cells: list[str], last: str = "") -> str:
+            shown = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+            return f"{name:<{first}}  {'  '.join(shown)}  {last}".rstrip()
 
-    def _missing(self) -> list[str]:
-        return [f"NOT RUN    {device.name}: {device.reason}" for device in self.not_run]
+        yield row("worst error, in eps", [d.name for d in self.ran], "backward checked by")
+        for name in self.components:
+            cells = [
+                f"{d.worst[name]:.1f} {self.verdict(name, d)}" if name in d.worst else "-"
+                for d in self.ran
+            ]
+            yield row(name, cells, ", ".join(self.oracles.get(name, [])))
+        for dtype in dict.fromkeys(dtype for d in self.ran for dtype in d.worst_by_dtype):
+            yield row(f"all, {dtype}", [d.worst_of(dtype) for d in self.ran])
+        yield row("cases", [str(d.cases) for d in self.ran])
 
-    def _verdict(self) -> str:
-        ran = [device.name for device in self.devices if device.ran]
-        cases = sum(device.cases for device in self.devices)
-        verdict = "agree" if not self.disagreements else f"{len(self.disagreements)} DISAGREE"
-        return (
-            f"{cases} cases on {', '.join(ran) or 'no device'}: {verdict}; "
-            f"{len(self.not_run)} device(s) NOT RUN; {self.seconds:.0f} s"
+    def _properties(self) -> Iterator[str]:
+        yield (
+            "on every device, for every case: results stay on the device and in the dtype, have "
+            "the same bits\nwhen run twice, and leave the inputs as they were"
         )
+        for name, measured in self.properties.items():
+            yield f"{name}: {measured}"
+        yield ""
+
+    def _found(self) -> Iterator[str]:
+        for d in self.disagreements:
+            yield f"DISAGREES  {d.case} on {d.device}, {d.dtype}: {d.message}"
+
+    def _missing(self) -> Iterator[str]:
+        for device in self.not_run:
+            required = "REQUIRED, " if device.name in self.required else ""
+            yield f"NOT RUN    {device.name}: {required}{device.reason}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -15,8 +16,10 @@ def test_it_prints_the_matrix_and_writes_the_report(tmp_path, capsys):
     words = ["check", "--device", "cpu", "--device", "strict", "--only", "tanh"]
     assert main([*words, "--dtype", "float32", "--json", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "Tanh" in out and "PASS" in out and "cases on cpu, strict: agree" in out
+    assert "Tanh" in out and "PASS" in out and "cases on cpu, strict: all agree" in out
+    assert "torch.autograd" in out or "central differences" in out or "complex step" in out
     report = json.loads(path.read_text())
+    assert {"devices", "cases", "disagreements", "versions", "machine", "commit"} <= set(report)
     assert [device["name"] for device in report["devices"]] == ["cpu", "strict"]
     assert report["disagreements"] == []
 
@@ -27,6 +30,69 @@ def test_a_required_device_that_does_not_run_is_exit_code_1(capsys):
     words = ["check", "--device", "cpu", "--only", "identity", "--require", "cuda"]
     assert main(words) == 1
     assert "NOT RUN    cuda:0" in capsys.readouterr().out
+
+
+LAYERS = """
+from dataclasses import dataclass
+import bp_arrays as bp
+
+@dataclass(frozen=True)
+class Cube(bp.Layer):
+    def forward(self, params, a, ctx):
+        return a * a * a, lambda delta: (3.0 * delta * a * a, {})
+
+@dataclass(frozen=True)
+class Scale(bp.Layer):
+    by: float
+    def forward(self, params, a, ctx):
+        return a * self.by, lambda delta: (delta, {})  # forgets the factor
+
+twice = Scale(2.0)
+number = 3
+"""
+
+
+@pytest.fixture
+def own_layers(tmp_path, monkeypatch):
+    (tmp_path / "own_layers.py").write_text(LAYERS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_layers", raising=False)
+
+
+def test_own_layers_are_checked_by_name(own_layers, capsys):
+    words = ["--device", "cpu", "--device", "strict", "--input-shape", "3"]
+    assert main(["check", "own_layers:Cube", *words]) == 0
+    assert "all agree" in capsys.readouterr().out
+    assert main(["check", "own_layers:Cube", "own_layers:twice", *words]) == 1
+    out = capsys.readouterr().out
+    assert "Scale, ordinary on cpu, float64: dx is 5.0e-01 from central differences" in out
+    assert "everywhere 0.5 times it" in out
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("own_layers", "expected MODULE:NAME"),
+        ("nowhere.to_be:Found", "there is no module 'nowhere'"),
+        ("own_layers:Cub", "has no 'Cub', it has Cube, Scale, twice"),
+        ("own_layers:Scale", "Scale needs arguments"),
+        ("own_layers:number", "expected a layer or a loss, got 3"),
+    ],
+)
+def test_components_that_cannot_be_found_are_exit_code_2(own_layers, capsys, spec, message):
+    assert main(["check", spec, "--device", "cpu"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_page_and_a_report_that_names_itself(tmp_path, capsys):
+    words = ["check", "--device", "cpu", "--only", "tanh", "--require", "torch:mps"]
+    page = tmp_path / "report.html"
+    main([*words, "--html", str(page), "--json", str(tmp_path)])
+    [report] = tmp_path.glob("check-cpu-*.json")
+    assert json.loads(report.read_text())["required"] == ["torch:mps"]
+    text = page.read_text()
+    assert "Tanh" in text and "Not run" in text and "<script" not in text and "http" not in text
 
 
 def test_unknown_words_are_exit_code_2(capsys):

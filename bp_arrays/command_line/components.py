@@ -1,0 +1,73 @@
+"""A person's own layer or loss, from `package.module:name` on the command line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+from bp_arrays.errors import InputError
+from bp_arrays.layers import Layer
+from bp_arrays.losses import Loss
+
+
+def component(spec: str) -> Layer | Loss:
+    """The layer or loss of that name; a class is called without arguments.
+
+    Modules are found as `python -m` finds them: in the current folder, then where installed.
+
+    Raises
+    ------
+    InputError
+        If there is no such module or name, or it is not a layer or loss.
+    """
+    module_name, colon, name = spec.partition(":")
+    if not (module_name and colon and name):
+        raise InputError(f"{spec!r}: expected MODULE:NAME, such as mypackage.layers:MyLayer")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{spec}: there is no module {error.name!r} in {here} or installed"
+        ) from None
+    except Exception as error:
+        raise InputError(f"{spec}: importing {module_name} raised {error!r}") from error
+    if not hasattr(module, name):
+        own = [
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, (Layer, Loss))
+            or (isinstance(value, type) and value.__module__ == module.__name__)
+        ]
+        raise InputError(f"{spec}: {module_name} has no {name!r}, it has {', '.join(own)}")
+    found = getattr(module, name)
+    if isinstance(found, type) and issubclass(found, (Layer, Loss)):
+        try:
+            found = found()
+        except TypeError as error:
+            raise InputError(
+                f"{spec}: {name} needs arguments ({error}); name a layer made with them instead, "
+                f"a line such as `checked = {name}(...)` in {module_name}"
+            ) from None
+    if not isinstance(found, (Layer, Loss)):
+        raise InputError(f"{spec}: expected a layer or a loss, got {found!r}")
+    return found
+
+
+def shape(text: str) -> tuple[int, ...]:
+    """The shape written as "4" or "3,8,8".
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    try:
+        return tuple(int(size) for size in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--input-shape: expected numbers such as 4 or 3,8,8, got {text!r}"
+        ) from None

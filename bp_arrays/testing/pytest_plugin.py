@@ -1,0 +1,201 @@
+"""A pytest plugin: tests on every device, and the check of your own layers as tests.
+
+Switched on with `-p bp_arrays.testing.pytest_plugin`, or in a project's settings:
+
+    [tool.pytest.ini_options]
+    addopts = ["-p", "bp_arrays.testing.pytest_plugin"]
+
+It is not switched on by being installed: many projects have a `--device` option of their own,
+which this one would break.
+
+    pytest                              every usable device
+    pytest --device cpu --device cuda   only these
+    pytest --require cuda               fail, not skip, if CUDA cannot be used
+
+A test that asks for a `device` runs on each; `parametrize_with_checks` makes tests of layers and
+losses. What did not run is said at the end, always.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# float64 on JAX must be asked for before JAX is first imported.
+os.environ.setdefault("JAX_ENABLE_X64", "1")
+
+import pytest
+
+from bp_arrays.devices import Device, device as find_device
+from bp_arrays.errors import InputError
+from bp_arrays.layers import Layer
+from bp_arrays.losses import Loss
+from bp_arrays.testing.case import Case
+from bp_arrays.testing.checking import DEVICES, places
+from bp_arrays.testing.evidence import cuda_line
+from bp_arrays.testing.oracles import Oracle, oracles_for
+from bp_arrays.testing.own_cases import own_cases
+from bp_arrays.testing.place import Place
+from bp_arrays.testing.running import judged_by, reference, run_case
+from bp_arrays.typing import Shape
+
+MARK = "bp_arrays_checks"
+availability_key = pytest.StashKey[dict[str, tuple[bool, str]]]()
+
+
+def parametrize_with_checks(
+    *components: Layer | Loss, input_shape: int | Shape
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator: one test for each component, variant, device and dtype, and each oracle.
+
+    Parameters
+    ----------
+    *components : Layer or Loss
+    input_shape : int or tuple of int
+        Of one sample, as `bp_arrays.testing.check` takes it.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> from bp_arrays.testing.pytest_plugin import parametrize_with_checks
+    >>> @parametrize_with_checks(bp.Tanh(), bp.Linear(3), input_shape=4)
+    ... def test_my_layers(check):
+    ...     check()
+    """
+    mark = getattr(pytest.mark, MARK)
+    decorated: Callable[[Callable[..., Any]], Callable[..., Any]] = mark(
+        tuple(own_cases(components, input_shape))
+    )
+    return decorated
+
+
+@dataclass(frozen=True)
+class OnDevice:
+    """A case in one place; called, it fails if anything is wrong there."""
+
+    case: Case
+    place: Place
+
+    def __call__(self) -> None:
+        __tracebackhide__ = True
+        faults = run_case(self.case, self.place, reference(self.case, self.place)).faults
+        if faults:
+            pytest.fail(f"{self.case.name} on {self}: {'; '.join(faults)}", pytrace=False)
+
+    def __str__(self) -> str:
+        return f"{self.place.device}-{self.place.dtype}"
+
+
+@dataclass(frozen=True)
+class ByOracle:
+    """A case before one oracle; called, it fails if the backward is not the derivative."""
+
+    case: Case
+    oracle: Oracle
+
+    def __call__(self) -> None:
+        __tracebackhide__ = True
+        fault = judged_by(self.oracle, self.case)
+        if fault:
+            pytest.fail(f"{self.case.name}: {fault}", pytrace=False)
+
+    def __str__(self) -> str:
+        return self.oracle.name
+
+
+def usable_devices(config: pytest.Config) -> list[str]:
+    """The names of the devices that tests run on here."""
+    return [name for name, (usable, _) in config.stash[availability_key].items() if usable]
+
+
+def checks(config: pytest.Config, cases: Sequence[Case]) -> Iterator[OnDevice | ByOracle]:
+    """Everything there is to check of these cases on this machine."""
+    for case in cases:
+        for name in usable_devices(config):
+            for place in places(find_device(name), case.dtypes):
+                yield OnDevice(case, place)
+        for oracle in oracles_for(case):
+            yield ByOracle(case, oracle)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("bp_arrays")
+    group.addoption(
+        "--device", action="append", default=[], help="run on this device only (repeatable)"
+    )
+    group.addoption(
+        "--require", action="append", default=[], help="fail if this device does not run"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", f"{MARK}(cases): of `parametrize_with_checks`")
+    try:
+        required = [find_device(name).name for name in config.getoption("--require")]
+        asked = [find_device(name).name for name in config.getoption("--device")]
+    except InputError as error:
+        raise pytest.UsageError(str(error)) from None
+    found = {}
+    for name in dict.fromkeys((asked or [find_device(name).name for name in DEVICES]) + required):
+        availability = find_device(name).availability()
+        found[name] = (availability.usable, f"{availability.reason} ({availability.advice})")
+    missing = [f"{name}: {found[name][1]}" for name in required if not found[name][0]]
+    if missing:
+        raise pytest.UsageError(f"required device cannot be used: {'; '.join(missing)}")
+    config.stash[availability_key] = found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    mark = metafunc.definition.get_closest_marker(MARK)
+    if mark is not None:
+        found = list(checks(metafunc.config, mark.args[0]))
+        ids = [f"{check.case.name}-{check}" for check in found]
+        metafunc.parametrize("check", found, ids=ids)
+    if "device" in metafunc.fixturenames:
+        metafunc.parametrize(
+            "device", usable_devices(metafunc.config), indirect=True, scope="session"
+        )
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> Iterator[Device]:
+    """A usable device, in its own activation."""
+    found = find_device(request.param)
+    with found.activate():
+        yield found
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    found = config.stash[availability_key]
+    ran = _tests_by_device(terminalreporter, list(found))
+    write = terminalreporter.write_line
+    terminalreporter.section("devices")
+    for name, (usable, _) in found.items():
+        if usable:
+            write(f"{name:<16} {ran[name]:>6} tests ran")
+    for name, (usable, reason) in found.items():
+        if not usable:
+            write(f"{name:<16} NOT RUN: {reason}", red=True, bold=True)
+            if "GITHUB_ACTIONS" in os.environ:
+                write(f"::warning::{name} NOT RUN: {reason}")
+    for name, why in (("torch:cpu", "PyTorch's autograd"), ("jax:cpu", "jax.grad")):
+        if not find_device(name).availability().usable:
+            write(f"witness {why}: NOT RUN, it is not installed", red=True, bold=True)
+    if "cuda:0" in found:
+        write(cuda_line())
+
+
+def _tests_by_device(terminalreporter: Any, names: list[str]) -> Counter[str]:
+    """How many tests ran on each device, from their names."""
+    ran: Counter[str] = Counter()
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if getattr(report, "when", "call") in ("call", "setup"):
+                _, _, parameters = report.nodeid.partition("[")
+                parts = parameters.rstrip("]").split("-")
+                for name in names:
+                    ran[name] += name in parts
+    return ran

@@ -1,0 +1,58 @@
+"""What is said of CUDA: only what a recorded run has shown, and whether it still holds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bp_arrays.testing import check_cases, chosen_cases, components
+from bp_arrays.testing.evidence import cuda_line, latest
+
+
+@pytest.fixture(scope="module")
+def report():
+    """A report as a GPU machine would have written it."""
+    found = check_cases(chosen_cases(["tanh"]), ["cpu"], dtypes=["float32"]).to_json()
+    found["devices"][0] |= {
+        "name": "cuda:0",
+        "description": "CuPy 14.2.0 on NVIDIA H200",
+        "worst": dict.fromkeys(components(), 1.5),
+        "worst_by_dtype": {"float32": 1.5},
+    }
+    found["date"], found["commit"] = "2026-01-02T03:04:05", "0123456789abcdef"
+    return found
+
+
+def write(folder, report, name="check-h200-2026-01-02.json"):
+    (folder / name).write_text(json.dumps(report))
+
+
+def test_nothing_recorded_is_nothing_verified(tmp_path, report):
+    assert cuda_line(tmp_path) == "CUDA never verified: no run on a GPU is recorded"
+    cpu = report["devices"][0] | {"name": "cpu"}
+    write(tmp_path, report | {"devices": [cpu]}, "check-cpu-2026-01-02.json")
+    assert latest(tmp_path) is None
+
+
+def test_a_run_with_disagreements_verifies_nothing(tmp_path, report):
+    write(tmp_path, report | {"ok": False})
+    assert latest(tmp_path) is None
+
+
+def test_the_newest_run_is_named(tmp_path, report):
+    write(tmp_path, report)
+    write(tmp_path, report | {"date": "2025-01-01"}, "check-h200-2025-01-01.json")
+    line = cuda_line(tmp_path)
+    assert "last verified 2026-01-02 (CuPy 14.2.0 on NVIDIA H200; commit 0123456789;" in line
+    assert "worst 1.5 eps" in line and "STALE" not in line
+
+
+@pytest.mark.parametrize("change", ["source", "components"])
+def test_a_run_of_other_code_is_stale(tmp_path, report, change):
+    if change == "source":
+        report = report | {"source": "of another day"}
+    else:
+        report = report | {"devices": [report["devices"][0] | {"worst": {"Tanh": 1.5}}]}
+    write(tmp_path, report)
+    assert "STALE: the code has changed since" in cuda_line(tmp_path)
