@@ -4,6 +4,9 @@ Backpropagation written once, by hand, against the Python array API standard: th
 on NumPy, on CuPy, and on every other array library that follows it.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from bp_arrays.activations import (
     ELU,
     GELU,
@@ -91,6 +94,9 @@ from bp_arrays.training import (
     fit,
 )
 
+if TYPE_CHECKING:
+    from bp_arrays import testing
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -167,4 +173,14 @@ __all__ = [
     "evaluate",
     "fit",
     "load",
+    "testing",
 ]
+
+LAZY = {"testing": "bp_arrays.testing"}
+"""What is imported when it is first asked for: training needs none of it."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in LAZY:
+        return importlib.import_module(LAZY[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

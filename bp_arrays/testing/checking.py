@@ -18,7 +18,7 @@ from bp_arrays.testing.oracles import Oracle, oracles_for
 from bp_arrays.testing.own_cases import own_cases
 from bp_arrays.testing.place import HostArrays, Place
 from bp_arrays.testing.registry import cases, components
-from bp_arrays.testing.report import DeviceResult, Disagreement, Report
+from bp_arrays.testing.report import EVERY, DeviceResult, Disagreement, Report
 from bp_arrays.testing.running import Finding, hidden_transfer, judged_by, reference, run_case
 from bp_arrays.typing import Shape
 
@@ -208,7 +208,7 @@ def _look_for_transfers(
     for case, fault in _all(jobs, hidden_transfer, pool, partial(_line, say, "transfers")):
         if fault:
             report.disagreements.append(
-                Disagreement(case.component, case.name, "torch:meta", "float32", fault)
+                Disagreement(case.component, case.name, EVERY, "float32", fault)
             )
     report.properties["no hidden transfer to the host"] = f"{len(jobs)} cases, on PyTorch's meta"
 
@@ -228,7 +228,7 @@ def _ask_oracles(
             used.append(oracle.name)
         if fault:
             report.disagreements.append(
-                Disagreement(case.component, case.name, "cpu", "float64", fault)
+                Disagreement(case.component, case.name, EVERY, "float64", fault)
             )
 
 

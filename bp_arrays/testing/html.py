@@ -15,7 +15,8 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem
   padding: 0 1rem; background: light-dark(#fff, #16181d); color: light-dark(#1a1c20, #e8eaee); }
 .table { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .8rem; border-bottom: 1px solid var(--line); text-align: right; }
+th, td { padding: .25rem .8rem; border-bottom: 1px solid var(--line); text-align: right;
+  white-space: nowrap; }
 th:first-child, td:last-child, th:last-child { text-align: left; }
 thead th { position: sticky; top: 0; background: light-dark(#fff, #16181d); }
 tbody th { font-weight: 400; }
@@ -31,7 +32,7 @@ code { overflow-wrap: anywhere; }
 
 def to_html(report: Report) -> str:
     """The page: verdict, matrix, disagreements, devices that did not run, and with what."""
-    title = "every device agrees" if report.ok else "NOT every device agrees"
+    title = "every device that ran agrees" if report.ok else "NOT every device agrees"
     parts = [
         f"<h1>bp_arrays: {title}</h1>",
         f"<p>{escape(report.summary())}</p>",

@@ -13,6 +13,10 @@ REFERENCE = ("cpu", "float64")
 """What everything is compared with; its own backwards are held against the oracles."""
 
 
+EVERY = "every device"
+"""Where a fault of the component itself is: a wrong derivative is wrong wherever it runs."""
+
+
 @dataclass(frozen=True)
 class Disagreement:
     """One result that is not what it must be: where, and what is wrong with it."""
@@ -128,7 +132,8 @@ class Report:
         if component not in device.worst:
             return "-"
         failed = any(
-            d.component == component and d.device == device.name for d in self.disagreements
+            d.component == component and d.device in (device.name, EVERY)
+            for d in self.disagreements
         )
         return "FAIL" if failed else "PASS"
 

@@ -66,7 +66,7 @@ def test_own_layers_are_checked_by_name(own_layers, capsys):
     assert "all agree" in capsys.readouterr().out
     assert main(["check", "own_layers:Cube", "own_layers:twice", *words]) == 1
     out = capsys.readouterr().out
-    assert "Scale, ordinary on cpu, float64: dx is 5.0e-01 from central differences" in out
+    assert "Scale, ordinary on every device, float64: dx is 5.0e-01 from central differences" in out
     assert "everywhere 0.5 times it" in out
 
 
