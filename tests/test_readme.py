@@ -46,3 +46,10 @@ def test_both_commands_are_marked():
     text = README.read_text()
     for marker in ("<!-- main command -->", "<!-- test command -->"):
         assert re.search(rf"{marker}\n```sh\npython3 -m venv", text)
+
+
+def test_what_is_said_of_gpus_is_what_was_recorded():
+    from bp_arrays.testing.evidence import cuda_line
+
+    [said] = re.findall(r"<!-- evidence -->(.*?)<!-- /evidence -->", README.read_text(), re.DOTALL)
+    assert " ".join(said.split()) == cuda_line(), "write the line of the evidence into the README"
