@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +40,13 @@ def run(args: argparse.Namespace) -> int:
     names_itself = args.json is not None and args.json.is_dir()
     path = args.json / "check.json" if names_itself else args.json
     check_outputs({"--json": path, "--html": args.html}, "")
-    os.environ.setdefault("JAX_ENABLE_X64", "1")  # the reference is float64, on JAX too
+    with tempfile.TemporaryDirectory() as folder:
+        _set_up_jax(folder)
+        report = _checked(args)
 
     from bp_arrays.testing.evidence import cuda_line
     from bp_arrays.testing.html import to_html
 
-    report = _checked(args)
     if names_itself:
         path = path.with_name(_file_name(report))
     if path is not None:
@@ -55,6 +57,19 @@ def run(args: argparse.Namespace) -> int:
     if any(device.name.startswith("cuda") for device in report.not_run):
         print(cuda_line())
     return 0 if report.ok else DISAGREES
+
+
+def _set_up_jax(folder: str) -> None:
+    """Float64, which the reference is in, and what was compiled once not compiled again."""
+    if "jax" in sys.modules:  # its settings are read when it is imported
+        return
+    for name, value in {
+        "JAX_ENABLE_X64": "1",
+        "JAX_COMPILATION_CACHE_DIR": folder,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }.items():
+        os.environ.setdefault(name, value)
 
 
 def _checked(args: argparse.Namespace) -> Report:
