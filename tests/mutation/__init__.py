@@ -1,0 +1,1 @@
+"""The proof of the proof: deliberate faults, and whether the checks catch them."""

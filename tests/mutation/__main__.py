@@ -1,0 +1,132 @@
+"""Plant each fault in a copy of the package, one at a time, and see who catches it.
+
+    python -m tests.mutation [--only WORD] [--json FILE]
+
+The library's own check is asked first, on NumPy and array-api-strict and limited to what the
+fault touches; if it finds nothing, or has nothing to say of that part, the tests of the room are.
+Exit code 1 if a fault survives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bp_arrays.testing import provenance
+from tests.mutation.faults import FAULTS, Fault
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("bp_arrays", "tests", "pyproject.toml", "README.md", "docs")
+DEVICES = ("cpu", "strict", "strict:device1")
+DISAGREES, TESTS_FAILED = 1, 1
+TIMEOUT = 240
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a fault: caught "by the check", "by tests/<folder>", or not (None)."""
+
+    name: str
+    kind: str
+    caught: str | None
+    seconds: float
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("--only", default="", metavar="WORD", help="faults whose name has it")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what happened here")
+    args = parser.parse_args(argv)
+    faults = [fault for fault in FAULTS if args.only in fault.name]
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in COPIED:
+            source = ROOT / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
+        broken = [command for command in sorted(_commands(faults)) if _run(copy, command) != 0]
+        if broken:
+            print("not green before any fault was planted:", *map(" ".join, broken), sep="\n  ")
+            return 1
+        outcomes = [_planted(copy, fault) for fault in faults]
+    caught = [outcome for outcome in outcomes if outcome.caught]
+    print(f"killed {len(caught)} of {len(outcomes)}")
+    if args.json:
+        args.json.write_text(json.dumps(_report(outcomes, len(caught)), indent=1) + "\n")
+    return 0 if len(caught) == len(outcomes) else 1
+
+
+def _planted(copy: Path, fault: Fault) -> Outcome:
+    """Plant a fault, ask those who must catch it, and take it out again."""
+    path = copy / "bp_arrays" / fault.file
+    source = path.read_text(encoding="utf-8")
+    started = time.perf_counter()
+    path.write_text(source.replace(fault.old, fault.new), encoding="utf-8")
+    try:
+        caught = _caught_by(copy, fault)
+    finally:
+        path.write_text(source, encoding="utf-8")
+    outcome = Outcome(fault.name, fault.kind, caught, round(time.perf_counter() - started, 1))
+    print(f"{caught or 'SURVIVED':<20} {fault.kind:<24} {fault.name}", flush=True)
+    return outcome
+
+
+def _caught_by(copy: Path, fault: Fault) -> str | None:
+    if fault.only and _run(copy, _check(fault)) == DISAGREES:
+        return "by the check"
+    if _run(copy, _tests(fault)) == TESTS_FAILED:
+        return f"by tests/{fault.folder}"
+    return None
+
+
+def _commands(faults: Sequence[Fault]) -> set[tuple[str, ...]]:
+    """Everything that will be asked; each must be content with the sound package."""
+    return {_check(fault) for fault in faults if fault.only} | {_tests(fault) for fault in faults}
+
+
+def _check(fault: Fault) -> tuple[str, ...]:
+    devices = (word for name in DEVICES for word in ("--device", name))
+    return ("bp_arrays", "check", *devices, "--only", fault.only)
+
+
+def _tests(fault: Fault) -> tuple[str, ...]:
+    return ("pytest", "-x", "-q", f"tests/{fault.folder}")
+
+
+def _run(copy: Path, command: tuple[str, ...]) -> int:
+    """The exit code; a fault that makes it run without end counts as caught by nobody."""
+    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=copy,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=TIMEOUT,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return -1
+
+
+def _report(outcomes: list[Outcome], caught: int) -> dict[str, object]:
+    return {
+        "killed": caught,
+        "planted": len(outcomes),
+        "commit": provenance.commit(),
+        "source": provenance.source_hash(),
+        "versions": provenance.versions(),
+        "faults": [asdict(outcome) for outcome in outcomes],
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
