@@ -33,6 +33,7 @@ class Backend(ABC):
 
     name: str
     asynchronous_kinds: frozenset[str] = frozenset()
+    is_writable: bool = False
 
     @abstractmethod
     def namespace(self) -> Namespace:

@@ -104,6 +104,11 @@ class Device:
         return self.kind in BACKENDS[self.backend].asynchronous_kinds
 
     @property
+    def is_writable(self) -> bool:
+        """Whether arrays here are NumPy's own, which the execution room may write over."""
+        return BACKENDS[self.backend].is_writable
+
+    @property
     def description(self) -> str:
         """The library, its version and, for an accelerator, which one."""
         return BACKENDS[self.require().backend].description(self.kind, self.index)

@@ -12,6 +12,7 @@ from bp_arrays.typing import Array, Namespace
 
 class NumPyBackend(Backend):
     name = "numpy"
+    is_writable = True
 
     def namespace(self) -> Namespace:
         import array_api_compat.numpy as xp

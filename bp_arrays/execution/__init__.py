@@ -1,6 +1,6 @@
 """What makes the maths fast without touching it."""
 
-from bp_arrays.execution.blocking import block_update
 from bp_arrays.execution.compiling import compile_step, compiled
+from bp_arrays.execution.updating import InPlaceUpdate
 
-__all__ = ["block_update", "compile_step", "compiled"]
+__all__ = ["InPlaceUpdate", "compile_step", "compiled"]

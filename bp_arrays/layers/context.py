@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from bp_arrays.typing import Namespace
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Context:
     """The surroundings of one forward pass, the same for every layer in it.
 
@@ -36,6 +37,7 @@ class Context:
     needs_input_gradient: bool = True
     random: Stream | None = None
 
+    @cached_property
     def with_input_gradient(self) -> Context:
         """The same surroundings for a layer whose input gradient somebody needs."""
         return self if self.needs_input_gradient else replace(self, needs_input_gradient=True)

@@ -67,7 +67,7 @@ class Sequential(Layer):
             x, back = layer.forward(own, x, ctx)
             steps.append((str(k), back))
             if own:  # from here on, some parameter before a layer needs its input gradient
-                ctx = ctx.with_input_gradient()
+                ctx = ctx.with_input_gradient
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
             gradients: ParameterTree = {}

@@ -82,7 +82,11 @@ class Layout:
             If a layer's backward left a gradient out or gave it another shape than its
             parameter's.
         """
-        parts = []
+        parts = list(self.flat(gradients, xp))
+        return parts[0] if len(parts) == 1 else xp.concat(parts)
+
+    def flat(self, gradients: ParameterTree, xp: Namespace) -> Iterator[Array]:
+        """The gradient of each trainable parameter as a vector; raises as `gather` does."""
         for entry in self.trainable:
             gradient = _find(gradients, entry)
             if tuple(gradient.shape) != entry.shape:
@@ -90,8 +94,7 @@ class Layout:
                     f"the backward of {entry.name!r} returned a gradient of shape "
                     f"{tuple(gradient.shape)} for a parameter of shape {entry.shape}"
                 )
-            parts.append(xp.reshape(gradient, (entry.size,)))
-        return parts[0] if len(parts) == 1 else xp.concat(parts)
+            yield xp.reshape(gradient, (entry.size,))
 
     def names(self, gradients: ParameterTree) -> dict[str, Array]:
         """Nested gradients under their public names."""

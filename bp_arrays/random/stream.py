@@ -52,14 +52,20 @@ class Stream:
         self.xp = xp
         self.device = device
         self.seed = checked_seed(seed)
+        self.restart(step)
+
+    def restart(self, step: int | Array) -> None:
+        """Begin the pass of another step: the next draw is its first.
+
+        Raises
+        ------
+        InputError
+            If the step is out of range.
+        """
+        if isinstance(step, numbers.Integral) and not 0 <= operator.index(step) < LIMIT:
+            raise InputError(f"a step must lie in [0, 2**31), got {step}")
+        self._step = step
         self._draws = 0
-        if isinstance(step, numbers.Integral):
-            number = operator.index(step)
-            if not 0 <= number < LIMIT:
-                raise InputError(f"a step must lie in [0, 2**31), got {number}")
-            self._step = xp.full((1,), number, dtype=xp.int32, device=device)
-        else:
-            self._step = xp.reshape(xp.astype(step, xp.int32), (1,))
 
     def bits(self, count: int) -> Array:
         """`count` random 32-bit words; takes the next draw of the pass.
@@ -135,5 +141,11 @@ class Stream:
         self._draws += 1
         blocks = (count + per_block - 1) // per_block
         index = xp.arange(blocks, dtype=xp.int32, device=self.device)
-        step = xp.broadcast_to(self._step, (blocks,))
+        step = xp.broadcast_to(self._step_as_array(), (blocks,))
         return threefry2x32((key % 2**32, key >> 32), index, step)
+
+    def _step_as_array(self) -> Array:
+        xp, step = self.xp, self._step
+        if isinstance(step, numbers.Integral):
+            return xp.full((1,), operator.index(step), dtype=xp.int32, device=self.device)
+        return xp.reshape(xp.astype(step, xp.int32), (1,))

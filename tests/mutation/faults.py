@@ -50,7 +50,7 @@ FAULTS = (
           "Linear"),
     Fault(WRONG, "layers/sequential.py", "for k, back in reversed(steps):",
           "for k, back in reversed(steps[:-1]):", "Sequential"),
-    Fault(WRONG, "layers/sequential.py", "ctx = ctx.with_input_gradient()", "pass",
+    Fault(WRONG, "layers/sequential.py", "ctx = ctx.with_input_gradient", "pass",
           "training step"),
     Fault(FACTOR, "layers/residual.py", "dx = delta + df", "dx = df", "Residual"),
     Fault(SIGN, "layers/residual.py", "return x + f, backward", "return x - f, backward",

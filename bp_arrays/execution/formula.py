@@ -1,0 +1,129 @@
+"""An elementwise computation as a list of operations, found by running it once on symbols.
+
+An optimizer's update is written once, with operators and functions of the namespace. Run on
+symbols instead of arrays it leaves a trace: the operations each element goes through. From that a
+compiler can make one loop without temporaries. Only operations that IEEE 754 rounds correctly are
+taken, + − × ÷ and the square root, so that the loop gives the same bits as the array operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class NotElementwise(Exception):
+    """The computation uses something that no loop over elements can do, or not to the bit."""
+
+
+@dataclass
+class Formula:
+    """What a traced computation does, as assignments in Python's notation.
+
+    Parameters
+    ----------
+    arrays, scalars : list of str
+        The names of the inputs.
+    once : list of str
+        Assignments in double precision, of numbers alone.
+    each : list of str
+        Assignments for each element. Constants and numbers appear as `T(...)`, T being the
+        dtype of the arrays.
+    results : list of str
+        The names, or constants, that hold the results.
+    """
+
+    arrays: list[str]
+    scalars: list[str]
+    once: list[str] = field(default_factory=list)
+    each: list[str] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A value in the making: an element of an array, or a number that all elements share."""
+
+    formula: Formula
+    code: str
+    is_array: bool
+
+    def __add__(self, other: Any) -> Symbol:
+        return self._with("+", other)
+
+    def __radd__(self, other: Any) -> Symbol:
+        return self._with("+", other, swapped=True)
+
+    def __sub__(self, other: Any) -> Symbol:
+        return self._with("-", other)
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return self._with("-", other, swapped=True)
+
+    def __mul__(self, other: Any) -> Symbol:
+        return self._with("*", other)
+
+    def __rmul__(self, other: Any) -> Symbol:
+        return self._with("*", other, swapped=True)
+
+    def __truediv__(self, other: Any) -> Symbol:
+        return self._with("/", other)
+
+    def __rtruediv__(self, other: Any) -> Symbol:
+        return self._with("/", other, swapped=True)
+
+    def __neg__(self) -> Symbol:
+        return self._assigned(f"-{self.code}", self.is_array)
+
+    def __bool__(self) -> bool:
+        raise NotElementwise("a decision by a value")
+
+    def _with(self, operator: str, other: Any, *, swapped: bool = False) -> Symbol:
+        if not isinstance(other, Symbol):
+            if isinstance(other, bool) or not isinstance(other, (int, float)):
+                raise NotElementwise(f"{operator} with {type(other).__name__}")
+            other = Symbol(self.formula, repr(float(other)), False)
+        left, right = (other, self) if swapped else (self, other)
+        is_array = self.is_array or other.is_array
+        codes = [side._as_element() if is_array else side.code for side in (left, right)]
+        return self._assigned(f"{codes[0]} {operator} {codes[1]}", is_array)
+
+    def _as_element(self) -> str:
+        return self.code if self.is_array else f"T({self.code})"
+
+    def _assigned(self, expression: str, is_array: bool) -> Symbol:
+        lines = self.formula.each if is_array else self.formula.once
+        name = f"{'t' if is_array else 'k'}{len(lines)}"
+        lines.append(f"{name} = {expression}")
+        return Symbol(self.formula, name, is_array)
+
+
+class Functions:
+    """The namespace of symbols: what has a name here can be compiled."""
+
+    def sqrt(self, x: Symbol) -> Symbol:
+        return x._assigned(f"sqrt({x._as_element()})", True)
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotElementwise(f"the function {name}")
+
+
+def traced(update: Callable[..., Any], states: int, scalars: int) -> Formula:
+    """The formula of an update of (theta, g, state, scalars, xp) to (theta, state).
+
+    Raises
+    ------
+    NotElementwise
+        If it does anything else than arithmetic with elements.
+    """
+    names = ["theta", "g", *(f"s{k}" for k in range(states))]
+    formula = Formula(names, [f"x{k}" for k in range(scalars)])
+    theta, g, *state = (Symbol(formula, f"{name}_i", True) for name in formula.arrays)
+    numbers = tuple(Symbol(formula, name, False) for name in formula.scalars)
+    new_theta, new_state = update(theta, g, tuple(state), numbers, Functions())
+    results: Sequence[Any] = (new_theta, *new_state)
+    if len(results) != states + 1 or not all(isinstance(r, Symbol) for r in results):
+        raise NotElementwise("a result that is no array")
+    formula.results = [result._as_element() for result in results]
+    return formula

@@ -1,0 +1,71 @@
+"""What every way of training has in common: the optimizer's state, and how far it came."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Any
+
+from bp_arrays.losses import Loss
+from bp_arrays.model import Model
+from bp_arrays.optimizers import Optimizer
+from bp_arrays.training.batches import Batches
+from bp_arrays.training.metrics import Metric
+from bp_arrays.training.progress import Progress
+from bp_arrays.training.state import TrainingState
+
+
+class Trainer(ABC):
+    """A model, a loss and an optimizer: the steps of a training and what they need to go on.
+
+    Parameters
+    ----------
+    model : Model
+        Its `training_state` is gone on with if it is of this optimizer, else begun.
+    loss : Loss
+    optimizer : Optimizer
+    metrics : tuple of Metric
+    seed : int
+        For Dropout's masks.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        optimizer: Optimizer,
+        metrics: tuple[Metric, ...],
+        seed: int,
+    ) -> None:
+        self.model, self.loss, self.optimizer, self.metrics = model, loss, optimizer, metrics
+        self.seed = seed
+        state = model.training_state
+        if state is None or state.optimizer is not optimizer:
+            with model.device.activate():
+                vectors = optimizer.init(model.vector, model.device.xp)
+            model.training_state = TrainingState(optimizer, vectors)
+
+    @property
+    def state(self) -> TrainingState:
+        """How far the training came."""
+        state: TrainingState = self.model.training_state
+        return state
+
+    @abstractmethod
+    def epoch(
+        self, batches: Batches, batch_size: int, order: Any, bar: Progress
+    ) -> dict[str, float]:
+        """Train on every batch once; returns the epoch's loss, metrics and last learning rate.
+
+        Raises
+        ------
+        NonFiniteLossError
+            The model then has the last parameters whose loss was finite.
+        """
+
+    def finish_epoch(self, monitored: float) -> None:
+        """Count the epoch and remember its loss for rates that depend on it."""
+        state = self.state
+        self.model.training_state = replace(
+            state, epoch=state.epoch + 1, monitored=(*state.monitored, monitored)
+        )
