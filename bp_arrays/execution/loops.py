@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from bp_arrays.execution.formula import Formula
 
@@ -112,33 +112,32 @@ def compiled_loop(formula: Formula, dtype: str) -> Loop:
     """The loop over (theta, g, state..., scalars...), compiled now or read from the disk."""
     import numba
 
-    text = source_of(formula, dtype)
-    path = _written(text)
-    scope: dict[str, Any] = {"__name__": path.stem}
-    exec(compile(text, str(path), "exec"), scope)
+    module, cached = _module(source_of(formula, dtype))
     array, number = numba.types.Array(getattr(numba, dtype), 1, "C"), numba.float64
     signature = numba.void(*[array] * len(formula.arrays), *[number] * len(formula.scalars))
-    keep = path.exists()
     # Divisions by zero give infinity, as in NumPy; no operation may be reordered or merged.
-    loop: Loop = numba.njit(signature, error_model="numpy", fastmath=False, cache=keep)(
-        scope["update"]
-    )
+    compiler = numba.njit(signature, error_model="numpy", fastmath=False, cache=cached)
+    loop: Loop = compiler(module.update)
     return loop
 
 
-def _written(text: str) -> Path:
-    """The source in a file of the user's cache, beside which Numba keeps the machine code."""
-    name = f"update_{hashlib.sha256(text.encode()).hexdigest()[:16]}.py"
-    path = cache_folder() / name
+def _module(text: str) -> tuple[ModuleType, bool]:
+    """The source as a module, and whether it is in a file that Numba can keep machine code by."""
+    name = f"bp_arrays_update_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    path = cache_folder() / f"{name}.py"
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    exec(compile(text, str(path), "exec"), module.__dict__)
+    sys.modules[name] = module  # where the machine code, read back, looks for its function
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
         if not path.exists():
-            part = path.with_suffix(f".{os.getpid()}.part")
             part.write_text(text, encoding="utf-8")
             part.replace(path)
-    except OSError:  # a home that cannot be written: compiled anew each time
+    except OSError:  # a home that cannot be written: compiled anew in each process
         logger.debug("no cache for compiled updates in %s", path.parent)
-    return path
+    return module, path.exists()
 
 
 def cache_folder() -> Path:
