@@ -1,6 +1,8 @@
 """What makes the maths fast without touching it."""
 
 from bp_arrays.execution.compiling import compile_step, compiled
+from bp_arrays.execution.lean_numpy import lean
+from bp_arrays.execution.sharing import is_unshared
 from bp_arrays.execution.updating import InPlaceUpdate
 
-__all__ = ["InPlaceUpdate", "compile_step", "compiled"]
+__all__ = ["InPlaceUpdate", "compile_step", "compiled", "is_unshared", "lean"]

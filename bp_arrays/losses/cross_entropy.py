@@ -110,7 +110,7 @@ class CrossEntropy(Loss):
             return c * (p - q)
 
         # 0 log 0 is 0: a class ruled out by the logit −∞ costs nothing unless it is the target
-        return -xp.sum(q * xp.where(q == 0.0, 0.0, log_p), axis=-1), derivative
+        return -xp.sum(q * xp.where(q != 0.0, log_p, 0.0), axis=-1), derivative
 
     def sample_weights(
         self, t: Array, y: Array, ctx: Context, weight: Array | None
@@ -141,4 +141,4 @@ class CrossEntropy(Loss):
             return t
         xp = ctx.xp
         classes = xp.arange(y.shape[-1], dtype=t.dtype, device=ctx.device)
-        return xp.astype(xp.expand_dims(t, axis=-1) == classes, y.dtype)
+        return xp.astype(xp.reshape(t, (t.shape[0], 1)) == classes, y.dtype)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from bp_arrays.errors import InputError
 from bp_arrays.layers import Parameter
@@ -25,15 +26,15 @@ class Entry:
     parameter: Parameter
     offset: int
 
-    @property
+    @cached_property
     def name(self) -> str:
         return ".".join(self.path)
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         return self.parameter.shape
 
-    @property
+    @cached_property
     def size(self) -> int:
         return math.prod(self.parameter.shape)
 
@@ -122,11 +123,12 @@ def _cut(vector: Array, entry: Entry, xp: Namespace) -> Array:
 
 def _find(gradients: ParameterTree, entry: Entry) -> Array:
     branch = gradients
-    for part in entry.path:
-        if not isinstance(branch, Mapping) or part not in branch:
-            raise InputError(
-                f"the backward of the layer of {entry.name!r} returned no gradient for it; "
-                "every trainable parameter needs one, under the parameter's own name"
-            )
-        branch = branch[part]
+    try:
+        for part in entry.path:
+            branch = branch[part]
+    except (KeyError, TypeError, IndexError):
+        raise InputError(
+            f"the backward of the layer of {entry.name!r} returned no gradient for it; "
+            "every trainable parameter needs one, under the parameter's own name"
+        ) from None
     return branch

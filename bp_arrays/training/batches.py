@@ -90,6 +90,9 @@ class Batches:
         """The batches of one pass over the rows, in the given order or as they lie."""
         starts = range(0, self.rows, batch_size)
         spans = [(start, min(start + batch_size, self.rows)) for start in starts]
+        if self.model.device.is_writable:
+            yield from self._in_host_memory(spans, order)
+            return
         if not (self.on_host and self.model.device.is_asynchronous):
             device_order = order if order is None else self._movable(order)
             for start, stop in spans:
@@ -103,6 +106,14 @@ class Batches:
                 following = ahead.submit(self._cut, *span, order, device_order)
                 yield ready
             yield following.result()
+
+    def _in_host_memory(self, spans: Any, order: Any) -> Iterator[Batch]:
+        """The batches where nothing has to be moved: cut out, or gathered row by row."""
+        x, t, weight, dtype = self.x, self.t, self.weight, self.model.device.dtype(self.model.dtype)
+        for start, stop in spans:
+            rows = slice(start, stop) if order is None else order[start:stop]
+            part = np.asarray(x[rows], dtype=dtype)
+            yield Batch(part, t[rows], None if weight is None else weight[rows])
 
     def _movable(self, order: np.ndarray[Any, Any]) -> Array:
         with self.model.device.activate():

@@ -8,13 +8,12 @@ to be finite, that is where the training goes back to.
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bp_arrays.execution import InPlaceUpdate
+from bp_arrays.execution import InPlaceUpdate, is_unshared, lean
 from bp_arrays.layers import Context
 from bp_arrays.random import Stream
 from bp_arrays.training.batches import Batch, Batches
@@ -28,9 +27,6 @@ from bp_arrays.typing import ParameterTree
 GATHERED = 65_536
 """Up to so many parameters one update of all is cheaper than one for each of them."""
 
-REFERENCES = 3
-"""Who knows a gradient that nobody else holds: its name, the list, and who counts."""
-
 HostVector = np.ndarray[Any, Any]
 
 
@@ -40,9 +36,9 @@ class InPlaceTrainer(Trainer):
     def __init__(self, *of: Any) -> None:
         super().__init__(*of)
         model, optimizer = self.model, self.optimizer
-        self.stream = Stream(model.device.xp, model.device.native, self.seed)
+        self.stream = Stream(lean, model.device.native, self.seed)
         self.context = Context(
-            model.device.xp,
+            lean,
             model.device.native,
             training=True,
             needs_input_gradient=False,
@@ -54,7 +50,7 @@ class InPlaceTrainer(Trainer):
             scalars=len(optimizer.scalars(1, 1.0)),
             elementwise=optimizer.elementwise,
             dtype=model.dtype,
-            xp=model.device.xp,
+            xp=lean,
         )
         self.gathers = model.parameter_count <= GATHERED or not optimizer.elementwise
         self.kept: list[HostVector] = []  # θ before the last update, stretch by stretch
@@ -105,8 +101,8 @@ class InPlaceTrainer(Trainer):
         self.stream.restart(step)
         y, backward = self.model.net.forward(self.params, batch.x, context)
         loss, loss_backward = self.loss.forward(y, batch.t, context, batch.weight)
-        sums = batch_sums(loss, y, batch, self.loss, self.metrics, context)
         value = float(loss)
+        sums = batch_sums(value, y, batch, self.loss, self.metrics, context)
         if math.isfinite(value):
             self.kept = []  # these parameters are good: their predecessors may go
             _, gradients = backward(loss_backward())
@@ -117,23 +113,16 @@ class InPlaceTrainer(Trainer):
 
     def _stretched(self, gradients: ParameterTree) -> list[HostVector]:
         """The gradients as the stretches of θ, in memory that may be written over."""
-        layout, xp = self.model.layout, self.model.device.xp
+        layout, xp = self.model.layout, lean
         if self.gathers:
             g = layout.gather(gradients, xp)
             return [g if len(layout.trainable) > 1 else g.copy()]
         found = list(layout.flat(gradients, xp))
         gradients.clear()
-        return [self._owned(found, k) for k in range(len(found))]
-
-    @staticmethod
-    def _owned(gradients: list[HostVector], k: int) -> HostVector:
-        """A gradient that nobody else knows of, or a copy."""
-        g = gradients[k]
-        whole = g if g.base is None else g.base
-        alone = isinstance(whole, np.ndarray) and whole.flags.owndata and whole.size == g.size
-        if alone and sys.getrefcount(whole) <= REFERENCES and sys.getrefcount(g) <= REFERENCES:
-            return g
-        return g.copy()
+        for k, g in enumerate(found):
+            if not is_unshared(g, names=2):  # the list and g
+                found[k] = g.copy()
+        return found
 
     def _go_back(self, batch: Batch, state: Any, index: int) -> None:
         """Restore the last parameters whose loss was finite, and tell what happened."""

@@ -1,0 +1,52 @@
+"""Taking turns: every contestant trains an epoch, round after round, in one process."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+
+from benchmarks.contestants import Epoch
+from benchmarks.workloads import Workload, shuffled
+
+
+@dataclass
+class Result:
+    """Microseconds a step of each contestant, round by round, and the losses of its epochs."""
+
+    workload: Workload
+    times: dict[str, list[float]] = field(default_factory=dict)
+    losses: dict[str, list[float]] = field(default_factory=dict)
+
+    def median(self, name: str) -> float:
+        """Microseconds a step."""
+        return statistics.median(self.times[name])
+
+    def ratio(self, name: str, to: str) -> float:
+        """The median over the rounds of one contestant's time in units of another's."""
+        pairs = zip(self.times[name], self.times[to], strict=True)
+        return statistics.median(a / b for a, b in pairs)
+
+
+def measure(workload: Workload, contestants: dict[str, Epoch], *, rounds: int, warm: int) -> Result:
+    """Times of `rounds` epochs each, after `warm` that do not count."""
+    result = Result(workload)
+    for name in contestants:
+        result.times[name], result.losses[name] = [], []
+    for number in range(warm + rounds):
+        order = shuffled(workload, number)
+        for name, epoch in contestants.items():
+            started = time.perf_counter()
+            loss = epoch(order)
+            seconds = time.perf_counter() - started
+            result.losses[name].append(loss)
+            if number >= warm:
+                result.times[name].append(seconds / workload.steps * 1e6)
+    return result
+
+
+def disagreement(result: Result, name: str, reference: str) -> float:
+    """The largest relative difference of the first epochs' losses: rounding, if the work is
+    the same."""
+    pairs = zip(result.losses[name][:3], result.losses[reference][:3], strict=True)
+    return max(abs(a - b) / abs(b) for a, b in pairs)

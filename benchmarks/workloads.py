@@ -1,0 +1,74 @@
+"""What is trained: multilayer perceptrons with ReLU, cross-entropy and Adam, in float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+HostArray = np.ndarray[Any, Any]
+LEARNING_RATE = 1e-3
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network and a batch size, with the data, first weights and batches that all share.
+
+    Parameters
+    ----------
+    layers : tuple of int
+        Inputs, hidden units, classes.
+    batch : int
+    steps : int
+        How many one measured run has: enough that starting it does not count.
+    """
+
+    layers: tuple[int, ...]
+    batch: int
+    steps: int
+
+    @property
+    def name(self) -> str:
+        return f"{'-'.join(map(str, self.layers))}, {self.batch}"
+
+    @property
+    def parameters(self) -> int:
+        return sum((n + 1) * m for n, m in zip(self.layers, self.layers[1:], strict=False))
+
+    @cached_property
+    def x(self) -> HostArray:
+        rng = np.random.default_rng(0)
+        return rng.normal(size=(self.batch * self.steps, self.layers[0])).astype(np.float32)
+
+    @cached_property
+    def t(self) -> HostArray:
+        return np.random.default_rng(1).integers(0, self.layers[-1], self.batch * self.steps)
+
+    @cached_property
+    def weights(self) -> list[tuple[HostArray, HostArray]]:
+        """(w, b) of each layer, w (in, out)."""
+        rng = np.random.default_rng(2)
+        return [
+            (
+                (rng.normal(size=(n, m)) * np.sqrt(2.0 / n)).astype(np.float32),
+                np.zeros(m, np.float32),
+            )
+            for n, m in zip(self.layers, self.layers[1:], strict=False)
+        ]
+
+
+CPU = (
+    Workload((784, 30, 10), 10, 600),
+    Workload((64, 32, 10), 32, 1000),
+    Workload((784, 100, 10), 200, 100),
+    Workload((784, 512, 512, 10), 128, 30),
+    Workload((1024, 2048, 2048, 2048, 10), 256, 3),
+)
+GPU = (*CPU, Workload((4096, 4096, 4096, 10), 4096, 6))
+
+
+def shuffled(workload: Workload, epoch: int) -> HostArray:
+    """The order of the rows in an epoch: everybody's, so that everybody sees the same batches."""
+    return np.random.default_rng([3, epoch]).permutation(len(workload.x))

@@ -1,0 +1,61 @@
+"""NumPy's namespace with shorter ways to the same numbers.
+
+`numpy.sum` spends more time finding out what it was given than adding up the few hundred numbers
+of a small batch; the ufunc's own `reduce`, which it calls in the end, computes the same. And
+`numpy.where` decides element by element, which a processor cannot foresee; multiplying the bits
+of each number by 0 or 1 needs no decision, and is twenty times as fast.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import array_api_compat.numpy as standard
+import numpy as np
+
+Axis = int | tuple[int, ...] | None
+BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
+
+
+_added: Any = np.add.reduce
+_largest: Any = np.maximum.reduce
+
+
+def _sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Any:
+    return _added(x, axis=axis, dtype=dtype, keepdims=keepdims)
+
+
+def _max(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    return _largest(x, axis=axis, keepdims=keepdims)
+
+
+def _reshape(x: Any, /, shape: tuple[int, ...]) -> Any:
+    return x.reshape(shape)
+
+
+def _astype(x: Any, dtype: Any, /) -> Any:
+    return x.astype(dtype)
+
+
+def _where(condition: Any, x: Any, y: Any, /) -> Any:
+    """`where(condition, x, 0.0)` by the bits of x, NaN and infinity left out like the rest."""
+    if (
+        y.__class__ is float
+        and y == 0.0
+        and math.copysign(1.0, y) > 0.0
+        and isinstance(x, np.ndarray)
+        and x.dtype in BITS
+        and isinstance(condition, np.ndarray)
+        and condition.shape == x.shape
+    ):
+        bits = condition.astype(BITS[x.dtype])
+        np.multiply(bits, x.view(bits.dtype), out=bits)
+        return bits.view(x.dtype)
+    return np.where(condition, x, y)
+
+
+lean = SimpleNamespace(**{name: getattr(standard, name) for name in dir(standard)})
+lean.sum, lean.max, lean.reshape, lean.where = _sum, _max, _reshape, _where
+lean.astype = _astype
