@@ -96,6 +96,7 @@ from bp_arrays.training import (
 
 if TYPE_CHECKING:
     from bp_arrays import testing
+    from bp_arrays.explain import Explanation, explain
 
 __version__ = "0.1.0"
 
@@ -125,6 +126,7 @@ __all__ = [
     "DeviceUnavailableError",
     "Dropout",
     "EarlyStopping",
+    "Explanation",
     "Exponential",
     "Flatten",
     "GlorotNormal",
@@ -171,16 +173,25 @@ __all__ = [
     "device",
     "devices",
     "evaluate",
+    "explain",
     "fit",
     "load",
     "testing",
 ]
 
-LAZY = {"testing": "bp_arrays.testing"}
-"""What is imported when it is first asked for: training needs none of it."""
+LAZY = {
+    "Explanation": "bp_arrays.explain",
+    "explain": "bp_arrays.explain",
+    "testing": "bp_arrays.testing",
+}
+"""What is imported when it is first asked for, and from where: training needs none of it."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in LAZY:
-        return importlib.import_module(LAZY[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(LAZY[name])
+    # A function may have the name of its room: from now on the name is the function's.
+    found = module if LAZY[name].endswith(f".{name}") and not hasattr(module, name) else None
+    globals()[name] = found or getattr(module, name)
+    return globals()[name]

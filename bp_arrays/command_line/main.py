@@ -18,6 +18,7 @@ from bp_arrays.errors import BpArraysError, InputError, unknown_name
 COMMANDS = {
     "train": "train a network on digits, the notes' task, or your own file",
     "predict": "apply a trained model to data",
+    "explain": "write out the backward pass of one sample, with every number",
     "check": "prove that every device gives the same, right gradients",
     "devices": "list the devices and whether they can be used here",
 }

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import math
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from bp_arrays.command_line.matching import matching_data
 from bp_arrays.command_line.meaning import HostArray, Meaning
 from bp_arrays.command_line.outputs import check_outputs
-from bp_arrays.data import Dataset, open_dataset
-from bp_arrays.errors import DataError
+from bp_arrays.data import Dataset
 from bp_arrays.model import load
 from bp_arrays.model.files import write_atomically
 
@@ -38,19 +37,7 @@ def run(args: argparse.Namespace) -> int:
     check_outputs({"--out": args.out}, args.data)
     model = load(args.model, args.device)
     meaning = Meaning.from_metadata(model.metadata, args.model)
-    data = open_dataset(
-        args.data,
-        target=meaning.target_names[0] if len(meaning.target_names) == 1 else None,
-        task="regression" if meaning.classes is None else "classification",
-        columns=meaning.feature_names or None,
-        require_target=False,
-    )
-    features = math.prod(model.input_shape)
-    if data.x.shape[1] != features:
-        raise DataError(
-            f"{data.source}: the model takes {features} features, got {data.x.shape[1]} "
-            f"(a column named {', '.join(meaning.target_names) or 'as its target'} is left out)"
-        )
+    data = matching_data(model, meaning, args.data)
     y = model.predict(data.x.reshape(data.rows, *model.input_shape)).reshape(data.rows, -1)
     header, table = _table(y, meaning)
     text = io.StringIO()

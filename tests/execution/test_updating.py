@@ -89,6 +89,23 @@ def test_results_that_are_parts_of_the_input_are_copied_first():
     compare(Remembers(0.1), 2 * BLOCK, "float64", compiled=False)
 
 
+class EveryOperation(Optimizer):
+    """Numbers before and after arrays, numbers among themselves, signs, roots."""
+
+    def update(self, theta, g, state, scalars, xp):
+        eta = 2.0 * scalars[0] - 0.5 / scalars[0] + 4.0
+        bounded = 1.0 / (1.0 + g * g) - (3.0 - g) / 7.0
+        return -theta * eta + (bounded - xp.sqrt(theta * theta)) / 2.0, ()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_every_operation_keeps_its_order(dtype, compiled, tmp_path, monkeypatch):
+    if compiled:
+        pytest.importorskip("numba", reason="Numba is not installed")
+        monkeypatch.setattr(loops, "cache_folder", lambda: tmp_path)
+    compare(EveryOperation(0.1), 101, dtype, compiled=compiled)
+
+
 class Decides(Optimizer):
     def update(self, theta, g, state, scalars, xp):
         return (theta - g if float(xp.sum(g)) > 0 else theta + g), ()
@@ -137,6 +154,7 @@ def test_lean_functions_are_those_of_the_standard(dtype):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
         np.testing.assert_array_equal(np.signbit(one), np.signbit(other))
+    assert np.signbit(lean.where(x > 9.0, x, -0.0))[1:].all()
     np.testing.assert_array_equal(lean.where(x > 0, x, 1.0), np.where(x > 0, x, 1.0))
     np.testing.assert_array_equal(lean.where(x[:, :1] > 0, x, 0.0), np.where(x[:, :1] > 0, x, 0.0))
     for axis in (None, 0, -1, (0, 1)):

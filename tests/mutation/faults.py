@@ -204,7 +204,7 @@ FAULTS = (
     Fault(IN_PLACE, "training/in_place.py", "found[k] = g.copy()", "pass", "", "training"),
     Fault(TRANSPOSED, "model/layout.py", "yield xp.reshape(gradient, (entry.size,))",
           "yield xp.reshape(gradient.T if gradient.ndim == 2 else gradient, (entry.size,))",
-          "training", "model"),
+          "", "training"),
     Fault(WRONG, "model/layout.py", "entries[-1].offset + entries[-1].size if entries",
           "entries[-1].offset if entries", "", "model"),
 )  # fmt: skip

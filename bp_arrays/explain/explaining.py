@@ -1,0 +1,158 @@
+"""`bp.explain`: what comes in is checked, and the explanation made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.errors import InputError
+from bp_arrays.explain.explanation import Explanation
+from bp_arrays.explain.expression import Symbol, Term
+from bp_arrays.explain.naming import Name
+from bp_arrays.explain.notation import loss_derivative
+from bp_arrays.explain.stages import STEP, Names, Vector, count_layers, stages_of
+from bp_arrays.layers import Context
+from bp_arrays.losses import Loss
+from bp_arrays.model import Model
+from bp_arrays.model.doors import to_host_array
+
+
+def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Explanation:
+    """Every number of the backward pass for one sample, and the chain rule behind each.
+
+    The model is not changed. All is computed in float64 on the CPU, with layers such as Dropout
+    as in prediction.
+
+    Parameters
+    ----------
+    model : Model
+    x : array, the shape of one sample, or (1, *input_shape)
+    t : its target, as the loss takes it: a class, or values of the shape of the output
+    loss : Loss
+    eta : float, default 0.1
+        The learning rate η of the updates shown.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    InputError
+        For more than one sample, shapes that do not fit, or values that are not finite.
+
+    Notes
+    -----
+    The derivation follows the course notes and corrects two slips in them: ∂L/∂y_j of the loss
+    ½Σ(y − t)² is (y_j − t_j), and the δ of a hidden unit carries that unit's own h_j(1 − h_j)
+    and the weight u_jk that leads from it to the output k.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> net = bp.Sequential(bp.Linear(3), bp.Sigmoid(), bp.Linear(2), bp.Sigmoid())
+    >>> model = bp.Model(net, 2, device="cpu", seed=0)
+    >>> explanation = bp.explain(model, [0.05, 0.35], [0.0175, 0.3825], bp.L2Loss())
+    >>> w11 = explanation.weight("0.weight", 1, 1)
+    >>> abs(w11.value - w11.computed) < 1e-15, abs(w11.value - w11.numeric) < 1e-9
+    (True, True)
+    """
+    if not isinstance(model, Model):
+        raise InputError(f"explain(model): expected a bp.Model, got {type(model).__name__}")
+    if not isinstance(loss, Loss):
+        raise InputError(f"explain(loss): expected a loss such as L2Loss(), got {loss!r}")
+    if not (isinstance(eta, (int, float)) and np.isfinite(eta) and eta > 0):
+        raise InputError(f"explain(eta): expected a number above 0, got {eta!r}")
+    copy = Model(model.net, model.input_shape, device="cpu", dtype="float64")
+    copy.set_parameters(model.host_parameters())
+    sample = _sample(x, copy)
+    target = _target(t, loss, copy)
+    for name, value in copy.parameters.items():
+        if not np.isfinite(value).all():
+            raise InputError(f"explain: the model's {name} holds values that are not finite")
+    context = Context(copy.device.xp, copy.device.native)
+    stages = stages_of(copy.net, copy.tree(), sample, context, Names(*count_layers(copy.net)))
+    y = stages[-1].y if stages else np.ravel(sample)
+    loss_value, gradients = copy.gradients(sample, target, loss, training=False)
+    return Explanation(
+        copy,
+        loss,
+        sample,
+        target,
+        stages,
+        _loss_terms(loss, y, target, copy, context),
+        float(loss_value),
+        gradients,
+        float(eta),
+    )
+
+
+def _sample(x: Any, model: Model) -> Vector:
+    array = to_host_array(_on_host(x), "x").astype(np.float64)
+    if array.shape == model.input_shape:
+        array = array[None]
+    if array.shape != (1, *model.input_shape):
+        raise InputError(
+            f"explain(x): expected one sample of shape {model.input_shape}, got {array.shape}; "
+            "choose one of several, such as x[3]"
+        )
+    if not np.isfinite(array).all():
+        raise InputError("explain(x): the sample holds values that are not finite")
+    return array
+
+
+def _target(t: Any, loss: Loss, model: Model) -> Vector:
+    array = to_host_array(_on_host(t), "t")
+    if array.shape == model.output_shape or (array.ndim == 0 and loss.takes_classes):
+        array = array[None]
+    elif array.ndim == 0 and model.output_shape == (1,):
+        array = array.reshape(1, 1)
+    classes = loss.takes_classes and array.shape == (1,)
+    if not classes and array.shape != (1, *model.output_shape):
+        also = " or one class" if loss.takes_classes else ""
+        raise InputError(
+            f"explain(t): expected a target of shape {model.output_shape}{also}, got {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise InputError("explain(t): the target holds values that are not finite")
+    return array
+
+
+def _on_host(value: Any) -> Any:
+    from bp_arrays.devices.device import owner
+
+    device = owner(value)
+    return value if device is None else device.to_numpy(value)
+
+
+def _loss_terms(loss: Loss, y: Vector, t: Vector, model: Model, context: Context) -> list[Term]:
+    """∂L/∂y_k as terms; for a loss of the user's own as symbols, by central differences."""
+    outputs = [_symbol("y", k, value) for k, value in enumerate(y)]
+    if t.shape == (1,) and loss.takes_classes:
+        t = np.eye(y.size)[int(t[0])][None]
+    targets = [_symbol("t", k, value) for k, value in enumerate(np.ravel(t))]
+    terms = loss_derivative(loss, outputs, targets)
+    if terms is not None:
+        return terms
+    found: list[Term] = []
+    for k, value in enumerate(y):
+        h = STEP * max(1.0, abs(float(value)))
+        above, below = y.copy(), y.copy()
+        above[k] += h
+        below[k] -= h
+        values = [
+            float(loss.forward(moved.reshape((1, *model.output_shape)), t, context)[0])
+            for moved in (above, below)
+        ]
+        slope = (values[0] - values[1]) / (above[k] - below[k])
+        name = outputs[k]
+        found.append(
+            Symbol(f"∂L/∂{name.text}", rf"\frac{{\partial L}}{{\partial {name.latex}}}", slope)
+        )
+    return found
+
+
+def _symbol(letter: str, k: int, value: float) -> Symbol:
+    name = Name(letter)
+    return Symbol(name.text(k + 1), name.latex(k + 1), float(value))
