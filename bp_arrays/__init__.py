@@ -96,7 +96,7 @@ from bp_arrays.training import (
 
 if TYPE_CHECKING:
     from bp_arrays import testing
-    from bp_arrays.explain import Explanation, explain
+    from bp_arrays.explanation import Explanation, explain
 
 __version__ = "0.1.0"
 
@@ -180,8 +180,8 @@ __all__ = [
 ]
 
 LAZY = {
-    "Explanation": "bp_arrays.explain",
-    "explain": "bp_arrays.explain",
+    "Explanation": "bp_arrays.explanation",
+    "explain": "bp_arrays.explanation",
     "testing": "bp_arrays.testing",
 }
 """What is imported when it is first asked for, and from where: training needs none of it."""
@@ -191,7 +191,4 @@ def __getattr__(name: str) -> Any:
     if name not in LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(LAZY[name])
-    # A function may have the name of its room: from now on the name is the function's.
-    found = module if LAZY[name].endswith(f".{name}") and not hasattr(module, name) else None
-    globals()[name] = found or getattr(module, name)
-    return globals()[name]
+    return module if LAZY[name] == f"{__name__}.{name}" else getattr(module, name)

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays.activations import Sigmoid
 from bp_arrays.command_line.matching import matching_data
 from bp_arrays.command_line.meaning import Meaning
 from bp_arrays.command_line.outputs import check_outputs
-from bp_arrays.data import Dataset
+from bp_arrays.data import Dataset, read_notes
 from bp_arrays.errors import InputError
-from bp_arrays.explain import Explanation, explain
+from bp_arrays.explanation import Explanation, explain
+from bp_arrays.layers import Linear, Sequential
 from bp_arrays.losses import BinaryCrossEntropy, CrossEntropy, L2Loss, Loss, loss_named
 from bp_arrays.model import Model, load
 from bp_arrays.model.files import write_atomically
@@ -58,9 +60,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _notes(args: argparse.Namespace) -> Explanation:
     """The 2-3-2 net of the notes, as it is before any training."""
-    from bp_arrays import Linear, Sequential, Sigmoid
-    from bp_arrays.data import read_notes
-
     if args.data is not None:
         raise InputError(f"explain {NOTES}: it brings its own data, leave out {args.data!r}")
     notes = read_notes()

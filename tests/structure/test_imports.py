@@ -16,7 +16,7 @@ PACKAGE = Path(bp_arrays.__file__).parent
 ROOMS = [  # from the top down; a room imports only from itself and from rooms below it
     ("command_line", "__main__"),
     ("estimators",),
-    ("explain",),
+    ("explanation",),
     ("testing",),
     ("training", "data"),
     ("model",),

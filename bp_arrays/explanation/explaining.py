@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.errors import InputError
-from bp_arrays.explain.explanation import Explanation
-from bp_arrays.explain.expression import Symbol, Term
-from bp_arrays.explain.naming import Name
-from bp_arrays.explain.notation import loss_derivative
-from bp_arrays.explain.stages import STEP, Names, Vector, count_layers, stages_of
+from bp_arrays.explanation.explanation import Explanation
+from bp_arrays.explanation.expression import Symbol, Term
+from bp_arrays.explanation.naming import Name
+from bp_arrays.explanation.notation import loss_derivative
+from bp_arrays.explanation.stages import STEP, Names, Vector, count_layers, stages_of
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model

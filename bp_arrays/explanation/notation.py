@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays import activations, losses
-from bp_arrays.explain.expression import (
+from bp_arrays.explanation.expression import (
     Difference,
     Expression,
     Number,

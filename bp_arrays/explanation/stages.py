@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.activations import LogSoftmax, Softmax
-from bp_arrays.explain.expression import Difference, Number, Product, Symbol, Term
-from bp_arrays.explain.naming import Name
-from bp_arrays.explain.notation import ELEMENTWISE, ONE, softmax
+from bp_arrays.explanation.expression import Difference, Number, Product, Symbol, Term
+from bp_arrays.explanation.naming import Name
+from bp_arrays.explanation.notation import ELEMENTWISE, ONE, softmax
 from bp_arrays.layers import (
     Context,
     Dropout,

@@ -95,7 +95,7 @@ function draw() {
     if (few || k === state.chosen) {
       /* Each at a place of its own along its line, so that labels seldom meet. */
       const from = data.columns[edge.column].shown.length, to = data.columns[edge.column + 1].shown.length;
-      const share = 0.2 + 0.58 * (edge.to + edge.from / from) / to;
+      const share = 0.27 + 0.5 * (edge.to + edge.from / from) / to;
       const text = state.step === 3 ? shown(now.gradients[k]) : shown(value);
       labels.push([x1 + share * (x2 - x1), y1 + share * (y2 - y1) - 4, `${edge.name} ${text}`, path.edges.has(k)]);
     }

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.explain.explanation import Explanation
-from bp_arrays.explain.stages import LinearStage, Vector
+from bp_arrays.explanation.explanation import Explanation
+from bp_arrays.explanation.stages import LinearStage, Vector
 
 MOST_UNITS = 12
 """Units of a column that are drawn; of larger columns the strongest."""

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.errors import NonFiniteLossError
-from bp_arrays.explain.chain_rule import WeightExplanation
-from bp_arrays.explain.drawing import Column, columns_of
-from bp_arrays.explain.explaining import explain
-from bp_arrays.explain.explanation import Explanation
-from bp_arrays.explain.expression import Symbol, Term
-from bp_arrays.explain.recording import Recorder, descend
-from bp_arrays.explain.stages import LinearStage, Vector
-from bp_arrays.explain.text import CORRECTIONS
+from bp_arrays.explanation.chain_rule import WeightExplanation
+from bp_arrays.explanation.drawing import Column, columns_of
+from bp_arrays.explanation.explaining import explain
+from bp_arrays.explanation.explanation import Explanation
+from bp_arrays.explanation.expression import Symbol, Term
+from bp_arrays.explanation.recording import Recorder, descend
+from bp_arrays.explanation.stages import LinearStage, Vector
+from bp_arrays.explanation.text import CORRECTIONS
 from bp_arrays.model import Model
 
 STEPS = 30
@@ -63,7 +63,7 @@ def to_html(explanation: Explanation, recording: Recorder | None) -> str:
 
 
 def _page(data: str) -> str:
-    folder = resources.files("bp_arrays.explain")
+    folder = resources.files("bp_arrays.explanation")
     page, style, script = (
         (folder / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
     )

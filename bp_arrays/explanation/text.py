@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bp_arrays.explain.chain_rule import shown_fully
-from bp_arrays.explain.explanation import Explanation, LayerValues
-from bp_arrays.explain.stages import Vector
+from bp_arrays.explanation.chain_rule import shown_fully
+from bp_arrays.explanation.explanation import Explanation, LayerValues
+from bp_arrays.explanation.stages import Vector
 
 SHOWN = 8
 """Numbers of a vector, and rows of a matrix, that are printed."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bp_arrays.explain.explanation import Explanation
-from bp_arrays.explain.stages import LinearStage, Vector
+from bp_arrays.explanation.explanation import Explanation
+from bp_arrays.explanation.stages import LinearStage, Vector
 
 SHOWN = 6
 

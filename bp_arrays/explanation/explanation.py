@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.errors import InputError, unknown_name
-from bp_arrays.explain.chain_rule import ChainRule, WeightExplanation, _product
-from bp_arrays.explain.expression import Sum, Symbol, Term
-from bp_arrays.explain.stages import LinearStage, MeasuredStage, ResidualStage, Stage, Vector
+from bp_arrays.explanation.chain_rule import ChainRule, WeightExplanation, _product
+from bp_arrays.explanation.expression import Sum, Symbol, Term
+from bp_arrays.explanation.stages import LinearStage, MeasuredStage, ResidualStage, Stage, Vector
 from bp_arrays.losses import L2Loss, Loss
 from bp_arrays.model import Model
 from bp_arrays.model.targets import prepare_targets
@@ -166,13 +166,13 @@ class Explanation:
 
     def to_text(self) -> str:
         """The whole derivation as plain text."""
-        from bp_arrays.explain.text import to_text
+        from bp_arrays.explanation.text import to_text
 
         return to_text(self)
 
     def to_latex(self) -> str:
         """The whole derivation as LaTeX with Markdown headings, as notebooks show it."""
-        from bp_arrays.explain.latex import to_latex
+        from bp_arrays.explanation.latex import to_latex
 
         return to_latex(self)
 
@@ -192,7 +192,7 @@ class Explanation:
         str
             The page.
         """
-        from bp_arrays.explain.page import to_html
+        from bp_arrays.explanation.page import to_html
 
         page: str = to_html(self, recording)
         if path is not None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bp_arrays.explain.expression import (
+from bp_arrays.explanation.expression import (
     Number,
     Product,
     Sum,
@@ -16,7 +16,7 @@ from bp_arrays.explain.expression import (
     with_names,
     with_numbers,
 )
-from bp_arrays.explain.stages import LinearStage, Stage, Vector
+from bp_arrays.explanation.stages import LinearStage, Stage, Vector
 
 MOST_TERMS = 6
 """Terms of a sum that are written; the smaller ones are added up in one."""

@@ -29,7 +29,7 @@ class Recorder(Callback):
     Examples
     --------
     >>> import bp_arrays as bp
-    >>> from bp_arrays.explain import Recorder
+    >>> from bp_arrays.explanation import Recorder
     >>> model = bp.Model(bp.Linear(1), 1, device="cpu", seed=0)
     >>> recorder = Recorder(frames=4)
     >>> history = bp.fit(model, [[0.0], [1.0]], [[1.0], [3.0]], loss=bp.L2Loss(),

@@ -1,0 +1,265 @@
+"""The derivations: as the notes have them, and right for every activation, loss and net."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bp_arrays as bp
+from bp_arrays.activations import ACTIVATIONS
+from bp_arrays.explanation.stages import LinearStage
+from bp_arrays.losses import LOSSES
+
+RNG = np.random.default_rng(0)
+
+
+def notes_net(seed=0, **settings):
+    net = bp.Sequential(bp.Linear(3), bp.Sigmoid(), bp.Linear(2), bp.Sigmoid())
+    model = bp.Model(net, 2, device="cpu", seed=seed)
+    return bp.explain(model, [0.05, 0.35], [0.0175, 0.3825], bp.L2Loss(), **settings)
+
+
+def check(explanation, most=40, limit=1e-12):
+    """Every gradient by arrays; some weights of every parameter term by term."""
+    assert explanation.largest_difference() < limit
+    rng = np.random.default_rng(1)
+    scale = max(float(np.max(np.abs(g))) for g in explanation.gradients.values())
+    for name, gradient in explanation.gradients.items():
+        places = list(np.ndindex(gradient.shape))
+        for at in [places[k] for k in rng.permutation(len(places))[:most]]:
+            rule = explanation.weight(name, *(i + 1 for i in at))
+            assert rule.computed == gradient[at]
+            assert rule.value == pytest.approx(rule.computed, rel=1e-9, abs=limit * scale)
+            assert rule.numeric == pytest.approx(rule.computed, rel=1e-5, abs=1e-7 * scale)
+
+
+def test_w11_is_written_as_in_the_notes():
+    rule = notes_net().weight("0.weight", 1, 1)
+    first, numbers, collapsed, *_ = rule.text.splitlines()
+    assert first == (
+        "∂L/∂w₁₁ = [(y₁ − t₁)·y₁·(1 − y₁)·u₁₁ + (y₂ − t₂)·y₂·(1 − y₂)·u₁₂]·h₁·(1 − h₁)·x₁"
+    )
+    assert "(0.3354 − 0.0175)·0.3354·(1 − 0.3354)·(−0.6472)" in numbers
+    assert collapsed.strip() == "= (−0.05344)·0.551·0.449·0.05"
+    assert rule.value == pytest.approx(-0.000661005985, rel=1e-8)
+    assert r"\frac{\partial L}{\partial w_{11}} &= \left[(y_{1} - t_{1}) \, y_{1}" in rule.latex
+
+
+def test_the_numbers_in_the_text_are_those_of_the_net():
+    """The derivation worked out by hand, index by index, from the model's own numbers."""
+    explanation = notes_net()
+    p = explanation.model.parameters
+    w, b, u, c = (p[name] for name in ("0.weight", "0.bias", "2.weight", "2.bias"))
+    x, t = np.array([0.05, 0.35]), np.array([0.0175, 0.3825])
+    h = 1 / (1 + np.exp(-(x @ w + b)))
+    y = 1 / (1 + np.exp(-(h @ u + c)))
+    for i in range(2):
+        for j in range(3):
+            expected = (
+                sum((y[k] - t[k]) * y[k] * (1 - y[k]) * u[j, k] for k in range(2))
+                * h[j]
+                * (1 - h[j])
+                * x[i]
+            )
+            assert explanation.weight("0.weight", i + 1, j + 1).value == pytest.approx(expected)
+    output, hidden = explanation.layers[3], explanation.layers[1]
+    np.testing.assert_allclose(output.output, y)
+    np.testing.assert_allclose(output.delta, y - t)
+    np.testing.assert_allclose(hidden.slope, h * (1 - h))
+    np.testing.assert_allclose(explanation.layers[2].delta, (y - t) * y * (1 - y))
+    values = explanation.layers[0]
+    np.testing.assert_allclose(
+        values.updated["0.weight"], w - 0.1 * explanation.gradients["0.weight"]
+    )
+
+
+def test_biases_and_output_weights():
+    explanation = notes_net()
+    bias = explanation.weight("2.bias", 2)
+    assert bias.text.startswith("∂L/∂b⁽²⁾₂ = (y₂ − t₂)·y₂·(1 − y₂)\n")
+    weight = explanation.weight("2.weight", 3, 1)
+    assert weight.text.startswith("∂L/∂u₃₁ = (y₁ − t₁)·y₁·(1 − y₁)·h₃\n")
+    check(explanation)
+
+
+def targets(loss, outputs):
+    if loss.takes_classes:
+        return 1
+    return RNG.uniform(0.1, 0.9, size=outputs) + (0.3 if isinstance(loss, bp.Huber) else 0.0)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_with_every_loss(activation, loss):
+    act, loss = ACTIVATIONS[activation](), LOSSES[loss]()
+    net = bp.Sequential(bp.Linear(4), act, bp.Linear(3), act)
+    model = bp.Model(net, 5, device="cpu", seed=3)
+    check(bp.explain(model, RNG.normal(size=5) * 2, targets(loss, 3), loss), most=6)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        bp.CrossEntropy(label_smoothing=0.1),
+        bp.CrossEntropy(class_weights=(1.0, 2.0, 3.0)),
+        bp.CrossEntropy(class_weights=(1.0, 2.0, 3.0), reduction="sum"),
+        bp.Huber(0.2),
+        bp.MeanSquaredError(reduction="sum"),
+    ],
+)
+def test_losses_with_settings(loss):
+    model = bp.Model(bp.Sequential(bp.Linear(4), bp.GELU(exact=True), bp.Linear(3)), 5, seed=1)
+    check(bp.explain(model, RNG.normal(size=5), targets(loss, 3), loss))
+    if loss.takes_classes:  # probabilities that do not sum to 1
+        check(bp.explain(model, RNG.normal(size=5), [0.2, 0.9, 0.4], loss))
+
+
+class Cube(bp.Layer):
+    """A layer nobody has written a formula for."""
+
+    def init(self, input_shape):
+        return {"scale": bp.Parameter(input_shape, bp.Ones())}, input_shape
+
+    def forward(self, params, a, ctx):
+        s = params["scale"]
+
+        def backward(delta):
+            return 3.0 * delta * s * a * a, {"scale": ctx.xp.sum(delta * a * a * a, axis=0)}
+
+        return s * a * a * a, backward
+
+
+class Fourth(bp.Loss):
+    def per_sample(self, y, t, ctx):
+        r = y - t
+        return ctx.xp.sum(r**4, axis=1), lambda c: c * 4.0 * r**3
+
+
+NETS = {
+    "one layer": bp.Linear(2),
+    "no bias": bp.Sequential(bp.Linear(3, bias=False), bp.Tanh(), bp.Linear(2, bias=False)),
+    "four layers": bp.Sequential(
+        *(part for n in (6, 5, 4) for part in (bp.Linear(n), bp.Tanh())), bp.Linear(2)
+    ),
+    "standardized": bp.Sequential(bp.Standardize(), bp.Linear(3), bp.SiLU(), bp.Linear(2)),
+    "dropout": bp.Sequential(bp.Linear(3), bp.Dropout(0.5), bp.ReLU(), bp.Linear(2)),
+    "softmax inside": bp.Sequential(bp.Linear(3), bp.Softmax(), bp.Linear(2), bp.LogSoftmax()),
+    "nested": bp.Sequential(bp.Sequential(bp.Linear(3), bp.Tanh()), bp.Sequential(bp.Linear(2))),
+    "residual": bp.Sequential(
+        bp.Residual(bp.Linear(3), bp.Tanh(), bp.Linear(4)), bp.Linear(2), bp.Sigmoid()
+    ),
+    "residual of one": bp.Sequential(bp.Linear(3), bp.Residual(bp.Linear(3)), bp.Linear(2)),
+    "own layer": bp.Sequential(bp.Linear(3), Cube(), bp.Linear(2)),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_nets_of_every_shape(name):
+    model = bp.Model(NETS[name], 4, device="cpu", seed=5)
+    # where there is no formula the derivative is measured, not written
+    limit = 1e-8 if name == "own layer" else 1e-12
+    check(bp.explain(model, RNG.normal(size=4), RNG.normal(size=2), bp.L2Loss()), limit=limit)
+
+
+def test_a_loss_of_ones_own():
+    model = bp.Model(NETS["four layers"], 4, device="cpu", seed=5)
+    explanation = bp.explain(model, RNG.normal(size=4), RNG.normal(size=2), Fourth())
+    assert "∂L/∂y₁" in explanation.weight("6.weight", 1, 1).text
+    assert explanation.largest_difference() < 1e-6
+
+
+def test_images_are_flattened():
+    net = bp.Sequential(bp.Flatten(), bp.Linear(3), bp.ReLU(), bp.Linear(2))
+    model = bp.Model(net, (3, 2), device="cpu", seed=2)
+    check(bp.explain(model, RNG.normal(size=(3, 2)), 0, bp.CrossEntropy()))
+
+
+def test_deep_nets_are_written_layer_by_layer():
+    model = bp.Model(NETS["four layers"], 4, device="cpu", seed=5)
+    rule = bp.explain(model, RNG.normal(size=4), RNG.normal(size=2), bp.L2Loss()).weight(
+        "0.weight", 1, 1
+    )
+    assert rule.text.startswith("∂L/∂w⁽¹⁾₁₁ = [δ⁽²⁾₁·w⁽²⁾₁₁ + δ⁽²⁾₂·w⁽²⁾₁₂")
+    assert "with δ⁽³⁾₄ = " in rule.text
+
+
+def test_long_sums_say_how_much_they_leave_out():
+    model = bp.Model(bp.Sequential(bp.Linear(30), bp.Tanh(), bp.Linear(20)), 4, device="cpu")
+    rule = bp.explain(model, RNG.normal(size=4), 3, bp.CrossEntropy()).weight("0.weight", 1, 1)
+    assert "(14 smaller terms)" in rule.text
+    assert rule.value == pytest.approx(rule.computed, rel=1e-12)
+
+
+def test_the_model_stays_as_it_was_and_may_be_anywhere(device):
+    net = bp.Sequential(bp.Linear(3), bp.Tanh(), bp.Linear(2))
+    model = bp.Model(net, 4, device=device, seed=0)
+    before = model.host_parameters()
+    explanation = bp.explain(model, device.asarray(RNG.normal(size=4)), [0.1, 0.2], bp.L2Loss())
+    assert explanation.largest_difference() < 1e-12
+    for name, value in model.host_parameters().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_the_slips_of_the_notes_are_named_where_they_matter():
+    text = notes_net().to_text()
+    assert "Two slips of the notes are corrected" in text
+    assert "δ of a hidden unit" in text
+    other = bp.explain(bp.Model(bp.Linear(2), 2), [1.0, 2.0], 1, bp.CrossEntropy())
+    assert "slips" not in other.to_text()
+
+
+def test_the_faces_hold_every_layer():
+    explanation = notes_net(eta=0.5)
+    text, latex = explanation.to_text(), explanation.to_latex()
+    assert "a⁽¹⁾ = xw + b⁽¹⁾ = [" in text and "y = Sigmoid(a⁽²⁾) = [0.3354, 0.2974]" in text
+    assert "η = 0.5" in text and "2.weight (3, 2)" in text
+    assert latex.count(r"\begin{align*}") == latex.count(r"\end{align*}") == 2
+    assert latex.count(r"\begin{aligned}") == latex.count(r"\end{aligned}") == 2
+    assert sum(stage.layer.__class__ is bp.Linear for stage in explanation.stages) == 2
+    assert isinstance(explanation.stages[0], LinearStage)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: bp.explain(m, [1.0, 2.0, 3.0], [0, 0], bp.L2Loss()), r"one sample of shape"),
+        (lambda m: bp.explain(m, np.ones((5, 2)), [0, 0], bp.L2Loss()), r"such as x\[3\]"),
+        (lambda m: bp.explain(m, [1.0, np.nan], [0, 0], bp.L2Loss()), "not finite"),
+        (lambda m: bp.explain(m, [1.0, 2.0], [0, np.inf], bp.L2Loss()), "not finite"),
+        (lambda m: bp.explain(m, [1.0, 2.0], [0, 0, 0], bp.L2Loss()), r"shape \(2,\), got \(3,\)"),
+        (lambda m: bp.explain(m, [1.0, 2.0], 1, bp.L2Loss()), "expected a target"),
+        (lambda m: bp.explain(m, [1.0, 2.0], 7, bp.CrossEntropy()), "7"),
+        (lambda m: bp.explain(m, [1.0, 2.0], [0, 0], "mse"), "expected a loss"),
+        (lambda m: bp.explain("m", [1.0, 2.0], [0, 0], bp.L2Loss()), "expected a bp.Model"),
+        (lambda m: bp.explain(m, [1.0, 2.0], [0, 0], bp.L2Loss(), eta=0.0), "above 0"),
+    ],
+)
+def test_bad_input_is_told(call, message):
+    model = bp.Model(bp.Linear(2), 2, device="cpu")
+    with pytest.raises(bp.InputError, match=message):
+        call(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "indices", "message"),
+    [
+        ("0.wight", (1, 1), "did you mean '0.weight'"),
+        ("0.weight", (0, 1), "count from 1: expected 1 to 2, 1 to 3, got 0, 1"),
+        ("0.weight", (3, 1), "got 3, 1"),
+        ("0.weight", (1,), "got 1"),
+        ("0.bias", (), "got none"),
+    ],
+)
+def test_weights_that_are_not_there_are_told(name, indices, message):
+    with pytest.raises(bp.InputError, match=message):
+        notes_net().weight(name, *indices)
+
+
+def test_parameters_that_are_not_trained_or_not_finite_are_told():
+    model = bp.Model(NETS["standardized"], 4, device="cpu")
+    explanation = bp.explain(model, np.ones(4), np.ones(2), bp.L2Loss())
+    with pytest.raises(bp.InputError, match="not trained"):
+        explanation.weight("0.mean", 1)
+    model.set_parameters({"1.weight": np.full((4, 3), np.inf)})
+    with pytest.raises(bp.InputError, match=r"1\.weight holds values that are not finite"):
+        bp.explain(model, np.ones(4), np.ones(2), bp.L2Loss())

@@ -1,0 +1,169 @@
+"""The page in a real browser: no errors, clicks, keys, steps and slider show the right numbers."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+import bp_arrays as bp
+from bp_arrays.explanation import Recorder
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+DRIVER = shutil.which("chromedriver")
+
+
+def notes():
+    net = bp.Sequential(bp.Linear(3), bp.Sigmoid(), bp.Linear(2), bp.Sigmoid())
+    model = bp.Model(net, 2, device="cpu", seed=0)
+    return bp.explain(model, [0.05, 0.35], [0.0175, 0.3825], bp.L2Loss(), eta=0.5)
+
+
+def large():
+    net = bp.Sequential(bp.Linear(100), bp.ReLU(), bp.Linear(10))
+    model = bp.Model(net, 784, device="cpu", seed=0)
+    x = np.random.default_rng(0).uniform(size=784)
+    return bp.explain(model, x, 3, bp.CrossEntropy(), eta=0.01)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("NOT RUN in a browser: Chromium and chromedriver are not installed")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for word in ("--headless=new", "--no-sandbox", "--window-size=1300,1400", "--disable-gpu"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def show(browser, explanation, path, **settings):
+    explanation.to_html(path, **settings)
+    browser.get(path.as_uri())
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    return lambda selector: browser.find_element("css selector", selector)
+
+
+def number(element):
+    return float(element.text.replace("−", "-"))
+
+
+def test_clicking_a_weight_writes_out_its_chain_rule(browser, tmp_path):
+    explanation = notes()
+    find = show(browser, explanation, tmp_path / "notes.html")
+    for k, (name, *at) in enumerate([("0.weight", 1, 1), ("0.weight", 1, 2)]):
+        browser.execute_script(
+            "arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true}))",
+            find(f'[data-edge="{k}"] .target'),
+        )
+        rule = explanation.weight(name, *at)
+        assert find("#symbols").text == rule.text.splitlines()[0].partition(" ")[2]
+        for what in ("value", "computed", "numeric"):
+            assert number(find(f"#{what}")) == pytest.approx(getattr(rule, what), rel=1e-8)
+        lit = browser.find_elements("css selector", ".edge.path")
+        assert len(lit) == 3  # w_ij itself and the two u_jk above it
+    assert "(y₁ − t₁)·y₁·(1 − y₁)·u₂₁" in find("#symbols").text
+
+
+def test_the_steps_show_forward_errors_gradients_and_update(browser, tmp_path):
+    explanation = notes()
+    find = show(browser, explanation, tmp_path / "notes.html")
+    drawing, steps = find("#drawing"), browser.find_elements("css selector", "#steps button")
+    assert [s.text.partition(". ")[2] for s in steps] == [
+        "Forward", "Output δ", "Hidden δ", "Gradients", "Update",
+    ]  # fmt: skip
+    assert "δ =" not in drawing.get_attribute("textContent")
+    steps[1].click()
+    assert drawing.get_attribute("textContent").count("δ =") == 2
+    browser.find_element("css selector", "body").send_keys("\ue014")  # the right arrow key
+    assert drawing.get_attribute("textContent").count("δ =") == 5
+    steps[3].click()
+    assert browser.find_elements("css selector", ".edge.down")
+    steps[4].click()
+    updated = explanation.layers[0].updated["0.weight"][0, 0]
+    assert f"w₁₁ {updated:.4g}".replace("-", "−") in drawing.get_attribute("textContent")
+
+
+def test_the_slider_goes_through_a_training(browser, tmp_path):
+    explanation = notes()
+    find = show(browser, explanation, tmp_path / "notes.html")
+    slider = find("#time")
+    assert find("#when").text == "after step 0, L = 0.05415"
+    assert slider.get_attribute("max") == "30"
+    before = number(find("#value"))
+    slider.send_keys("\ue010")  # the End key
+    assert find("#when").text.startswith("after step 30, L = 0.00")
+    assert number(find("#value")) != before
+
+
+def test_a_training_of_ones_own_can_be_stepped_through(browser, tmp_path):
+    explanation, recorder = notes(), Recorder(frames=5)
+    model = bp.Model(explanation.model.net, 2, device="cpu", seed=0)
+    bp.fit(model, [[0.05, 0.35]], [[0.0175, 0.3825]], loss=bp.L2Loss(), optimizer=bp.Adam(0.1),
+           epochs=16, callbacks=[recorder])  # fmt: skip
+    assert recorder.epochs == [0, 4, 8, 12, 16]
+    find = show(browser, explanation, tmp_path / "notes.html", recording=recorder)
+    assert find("#time").get_attribute("max") == "4"
+
+
+def test_the_keyboard_alone_is_enough(browser, tmp_path):
+    find = show(browser, notes(), tmp_path / "notes.html")
+    edge = find('[data-edge="4"]')
+    browser.execute_script("arguments[0].focus()", edge)
+    browser.switch_to.active_element.send_keys("\ue007")  # Enter
+    assert "∂L/∂w₂₂" in find("#rule h2").text
+    assert browser.execute_script("return document.activeElement.dataset.edge") == "4"
+    button = find('[data-choose="13"]')
+    browser.execute_script("arguments[0].focus()", button)
+    button.send_keys(" ")
+    assert "∂L/∂b⁽¹⁾₂" in find("#rule h2").text
+
+
+def test_large_nets_say_what_they_leave_out(browser, tmp_path):
+    explanation = large()
+    path = tmp_path / "large.html"
+    find = show(browser, explanation, path)
+    assert "12 of the 784 of x, 12 of the 100 of h; 79136 weights" in find("#caption").text
+    assert len(browser.find_elements("css selector", ".bars")) == 2
+    assert path.stat().st_size < 1_000_000
+    assert explanation.largest_difference() < 1e-12
+
+
+@pytest.mark.parametrize("make", [notes, large])
+def test_the_page_needs_no_network(tmp_path, make):
+    page = make().to_html(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == page
+    urls = set(re.findall(r"https?://[^\s\"']+", page))
+    assert urls <= {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"<script[^>]+src|@import|url\(", page)
+
+
+def test_names_that_would_end_the_script_do_not(tmp_path):
+    class Odd(bp.Layer):
+        pass
+
+    Odd.__name__ = "</script><b>"
+    Odd.forward = lambda self, params, x, ctx: (x, lambda delta: (delta, {}))
+    model = bp.Model(bp.Sequential(bp.Linear(2), Odd()), 2, device="cpu")
+    page = bp.explain(model, [1.0, 2.0], [0.0, 0.0], bp.L2Loss()).to_html()
+    assert page.count("</script>") == 2
+
+
+def test_notebooks_show_it_by_itself():
+    html = notes()._repr_html_()
+    assert html.startswith("<iframe srcdoc=") and "&quot;" in html
+
+
+def test_a_step_too_large_to_descend_still_gives_a_page():
+    net = bp.Sequential(bp.Linear(3), bp.ReLU(), bp.Linear(2))
+    model = bp.Model(net, 2, device="cpu", seed=0)
+    page = bp.explain(model, [3.0, 2.0], [1.0, 0.0], bp.L2Loss(), eta=1e30).to_html()
+    assert '"epoch":0' in page
