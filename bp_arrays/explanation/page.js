@@ -93,9 +93,8 @@ function draw() {
     svg("line", { x1, y1, x2, y2, class: "seen", "stroke-width": (few ? 0.8 + 5 * Math.abs(size) : 0.3 + 2 * Math.abs(size)).toFixed(2) }, group);
     svg("line", { x1, y1, x2, y2, class: "target" }, group);
     if (few || k === state.chosen) {
-      /* Each at a place of its own along its line, so that labels seldom meet. */
-      const from = data.columns[edge.column].shown.length, to = data.columns[edge.column + 1].shown.length;
-      const share = 0.27 + 0.5 * (edge.to + edge.from / from) / to;
+      /* Alternately nearer to either end, so that labels seldom meet where lines cross. */
+      const share = (edge.from + edge.to) % 2 ? 0.68 : 0.3;
       const text = state.step === 3 ? shown(now.gradients[k]) : shown(value);
       labels.push([x1 + share * (x2 - x1), y1 + share * (y2 - y1) - 4, `${edge.name} ${text}`, path.edges.has(k)]);
     }
