@@ -119,9 +119,9 @@ class InPlaceTrainer(Trainer):
             return [g if len(layout.trainable) > 1 else g.copy()]
         found = list(layout.flat(gradients, xp))
         gradients.clear()
-        for k, g in enumerate(found):
-            if not is_unshared(g, names=2):  # the list and g
-                found[k] = g.copy()
+        for k in range(len(found)):  # enumerate would hold on to the gradient
+            if not is_unshared(found[k], names=1):
+                found[k] = found[k].copy()
         return found
 
     def _go_back(self, batch: Batch, state: Any, index: int) -> None:

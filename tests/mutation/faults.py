@@ -201,7 +201,7 @@ FAULTS = (
           "state\n        return", "", "training"),
     Fault(IN_PLACE, "training/in_place.py", "model.vector = model.vector.copy()",
           "model.vector", "", "training"),
-    Fault(IN_PLACE, "training/in_place.py", "found[k] = g.copy()", "pass", "", "training"),
+    Fault(IN_PLACE, "training/in_place.py", "found[k] = found[k].copy()", "pass", "", "training"),
     Fault(TRANSPOSED, "model/layout.py", "yield xp.reshape(gradient, (entry.size,))",
           "yield xp.reshape(gradient.T if gradient.ndim == 2 else gradient, (entry.size,))",
           "", "training"),

@@ -231,6 +231,20 @@ def test_gradients_that_others_hold_are_not_written_over(monkeypatch, gathered):
     np.testing.assert_array_equal(kept, 2.0)
 
 
+def test_gradients_of_large_models_are_not_copied(monkeypatch):
+    """So that training needs four vectors of the length of the parameters, and no fifth."""
+    monkeypatch.setattr(in_place, "GATHERED", 0)
+    original, seen = in_place.is_unshared, []
+
+    def looked_at(array, names):
+        seen.append(original(array, names + 1))
+        return seen[-1]
+
+    monkeypatch.setattr(in_place, "is_unshared", looked_at)
+    train(make(), epochs=1)
+    assert seen == [True] * 4 * 4  # four parameters, four steps
+
+
 @pytest.mark.parametrize("gathered", [0, 10**9])
 def test_large_and_small_models_train_alike(monkeypatch, gathered):
     whole = make(dropout=0.2)
