@@ -1,12 +1,14 @@
 """The derivation, with numbers: for one sample of any model, any weight's chain rule."""
 
 from bp_arrays.explanation.chain_rule import WeightExplanation
-from bp_arrays.explanation.diagnosis import Diagnosis, LayerHealth
-from bp_arrays.explanation.explaining import explain
-from bp_arrays.explanation.explanation import Explanation, LayerValues
+from bp_arrays.explanation.derivation import Derivation, LayerValues
+from bp_arrays.explanation.diagnosis import Diagnosis
+from bp_arrays.explanation.explanation import Explanation, explain
+from bp_arrays.explanation.health import LayerHealth
 from bp_arrays.explanation.recording import Recorder
 
 __all__ = [
+    "Derivation",
     "Diagnosis",
     "Explanation",
     "LayerHealth",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ import numpy as np
 
 from bp_arrays.activations import ReLU, Sigmoid, Tanh
 from bp_arrays.errors import InputError
+from bp_arrays.explanation.health import LayerHealth
+from bp_arrays.explanation.health_plot import plot
 from bp_arrays.layers import Layer, Sequential
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
@@ -27,38 +28,6 @@ MANY = 0.5
 
 VANISHED, EXPLODED = 1e-3, 1e3
 """δ in the first layer in units of that in the last."""
-
-
-@dataclass(frozen=True)
-class LayerHealth:
-    """One layer after one epoch, on the probed samples.
-
-    Parameters
-    ----------
-    epoch : int
-    path, kind : str
-        The layer's place in the net and its class.
-    mean, deviation : float
-        Of its outputs.
-    saturated : float
-        The share of outputs at which its slope is nearly 0; NaN for layers that do not saturate.
-    dead : float
-        The share of units that give 0 for every sample; NaN for other layers than ReLU.
-    error : float
-        The root mean square of δ = ∂L/∂(output).
-    gradient : float
-        The root mean square of the gradients of its parameters; NaN without parameters.
-    """
-
-    epoch: int
-    path: str
-    kind: str
-    mean: float
-    deviation: float
-    saturated: float
-    dead: float
-    error: float
-    gradient: float
 
 
 class Diagnosis(Callback):
@@ -177,8 +146,6 @@ class Diagnosis(Callback):
         -------
         matplotlib Figure
         """
-        from bp_arrays.explanation.health_plot import plot
-
         figure = plot(self.layers)
         if path is not None:
             figure.savefig(path, dpi=150)

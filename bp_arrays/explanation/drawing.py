@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.explanation.explanation import Explanation
+from bp_arrays.explanation.derivation import Derivation
 from bp_arrays.explanation.stages import LinearStage, Vector
 
 MOST_UNITS = 12
@@ -42,7 +42,7 @@ class Column:
     linear_stage: int | None
     shown: list[int] = field(default_factory=list)
 
-    def linear(self, explanation: Explanation) -> LinearStage | None:
+    def linear(self, explanation: Derivation) -> LinearStage | None:
         """The layer whose weights lead to this column."""
         if self.linear_stage is None:
             return None
@@ -50,12 +50,12 @@ class Column:
         assert isinstance(stage, LinearStage)
         return stage
 
-    def values(self, explanation: Explanation) -> Vector:
+    def values(self, explanation: Derivation) -> Vector:
         if self.stage < 0:
             return np.ravel(explanation.x)
         return explanation.stages[self.stage].y
 
-    def deltas(self, explanation: Explanation) -> Vector:
+    def deltas(self, explanation: Derivation) -> Vector:
         """δ of the units: ∂L/∂a where weights lead here; of the input nothing is asked."""
         if self.linear_stage is None:
             return np.zeros(self.size)
@@ -71,7 +71,7 @@ class Column:
         }
 
 
-def columns_of(explanation: Explanation) -> list[Column]:
+def columns_of(explanation: Derivation) -> list[Column]:
     """The columns of a net, from the input to the output."""
     stages = explanation.stages
     columns = [Column("x", "the input", explanation.x.size, -1, None)]
@@ -90,7 +90,7 @@ def columns_of(explanation: Explanation) -> list[Column]:
     return columns
 
 
-def _strongest(explanation: Explanation, columns: list[Column], k: int) -> list[int]:
+def _strongest(explanation: Derivation, columns: list[Column], k: int) -> list[int]:
     """The units that the largest gradients belong to, in their own order."""
     column = columns[k]
     if column.size <= MOST_UNITS:
@@ -106,5 +106,5 @@ def _strongest(explanation: Explanation, columns: list[Column], k: int) -> list[
     return sorted(np.argsort(-strength, kind="stable")[:MOST_UNITS].tolist())
 
 
-def _gradient(explanation: Explanation, stage: LinearStage) -> Vector:
+def _gradient(explanation: Derivation, stage: LinearStage) -> Vector:
     return explanation.gradients[f"{stage.path}.weight" if stage.path else "weight"]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bp_arrays.errors import InputError, MissingExtraError
-
-if TYPE_CHECKING:
-    from bp_arrays.explanation.diagnosis import LayerHealth
+from bp_arrays.explanation.health import LayerHealth
 
 MARKS = "osD^vPX*"
 PANELS = (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from bp_arrays.explanation.explanation import Explanation
+from bp_arrays.explanation.derivation import Derivation
 from bp_arrays.explanation.stages import LinearStage, Vector
 
 SHOWN = 6
 
 
-def to_latex(explanation: Explanation) -> str:
+def to_latex(explanation: Derivation) -> str:
     """Forward values, δ, and the chain rule of the first weight of each Linear layer."""
     lines = ["### Forward", "", r"$$\begin{aligned}", _row("x", np.ravel(explanation.x))]
     lines += [_row(s.y_name.latex(), s.y) for s in explanation.stages]

@@ -12,9 +12,9 @@ import numpy as np
 
 from bp_arrays.errors import NonFiniteLossError
 from bp_arrays.explanation.chain_rule import WeightExplanation
+from bp_arrays.explanation.derivation import Derivation
+from bp_arrays.explanation.deriving import derived
 from bp_arrays.explanation.drawing import Column, columns_of
-from bp_arrays.explanation.explaining import explain
-from bp_arrays.explanation.explanation import Explanation
 from bp_arrays.explanation.expression import Symbol, Term
 from bp_arrays.explanation.recording import Recorder, descend
 from bp_arrays.explanation.stages import LinearStage, Vector
@@ -33,7 +33,7 @@ FEW_STEPS = 6
 BINS = 21
 
 
-def to_html(explanation: Explanation, recording: Recorder | None) -> str:
+def to_html(explanation: Derivation, recording: Recorder | None) -> str:
     """The page, everything in it."""
     if recording is None:
         recording = _descended(explanation)
@@ -72,7 +72,7 @@ def _page(data: str) -> str:
     return filled.replace("/* data */", data.replace("</", "<\\/"))
 
 
-def _descended(explanation: Explanation) -> Recorder:
+def _descended(explanation: Derivation) -> Recorder:
     """The recording of a descent; where η is so large that it explodes, of no step at all."""
     model = explanation.model
     steps = STEPS if model.parameter_count <= WRITTEN else FEW_STEPS
@@ -86,17 +86,17 @@ def _descended(explanation: Explanation) -> Recorder:
         return recorder
 
 
-def _at(explanation: Explanation, parameters: dict[str, Vector]) -> Explanation:
+def _at(explanation: Derivation, parameters: dict[str, Vector]) -> Derivation:
     """The same sample, explained with other parameters."""
     old = explanation.model
     model = Model(old.net, old.input_shape, device="cpu", dtype="float64")
     model.set_parameters(parameters)
     t = explanation.t
     target = t[0] if t.shape != (1,) else t
-    return explain(model, explanation.x, target, explanation.loss, eta=explanation.eta)
+    return derived(Derivation, model, explanation.x, target, explanation.loss, explanation.eta)
 
 
-def _frame(explanation: Explanation, columns: list[Column], epoch: int) -> dict[str, Any]:
+def _frame(explanation: Derivation, columns: list[Column], epoch: int) -> dict[str, Any]:
     """What the page shows of one moment of the training."""
     every: list[tuple[str, tuple[int, ...]]] = [
         *((edge[4], edge[5]) for edge in _edges(explanation, columns)),
@@ -125,7 +125,7 @@ def _frame(explanation: Explanation, columns: list[Column], epoch: int) -> dict[
     }
 
 
-def _targets(explanation: Explanation) -> Vector:
+def _targets(explanation: Derivation) -> Vector:
     t = np.ravel(explanation.t)
     size = int(np.prod(explanation.model.output_shape))
     return t if t.size == size else np.eye(size)[int(t[0])]
@@ -160,7 +160,7 @@ def _pieces(term: Term) -> list[Any]:
 
 
 def _edges(
-    explanation: Explanation, columns: list[Column]
+    explanation: Derivation, columns: list[Column]
 ) -> list[tuple[int, int, int, str, str, tuple[int, int]]]:
     """(column, from, to, name, parameter, indices) of every weight that is drawn."""
     found = []
@@ -179,7 +179,7 @@ def _edges(
 
 
 def _biases(
-    explanation: Explanation, columns: list[Column]
+    explanation: Derivation, columns: list[Column]
 ) -> list[tuple[int, int, str, str, tuple[int]]]:
     found = []
     for c, right in enumerate(columns):
@@ -193,7 +193,7 @@ def _biases(
     return found
 
 
-def _histograms(explanation: Explanation) -> list[dict[str, Any]]:
+def _histograms(explanation: Derivation) -> list[dict[str, Any]]:
     """How the gradients of each weight matrix are spread."""
     found = []
     for stage in explanation.stages:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bp_arrays.explanation.chain_rule import shown_fully
-from bp_arrays.explanation.explanation import Explanation, LayerValues
+from bp_arrays.explanation.derivation import Derivation, LayerValues
 from bp_arrays.explanation.stages import Vector
 
 SHOWN = 8
@@ -19,7 +19,7 @@ CORRECTIONS = (
 )
 
 
-def to_text(explanation: Explanation) -> str:
+def to_text(explanation: Derivation) -> str:
     """Forward, δ, gradients and update, layer by layer; then one weight's chain rule."""
     lines = [
         f"forward: x = {vector(np.ravel(explanation.x))}",

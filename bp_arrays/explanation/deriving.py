@@ -1,13 +1,13 @@
-"""`bp.explain`: what comes in is checked, and the explanation made."""
+"""From a model and a sample to the derivation: what comes in is checked, then computed."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from bp_arrays.errors import InputError
-from bp_arrays.explanation.explanation import Explanation
+from bp_arrays.explanation.derivation import Derivation
 from bp_arrays.explanation.expression import Symbol, Term
 from bp_arrays.explanation.naming import Name
 from bp_arrays.explanation.notation import loss_derivative
@@ -17,47 +17,11 @@ from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.model.doors import to_host_array
 
+Kind = TypeVar("Kind", bound=Derivation)
 
-def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Explanation:
-    """Every number of the backward pass for one sample, and the chain rule behind each.
 
-    The model is not changed. All is computed in float64 on the CPU, with layers such as Dropout
-    as in prediction.
-
-    Parameters
-    ----------
-    model : Model
-    x : array, the shape of one sample, or (1, *input_shape)
-    t : its target, as the loss takes it: a class, or values of the shape of the output
-    loss : Loss
-    eta : float, default 0.1
-        The learning rate η of the updates shown.
-
-    Returns
-    -------
-    Explanation
-
-    Raises
-    ------
-    InputError
-        For more than one sample, shapes that do not fit, or values that are not finite.
-
-    Notes
-    -----
-    The derivation follows the course notes and corrects two slips in them: ∂L/∂y_j of the loss
-    ½Σ(y − t)² is (y_j − t_j), and the δ of a hidden unit carries that unit's own h_j(1 − h_j)
-    and the weight u_jk that leads from it to the output k.
-
-    Examples
-    --------
-    >>> import bp_arrays as bp
-    >>> net = bp.Sequential(bp.Linear(3), bp.Sigmoid(), bp.Linear(2), bp.Sigmoid())
-    >>> model = bp.Model(net, 2, device="cpu", seed=0)
-    >>> explanation = bp.explain(model, [0.05, 0.35], [0.0175, 0.3825], bp.L2Loss())
-    >>> w11 = explanation.weight("0.weight", 1, 1)
-    >>> abs(w11.value - w11.computed) < 1e-15, abs(w11.value - w11.numeric) < 1e-9
-    (True, True)
-    """
+def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: float) -> Kind:
+    """The derivation for one sample, all of it checked at the door; see `bp.explain`."""
     if not isinstance(model, Model):
         raise InputError(f"explain(model): expected a bp.Model, got {type(model).__name__}")
     if not isinstance(loss, Loss):
@@ -75,7 +39,7 @@ def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Ex
     stages = stages_of(copy.net, copy.tree(), sample, context, Names(*count_layers(copy.net)))
     y = stages[-1].y if stages else np.ravel(sample)
     loss_value, gradients = copy.gradients(sample, target, loss, training=False)
-    return Explanation(
+    return kind(
         copy,
         loss,
         sample,
