@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bp_arrays.errors import InputError
-from bp_arrays.execution import block_update, compile_step
-from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer
-from bp_arrays.random import Stream, host_generator
-from bp_arrays.training.batches import Batch, Batches
+from bp_arrays.random import host_generator
+from bp_arrays.training.batches import Batches
 from bp_arrays.training.callbacks import Callback, Run
-from bp_arrays.training.diagnosis import non_finite_loss
-from bp_arrays.training.evaluating import EVALUATION_ROWS, Totals, batch_sums, evaluate_batches
+from bp_arrays.training.evaluating import EVALUATION_ROWS, evaluate_batches
 from bp_arrays.training.history import History
 from bp_arrays.training.metrics import Metric
+from bp_arrays.training.penalty import L2Penalty
 from bp_arrays.training.progress import Progress
-from bp_arrays.training.state import TrainingState
+from bp_arrays.training.trainer import Trainer
 
-WINDOW = 32
-"""Steps that an asynchronous device is given before their losses are looked at."""
+Order = Callable[[int], Any]
+"""From the number of an epoch to the order of its rows."""
 
 
 def fit(
@@ -39,9 +35,10 @@ def fit(
     optimizer: Optimizer,
     epochs: int = 1,
     batch_size: int = 32,
-    shuffle: bool = True,
+    shuffle: bool | Order = True,
     seed: int = 0,
     sample_weight: Any = None,
+    penalty: L2Penalty | None = None,
     validation: tuple[Any, ...] | None = None,
     metrics: Sequence[Metric] = (),
     callbacks: Sequence[Callback] = (),
@@ -66,12 +63,16 @@ def fit(
         Passes over the rows.
     batch_size : int, default 32
         Rows a step; the last batch of an epoch may be smaller.
-    shuffle : bool, default True
-        Whether each epoch takes the rows in a new order, drawn on the host from `seed`.
+    shuffle : bool or function, default True
+        Whether each epoch takes the rows in a new order, drawn on the host from `seed`; or your
+        own order: a function from the number of the epoch, counted from 0 over all calls, to
+        an array of row numbers (rows,).
     seed : int, default 0
         For the order of the rows and for Dropout's masks; the same on every device.
     sample_weight : array (rows,), optional
         How much each sample counts in the loss, 0 or more.
+    penalty : L2Penalty, optional
+        On large weights; part of the recorded "loss", not of "val_loss".
     validation : (x, t) or (x, t, sample_weight), optional
         Data that is only evaluated, after each epoch: "val_loss" and the metrics as "val_...".
     metrics : sequence of Metric, optional
@@ -110,7 +111,7 @@ def fit(
         xv, tv, *wv = validation
         held_out = Batches(model, xv, tv, wv[0] if wv else None, loss, what="validation ")
 
-    trainer = Trainer(model, loss, optimizer, tuple(metrics), seed)
+    trainer = Trainer(model, loss, optimizer, tuple(metrics), seed, penalty)
     history = History()
     run = Run(model, history, epochs)
     steps = -(-batches.rows // batch_size)
@@ -122,10 +123,7 @@ def fit(
                 callback.on_start(run)
             for _ in range(epochs):
                 started = time.perf_counter()
-                order = None
-                if shuffle:
-                    generator = host_generator(seed, "shuffle", trainer.state.epoch)
-                    order = generator.permutation(batches.rows)
+                order = _order(shuffle, seed, trainer.state.epoch, batches.rows)
                 values = trainer.epoch(batches, batch_size, order, bar)
                 if held_out is not None:
                     measured = evaluate_batches(
@@ -147,126 +145,22 @@ def fit(
     return history
 
 
-class Trainer:
-    """A model, a loss and an optimizer: the steps of a training and what they need to go on."""
-
-    def __init__(
-        self,
-        model: Model,
-        loss: Loss,
-        optimizer: Optimizer,
-        metrics: tuple[Metric, ...],
-        seed: int,
-    ) -> None:
-        self.model, self.loss, self.optimizer, self.metrics = model, loss, optimizer, metrics
-        state = model.training_state
-        if state is None or state.optimizer is not optimizer:
-            with model.device.activate():
-                vectors = optimizer.init(model.vector, model.device.xp)
-            model.training_state = TrainingState(optimizer, vectors)
-        self.good = model.vector  # the last parameters whose loss was seen to be finite
-        self.step = compile_step(self._make_step(seed), model.device, model.dtype)
-
-    @property
-    def state(self) -> TrainingState:
-        """How far the training came."""
-        state: TrainingState = self.model.training_state
-        return state
-
-    def _make_step(self, seed: int) -> Callable[..., Any]:
-        """One step as a pure function of parameters, state, batch, scalars and step number."""
-        model, loss, optimizer, metrics = self.model, self.loss, self.optimizer, self.metrics
-        net, layout, fixed = model.net, model.layout, model.fixed_vector
-        xp = model.device.xp
-        update = block_update(optimizer.update, model.device, elementwise=optimizer.elementwise)
-        native = None if model.device.backend == "jax" else model.device.native
-
-        def step(
-            theta: Any, vectors: Any, batch: Batch, scalars: tuple[Any, ...], counter: Any
-        ) -> tuple[Any, Any, Any, Any]:
-            context = Context(
-                xp,
-                native,
-                training=True,
-                needs_input_gradient=False,
-                random=Stream(xp, native, seed, counter),
-            )
-            y, backward = net.forward(layout.tree(theta, fixed, xp), batch.x, context)
-            value, loss_backward = loss.forward(y, batch.t, context, batch.weight)
-            _, gradients = backward(loss_backward())
-            g = layout.gather(gradients, xp)
-            sums = batch_sums(value, y, batch, loss, metrics, context)
-            theta, vectors = update(theta, g, vectors, scalars, xp)
-            return theta, vectors, value, sums
-
-        return step
-
-    def epoch(
-        self, batches: Batches, batch_size: int, order: Any, bar: Progress
-    ) -> dict[str, float]:
-        """Train on every batch once; returns the epoch's loss and metrics."""
-        model = self.model
-        window = WINDOW if model.device.is_asynchronous else 1
-        totals = Totals(self.loss, self.metrics)
-        pending: list[tuple[int, Any]] = []
-        rate = 0.0
-        before = (model.vector, self.state)
-        with model.device.activate():
-            for index, batch in enumerate(batches.epoch(batch_size, order)):
-                if not pending:
-                    before = (model.vector, self.state)
-                rate, value, sums = self._advance(batch)
-                totals.add(sums)
-                pending.append((index, value))
-                if len(pending) < window:
-                    continue
-                bar.steps(window, self._check(pending, before, batches, batch_size, order), rate)
-                pending = []
-            if pending:
-                last = self._check(pending, before, batches, batch_size, order)
-                bar.steps(len(pending), last, rate)
-            return totals.values(model.device) | {"learning_rate": rate}
-
-    def finish_epoch(self, monitored: float) -> None:
-        """Count the epoch and remember its loss for rates that depend on it."""
-        state = self.state
-        self.model.training_state = replace(
-            state, epoch=state.epoch + 1, monitored=(*state.monitored, monitored)
+def _order(shuffle: bool | Order, seed: int, epoch: int, rows: int) -> np.ndarray[Any, Any] | None:
+    if not callable(shuffle):
+        generator = host_generator(seed, "shuffle", epoch)
+        return generator.permutation(rows) if shuffle else None
+    order = np.asarray(shuffle(epoch))
+    if order.shape != (rows,) or order.dtype.kind not in "iu":
+        raise InputError(
+            f"fit(shuffle=): expected {rows} row numbers from your function, got an array of "
+            f"shape {order.shape} and dtype {order.dtype}"
         )
-
-    def _advance(self, batch: Batch) -> tuple[float, Any, Any]:
-        model, state = self.model, self.state
-        rate = self.optimizer.rate(state.step, state.monitored)
-        scalars = self.optimizer.scalars(state.step + 1, rate)
-        theta, vectors, value, sums = self.step(
-            model.vector, state.vectors, batch, scalars, state.step
+    if order.min() < 0 or order.max() >= rows:
+        raise InputError(
+            f"fit(shuffle=): row numbers must be from 0 to {rows - 1}, your function gave "
+            f"{order.min()} to {order.max()}"
         )
-        model.vector = theta
-        model.training_state = replace(state, vectors=vectors, step=state.step + 1)
-        return rate, value, sums
-
-    def _check(
-        self, pending: Any, before: Any, batches: Batches, batch_size: int, order: Any
-    ) -> float:
-        """Look at the losses of the steps just done; raise if one of them is not finite."""
-        model, device = self.model, self.model.device
-        losses = [float(device.to_numpy(value)) for _, value in pending]
-        if all(math.isfinite(value) for value in losses):
-            self.good = before[0]
-            return losses[-1]
-        # Go back to before these steps and repeat them one by one, up to the one at fault.
-        model.vector, model.training_state = before
-        for index, batch in enumerate(batches.epoch(batch_size, order)):
-            if index < pending[0][0]:
-                continue
-            theta = model.vector
-            _, value, _ = self._advance(batch)
-            if not math.isfinite(float(device.to_numpy(value))):
-                error = non_finite_loss(model, self.loss, theta, batch, self.state, index)
-                model.vector, model.training_state = self.good, None
-                raise error
-            self.good = theta
-        raise AssertionError("a loss that was not finite became finite when it was repeated")
+    return order
 
 
 def _check_settings(
