@@ -20,9 +20,25 @@ from bp_arrays.training.metrics import Metric
 from bp_arrays.training.penalty import L2Penalty
 from bp_arrays.training.progress import Progress
 from bp_arrays.training.state import TrainingState
+from bp_arrays.typing import Array
 
 WINDOW = 32
 """Steps that an asynchronous device is given before their losses are looked at."""
+
+
+def objective_of(
+    model: Model, loss: Loss
+) -> Callable[[Array, Batch, Context], tuple[Array, Array, Array]]:
+    """The function (θ, batch, context) -> (loss, its gradient by θ, output y) of a model."""
+    net, layout, fixed, xp = model.net, model.layout, model.fixed_vector, model.device.xp
+
+    def objective(theta: Array, batch: Batch, context: Context) -> tuple[Array, Array, Array]:
+        y, backward = net.forward(layout.tree(theta, fixed, xp), batch.x, context)
+        value, loss_backward = loss.forward(y, batch.t, context, batch.weight)
+        _, gradients = backward(loss_backward())
+        return value, layout.gather(gradients, xp), y
+
+    return objective
 
 
 class Trainer:
@@ -56,11 +72,11 @@ class Trainer:
     def _make_step(self, seed: int) -> Callable[..., Any]:
         """One step as a pure function of parameters, state, batch, scalars and step number."""
         model, loss, optimizer, metrics = self.model, self.loss, self.optimizer, self.metrics
-        net, layout, fixed = model.net, model.layout, model.fixed_vector
         xp = model.device.xp
+        objective = objective_of(model, loss)
+        penalize = None if self.penalty is None else self.penalty.on(model)
         update = block_update(optimizer.update, model.device, elementwise=optimizer.elementwise)
         native = None if model.device.backend == "jax" else model.device.native
-        penalize = None if self.penalty is None else self.penalty.on(model)
 
         def step(
             theta: Any, vectors: Any, batch: Batch, scalars: tuple[Any, ...], counter: Any
@@ -72,10 +88,7 @@ class Trainer:
                 needs_input_gradient=False,
                 random=Stream(xp, native, seed, counter),
             )
-            y, backward = net.forward(layout.tree(theta, fixed, xp), batch.x, context)
-            value, loss_backward = loss.forward(y, batch.t, context, batch.weight)
-            _, gradients = backward(loss_backward())
-            g = layout.gather(gradients, xp)
+            value, g, y = objective(theta, batch, context)
             if penalize is not None:
                 added, slope = penalize(theta, mean_weight(y, batch, loss, context))
                 value, g = value + added, g + slope
