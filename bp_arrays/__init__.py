@@ -89,6 +89,7 @@ from bp_arrays.training import (
     Callback,
     EarlyStopping,
     History,
+    L2Penalty,
     Metric,
     evaluate,
     fit,
@@ -96,6 +97,7 @@ from bp_arrays.training import (
 
 if TYPE_CHECKING:
     from bp_arrays import testing
+    from bp_arrays.estimators import MLPClassifier, MLPRegressor  # noqa: F401
     from bp_arrays.explanation import Explanation, explain
 
 __version__ = "0.1.0"
@@ -138,6 +140,7 @@ __all__ = [
     "Identity",
     "InputError",
     "L2Loss",
+    "L2Penalty",
     "Layer",
     "LeCunNormal",
     "LeCunUniform",
@@ -181,10 +184,15 @@ __all__ = [
 
 LAZY = {
     "Explanation": "bp_arrays.explanation",
+    "MLPClassifier": "bp_arrays.estimators",
+    "MLPRegressor": "bp_arrays.estimators",
     "explain": "bp_arrays.explanation",
     "testing": "bp_arrays.testing",
 }
-"""What is imported when it is first asked for, and from where: training needs none of it."""
+"""What is imported when it is first asked for, and from where: training needs none of it.
+
+The estimators are not in `__all__`: they need scikit-learn.
+"""
 
 
 def __getattr__(name: str) -> Any:
@@ -192,3 +200,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(LAZY[name])
     return module if LAZY[name] == f"{__name__}.{name}" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *LAZY, "__version__"})

@@ -8,6 +8,7 @@ import numpy as np
 
 from bp_arrays.devices import Device, device_of
 from bp_arrays.errors import DeviceMismatchError, InputError
+from bp_arrays.model.sparse import to_sparse_rows
 from bp_arrays.typing import Array, Shape
 
 
@@ -18,14 +19,16 @@ def is_host_data(x: Any) -> bool:
     )
 
 
-def to_host_array(x: Any, what: str) -> np.ndarray[Any, Any]:
-    """Host data as a NumPy array, without a copy where it is one.
+def to_host_array(x: Any, what: str) -> Any:
+    """Host data as a NumPy array, without a copy where it is one; sparse data as SparseRows.
 
     Raises
     ------
     InputError
         If x is ragged or holds no numbers.
     """
+    if hasattr(x, "tocsr"):
+        return to_sparse_rows(x, what)
     try:
         array = np.asarray(x)
     except (ValueError, TypeError) as error:

@@ -67,7 +67,7 @@ def prepare_weights(weight: Any, rows: int, device: Device, dtype: str) -> Array
 
 def _on_host(value: Any, device: Device, what: str) -> HostArray:
     if is_host_data(value):
-        return to_host_array(value, what)
+        return np.asarray(to_host_array(value, what))
     check_same_device(value, device, what)
     return device.to_numpy(value)
 

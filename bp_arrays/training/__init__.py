@@ -5,6 +5,7 @@ from bp_arrays.training.evaluating import evaluate
 from bp_arrays.training.fit import fit
 from bp_arrays.training.history import History
 from bp_arrays.training.metrics import R2, Accuracy, BinaryAccuracy, Metric
+from bp_arrays.training.penalty import L2Penalty
 
 __all__ = [
     "R2",
@@ -13,6 +14,7 @@ __all__ = [
     "Callback",
     "EarlyStopping",
     "History",
+    "L2Penalty",
     "Metric",
     "Run",
     "evaluate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -21,8 +22,8 @@ from bp_arrays.model.doors import (
 from bp_arrays.model.targets import index_dtype, prepare_targets, prepare_weights
 from bp_arrays.typing import Array
 
-CHECKED_ROWS = 65536
-"""Rows looked at at once for NaN, so that data on disk is not read into memory whole."""
+CHECKED_VALUES = 2**24
+"""Values looked at at once for NaN: data on disk is not read into memory whole."""
 
 
 class Batch(NamedTuple):
@@ -75,8 +76,9 @@ class Batches:
             else not xp.isdtype(self.x.dtype, "real floating")
         ):
             return
-        for start in range(0, self.rows, CHECKED_ROWS):
-            part = self.x[start : min(start + CHECKED_ROWS, self.rows), ...]
+        step = max(1, CHECKED_VALUES // math.prod(self.model.input_shape))
+        for start in range(0, self.rows, step):
+            part = self.x[start : min(start + step, self.rows), ...]
             if not bool(xp.all(xp.isfinite(part))):
                 host = np.asarray(self.model.device.to_numpy(part) if not self.on_host else part)
                 bad = np.argwhere(~np.isfinite(host))[0]

@@ -54,9 +54,14 @@ def batch_sums(
     value: Any, y: Any, batch: Any, loss: Loss, metrics: Sequence[Metric], ctx: Any
 ) -> tuple[Any, ...]:
     """What one batch adds to the epoch: value · weight, weight, and the sums of each metric."""
-    weight = loss.total_weight(batch.t, y, ctx, batch.weight) if loss.reduction == "mean" else 1.0
+    weight = mean_weight(y, batch, loss, ctx)
     measured = tuple(metric.sums(y, batch.t, ctx) for metric in metrics)
     return (value * weight, weight, *measured)
+
+
+def mean_weight(y: Any, batch: Any, loss: Loss, ctx: Any) -> Any:
+    """What the loss of a batch was divided by: 1 where it only adds up."""
+    return loss.total_weight(batch.t, y, ctx, batch.weight) if loss.reduction == "mean" else 1.0
 
 
 def evaluate(

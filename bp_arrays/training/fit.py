@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,12 @@ from bp_arrays.training.functional import FunctionalTrainer
 from bp_arrays.training.history import History
 from bp_arrays.training.in_place import InPlaceTrainer
 from bp_arrays.training.metrics import Metric
+from bp_arrays.training.penalty import L2Penalty
 from bp_arrays.training.progress import Progress
 from bp_arrays.training.trainer import Trainer
+
+Order = Callable[[int], Any]
+"""From the number of an epoch to the order of its rows."""
 
 
 def fit(
@@ -33,9 +37,10 @@ def fit(
     optimizer: Optimizer,
     epochs: int = 1,
     batch_size: int = 32,
-    shuffle: bool = True,
+    shuffle: bool | Order = True,
     seed: int = 0,
     sample_weight: Any = None,
+    penalty: L2Penalty | None = None,
     validation: tuple[Any, ...] | None = None,
     metrics: Sequence[Metric] = (),
     callbacks: Sequence[Callback] = (),
@@ -60,12 +65,16 @@ def fit(
         Passes over the rows.
     batch_size : int, default 32
         Rows a step; the last batch of an epoch may be smaller.
-    shuffle : bool, default True
-        Whether each epoch takes the rows in a new order, drawn on the host from `seed`.
+    shuffle : bool or function, default True
+        Whether each epoch takes the rows in a new order, drawn on the host from `seed`; or your
+        own order: a function from the number of the epoch, counted from 0 over all calls, to
+        an array of row numbers (rows,).
     seed : int, default 0
         For the order of the rows and for Dropout's masks; the same on every device.
     sample_weight : array (rows,), optional
         How much each sample counts in the loss, 0 or more.
+    penalty : L2Penalty, optional
+        On large weights; part of the recorded "loss", not of "val_loss".
     validation : (x, t) or (x, t, sample_weight), optional
         Data that is only evaluated, after each epoch: "val_loss" and the metrics as "val_...".
     metrics : sequence of Metric, optional
@@ -104,7 +113,8 @@ def fit(
         xv, tv, *wv = validation
         held_out = Batches(model, xv, tv, wv[0] if wv else None, loss, what="validation ")
 
-    trainer = _trainer(model, loss, optimizer, tuple(metrics), seed)
+    kind = InPlaceTrainer if model.device.is_writable else FunctionalTrainer
+    trainer: Trainer = kind(model, loss, optimizer, tuple(metrics), seed, penalty)
     history = History()
     run = Run(model, history, epochs)
     steps = -(-batches.rows // batch_size)
@@ -116,10 +126,7 @@ def fit(
                 callback.on_start(run)
             for _ in range(epochs):
                 started = time.perf_counter()
-                order = None
-                if shuffle:
-                    generator = host_generator(seed, "shuffle", trainer.state.epoch)
-                    order = generator.permutation(batches.rows)
+                order = _order(shuffle, seed, trainer.state.epoch, batches.rows)
                 values = trainer.epoch(batches, batch_size, order, bar)
                 if held_out is not None:
                     measured = evaluate_batches(
@@ -141,11 +148,22 @@ def fit(
     return history
 
 
-def _trainer(
-    model: Model, loss: Loss, optimizer: Optimizer, metrics: tuple[Metric, ...], seed: int
-) -> Trainer:
-    kind = InPlaceTrainer if model.device.is_writable else FunctionalTrainer
-    return kind(model, loss, optimizer, metrics, seed)
+def _order(shuffle: bool | Order, seed: int, epoch: int, rows: int) -> np.ndarray[Any, Any] | None:
+    if not callable(shuffle):
+        generator = host_generator(seed, "shuffle", epoch)
+        return generator.permutation(rows) if shuffle else None
+    order = np.asarray(shuffle(epoch))
+    if order.shape != (rows,) or order.dtype.kind not in "iu":
+        raise InputError(
+            f"fit(shuffle=): expected {rows} row numbers from your function, got an array of "
+            f"shape {order.shape} and dtype {order.dtype}"
+        )
+    if order.min() < 0 or order.max() >= rows:
+        raise InputError(
+            f"fit(shuffle=): row numbers must be from 0 to {rows - 1}, your function gave "
+            f"{order.min()} to {order.max()}"
+        )
+    return order
 
 
 def _check_settings(

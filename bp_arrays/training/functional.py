@@ -12,7 +12,8 @@ from bp_arrays.layers import Context
 from bp_arrays.random import Stream
 from bp_arrays.training.batches import Batch, Batches
 from bp_arrays.training.diagnosis import non_finite_loss
-from bp_arrays.training.evaluating import Totals, batch_sums
+from bp_arrays.training.evaluating import Totals, batch_sums, mean_weight
+from bp_arrays.training.objective import objective_of
 from bp_arrays.training.progress import Progress
 from bp_arrays.training.trainer import Trainer
 
@@ -32,7 +33,7 @@ class FunctionalTrainer(Trainer):
     def _make_step(self) -> Callable[..., Any]:
         """One step as a pure function of parameters, state, batch, scalars and step number."""
         model, loss, optimizer, metrics = self.model, self.loss, self.optimizer, self.metrics
-        net, layout, fixed, seed = model.net, model.layout, model.fixed_vector, self.seed
+        objective, penalize, seed = objective_of(model, loss), self.penalize, self.seed
         xp = model.device.xp
         native = None if model.device.backend == "jax" else model.device.native
 
@@ -46,10 +47,10 @@ class FunctionalTrainer(Trainer):
                 needs_input_gradient=False,
                 random=Stream(xp, native, seed, counter),
             )
-            y, backward = net.forward(layout.tree(theta, fixed, xp), batch.x, context)
-            value, loss_backward = loss.forward(y, batch.t, context, batch.weight)
-            _, gradients = backward(loss_backward())
-            g = layout.gather(gradients, xp)
+            value, g, y = objective(theta, batch, context)
+            if penalize is not None:
+                added, its_gradient = penalize(theta, mean_weight(y, batch, loss, context))
+                value, g = value + added, g + its_gradient
             sums = batch_sums(value, y, batch, loss, metrics, context)
             theta, vectors = optimizer.update(theta, g, vectors, scalars, xp)
             return theta, vectors, value, sums

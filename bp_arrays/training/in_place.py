@@ -18,7 +18,7 @@ from bp_arrays.layers import Context
 from bp_arrays.random import Stream
 from bp_arrays.training.batches import Batch, Batches
 from bp_arrays.training.diagnosis import non_finite_loss
-from bp_arrays.training.evaluating import Totals, batch_sums
+from bp_arrays.training.evaluating import Totals, batch_sums, mean_weight
 from bp_arrays.training.interrupting import Interruptible
 from bp_arrays.training.progress import Progress
 from bp_arrays.training.trainer import Trainer
@@ -52,7 +52,8 @@ class InPlaceTrainer(Trainer):
             dtype=model.dtype,
             xp=lean,
         )
-        self.gathers = model.parameter_count <= GATHERED or not optimizer.elementwise
+        small = model.parameter_count <= GATHERED
+        self.gathers = small or not optimizer.elementwise or self.penalize is not None
         self.kept: list[HostVector] = []  # θ before the last update, stretch by stretch
 
     def epoch(
@@ -101,12 +102,18 @@ class InPlaceTrainer(Trainer):
         self.stream.restart(step)
         y, backward = self.model.net.forward(self.params, batch.x, context)
         loss, loss_backward = self.loss.forward(y, batch.t, context, batch.weight)
+        penalty: Any = None
+        if self.penalize is not None:
+            added, penalty = self.penalize(self.theta, mean_weight(y, batch, self.loss, context))
+            loss = loss + added
         value = float(loss)
         sums = batch_sums(value, y, batch, self.loss, self.metrics, context)
         if math.isfinite(value):
             self.kept = []  # these parameters are good: their predecessors may go
             _, gradients = backward(loss_backward())
             self.kept = self._stretched(gradients)
+            if penalty is not None:
+                self.kept[0] += penalty
             for (theta, state), g in zip(self.stretches, self.kept, strict=True):
                 self.update(theta, g, state, scalars)
         return value, sums

@@ -11,6 +11,7 @@ from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer
 from bp_arrays.training.batches import Batches
 from bp_arrays.training.metrics import Metric
+from bp_arrays.training.penalty import L2Penalty
 from bp_arrays.training.progress import Progress
 from bp_arrays.training.state import TrainingState
 
@@ -27,6 +28,7 @@ class Trainer(ABC):
     metrics : tuple of Metric
     seed : int
         For Dropout's masks.
+    penalty : L2Penalty, optional
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class Trainer(ABC):
         optimizer: Optimizer,
         metrics: tuple[Metric, ...],
         seed: int,
+        penalty: L2Penalty | None = None,
     ) -> None:
         self.model, self.loss, self.optimizer, self.metrics = model, loss, optimizer, metrics
         self.seed = seed
+        self.penalize = None if penalty is None else penalty.on(model)
         state = model.training_state
         if state is None or state.optimizer is not optimizer:
             with model.device.activate():

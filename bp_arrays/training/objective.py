@@ -1,0 +1,26 @@
+"""What a training makes small, as a function of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bp_arrays.layers import Context
+from bp_arrays.losses import Loss
+from bp_arrays.model import Model
+from bp_arrays.training.batches import Batch
+from bp_arrays.typing import Array
+
+
+def objective_of(
+    model: Model, loss: Loss
+) -> Callable[[Array, Batch, Context], tuple[Array, Array, Array]]:
+    """The function (θ, batch, context) -> (loss, its gradient by θ, output y) of a model."""
+    net, layout, fixed, xp = model.net, model.layout, model.fixed_vector, model.device.xp
+
+    def objective(theta: Array, batch: Batch, context: Context) -> tuple[Array, Array, Array]:
+        y, backward = net.forward(layout.tree(theta, fixed, xp), batch.x, context)
+        value, loss_backward = loss.forward(y, batch.t, context, batch.weight)
+        _, gradients = backward(loss_backward())
+        return value, layout.gather(gradients, xp), y
+
+    return objective
