@@ -63,7 +63,7 @@ def _sample(x: Any, model: Model) -> Vector:
         )
     if not np.isfinite(array).all():
         raise InputError("explain(x): the sample holds values that are not finite")
-    return array
+    return np.asarray(array)
 
 
 def _target(t: Any, loss: Loss, model: Model) -> Vector:
@@ -80,7 +80,7 @@ def _target(t: Any, loss: Loss, model: Model) -> Vector:
         )
     if not np.isfinite(array).all():
         raise InputError("explain(t): the target holds values that are not finite")
-    return array
+    return np.asarray(array)
 
 
 def _on_host(value: Any) -> Any:
