@@ -188,7 +188,7 @@ def scikit_learn(workload: Workload) -> Epoch:
         workload.layers[1:-1], batch_size=workload.batch, learning_rate_init=LEARNING_RATE,
         alpha=0.0, shuffle=False, max_iter=1,
     )  # fmt: skip
-    model.partial_fit(workload.x[: workload.batch], workload.t[: workload.batch], classes)
+    model.partial_fit(workload.x[: workload.batch], workload.t[: workload.batch], classes=classes)
     model.coefs_ = [w.copy() for w, _ in workload.weights]
     model.intercepts_ = [b.copy() for _, b in workload.weights]
     model._optimizer = type(model._optimizer)(model.coefs_ + model.intercepts_, LEARNING_RATE)
