@@ -4,6 +4,8 @@ Backpropagation written once, by hand, against the Python array API standard: th
 on NumPy, on CuPy, and on every other array library that follows it.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from bp_arrays.activations import (
     ELU,
     GELU,
@@ -92,7 +94,13 @@ from bp_arrays.training import (
     fit,
 )
 
+if TYPE_CHECKING:
+    from bp_arrays.estimators import MLPClassifier, MLPRegressor  # noqa: F401
+
 __version__ = "0.1.0"
+
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+"""Not in `__all__`: they need scikit-learn, which is imported when one of them is asked for."""
 
 __all__ = [
     "ELU",
@@ -170,3 +178,15 @@ __all__ = [
     "fit",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ESTIMATORS:
+        from bp_arrays import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_ESTIMATORS, "__version__"])
