@@ -164,10 +164,21 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         return objective.activated(y, device_of(y).xp)
 
     def predict_log_proba(self, X: Any) -> Array:
-        """The logarithm of the same; finite where the probability itself rounds to 0."""
+        """The logarithm of the same, −inf where the probability rounds to 0."""
         check_is_fitted(self)
         y, objective = self._pairs(self._outputs_for(X, "predict_log_proba"))
-        return objective.log_activated(y, device_of(y).xp)
+        xp = device_of(y).xp
+        with np.errstate(divide="ignore"):
+            return xp.log(objective.activated(y, xp))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of samples whose prediction is right; with several labels, all of them.
+
+        Counted on the host, in float64: scikit-learn's own would round to the default dtype of
+        the array library.
+        """
+        predicted = on_host(self.predict(X))
+        return float(accuracy_score(on_host(y), predicted, sample_weight=on_host(sample_weight)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -216,7 +227,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         return codes if objective.loss.takes_classes else labels.one_hot(codes)
 
     def _strata(self, y: HostArray) -> HostArray | None:
-        return self._labels.encode(y).astype(bool) if self._labels.kind == "binary" else None
+        if self._labels.kind != "binary":
+            return None
+        return self._labels.encode(y)[:, None].astype(bool)
 
     def _held_out_score(self, X: Any, y: HostArray, weight: HostArray | None) -> float:
         outputs = self._outputs(X)

@@ -88,7 +88,7 @@ class Convergence(Callback):
             if best:
                 this.best_validation_score_ = score
         this._no_improvement_count = 0 if improves else this._no_improvement_count + 1
-        return best
+        return bool(best)
 
     def _converged(self, run: Run) -> None:
         this = self.estimator

@@ -69,26 +69,25 @@ class Labels:
                     f"y: expected a matrix of {len(self.classes)} labels a sample, as in the "
                     f"first call, got shape {y.shape}"
                 )
-            return (y != 0).astype(np.float64)
+            return np.asarray(y != 0, dtype=np.float64)
         unseen = np.setdiff1d(y, self.classes)
         if len(unseen):
             raise InputError(
                 f"y has classes that are not among those known, {self.classes}: "
                 f"{unseen[:5]}. Hand all of them in at the first call: classes="
             )
-        return np.searchsorted(self.classes, y)
+        return np.asarray(np.searchsorted(self.classes, y))
 
     def decode(self, choice: HostArray) -> HostArray:
         """The labels of class numbers, or of a matrix of booleans."""
         if self.kind == "multilabel-indicator":
-            return choice.astype(np.int64)
-        found: HostArray = self.classes[np.minimum(choice, len(self.classes) - 1)]
-        return found
+            return np.asarray(choice, dtype=np.int64)
+        return np.asarray(self.classes[np.minimum(choice, len(self.classes) - 1)])
 
     def one_hot(self, codes: HostArray) -> HostArray:
         """What `encode` gave as numbers an output activation can reach, (samples, outputs)."""
         if self.kind == "multilabel-indicator":
             return codes
         if self.kind == "binary":
-            return codes[:, None].astype(np.float64)
-        return (codes[:, None] == np.arange(len(self.classes))).astype(np.float64)
+            return np.asarray(codes[:, None], dtype=np.float64)
+        return np.asarray(codes[:, None] == np.arange(len(self.classes)), dtype=np.float64)

@@ -46,7 +46,9 @@ def minimize_lbfgs(
     def value_and_gradient(host: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
         with device.activate():
             theta = device.asarray(host, model.dtype)
-            value, g, total = 0.0, 0.0, 0.0
+            value: Any = 0.0
+            g: Any = 0.0
+            total: Any = 0.0
             for batch in batches.epoch(rows, None):
                 mean, slope, y = objective(theta, batch, context)
                 weight = mean_weight(y, batch, loss, context)
@@ -55,8 +57,8 @@ def minimize_lbfgs(
                 total = 1.0
             value, g = value / total, g / total
             added, slope = penalize(theta, total)
-            value, g = device.to_numpy(value + added), device.to_numpy(g + slope)
-        return float(value), g.astype(np.float64)
+            value_here, g_here = device.to_numpy(value + added), device.to_numpy(g + slope)
+        return float(value_here), g_here.astype(np.float64)
 
     def report(intermediate_result: OptimizeResult) -> None:
         if verbose:

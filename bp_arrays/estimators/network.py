@@ -1,4 +1,4 @@
-"""The network of an estimator: its layers, its first weights, its arrays as scikit-learn's lists."""
+"""The network of an estimator: layers, first weights, parameters as scikit-learn's lists."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bp_arrays.activations import LogSoftmax, Sigmoid, Softmax, Softplus, activation_named
+from bp_arrays.activations import Sigmoid, Softmax, activation_named
 from bp_arrays.activations.elementwise import logistic
 from bp_arrays.errors import InputError
 from bp_arrays.estimators.losses import PoissonLoss, SummedBinaryCrossEntropy
@@ -48,16 +48,8 @@ class Objective:
         if not self.takes_raw or self.out_activation == "identity":
             return y
         if self.out_activation == "softmax":
-            return _applied(Softmax(), y, xp)
+            return Softmax().forward({}, y, Context(xp))[0]
         return xp.exp(y) if self.out_activation == "exp" else logistic(y, xp)
-
-    def log_activated(self, y: Array, xp: Namespace) -> Array:
-        """The logarithm of the same; finite also where the activation rounds to 0."""
-        if not self.takes_raw:
-            return xp.log(y)
-        if self.out_activation == "softmax":
-            return _applied(LogSoftmax(), y, xp)
-        return -_applied(Softplus(), -y, xp)
 
 
 def classifying(loss: str | Loss, kind: str) -> Objective:
@@ -119,10 +111,6 @@ def _instance(loss: Any, default: str) -> Loss:
             f"L2Loss(), got {loss!r}"
         )
     return loss_named(loss)()
-
-
-def _applied(activation: Layer, y: Array, xp: Namespace) -> Array:
-    return activation.forward({}, y, Context(xp))[0]
 
 
 def activation_layer(activation: Any) -> Layer:

@@ -89,7 +89,8 @@ def _is_real(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= 1
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return whole and int(value) >= 1
 
 
 def _refuse(estimator: Any, name: str, expected: str) -> None:

@@ -248,7 +248,7 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
         """The order of each epoch, drawn from `random_state` as scikit-learn does."""
         order = np.arange(rows)
 
-        def next_order(epoch: int) -> HostArray:
+        def next_order(epoch: int) -> Any:
             nonlocal order
             order = shuffle(order, random_state=self._random_state)
             return order
@@ -335,6 +335,8 @@ def _weights(sample_weight: Any, rows: int) -> HostArray | None:
     if sample_weight is None:
         return None
     weight = np.asarray(on_host(sample_weight), dtype=np.float64)
+    if not weight.any():
+        raise InputError("sample_weight: every weight is zero, so no sample counts")
     return np.full(rows, float(weight)) if weight.ndim == 0 else weight
 
 
