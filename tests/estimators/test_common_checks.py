@@ -72,9 +72,11 @@ def test_no_common_check_fails(kind, solver, dispatch):
     passed = [name for name, status, _ in results if status == "passed"]
     assert len(passed) > 55
     if dispatch:
-        assert passed.count("check_array_api_input") >= 5
-        assert "check_array_api_mixed_inputs" in passed
-        assert "check_array_api_same_namespace" in passed
+        # array-api-strict on its devices, and PyTorch, which the mixed checks need, if it is there
+        torch = bp.device("torch:cpu").availability().usable
+        assert passed.count("check_array_api_input") >= (5 if torch else 3)
+        assert not torch or "check_array_api_mixed_inputs" in passed
+        assert not torch or "check_array_api_same_namespace" in passed
 
 
 VALUES = """
