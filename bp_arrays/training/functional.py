@@ -71,7 +71,7 @@ class FunctionalTrainer(Trainer):
                 if not pending:
                     before = (model.vector, self.state)
                 rate, value, sums = self._advance(batch)
-                totals.add(sums)
+                totals.add(*sums)
                 pending.append((index, value))
                 if len(pending) < window:
                     continue
