@@ -18,7 +18,7 @@ def check_outputs(outputs: Mapping[str, Path | None], data: str) -> None:
     data : str
         What the user named as input: no output may replace it.
     """
-    inputs = {Path(name).resolve() for name in (data, *data.split(","))}
+    inputs = {Path(name).resolve() for name in (data, *data.split(",")) if name}
     taken: dict[Path, str] = {}
     for option, path in outputs.items():
         if path is None:
