@@ -1,0 +1,27 @@
+"""Array API dispatch: what comes in says where is computed and what comes out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("sklearn")
+
+from estimators.test_common_checks import environment
+
+
+def test_arrays_in_and_the_same_kind_of_arrays_out(device):
+    if device.backend == "jax":
+        pytest.skip("scikit-learn's array API support does not know JAX")
+    said = subprocess.run(
+        [sys.executable, Path(__file__).with_name("dispatching.py"), str(device)],
+        env=environment(dispatch=True),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert said.returncode == 0, said.stdout + said.stderr[-3000:]
+    assert said.stdout == f"20 estimators on {device}\n"
