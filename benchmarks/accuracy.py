@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         try:
             tasks.append(mnist(args.mnist))
-        except bp.BpArraysError as error:
+        except (bp.DataError, OSError) as error:
             parser.error(str(error))
     print(f"{'':<29} {'bp_arrays':>17} {'scikit-learn':>17} {'most apart':>10}")
     compared = []

@@ -142,7 +142,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
     n_outputs_ : int
         Outputs of the network.
     out_activation_ : str
-        "logistic" for two classes or several labels a sample, else "softmax".
+        "logistic" for two classes or several labels a sample; "softmax" for more classes, and with
+        `bp.CrossEntropy`.
     model_ : Model
         The network as a `bp.Model`, for `save`, `bp.explain` and the rest of the library; its
         outputs are the raw ones, before `out_activation_`. Before pickling for a machine
@@ -156,9 +157,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
     Notes
     -----
     X may be an array, a pandas or polars table, or a sparse matrix. With
-    `sklearn.set_config(array_api_dispatch=True)`, CuPy arrays, PyTorch tensors and strict arrays
-    are computed with where they are, and predictions are of the same kind. Ctrl-C ends the
-    training after the current step, with a warning, and leaves an estimator that predicts.
+    `sklearn.set_config(array_api_dispatch=True)`, CuPy arrays, PyTorch tensors, JAX arrays and
+    strict arrays are computed with where they are, and predictions are of the same kind. Ctrl-C
+    ends the training after the current step, with a warning, and leaves an estimator that
+    predicts.
 
     Where the loss departs from scikit-learn's: with sample weights, an epoch's loss is the
     weighted mean over all samples, not the mean of its batches' means; and probabilities near 0
@@ -307,8 +309,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
 
         Notes
         -----
-        It is counted on the host, in float64: scikit-learn's own would round to the default
-        dtype of the array library.
+        It is counted on the host, so it is the same for every array library.
         """
         predicted = on_host(self.predict(X))
         return float(accuracy_score(on_host(y), predicted, sample_weight=on_host(sample_weight)))

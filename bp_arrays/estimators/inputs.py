@@ -1,7 +1,7 @@
 """Where an estimator's input lives, and that later input lives there too.
 
 With `sklearn.set_config(array_api_dispatch=True)`, everything follows X: CuPy arrays, PyTorch
-tensors and strict arrays are computed with where they are. Otherwise everything is NumPy.
+tensors, JAX and strict arrays are computed with where they are. Otherwise everything is NumPy.
 """
 
 from __future__ import annotations

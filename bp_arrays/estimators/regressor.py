@@ -146,9 +146,10 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
     Notes
     -----
     X may be an array, a pandas or polars table, or a sparse matrix. With
-    `sklearn.set_config(array_api_dispatch=True)`, CuPy arrays, PyTorch tensors and strict arrays
-    are computed with where they are, and predictions are of the same kind. Ctrl-C ends the
-    training after the current step, with a warning, and leaves an estimator that predicts.
+    `sklearn.set_config(array_api_dispatch=True)`, CuPy arrays, PyTorch tensors, JAX arrays and
+    strict arrays are computed with where they are, and predictions are of the same kind. Ctrl-C
+    ends the training after the current step, with a warning, and leaves an estimator that
+    predicts.
 
     Where the loss departs from scikit-learn's: with sample weights, an epoch's loss is the
     weighted mean over all samples, not the mean of its batches' means. With several outputs,
@@ -215,6 +216,26 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
         """
         network, y = self._outputs_for(X, "predict")
         return _predicted(network.objective, y)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The coefficient of determination R², 1 at best; with several outputs, their mean.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or table (samples, features)
+        y : array (samples,) or (samples, outputs)
+        sample_weight : array (samples,), optional
+
+        Returns
+        -------
+        float
+
+        Notes
+        -----
+        It is counted on the host, so it is the same for every array library.
+        """
+        predicted = on_host(self.predict(X))
+        return float(r2_score(on_host(y), predicted, sample_weight=on_host(sample_weight)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -14,11 +14,9 @@ from estimators.test_common_checks import environment
 
 
 def test_arrays_in_and_the_same_kind_of_arrays_out(device):
-    if device.backend == "jax":
-        pytest.skip("scikit-learn's array API support does not know JAX")
     said = subprocess.run(
         [sys.executable, Path(__file__).with_name("dispatching.py"), str(device)],
-        env=environment(dispatch=True),
+        env=environment(dispatch=True) | {"JAX_ENABLE_X64": "1"},
         capture_output=True,
         text=True,
         timeout=600,
