@@ -345,10 +345,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
     def _weight_of(self, sample_weight: HostArray | None, y: HostArray) -> HostArray | None:
         if self.class_weight is None:
             return sample_weight
-        by_class = np.asarray(compute_sample_weight(self.class_weight, y))
-        return validated_weight(
-            by_class if sample_weight is None else sample_weight * by_class, len(y)
-        )
+        weight = compute_sample_weight(self.class_weight, y)
+        return validated_weight(weight if sample_weight is None else weight * sample_weight, len(y))
 
     def _strata(self, y: HostArray) -> HostArray | None:
         if self._labels.kind != "binary":

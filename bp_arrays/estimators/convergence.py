@@ -120,9 +120,9 @@ def resume_record(estimator: Any) -> None:
     """Go on with the record there is, as far as the same is watched as before."""
     if not hasattr(estimator, "loss_curve_"):  # trained by lbfgs so far
         start_record(estimator)
-    elif bool(estimator.early_stopping) != (
-        getattr(estimator, "validation_scores_", None) is not None
-    ):
+        return
+    scored = getattr(estimator, "validation_scores_", None) is not None
+    if scored != estimator.early_stopping:
         _watch(estimator)
 
 

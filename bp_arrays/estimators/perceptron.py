@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bp_arrays.devices import Device
+from bp_arrays.errors import InputError
 from bp_arrays.estimators.convergence import resume_record, start_record
 from bp_arrays.estimators.inputs import (
     SPARSE,
@@ -104,28 +105,27 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
         X, y = self._validated(X, y, reset=first)
         self._learn_targets(y, incremental=incremental)
         weight = self._weight_of(validated_weight(sample_weight, X.shape[0]), y)
-        objective, targets, self.n_outputs_ = self._objective_for(y)
+        objective, targets, outputs = self._objective_for(y)
+        if not first and outputs != self.n_outputs_:
+            raise InputError(
+                f"the network there is has {self.n_outputs_} outputs, but y and the loss now ask "
+                f"for {outputs}: to begin anew, call fit with warm_start=False"
+            )
         self._random_state = check_random_state(self.random_state)
-        sizes = hidden_sizes(self)
-        net = perceptron(
-            sizes,
-            hidden_layers(sizes, self.activation),
-            self.n_outputs_,
-            dropout=self.dropout,
-            last_layer=objective.last_layer,
-        )
+        net = self._net(objective, outputs)
         model = self._first_model(net, X) if first else self._next_model(net, X)
         network = Network(model, place_of(X), objective)
         samples = Samples(X, y, targets, weight)
         if first:
             self._begin()
-        self.out_activation_ = objective.out_activation
+        self.n_outputs_: int = outputs
+        self.out_activation_: str = objective.out_activation
         before = model.vector
         try:
             self._train(network, samples, one_epoch=incremental)
             if not np.isfinite(model.device.to_numpy(model.vector)).all():
                 raise not_finite()
-        except BaseException:  # then the estimator is what it was before
+        except BaseException:  # then its weights are what they were before
             model.vector = before
             raise
         self._publish(network)
@@ -144,6 +144,16 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
         )
         y = y.toarray() if hasattr(y, "toarray") else y
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _net(self, objective: Objective, outputs: int) -> Sequential:
+        sizes = hidden_sizes(self)
+        return perceptron(
+            sizes,
+            hidden_layers(sizes, self.activation),
+            outputs,
+            dropout=self.dropout,
+            last_layer=objective.last_layer,
+        )
 
     def _first_model(self, net: Sequential, X: Any) -> Model:
         device = computing_device(self.device, X)

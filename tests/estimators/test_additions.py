@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 
@@ -59,6 +60,15 @@ def test_dropout_acts_in_training_only_and_is_drawn_from_random_state():
     other = bp.MLPClassifier(**settings | {"random_state": 1}, dropout=0.5).fit(X, y)
     assert (other.coefs_[1] != with_masks.coefs_[1]).all()
     np.testing.assert_array_equal(with_masks.predict_proba(X), with_masks.predict_proba(X))
+
+
+def test_masks_are_drawn_from_random_state():
+    settings = {"hidden_layer_sizes": 30, "max_iter": 2, "shuffle": False, "warm_start": True}
+    first = bp.MLPClassifier(**settings, random_state=0, dropout=0.5).fit(X, y)
+    ones, twos = (
+        copy.deepcopy(first).set_params(random_state=seed).fit(X, y).coefs_[1] for seed in (1, 2)
+    )
+    assert (ones != twos).all()
 
 
 def test_with_dropout_the_first_loss_is_that_of_a_masked_network():

@@ -125,6 +125,8 @@ def test_sample_weights_act_like_scikit_learns(kinds, early_stopping):
     ours, theirs = both(kinds, settings, X, y, sample_weight=WEIGHT)
     assert_same_weights(ours, theirs)
     np.testing.assert_allclose(ours.score(X, y, WEIGHT), theirs.score(X, y, WEIGHT))
+    if early_stopping:
+        np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_)
     whole = {"batch_size": 60}
     ours, theirs = both(kinds, whole, X, y, sample_weight=WEIGHT)
     np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_)
@@ -220,6 +222,18 @@ def test_warm_start_with_other_sizes_is_refused():
             regressor.set_params(hidden_layer_sizes=sizes).fit(X, y)
 
 
+def test_going_on_with_another_number_of_outputs_is_refused():
+    X, y = SEVERAL
+    regressor = bp.MLPRegressor(hidden_layer_sizes=(4,)).partial_fit(X, y)
+    with pytest.raises(bp.InputError, match="has 3 outputs, but y and the loss now ask for 2: to"):
+        regressor.partial_fit(X, y[:, :2])
+    classifier = bp.MLPClassifier(4, warm_start=True, max_iter=1).fit(*BINARY)
+    with pytest.raises(bp.InputError, match="has 1 outputs, but y and the loss now ask for 2"):
+        classifier.set_params(loss="cross-entropy").fit(*BINARY)
+    assert regressor.predict(X).shape == (60, 3)
+    assert classifier.predict_proba(BINARY[0]).shape == (60, 2)
+
+
 def test_early_stopping_keeps_the_weights_that_scored_best():
     X, y = CLASSES
     noisy = (y + (np.random.default_rng(0).uniform(size=60) < 0.4)) % 3
@@ -280,6 +294,26 @@ def test_what_is_set_between_two_calls_takes_effect_at_the_second(kind):
     assert str(estimator.model_.device) == "strict"
     assert len(estimator.loss_curve_) == 7 * 3
     assert estimator.validation_scores_ is None
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_what_the_optimizer_remembers_moves_along(solver):
+    X, y = NUMBERS
+    settings = {"hidden_layer_sizes": (8,), "solver": solver, "random_state": 0}
+    here, there = (bp.MLPRegressor(**settings).partial_fit(X, y) for _ in range(2))
+    there.set_params(device="strict")
+    assert_same_weights(there.partial_fit(X, y), here.partial_fit(X, y))
+    assert str(there.model_.device) == "strict"
+
+
+def test_a_new_beginning_begins_with_the_first_rate():
+    X, y = NUMBERS
+    settings = {"solver": "sgd", "learning_rate": "adaptive", "tol": 9.0, "n_iter_no_change": 1}
+    regressor = bp.MLPRegressor(hidden_layer_sizes=(8,), **settings, max_iter=9).fit(X, y)
+    assert regressor.history_["learning_rate"][-1] < 0.001
+    regressor.set_params(solver="lbfgs").fit(X, y)
+    regressor.set_params(solver="sgd").partial_fit(X, y)
+    assert regressor.history_["learning_rate"] == [0.001]
 
 
 def test_weights_put_in_by_hand_count():
