@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
@@ -81,22 +80,24 @@ def fit_stochastic(
 
 def _split(estimator: Any, samples: Samples, strata: HostArray | None) -> tuple[Samples, Samples]:
     """The samples to train on, and those held out for the score."""
-    rows = len(samples.y)
-    count = math.ceil(estimator.validation_fraction * rows)
-    if not 2 <= count < rows:
-        raise InputError(
-            f"The validation set is too small, or takes all: {count} of {rows} samples. Change "
-            "validation_fraction, or hand in more samples"
-        )
+    rows, fraction = len(samples.y), estimator.validation_fraction
     try:
         train, test = train_test_split(
             np.arange(rows),
             random_state=estimator._random_state,
-            test_size=estimator.validation_fraction,
+            test_size=fraction,
             stratify=strata,
         )
-    except ValueError as error:  # a class with too few samples for the same share in both parts
-        raise InputError(f"early_stopping=True cannot hold out {count} samples: {error}") from None
+    except ValueError as error:  # a part or a class would be too small
+        raise InputError(
+            f"early_stopping=True cannot hold out validation_fraction={fraction} of the {rows} "
+            f"samples: {error}"
+        ) from None
+    if len(test) < 2:
+        raise InputError(
+            f"The validation set is too small: {len(test)} of {rows} samples. Raise "
+            "validation_fraction, or hand in more samples"
+        )
     return samples.taken(train), samples.taken(test)
 
 
