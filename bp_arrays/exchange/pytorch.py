@@ -234,11 +234,12 @@ def _layer(module: Any, path: str, shape: Shape) -> tuple[Layer, Shape]:
         raise InputError(f"{where}{name}, has no counterpart here; from_torch knows {known}")
     try:
         layer = pair.to_layer(module, shape)
-        if isinstance(layer, Linear) and shape != (module.in_features,):
-            raise InputError(f"{module} takes {module.in_features} values, but gets shape {shape}")
-        return layer, layer.init(shape)[1]
+        output_shape = layer.init(shape)[1]
     except InputError as error:
         raise InputError(f"{where}{error}") from None
+    if isinstance(layer, Linear) and shape != (module.in_features,):
+        raise InputError(f"{where}{module} takes {module.in_features} values, but gets {shape}")
+    return layer, output_shape
 
 
 def _parameters(module: Any, path: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
