@@ -1,10 +1,10 @@
-"""A layer tree as JSON and back, by the fields of its dataclasses; no code is run.
+"""A layer tree or an optimizer as JSON and back, by the fields of its dataclasses.
 
     {"Linear": {"out_features": 30, "bias": true, ...}}
 
 A class becomes an object with its name as the one key, its fields below it. Only classes that
-are known by name come back: those of this library, and those a caller hands in. What would not
-come back as it was is not written.
+are known by name come back: those of this library, and those a caller hands in; no code is run.
+What would not come back as it was is not written.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from bp_arrays.activations import ACTIVATIONS
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.initializers import INITIALIZERS
 from bp_arrays.layers import Layer, Residual, Sequential
+from bp_arrays.optimizers import OPTIMIZERS, Chain, ClipByGlobalNorm, Optimizer, WeightDecay
+from bp_arrays.schedules import SCHEDULES
 
 DEPTH_LIMIT = 64
 """How deep layers may be nested in a file: a hostile file cannot exhaust the stack."""
@@ -27,14 +29,15 @@ DEPTH_LIMIT = 64
 
 @functools.cache
 def _library() -> dict[str, type]:
-    """The library's layers, activations and initialisers by name."""
+    """The library's layers and optimizers, and what they are made of, by name."""
     rooms = [getattr(layers, name) for name in layers.__all__]
     found = {c.__name__: c for c in rooms if issubclass(c, Layer) and c is not Layer}
-    return {**found, **ACTIVATIONS, **INITIALIZERS}
+    links = {kind.__name__: kind for kind in (Chain, ClipByGlobalNorm, WeightDecay)}
+    return {**found, **ACTIVATIONS, **INITIALIZERS, **OPTIMIZERS, **links, **SCHEDULES}
 
 
-def to_json(net: Layer) -> Any:
-    """A layer tree as what JSON can hold.
+def to_json(net: Layer | Optimizer) -> Any:
+    """A layer tree, or an optimizer, as what JSON can hold.
 
     Raises
     ------
@@ -77,12 +80,15 @@ def _describe(value: Any, known: dict[str, type]) -> Any:
         return {kind.__name__: [_describe(layer, known) for layer in value]}
     if isinstance(value, Residual):
         return {kind.__name__: [_describe(value.body, known)]}
+    if isinstance(value, Chain):
+        links = (*value.transforms, value.optimizer)
+        return {kind.__name__: [_describe(link, known) for link in links]}
     fields = dataclasses.fields(value)
     return {kind.__name__: {f.name: _describe(getattr(value, f.name), known) for f in fields}}
 
 
 def classes_by_name(own: Sequence[type[Layer]]) -> dict[str, type]:
-    """Layer classes of your own as `from_json` takes them.
+    """Layer classes of your own as `layer_from_json` takes them.
 
     Raises
     ------
@@ -99,13 +105,13 @@ def classes_by_name(own: Sequence[type[Layer]]) -> dict[str, type]:
     return found
 
 
-def from_json(value: Any, own: Mapping[str, type] | None = None) -> Layer:
+def layer_from_json(value: Any, own: Mapping[str, type]) -> Layer:
     """The layer tree that `to_json` wrote.
 
     Parameters
     ----------
     value : JSON value
-    own : mapping of str to type, optional
+    own : mapping of str to type
         Layer classes of your own, by name, beside the library's.
 
     Raises
@@ -113,10 +119,24 @@ def from_json(value: Any, own: Mapping[str, type] | None = None) -> Layer:
     DataError
         If the value is not such a tree or names an unknown class.
     """
-    net = _build(value, {**(own or {}), **_library()}, DEPTH_LIMIT)
-    if not isinstance(net, Layer):
-        raise DataError(f"the architecture is not a layer but {value!r:.80}")
-    return net
+    built = _build(value, {**own, **_library()}, DEPTH_LIMIT)
+    if not isinstance(built, Layer):
+        raise DataError(f"expected a layer, not {value!r:.80}")
+    return built
+
+
+def optimizer_from_json(value: Any) -> Optimizer:
+    """The optimizer that `to_json` wrote, made of parts of this library.
+
+    Raises
+    ------
+    DataError
+        If the value is not such an optimizer.
+    """
+    built = _build(value, _library(), DEPTH_LIMIT)
+    if not isinstance(built, Optimizer):
+        raise DataError(f"expected an optimizer, not {value!r:.80}")
+    return built
 
 
 def _build(value: Any, known: Mapping[str, type], depth: int) -> Any:

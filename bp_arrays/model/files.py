@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,20 @@ from bp_arrays.model.architecture import classes_by_name
 from bp_arrays.model.header import STORED_AS, Header
 from bp_arrays.model.layout import Layout
 from bp_arrays.model.model import Model
+from bp_arrays.model.training_state import TrainingState
+from bp_arrays.typing import Shape
 
 OURS = "bp_arrays"
 """The one entry of the file's metadata. One: safetensors writes several in random order."""
+
+MONITORED = "training_state.monitored"
+"""The array of the losses that a training watched, one for each epoch."""
 
 HEADER_LIMIT = 8 * 2**20
 """Bytes a file's header may have. As Python objects it takes some twenty times that."""
 
 
-def save(model: Model, path: str | os.PathLike[str]) -> None:
+def save(model: Model, path: str | os.PathLike[str], *, training_state: bool = False) -> None:
     """Write a model to a file, whole or not at all.
 
     Equal models give equal files, byte for byte.
@@ -35,23 +41,33 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     model : Model
     path : path
         An existing file is replaced at the very end; after a failure it is what it was.
+    training_state : bool, default False
+        Whether the optimizer goes along, with all it remembers.
 
     Raises
     ------
     OSError
         If the folder does not exist or cannot be written to.
     InputError
-        If a layer of your own holds what JSON cannot keep.
+        If a layer of your own holds what JSON cannot keep; with the training state, if there is
+        none or the optimizer is your own.
     """
     from safetensors.numpy import save as serialize
 
-    header = Header(model.net, model.input_shape, model.dtype, int(model.seed), model.metadata)
+    state: TrainingState | None = model.training_state if training_state else None
+    if training_state and state is None:
+        raise InputError("training_state=True: this model has none, fit has not trained it")
+    header = Header(
+        model.net, model.input_shape, model.dtype, int(model.seed), model.metadata, state
+    )
     # NumPy has no bfloat16; what came from such a device is float32 already
     kept = np.float32 if model.dtype == "bfloat16" else np.dtype(model.dtype)
     tensors = {
         name: np.ascontiguousarray(value, dtype=kept).reshape(value.shape)
-        for name, value in model.host_parameters().items()
+        for name, value in (model.host_parameters() | _remembered(model, state)).items()
     }
+    if state is not None:
+        tensors[MONITORED] = np.asarray(state.monitored, dtype=np.float64)
     content = serialize(tensors, metadata={OURS: header.to_json()})
     if int.from_bytes(content[:8], "little") > HEADER_LIMIT:
         raise InputError(
@@ -68,6 +84,13 @@ def load(
     layers: Sequence[type[Layer]] = (),
 ) -> Model:
     """Read a model that `Model.save` wrote, onto any device. No code in the file is run.
+
+    With its training state, if that was saved too: give `fit` the optimizer of the state, and it
+    goes on as if it had never stopped.
+
+        model.save("m.safetensors", training_state=True)
+        model = bp.load("m.safetensors")
+        bp.fit(model, x, t, optimizer=model.training_state.optimizer, ...)
 
     Parameters
     ----------
@@ -121,10 +144,18 @@ def load(
                 device=target,
                 dtype=dtype,
             )
+            model.seed, model.metadata = header.seed, dict(header.metadata)
+            if header.training is not None:
+                model.training_state = replace(
+                    header.training,
+                    vectors=tuple(
+                        target.asarray(file.get_tensor(name), dtype)
+                        for name in _names(header.training)
+                    ),
+                    monitored=tuple(file.get_tensor(MONITORED).tolist()),
+                )
     except DataError as error:
         raise DataError(f"{path}: {' '.join(str(error).split())}") from None  # one line, always
-    model.seed = header.seed
-    model.metadata = dict(header.metadata)
     return model
 
 
@@ -174,26 +205,49 @@ def _opened(path: Path) -> Any:
         ) from None
 
 
+def _names(state: TrainingState) -> list[str]:
+    """The names in the file of the vectors that this optimizer remembers."""
+    remembered = state.optimizer.init(np.zeros(0), np)
+    return [f"training_state.{k}" for k in range(len(remembered))]
+
+
+def _remembered(model: Model, state: TrainingState | None) -> dict[str, np.ndarray[Any, Any]]:
+    if state is None:
+        return {}
+    vectors = map(model.device.to_numpy, state.vectors)
+    return dict(zip(_names(state), vectors, strict=True))
+
+
 def _check_arrays(file: Any, header: Header) -> None:
-    """Compare the file's arrays with what the architecture asks for, before reading any."""
-    try:
-        layout = Layout(header.net.init(header.input_shape)[0])
-    except Exception as error:  # the layers never expected these sizes; yours may raise anything
-        raise DataError(f"the layers do not fit each other: {error!s:.200}") from None
-    expected = {entry.name: entry.shape for entry in layout.entries}
+    """Compare the file's arrays with what the header asks for, before reading any."""
+    expected = _expected(header)
     held = set(file.keys())
     if held != set(expected):
         names = sorted(held ^ set(expected))
         some = ", ".join(name[:60] for name in names[:3])
         raise DataError(f"arrays and architecture differ at {len(names)} name(s): {some}")
-    for name, shape in expected.items():
+    for name, (shape, dtype) in expected.items():
         array = file.get_slice(name)
         found, stored = tuple(array.get_shape()), array.get_dtype()
-        if found != shape or stored != STORED_AS[header.dtype]:
+        if found != shape or stored != dtype:
             raise DataError(
-                f"{name} should be {STORED_AS[header.dtype]} of shape {shape}, "
-                f"but is {stored} of shape {found}"
+                f"{name} should be {dtype} of shape {shape}, but is {stored} of shape {found}"
             )
+
+
+def _expected(header: Header) -> dict[str, tuple[Shape, str]]:
+    """The shape and the stored dtype of every array that belongs to this header."""
+    try:
+        layout = Layout(header.net.init(header.input_shape)[0])
+    except Exception as error:  # the layers never expected these sizes; yours may raise anything
+        raise DataError(f"the layers do not fit each other: {error!s:.200}") from None
+    stored = STORED_AS[header.dtype]
+    expected = {entry.name: (entry.shape, stored) for entry in layout.entries}
+    if header.training is not None:
+        vector = ((layout.trainable_size,), stored)
+        expected |= dict.fromkeys(_names(header.training), vector)
+        expected[MONITORED] = ((header.training.epoch,), "F64")
+    return expected
 
 
 def _check_dtype(device: Device, dtype: str) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bp_arrays.errors import DataError
+from bp_arrays.errors import DataError, InputError
 from bp_arrays.layers import Layer
-from bp_arrays.model.architecture import from_json, to_json
+from bp_arrays.model.architecture import layer_from_json, optimizer_from_json, to_json
+from bp_arrays.model.training_state import TrainingState
 from bp_arrays.typing import Shape
 
 SCHEMA = 1
@@ -32,6 +33,8 @@ class Header:
     seed : int
     metadata : mapping of str to str
         The user's.
+    training : TrainingState, optional
+        Without its numbers, which are arrays of the file.
     """
 
     net: Layer
@@ -39,6 +42,7 @@ class Header:
     dtype: str
     seed: int
     metadata: Mapping[str, str]
+    training: TrainingState | None = None
 
     def to_json(self) -> str:
         """This header as JSON text.
@@ -46,7 +50,7 @@ class Header:
         Raises
         ------
         InputError
-            If a layer of your own cannot be described.
+            If a layer of your own cannot be described, or an optimizer is your own.
         """
         content = {
             "schema": SCHEMA,
@@ -55,6 +59,7 @@ class Header:
             "dtype": self.dtype,
             "seed": self.seed,
             "metadata": {str(key): str(value) for key, value in self.metadata.items()},
+            "training": None if self.training is None else _describe(self.training),
         }
         return json.dumps(content, allow_nan=False)
 
@@ -82,18 +87,45 @@ class Header:
                 else "the file is damaged, or no model of bp_arrays"
             )
             raise DataError(f"model schema {schema!r:.40}, this version reads {SCHEMA}: {advice}")
-        shape, dtype, seed, metadata = map(
-            content.get, ("input_shape", "dtype", "seed", "metadata")
-        )
+        shape, dtype, metadata = map(content.get, ("input_shape", "dtype", "metadata"))
         if not (isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape)):
             raise DataError(f"input_shape is {shape!r:.80}, expected a list of positive integers")
         if not (isinstance(dtype, str) and dtype in STORED_AS):
             raise DataError(f"dtype is {dtype!r:.80}, expected one of {', '.join(STORED_AS)}")
-        if type(seed) is not int or seed < 0:
-            raise DataError(f"seed is {seed!r:.80}, expected a whole number of 0 or more")
         if not (isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())):
             raise DataError("metadata must give a string for each name")
-        return cls(from_json(content.get("net"), own), tuple(shape), dtype, seed, metadata)
+        net = layer_from_json(content.get("net"), own)
+        training = _training(content.get("training"))
+        return cls(net, tuple(shape), dtype, _count(content, "seed"), metadata, training)
+
+
+def _describe(state: TrainingState) -> dict[str, Any]:
+    optimizer = to_json(state.optimizer)
+    try:
+        optimizer_from_json(optimizer)
+    except DataError:
+        raise InputError(
+            f"training_state=True: {state.optimizer!r:.80} is not an optimizer of the library, or "
+            "not made of its parts, so a file cannot keep it"
+        ) from None
+    return {"optimizer": optimizer, "step": state.step, "epoch": state.epoch}
+
+
+def _training(described: Any) -> TrainingState | None:
+    if described is None:
+        return None
+    if not isinstance(described, dict):
+        raise DataError(f"the training state is {described!r:.80}")
+    step, epoch = (_count(described, name) for name in ("step", "epoch"))
+    optimizer = optimizer_from_json(described.get("optimizer"))
+    return TrainingState(optimizer, (), step, epoch)
+
+
+def _count(content: Mapping[str, Any], name: str) -> int:
+    count = content.get(name)
+    if type(count) is not int or count < 0:
+        raise DataError(f"{name} is {count!r:.80}, expected a whole number of 0 or more")
+    return count
 
 
 def _refuse_constant(name: str) -> Any:

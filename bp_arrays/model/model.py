@@ -329,11 +329,27 @@ class Model:
             f"device={str(self.device)!r}, dtype={self.dtype!r})"
         )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write architecture, parameters and `metadata` to a safetensors file; see `bp.load`."""
+    def save(self, path: str | os.PathLike[str], *, training_state: bool = False) -> None:
+        """Write architecture, parameters and `metadata` to a safetensors file; see `bp.load`.
+
+        Parameters
+        ----------
+        path : path
+            An existing file is replaced at the very end; after a failure it is what it was.
+        training_state : bool, default False
+            Whether the optimizer goes along with all it remembers, so that `fit` can go on from
+            the file as if it had never stopped. With Adam such a file is three times as large.
+
+        Raises
+        ------
+        OSError
+            If the folder does not exist or cannot be written to.
+        InputError
+            If a layer or an optimizer of your own cannot be described as JSON.
+        """
         from bp_arrays.model.files import save
 
-        save(self, path)
+        save(self, path, training_state=training_state)
 
     def to_onnx(
         self,

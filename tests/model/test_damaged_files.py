@@ -60,6 +60,10 @@ def linear(**fields):
     return {"net": {"Linear": {"out_features": 2, **fields}}}
 
 
+def training(**fields):
+    return {"training": {"optimizer": {"Adam": {}}, "step": 3, "epoch": 1, **fields}}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -69,9 +73,9 @@ def linear(**fields):
         ({"schema": "1"}, "schema '1'"),
         ({"schema": 1.0}, "schema 1.0"),
         ({"schema": ...}, "schema None"),
-        ({"net": ...}, "not a layer but None"),
-        ({"net": [1, 2]}, "not a layer"),
-        ({"net": {"Zeros": {}}}, "not a layer"),
+        ({"net": ...}, "expected a layer, not None"),
+        ({"net": [1, 2]}, "expected a layer"),
+        ({"net": {"Zeros": {}}}, "expected a layer"),
         ({"net": {"A": {}, "B": {}}}, "one class name"),
         ({"net": {}}, "one class name"),
         ({"net": {"os.system": {"command": "true"}}}, "does not know"),
@@ -101,6 +105,14 @@ def linear(**fields):
         ({"dtype": ["float32"]}, "dtype is"),
         ({"seed": -1}, "seed"),
         ({"seed": True}, "seed"),
+        ({"net": {"Adam": {}}}, "expected a layer"),
+        ({"training": 3}, "training state"),
+        (training(step=-1), "step is -1"),
+        (training(epoch=True), "epoch is True"),
+        (training(optimizer={"Tanh": {}}), "expected an optimizer"),
+        (training(optimizer={"Adam": {"beta1": 2}}), "Adam cannot be built"),
+        (training(), r"differ at 3 name.*training_state\.0"),
+        (training(optimizer={"SGD": {"learning_rate": 0.1}}, epoch=10**15), "monitored"),
         ({"metadata": {"a": 1}}, "metadata"),
         ({"metadata": ["a"]}, "metadata"),
     ],
