@@ -20,6 +20,7 @@ ROOMS = [  # from the top down; a room imports only from itself and from rooms b
     ("testing",),
     ("training", "data"),
     ("model",),
+    ("exchange",),
     ("losses",),
     ("optimizers",),
     ("schedules",),
