@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 HEADER = ("layer", "", "output", "parameters")
 
 STYLE = """
-table.bp-arrays-summary { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table.bp-arrays-summary { color: inherit; border-collapse: collapse;
+  font-variant-numeric: tabular-nums; }
 table.bp-arrays-summary th, table.bp-arrays-summary td { padding: .2em .8em; border: 0;
-  text-align: left; background: none; }
-table.bp-arrays-summary th:last-child, table.bp-arrays-summary td:last-child { text-align: right; }
+  text-align: left !important; }
+table.bp-arrays-summary :is(th, td):nth-child(4) { text-align: right !important; }
 table.bp-arrays-summary thead th { border-bottom: 1px solid rgba(128, 128, 128, .6); }
-table.bp-arrays-summary tfoot td { border-top: 1px solid rgba(128, 128, 128, .6);
-  text-align: left; }
+table.bp-arrays-summary tfoot td { border-top: 1px solid rgba(128, 128, 128, .6); }
 """
-"""No colours of its own: the text's colour and paper are the notebook's, light or dark."""
+"""No colours of its own: the text's colour and paper are the notebook's, light or dark.
+
+Notebooks align every cell to the right, which names and shapes are not made for.
+"""
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class ConfusionMatrix:
     __repr__ = __str__
 
     def _table(self) -> str:
-        names = list(self.classes)
+        names = [" ".join(name.split()) for name in self.classes]
         heads = names
         if max(map(len, names)) > SHORT:
             heads = [str(k) for k in range(1, len(names) + 1)]

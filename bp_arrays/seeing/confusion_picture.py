@@ -80,9 +80,10 @@ def _set_names(matrix: ConfusionMatrix, ax: Any) -> None:
         at,
         names[::every],
         fontsize=size,
+        parse_math=False,
         **({"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if _slanted(matrix) else {}),
     )
-    ax.set_yticks(at, names[::every], fontsize=size)
+    ax.set_yticks(at, names[::every], fontsize=size, parse_math=False)
     ax.tick_params(length=0)
     ax.set_xlabel("predicted class")
     ax.set_ylabel("true class")
@@ -116,4 +117,5 @@ def _side(n: int) -> float:
 
 
 def _short(name: str) -> str:
+    name = " ".join(name.split())
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"

@@ -112,7 +112,7 @@ def _draw(ax: Any, series: Series, name: str, best: Best | None, level: float | 
         ax.axhline(level, color=_ink(), linestyle=":", linewidth=1.2, label=f"{level:.4g} held out")
     _set_scale(ax, seen)
     _set_epochs(ax, epochs)
-    ax.set_ylabel(LABELS.get(name, name.replace("_", " ")))
+    ax.set_ylabel(LABELS.get(name, name.replace("_", " ")), parse_math=False)
     ax.grid(alpha=0.25, linewidth=0.6)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)

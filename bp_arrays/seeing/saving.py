@@ -25,11 +25,13 @@ def new_picture(width: float, height: float) -> Any:
         If Matplotlib is not installed.
     """
     try:
-        from bp_arrays.seeing.picture import Picture
+        import matplotlib  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
             f'a picture needs Matplotlib ({error}): pip install "bp_arrays[plot]"'
         ) from None
+    from bp_arrays.seeing.picture import Picture
+
     return Picture(width, height)
 
 

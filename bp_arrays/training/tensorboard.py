@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bp_arrays.errors import InputError, MissingExtraError
 from bp_arrays.training.callbacks import Callback, Run
 
 TRAINING, VALIDATION = "training", "validation"
+
+BINS = 30
+"""Of a histogram: as many as TensorBoard itself draws."""
 
 
 class TensorBoard(Callback):
@@ -31,7 +37,7 @@ class TensorBoard(Callback):
     Raises
     ------
     MissingExtraError
-        If tensorboardX, the writer, is not installed.
+        If TensorBoard, whose own writer this uses, is not installed.
     InputError
         When the training starts, if the folder cannot be made or written to.
 
@@ -47,7 +53,7 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, histograms: bool = False) -> None:
-        _writer_class()
+        check_tensorboard()
         self.folder = Path(folder)
         self.histograms = histograms
         self._writers: dict[str, Any] = {}
@@ -58,13 +64,19 @@ class TensorBoard(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         step = run.model.training_state.epoch
+        written: dict[str, list[dict[str, Any]]] = {TRAINING: []}
         for name, values in run.history.items():
             kind = VALIDATION if name.startswith("val_") else TRAINING
-            self._writer(kind).add_scalar(name.removeprefix("val_"), values[-1], step)
+            value = {"tag": name.removeprefix("val_"), "simple_value": values[-1]}
+            written.setdefault(kind, []).append(value)
         if self.histograms:
-            for name, parameter in run.model.host_parameters().items():
-                self._writer(TRAINING).add_histogram(name, parameter, step)
-        for writer in self._writers.values():
+            written[TRAINING] += [
+                {"tag": name, "histo": _histogram(parameter)}
+                for name, parameter in run.model.host_parameters().items()
+            ]
+        for kind, values_of_kind in written.items():
+            writer = self._writer(kind)
+            writer.add_event(_event(step, values_of_kind))
             writer.flush()  # to be looked at while the training runs
 
     def on_end(self, run: Run) -> None:
@@ -75,7 +87,7 @@ class TensorBoard(Callback):
             folder = self.folder / kind
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                self._writers[kind] = _writer_class()(str(folder))
+                self._writers[kind] = _new_writer(folder)
             except OSError as error:
                 raise InputError(
                     f"TensorBoard({str(self.folder)!r}): cannot write to {folder}, "
@@ -89,12 +101,44 @@ class TensorBoard(Callback):
         self._writers = {}
 
 
-def _writer_class() -> Any:
-    """tensorboardX's: a small package that needs no TensorFlow, and no TensorBoard to write."""
+def check_tensorboard() -> None:
+    """Raise MissingExtraError unless TensorBoard is installed; neither needs TensorFlow."""
     try:
-        from tensorboardX import SummaryWriter
+        import tensorboard  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
-            f'event files need tensorboardX ({error}): pip install "bp_arrays[tensorboard]"'
+            f'event files need TensorBoard ({error}): pip install "bp_arrays[tensorboard]"'
         ) from None
-    return SummaryWriter
+
+
+def _new_writer(folder: Path) -> Any:
+    """A writer of a file of its own, whatever other files there are in the folder."""
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    return EventFileWriter(str(folder))
+
+
+def _event(step: int, values: list[dict[str, Any]]) -> Any:
+    """The values after so many epochs, in TensorBoard's own format."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    summary = Summary(value=[Summary.Value(**value) for value in values])
+    return Event(wall_time=time.time(), step=step, summary=summary)
+
+
+def _histogram(values: np.ndarray[Any, Any]) -> Any:
+    """How the values are spread, in bins of one width."""
+    from tensorboard.compat.proto.histogram_pb2 import HistogramProto
+
+    values = values.ravel().astype(np.float64)
+    counts, edges = np.histogram(values, BINS)
+    return HistogramProto(
+        min=values.min(),
+        max=values.max(),
+        num=values.size,
+        sum=values.sum(),
+        sum_squares=values @ values,
+        bucket_limit=edges[1:],
+        bucket=counts,
+    )

@@ -87,7 +87,7 @@ def test_importing_brings_in_no_other_array_library():
     code = (
         "import sys, bp_arrays\n"
         "heavy = {'torch', 'jax', 'cupy', 'array_api_strict', 'matplotlib', 'sklearn', 'numba',\n"
-        "         'IPython', 'tensorboardX'}\n"
+        "         'IPython', 'tensorboard'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     result = subprocess.run(
