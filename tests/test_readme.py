@@ -18,7 +18,7 @@ README = Path(__file__).parent.parent / "README.md"
 
 def blocks(language):
     found = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
-    return [content for kind, content in found if kind == language]
+    return [block for kind, block in found if kind == language]
 
 
 def test_the_tour_runs(tmp_path, monkeypatch, capsys):
@@ -44,6 +44,17 @@ def test_models_go_to_other_tools_and_back(tmp_path, monkeypatch):
     for name, value in before.parameters.items():
         np.testing.assert_array_equal(there["model"].parameters[name], value)
     assert (tmp_path / "model.onnx").exists()
+
+
+def test_what_is_seen_of_the_tour(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("tensorboard")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BP_ARRAYS_DEVICE", "cpu")
+    [tour] = [block for block in blocks("python") if "import bp_arrays" in block]
+    [seeing] = [block for block in blocks("python") if "history.plot" in block]
+    exec(compile(tour + seeing, "README.md", "exec"), {})
+    assert (tmp_path / "curves.png").exists() and any((tmp_path / "runs/first").iterdir())
 
 
 def test_the_derivation_shown_is_the_one_printed(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.layers import Context, Layer
 from bp_arrays.model.doors import check_same_device, is_host_data, to_device, to_host_array
 from bp_arrays.model.layout import Entry, Layout
-from bp_arrays.model.summary import summary_table
+from bp_arrays.model.summary import Summary, summary_of
 from bp_arrays.random import Stream, host_generator
 from bp_arrays.typing import Array, ParameterTree, Shape
 
@@ -319,15 +319,21 @@ class Model:
         self.device, self._theta, self._fixed, self.training_state = target, theta, fixed, state
         return self
 
-    def summary(self) -> str:
-        """A table of the layers: what each is, its output shape, its number of parameters."""
-        return summary_table(self)
+    def summary(self) -> Summary:
+        """A table of the layers: what each is, its output shape, its number of parameters.
+
+        Text where it is printed, an HTML table where a notebook shows it.
+        """
+        return summary_of(self)
 
     def __repr__(self) -> str:
         return (
             f"Model({self.net!r}, input_shape={self.input_shape}, "
             f"device={str(self.device)!r}, dtype={self.dtype!r})"
         )
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
 
     def save(self, path: str | os.PathLike[str], *, training_state: bool = False) -> None:
         """Write architecture, parameters and `metadata` to a safetensors file; see `bp.load`.

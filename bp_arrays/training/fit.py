@@ -80,7 +80,7 @@ def fit(
     metrics : sequence of Metric, optional
     callbacks : sequence of Callback, optional
     progress : bool, default False
-        Whether a progress bar is shown, if the standard error stream is a terminal.
+        Whether a progress bar is shown, in a terminal (on stderr) or in a notebook.
 
     Returns
     -------
