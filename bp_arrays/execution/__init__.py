@@ -2,7 +2,8 @@
 
 from bp_arrays.execution.compiling import compile_step, compiled
 from bp_arrays.execution.lean_numpy import lean
+from bp_arrays.execution.paths import path_of
 from bp_arrays.execution.sharing import is_unshared
 from bp_arrays.execution.updating import InPlaceUpdate
 
-__all__ = ["InPlaceUpdate", "compile_step", "compiled", "is_unshared", "lean"]
+__all__ = ["InPlaceUpdate", "compile_step", "compiled", "is_unshared", "lean", "path_of"]
