@@ -2,6 +2,7 @@
 
 from bp_arrays.execution.compiling import compile_step, compiled
 from bp_arrays.execution.lean_numpy import lean
+from bp_arrays.execution.paths import path_of
 from bp_arrays.execution.program import Arena, Program, identity
 from bp_arrays.execution.recording import NotRecordable, Recorded, Recorder
 from bp_arrays.execution.updating import InPlaceUpdate
@@ -17,4 +18,5 @@ __all__ = [
     "compiled",
     "identity",
     "lean",
+    "path_of",
 ]

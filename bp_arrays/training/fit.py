@@ -143,6 +143,7 @@ def fit(
         except KeyboardInterrupt:
             run.stopped = "interrupted"
     history.stopped = run.stopped
+    history.compiled_by = trainer.compiled_by
     for callback in callbacks:
         callback.on_end(run)
     return history

@@ -55,6 +55,11 @@ class Trainer(ABC):
         state: TrainingState = self.model.training_state
         return state
 
+    @property
+    def compiled_by(self) -> str:
+        """What runs each step as a whole; "" where operations run one by one."""
+        return ""
+
     @abstractmethod
     def epoch(
         self, batches: Batches, batch_size: int, order: Any, bar: Progress
