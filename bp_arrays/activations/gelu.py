@@ -27,7 +27,9 @@ class GELU(Layer):
     exact : bool, default False
         True for Φ itself, False for the approximation by tanh.
 
-    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
+    Notes
+    -----
+    Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
     """
 
     exact: bool = False
