@@ -27,15 +27,6 @@ def test_the_tour_runs(tmp_path, monkeypatch, capsys):
     assert "(20, 30)" in shapes
 
 
-def test_the_derivation_shown_is_the_one_printed(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    [code] = [block for block in blocks("python") if "bp.explain" in block]
-    exec(compile(code, "README.md", "exec"), {"bp": bp})
-    [shown] = [block for block in blocks("") if block.startswith("∂L/∂w₁₁")]
-    assert capsys.readouterr().out == shown
-    assert (tmp_path / "notes.html").exists()
-
-
 class WithoutTypes(ast.NodeTransformer):
     def visit_FunctionDef(self, node):
         self.generic_visit(node)

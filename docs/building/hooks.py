@@ -31,7 +31,7 @@ FORMULA = re.compile(
 )
 
 LEFT_OUT = "\0"
-FONT_RANGES = (  # Latin, Greek, punctuation, arrows, operators, brackets, the mathematical alphabets
+FONT_RANGES = (  # Latin, Greek, punctuation, arrows, operators, brackets, mathematical letters
     (0x20, 0x7F), (0xA0, 0x100), (0x370, 0x400), (0x2000, 0x2070), (0x2100, 0x2150),
     (0x2190, 0x2300), (0x2308, 0x230C), (0x27E8, 0x27EA), (0x1D400, 0x1D800),
 )  # fmt: skip
