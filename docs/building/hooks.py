@@ -30,6 +30,8 @@ FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<latex>.*?)\\[)\]]</(?P=tag)>', re.S
 )
 
+PRIMED = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
+PRIME = r"<mrow>\1<mo lspace='0' rspace='0'>′</mo></mrow>"  # the sign is raised by itself
 LEFT_OUT = "\0"
 FONT_RANGES = (  # Latin, Greek, punctuation, arrows, operators, brackets, mathematical letters
     (0x20, 0x7F), (0xA0, 0x100), (0x370, 0x400), (0x2000, 0x2070), (0x2100, 0x2150),
@@ -56,7 +58,7 @@ def filled_in(markdown: str, folder: Path) -> str:
             return f"```text\n{command_help(name)}```"
         from bp_arrays.testing.evidence import cuda_line
 
-        return f"> {cuda_line()}."
+        return f"**{cuda_line()}.**"
 
     return TAKEN.sub(take, markdown)
 
@@ -108,7 +110,7 @@ def as_mathml(page: str) -> str:
 
     def draw(match: re.Match[str]) -> str:
         display = "block" if match["tag"] == "div" else "inline"
-        return convert(html.unescape(match["latex"]).strip(), display=display)
+        return PRIMED.sub(PRIME, convert(html.unescape(match["latex"]).strip(), display=display))
 
     return FORMULA.sub(draw, page)
 
