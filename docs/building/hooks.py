@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import html
+import importlib.util
 import os
 import re
 import subprocess
@@ -117,10 +118,11 @@ def as_mathml(page: str) -> str:
 
 def write_font(path: Path) -> None:
     """The font of the formulas: what they need of STIX Two Math (SIL Open Font Licence)."""
-    import ziamath
     from fontTools import subset
 
-    whole = Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"
+    carrier = importlib.util.find_spec("ziamath")  # a package that brings the font along
+    assert carrier is not None and carrier.origin is not None
+    whole = Path(carrier.origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"
     options = subset.Options(flavor="woff", layout_features=["*"])
     font = subset.load_font(str(whole), options)
     chosen = subset.Subsetter(options)
