@@ -42,7 +42,9 @@ class LeakyReLU(Layer):
     InputError
         If the slope is not finite.
 
-    Source: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic
+    Notes
+    -----
+    Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic
     Models", 2013.
     """
 
