@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from bp_arrays.data.cells import is_missing, is_number, number
-from bp_arrays.data.dataset import Dataset, Task, first_not_finite
+from bp_arrays.data.dataset import Dataset, Task
 from bp_arrays.data.targets import targets_from_text
 from bp_arrays.errors import DataError
+from bp_arrays.model.doors import first_not_finite
 
 
 def read_csv(

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 
+from bp_arrays.feeding import Feed
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.training import L2Penalty
-from bp_arrays.training.batches import Batches
 from bp_arrays.training.evaluating import mean_weight
 from bp_arrays.training.objective import objective_of
 
@@ -20,7 +20,7 @@ VALUES_AT_ONCE = 2**24
 
 def minimize_lbfgs(
     model: Model,
-    batches: Batches,
+    batches: Feed,
     loss: Loss,
     penalty: L2Penalty,
     *,

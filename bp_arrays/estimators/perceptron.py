@@ -28,9 +28,9 @@ from bp_arrays.estimators.network import first_values, model_with, perceptron, w
 from bp_arrays.estimators.objectives import Objective
 from bp_arrays.estimators.parameters import check_parameters, hidden_sizes
 from bp_arrays.estimators.updates import AdamEpsilonHat, ClassicalMomentum, EpochRate
+from bp_arrays.feeding import Batches, ModelDoor
 from bp_arrays.model import Model
 from bp_arrays.training import L2Penalty, fit
-from bp_arrays.training.batches import Batches
 from bp_arrays.typing import Array
 
 AUTO_BATCH = 200
@@ -130,7 +130,7 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
     ) -> None:
         result = minimize_lbfgs(
             model,
-            Batches(model, self._moved(X, model), targets, weight, objective.loss),
+            Batches(self._moved(X, model), targets, weight).feed(ModelDoor(model, objective.loss)),
             objective.loss,
             L2Penalty(self.alpha),
             max_iter=self.max_iter,

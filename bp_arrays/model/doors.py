@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from bp_arrays.devices import Device, device_of
 from bp_arrays.errors import DeviceMismatchError, InputError
+from bp_arrays.model.rows import Rows
 from bp_arrays.model.sparse import to_sparse_rows
 from bp_arrays.typing import Array, Shape
+
+PIECE = 2**22
+"""Values looked at at once: data on disk is never read into memory whole."""
 
 
 def is_host_data(x: Any) -> bool:
@@ -19,14 +25,36 @@ def is_host_data(x: Any) -> bool:
     )
 
 
+@runtime_checkable
+class GivesSamples(Protocol):
+    """What can say its samples in order, batch by batch: `bp.data.Batches`."""
+
+    def samples(self, device: Device, dtype: str) -> Iterator[Array]:
+        """The samples on that device, in that dtype."""
+
+
+ARRAY_LIKE = ("__array__", "__array_interface__", "__array_namespace__", "__dlpack__", "tocsr")
+"""What has one of these is data itself, not something that gives it in batches."""
+
+
+def is_iterable_of_batches(x: Any) -> bool:
+    """Whether x can only be gone through: no array, list, data frame, mapping or text."""
+    return hasattr(x, "__iter__") and not (
+        isinstance(x, (list, tuple, str, bytes, Mapping, set, frozenset))
+        or any(hasattr(x, name) for name in ARRAY_LIKE)
+    )
+
+
 def to_host_array(x: Any, what: str) -> Any:
-    """Host data as a NumPy array, without a copy where it is one; sparse data as SparseRows.
+    """Host data as a NumPy array, without a copy where it is one; sparse data as `Rows`.
 
     Raises
     ------
     InputError
         If x is ragged or holds no numbers.
     """
+    if isinstance(x, Rows):
+        return x
     if hasattr(x, "tocsr"):
         return to_sparse_rows(x, what)
     try:
@@ -88,3 +116,23 @@ def to_device(x: Any, device: Device, dtype: str, sample_shape: Shape, what: str
     if not device.xp.isdtype(x.dtype, ("real floating", "integral", "bool")):
         raise InputError(f"{what} must hold real numbers, but its dtype is {x.dtype}")
     return device.xp.astype(x, target)
+
+
+def pieces(array: Any) -> Iterator[tuple[int, Any]]:
+    """An array (rows, ...) piece by piece, each with the number of its first row."""
+    rows = int(array.shape[0])
+    step = max(1, PIECE // max(1, math.prod(array.shape[1:])))
+    for start in range(0, rows, step):
+        yield start, array[start : min(start + step, rows), ...]
+
+
+def first_not_finite(array: Any) -> tuple[int, ...] | None:
+    """The place of the first NaN or infinity in numbers on the host, or None."""
+    if array.dtype.kind != "f":
+        return None
+    for start, part in pieces(array):
+        finite = np.isfinite(part)
+        if not finite.all():
+            row, *rest = (int(i) for i in np.argwhere(~finite)[0])
+            return (start + row, *rest)
+    return None

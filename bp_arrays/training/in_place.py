@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.execution import InPlaceUpdate, is_unshared, lean
+from bp_arrays.feeding import Batch, Feed
 from bp_arrays.layers import Context
 from bp_arrays.random import Stream
-from bp_arrays.training.batches import Batch, Batches
 from bp_arrays.training.diagnosis import non_finite_loss
 from bp_arrays.training.evaluating import Totals, batch_sums, mean_weight
 from bp_arrays.training.interrupting import Interruptible
@@ -56,9 +56,7 @@ class InPlaceTrainer(Trainer):
         self.gathers = small or not optimizer.elementwise or self.penalize is not None
         self.kept: list[HostVector] = []  # θ before the last update, stretch by stretch
 
-    def epoch(
-        self, batches: Batches, batch_size: int, order: Any, bar: Progress
-    ) -> dict[str, float]:
+    def epoch(self, batches: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
         model, optimizer, state = self.model, self.optimizer, self.state
         totals = Totals(self.loss, self.metrics)
         step, rate = state.step, 0.0

@@ -12,7 +12,7 @@ REFRESH_SECONDS = 0.1
 class Progress:
     """A bar over all steps of a training; shows nothing unless stderr is a terminal."""
 
-    def __init__(self, total: int, *, enabled: bool) -> None:
+    def __init__(self, total: int | None, *, enabled: bool) -> None:
         self._bar: Any = None
         self._shown = 0.0
         if enabled:

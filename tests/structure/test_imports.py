@@ -19,6 +19,7 @@ ROOMS = [  # from the top down; a room imports only from itself and from rooms b
     ("explanation",),
     ("testing",),
     ("training", "data"),
+    ("feeding",),
     ("model",),
     ("losses",),
     ("optimizers",),
