@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from bp_arrays.devices import Device, device_of
+from bp_arrays.devices.device import owner
 from bp_arrays.errors import DeviceMismatchError, InputError
+from bp_arrays.model.frames import frame_to_array, is_frame
 from bp_arrays.model.rows import Rows
 from bp_arrays.model.sparse import to_sparse_rows
 from bp_arrays.typing import Array, Shape
@@ -33,6 +36,9 @@ class GivesSamples(Protocol):
         """The samples on that device, in that dtype."""
 
 
+DLPACK_HOST = (1, 3, 11)
+"""The device types of DLPack that a CPU can read: its own memory, pinned by CUDA, by ROCm."""
+
 ARRAY_LIKE = ("__array__", "__array_interface__", "__array_namespace__", "__dlpack__", "tocsr")
 """What has one of these is data itself, not something that gives it in batches."""
 
@@ -51,16 +57,15 @@ def to_host_array(x: Any, what: str) -> Any:
     Raises
     ------
     InputError
-        If x is ragged or holds no numbers.
+        If x is ragged, holds no numbers, or has a column in which one is missing.
+    DeviceMismatchError
+        If x speaks DLPack, and says that it is not in the memory of the host.
     """
     if isinstance(x, Rows):
         return x
     if hasattr(x, "tocsr"):
         return to_sparse_rows(x, what)
-    try:
-        array = np.asarray(x)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{what} cannot be read as an array: {error}") from None
+    array = x if isinstance(x, np.ndarray) else _as_array(x, what)
     if array.dtype == object:
         try:
             array = array.astype(np.float64)
@@ -69,6 +74,42 @@ def to_host_array(x: Any, what: str) -> Any:
     if array.dtype.kind not in "biuf":
         raise InputError(f"{what} must hold real numbers, but its dtype is {array.dtype}")
     return array
+
+
+def _as_array(x: Any, what: str) -> np.ndarray[Any, Any]:
+    """Data frames, lists, what speaks DLPack, and anything else that NumPy can read."""
+    if is_frame(x):
+        return frame_to_array(x, what)
+    if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+        return _from_dlpack(x, what)
+    if isinstance(x, Mapping):
+        raise InputError(
+            f"{what}: expected an array, got a {type(x).__name__} of {', '.join(map(str, x))}: "
+            "choose one of them"
+        )
+    if isinstance(x, (str, os.PathLike)):
+        raise InputError(
+            f"{what}: expected an array, got the text {str(x)!r:.60}; if it names a file, "
+            "bp.data.open_dataset reads it"
+        )
+    try:
+        return np.asarray(x)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{what} cannot be read as an array: {error}") from None
+
+
+def _from_dlpack(x: Any, what: str) -> np.ndarray[Any, Any]:
+    """What another library holds, in its memory; NumPy is the one to read it, for any strides."""
+    kind, _ = x.__dlpack_device__()
+    if kind not in DLPACK_HOST:
+        raise DeviceMismatchError(
+            f"{what} is a {type(x).__module__}.{type(x).__name__} that is not in the host's "
+            "memory: move it there first, or hand in an array of the model's device"
+        )
+    try:
+        return np.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise InputError(f"{what} cannot be read through DLPack: {error}") from None
 
 
 def check_batch_shape(shape: Shape, sample_shape: Shape, what: str = "x") -> None:
@@ -86,6 +127,11 @@ def check_batch_shape(shape: Shape, sample_shape: Shape, what: str = "x") -> Non
 def check_same_device(x: Array, device: Device, what: str = "x") -> None:
     """Raise DeviceMismatchError unless the array x is on the device."""
     if not device.owns(x):
+        if owner(x) is None:
+            raise InputError(
+                f"{what} is a {type(x).__module__}.{type(x).__name__}, an array of no device "
+                "that is known here: hand in NumPy, as np.asarray or np.from_dlpack make it"
+            )
         raise DeviceMismatchError(
             f"{what} is on device {str(device_of(x))!r} but the model is on {str(device)!r}: "
             f"move one of them, with model.to({str(device_of(x))!r}) or "

@@ -321,6 +321,8 @@ class Model:
         host = is_host_data(x)
         if host:
             x = to_host_array(x, "x")
+        else:
+            check_same_device(x, self.device)
         for start in range(0, max(x.shape[0] if x.ndim else 1, 1), rows):
             yield (x[start : min(start + rows, x.shape[0]), ...] if x.ndim else x), host
 
