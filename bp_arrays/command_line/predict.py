@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "data",
         metavar="DATA",
-        help="as for train; a .csv file needs the columns of the training in any order, others "
-        "and the target may be there",
+        help="as for train; a .csv or .parquet file needs the columns of the training in any "
+        "order, others and the target may be there",
     )
     add("--out", type=Path, metavar="FILE.csv", help="write here instead of to the screen")
     add("--device", default="auto", help="auto, cpu, cuda, ...: see bp-arrays devices")

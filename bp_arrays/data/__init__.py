@@ -5,6 +5,7 @@ from bp_arrays.data.dataset import Dataset, Task
 from bp_arrays.data.digits import read_digits
 from bp_arrays.data.notes import read_notes
 from bp_arrays.data.opening import BUILT_IN, open_dataset
+from bp_arrays.data.parquet_blocks import ParquetBlocks
 from bp_arrays.data.splitting import Split, split
 from bp_arrays.feeding import Batches, Blocks
 
@@ -14,6 +15,7 @@ __all__ = [
     "Batches",
     "Blocks",
     "Dataset",
+    "ParquetBlocks",
     "Split",
     "Task",
     "open_dataset",

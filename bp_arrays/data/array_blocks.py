@@ -111,12 +111,16 @@ class ArrayBlocks(Blocks):
                         f"{what}: expected {len(samples)} rows, as {name} has, got an array of "
                         f"shape {array.shape}"
                     )
-                if (array.dtype, array.shape[1:]) != (arrays[0].dtype, arrays[0].shape[1:]):
+                if _row_kind(array) != _row_kind(arrays[0]):
                     raise InputError(
                         f"{what}: expected arrays of one dtype and row shape, {arrays[0].dtype} "
                         f"and {arrays[0].shape[1:]}, got {array.dtype} and {array.shape[1:]} "
                         f"with {name}"
                     )
+
+
+def _row_kind(array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+    return array.dtype.newbyteorder("="), array.shape[1:]
 
 
 def _opened(given: Any, what: str) -> tuple[list[str], list[np.ndarray[Any, Any]]]:

@@ -102,7 +102,7 @@ def test_an_iterable_that_runs_dry_is_told_so(device):
         ((X[:0], T[:0]), "batch 2: x is empty"),
         ((X[:8], T[:8], W[:8], 1), "batch 2: expected .* got 4 parts"),
         (X[:8], "batch 2: t: expected targets"),
-        (("a", "b"), "batch 2: x must hold real numbers"),
+        (("a", "b"), "batch 2: x: expected an array, got the text"),
         ((None, None), r"batch 2: x: expected shape \(batch, 4\), got \(\)"),
     ],
 )
