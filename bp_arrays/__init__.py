@@ -98,7 +98,7 @@ from bp_arrays.training import (
 )
 
 if TYPE_CHECKING:
-    from bp_arrays import testing
+    from bp_arrays import data, testing
     from bp_arrays.estimators import MLPClassifier, MLPRegressor  # noqa: F401
     from bp_arrays.explanation import Explanation, explain
     from bp_arrays.model.conversions import from_torch
@@ -178,6 +178,7 @@ __all__ = [
     "Warmup",
     "WeightDecay",
     "Zeros",
+    "data",
     "device",
     "devices",
     "evaluate",
@@ -192,6 +193,7 @@ LAZY = {
     "Explanation": "bp_arrays.explanation",
     "MLPClassifier": "bp_arrays.estimators",
     "MLPRegressor": "bp_arrays.estimators",
+    "data": "bp_arrays.data",
     "explain": "bp_arrays.explanation",
     "from_torch": "bp_arrays.model.conversions",
     "testing": "bp_arrays.testing",

@@ -14,10 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from bp_arrays.estimators.inputs import HostArray, Samples
 from bp_arrays.estimators.network import Network, not_finite
+from bp_arrays.feeding import Batches, Feed, ModelDoor
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.training import History, L2Penalty
-from bp_arrays.training.batches import Batches
 from bp_arrays.training.callbacks import Run
 from bp_arrays.training.evaluating import mean_weight
 from bp_arrays.training.objective import objective_of
@@ -36,7 +36,7 @@ def fit_lbfgs(estimator: Any, network: Network, samples: Samples) -> None:
     """
     model, loss = network.model, network.objective.loss
     X = network.moved(samples.X)
-    batches = Batches(model, X, samples.targets, samples.weight, loss)
+    batches = Batches(X, samples.targets, samples.weight).feed(ModelDoor(model, loss))
     history = estimator.history_ = History()
     run = Run(model, history, int(estimator.max_iter))
     started = time.perf_counter()
@@ -95,7 +95,7 @@ def fit_lbfgs(estimator: Any, network: Network, samples: Samples) -> None:
 
 
 def value_and_gradient(
-    model: Model, batches: Batches, loss: Loss, penalty: L2Penalty
+    model: Model, batches: Feed, loss: Loss, penalty: L2Penalty
 ) -> Callable[[HostArray], tuple[float, HostArray]]:
     """The function from the parameters (n,) to the mean loss of all samples and its gradient.
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.execution import Arena, InPlaceUpdate, lean
-from bp_arrays.training.batches import Batch, Batches
+from bp_arrays.feeding import Batch, Feed
 from bp_arrays.training.diagnosis import non_finite_loss
 from bp_arrays.training.evaluating import Totals
 from bp_arrays.training.interrupting import Interruptible
@@ -53,9 +53,7 @@ class InPlaceTrainer(Trainer):
         self.shown: Any = None  # θ as the model has it
         self.can_go_back = False  # whether g holds the parameters before the last update
 
-    def epoch(
-        self, batches: Batches, batch_size: int, order: Any, bar: Progress
-    ) -> dict[str, float]:
+    def epoch(self, batches: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
         optimizer, state = self.optimizer, self.state
         totals = Totals(self.loss, self.metrics)
         step, rate = state.step, 0.0
@@ -105,6 +103,7 @@ class InPlaceTrainer(Trainer):
         if not self.records:
             return self.plain
         x, t, weight = batch
+        assert t is not None  # batches to train on have targets
         key = x.shape, t.shape, t.dtype.char, weight is None
         if key not in self.recorded:
             if len(self.recorded) == RECORDINGS:

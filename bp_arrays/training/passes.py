@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bp_arrays.execution import Arena, Program, Recorded, Recorder, identity, lean
+from bp_arrays.feeding import Batch
 from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.random import Stream
-from bp_arrays.training.batches import Batch
 from bp_arrays.training.evaluating import mean_weight
 from bp_arrays.training.metrics import Metric
 from bp_arrays.training.penalty import Penalize

@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
+from bp_arrays.feeding import Feed
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.model.training_state import TrainingState
 from bp_arrays.optimizers import Optimizer
-from bp_arrays.training.batches import Batches
 from bp_arrays.training.metrics import Metric
 from bp_arrays.training.penalty import L2Penalty
 from bp_arrays.training.progress import Progress
@@ -61,9 +61,7 @@ class Trainer(ABC):
         return ""
 
     @abstractmethod
-    def epoch(
-        self, batches: Batches, batch_size: int, order: Any, bar: Progress
-    ) -> dict[str, float]:
+    def epoch(self, batches: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
         """Train on every batch once; returns the epoch's loss, metrics and last learning rate.
 
         Raises

@@ -11,7 +11,7 @@ from sklearn import neural_network
 import bp_arrays as bp
 from bp_arrays.estimators import lbfgs
 from bp_arrays.estimators.inputs import has_dtype
-from bp_arrays.training.batches import Batches
+from bp_arrays.feeding import Batches, ModelDoor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -42,7 +42,7 @@ def function_of(estimator, y, weight=None):
     network = estimator._network
     objective, targets, _ = estimator._objective_for(y)
     model, penalty = network.model, bp.L2Penalty(estimator.alpha)
-    batches = Batches(model, X, targets, weight, objective.loss)
+    batches = Batches(X, targets, weight).feed(ModelDoor(model, objective.loss))
     return lbfgs.value_and_gradient(model, batches, objective.loss, penalty), model.vector.copy()
 
 

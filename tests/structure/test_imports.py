@@ -20,6 +20,7 @@ ROOMS = [  # from the top down; a room imports only from itself and from rooms b
     ("testing",),
     ("training", "data"),
     ("seeing",),
+    ("feeding",),
     ("model",),
     ("exchange",),
     ("losses",),
