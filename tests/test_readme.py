@@ -8,9 +8,6 @@ import re
 import textwrap
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 import bp_arrays as bp
 
 README = Path(__file__).parent.parent / "README.md"
