@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the cases; the exit code is 1 for a disagreement, or a required device not run."""
     names_itself = args.json is not None and args.json.is_dir()
     path = args.json / "check.json" if names_itself else args.json
-    check_outputs({"--json": path, "--html": args.html}, "")
+    check_outputs({"--json": path, "--html": args.html})
     with tempfile.TemporaryDirectory() as folder:
         _set_up_jax(folder)
         report = _checked(args)

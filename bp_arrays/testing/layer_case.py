@@ -42,7 +42,7 @@ def layer_case(
 ) -> Case:
     """Forward and backward of a layer in training, for one input and one error δ.
 
-    The results are "y", "dx" and "d <parameter>" for every trainable parameter.
+    The results are "y", "dx" and "d name" for every trainable parameter.
     """
     component = component or type(layer).__name__
 
