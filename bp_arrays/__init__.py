@@ -98,9 +98,10 @@ from bp_arrays.training import (
 )
 
 if TYPE_CHECKING:
-    from bp_arrays import testing
+    from bp_arrays import data, testing
     from bp_arrays.estimators import MLPClassifier, MLPRegressor  # noqa: F401
     from bp_arrays.explanation import Explanation, explain
+    from bp_arrays.model.conversions import from_torch
 
 __version__ = "0.1.0"
 
@@ -177,11 +178,13 @@ __all__ = [
     "Warmup",
     "WeightDecay",
     "Zeros",
+    "data",
     "device",
     "devices",
     "evaluate",
     "explain",
     "fit",
+    "from_torch",
     "load",
     "testing",
 ]
@@ -190,7 +193,9 @@ LAZY = {
     "Explanation": "bp_arrays.explanation",
     "MLPClassifier": "bp_arrays.estimators",
     "MLPRegressor": "bp_arrays.estimators",
+    "data": "bp_arrays.data",
     "explain": "bp_arrays.explanation",
+    "from_torch": "bp_arrays.model.conversions",
     "testing": "bp_arrays.testing",
 }
 """What is imported when it is first asked for, and from where: training needs none of it.

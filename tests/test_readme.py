@@ -8,8 +8,6 @@ import re
 import textwrap
 from pathlib import Path
 
-import pytest
-
 import bp_arrays as bp
 
 README = Path(__file__).parent.parent / "README.md"
@@ -28,26 +26,6 @@ def test_the_tour_runs(tmp_path, monkeypatch, capsys):
     accuracy, shapes = capsys.readouterr().out.strip().splitlines()
     assert float(accuracy) > 0.9
     assert "(20, 30)" in shapes
-
-
-def test_what_is_seen_of_the_tour(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
-    pytest.importorskip("tensorboard")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BP_ARRAYS_DEVICE", "cpu")
-    [tour] = [block for block in blocks("python") if "import bp_arrays" in block]
-    [seeing] = [block for block in blocks("python") if "history.plot" in block]
-    exec(compile(tour + seeing, "README.md", "exec"), {})
-    assert (tmp_path / "curves.png").exists() and any((tmp_path / "runs/first").iterdir())
-
-
-def test_the_derivation_shown_is_the_one_printed(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    [code] = [block for block in blocks("python") if "bp.explain" in block]
-    exec(compile(code, "README.md", "exec"), {"bp": bp})
-    [shown] = [block for block in blocks("") if block.startswith("∂L/∂w₁₁")]
-    assert capsys.readouterr().out == shown
-    assert (tmp_path / "notes.html").exists()
 
 
 class WithoutTypes(ast.NodeTransformer):

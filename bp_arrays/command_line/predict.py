@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "data",
         metavar="DATA",
-        help="as for train; a .csv file needs the columns of the training in any order, others "
-        "and the target may be there",
+        help="as for train; a .csv or .parquet file needs the columns of the training in any "
+        "order, others and the target may be there",
     )
     add("--out", type=Path, metavar="FILE.csv", help="write here instead of to the screen")
     add("--report", type=Path, metavar="FILE.json", help="how well, if the targets are there; "

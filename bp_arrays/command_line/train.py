@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import numpy as np
 from bp_arrays.command_line import options
 from bp_arrays.command_line.job import Job, Outcome, last_line, plan
 from bp_arrays.command_line.main import INTERRUPTED
-from bp_arrays.command_line.meaning import HostArray, Meaning
+from bp_arrays.command_line.meaning import Meaning
 from bp_arrays.command_line.outputs import check_outputs
 from bp_arrays.command_line.plotting import check_plot, plot
 from bp_arrays.command_line.recipe import (
@@ -28,6 +29,7 @@ from bp_arrays.command_line.recipe import (
 from bp_arrays.command_line.report import report_of, to_json
 from bp_arrays.command_line.standardizing import measured_scales
 from bp_arrays.data import Dataset, open_dataset, split
+from bp_arrays.data.selecting import SelectedRows
 from bp_arrays.devices import device
 from bp_arrays.errors import DataError
 from bp_arrays.layers import Sequential
@@ -50,11 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "data",
         metavar="DATA",
-        help="digits, notes, or a file: .csv, .npz, X.npy,T.npy, IDX images",
+        help="digits, notes, or a file: .csv, .parquet, .npz, X.npy,T.npy, IDX images",
     )
     group = parser.add_argument_group("data")
     add = group.add_argument
-    add("--target", metavar="COLUMN", help="the column of a .csv file to predict")
+    add("--target", metavar="COLUMN", help="the column of a .csv or .parquet file to predict")
     add("--task", choices=("classification", "regression"), help="by default found from the target")
     add(
         "--test",
@@ -179,7 +181,7 @@ def train(job: Job, *, patience: int | None, progress: bool) -> Outcome:
     """The training, then the finished model on what it has seen and on what it has not."""
     metrics = (R2(),) if job.data.classes is None else (Accuracy(),)
     training, validation, test = (
-        (_moved(job.model, job.data.x[rows]), job.t[rows]) for rows in job.parts[:3]
+        (_moved(job.model, SelectedRows(job.data.x, rows)), job.t[rows]) for rows in job.parts[:3]
     )
     started = time.perf_counter()
     history = fit(
@@ -228,9 +230,9 @@ def check_data(data: Dataset, dtype: str) -> None:
             )
 
 
-def _moved(model: Model, x: HostArray) -> Array:
-    """Samples on the model's device at once where they fit, else left for `fit` to move."""
-    fits = x.size * np.dtype(np.float32).itemsize <= DEVICE_BYTES and len(x) > 0
+def _moved(model: Model, x: SelectedRows) -> Array:
+    """Samples on the model's device at once where they fit, else left for `fit` to pick."""
+    fits = math.prod(x.shape) * np.dtype(np.float32).itemsize <= DEVICE_BYTES and len(x) > 0
     return model.device.asarray(x, model.dtype) if fits else x
 
 

@@ -14,7 +14,8 @@ class History(Mapping[str, list[float]]):
     """The recorded series by name: "loss", "val_loss", metrics, "learning_rate", "seconds".
 
     Each is a list with one float an epoch. `stopped` says why the training ended before its last
-    epoch: None, "early stopping", or "interrupted".
+    epoch: None, "early stopping", or "interrupted". `compiled_by` says what
+    ran each step as a whole: "jax.jit", "CUDA graph", or "" where nothing did.
 
     Examples
     --------
@@ -28,6 +29,7 @@ class History(Mapping[str, list[float]]):
     def __init__(self) -> None:
         self._series: dict[str, list[float]] = {"loss": [], "learning_rate": [], "seconds": []}
         self.stopped: str | None = None
+        self.compiled_by = ""
 
     @property
     def epochs(self) -> int:

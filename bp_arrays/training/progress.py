@@ -16,7 +16,7 @@ REFRESH_SECONDS = 0.1
 class Progress:
     """A bar over all steps of a training, in a terminal or a notebook; in a pipe, nothing."""
 
-    def __init__(self, total: int, *, enabled: bool) -> None:
+    def __init__(self, total: int | None, *, enabled: bool) -> None:
         self._bar: Any = None
         self._shown = 0.0
         if enabled:
@@ -51,7 +51,7 @@ class Progress:
             self._bar.close()
 
 
-def _new_bar(total: int) -> Any:
+def _new_bar(total: int | None) -> Any:
     """A bar that is disabled where nobody watches."""
     if not in_notebook():
         from tqdm import tqdm
