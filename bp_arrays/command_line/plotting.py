@@ -10,6 +10,9 @@ from bp_arrays.seeing.confusion_picture import draw_confusion, picture_size
 from bp_arrays.seeing.curves import PANEL, Best, draw_curves, panel_names
 from bp_arrays.seeing.saving import check_picture, new_picture, save_picture
 
+MATRIX = -1
+"""Where the confusion matrix is drawn; the curves are in the panels from 0."""
+
 
 def check_plot(path: Path) -> None:
     """Raise unless such a picture can be drawn: called before the training.
@@ -31,15 +34,20 @@ def plot(outcome: Outcome, title: str, path: Path) -> None:
     """Draw the history, the held-out values as levels in it, and the confusion matrix beside."""
     history, confusion = outcome.history, outcome.confusion
     names = panel_names(history) if history.epochs else ["loss"]  # Ctrl-C before the first ended
-    widths, height = [PANEL[0]] * len(names), PANEL[1]
+    panels, widths, height = [list(range(len(names)))], [PANEL[0]] * len(names), PANEL[1]
     if confusion is not None:
         width, high = picture_size(confusion)
-        widths, height = [*widths, width], max(height, high)
+        if high > PANEL[1] * len(names):  # a large matrix has the curves above each other beside it
+            panels, widths = [[k, MATRIX] for k in range(len(names))], [PANEL[0], width]
+        else:
+            panels, widths = [[*panels[0], MATRIX]], [*widths, width]
+        height = max(height, high)
     picture = new_picture(sum(widths), height)
     picture.suptitle(title, fontsize="medium", parse_math=False)
-    axes = picture.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
+    axes = picture.subplot_mosaic(panels, width_ratios=widths)
     best = Best(history.best_epoch(), "val_loss") if "val_loss" in history else None
-    draw_curves(history, names, axes[: len(names)], best=best, held_out=outcome.test)
+    drawn = [axes[k] for k in range(len(names))]
+    draw_curves(history, names, drawn, best=best, held_out=outcome.test)
     if confusion is not None:
-        draw_confusion(confusion, axes[-1])
+        draw_confusion(confusion, axes[MATRIX])
     save_picture(picture, path)

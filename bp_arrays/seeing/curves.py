@@ -117,7 +117,7 @@ def _draw(ax: Any, series: Series, name: str, best: Best | None, level: float | 
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     if len(ax.get_legend_handles_labels()[0]) > 1:
-        ax.legend(  # above the panel, where no curve runs
+        legend = ax.legend(  # above the panel, where no curve runs
             loc="lower left",
             bbox_to_anchor=(0.0, 1.0),
             ncols=2,
@@ -125,6 +125,8 @@ def _draw(ax: Any, series: Series, name: str, best: Best | None, level: float | 
             fontsize="small",
             borderaxespad=0.0,
         )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
 
 def _mark(ax: Any, best: Best, value: float) -> None:

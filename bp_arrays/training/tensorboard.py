@@ -59,7 +59,6 @@ class TensorBoard(Callback):
         self._writers: dict[str, Any] = {}
 
     def on_start(self, run: Run) -> None:
-        self._close()  # of a training that an error ended
         self._writer(TRAINING)
 
     def on_epoch_end(self, run: Run) -> None:

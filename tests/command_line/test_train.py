@@ -464,3 +464,22 @@ def test_the_picture_of_a_training(run, tmp_path, prices, words, monkeypatch):
     )
     assert any("held out" in text for text in told) == ("--test" not in words)
     assert any("(best val_loss)" in text for text in told) == ("--validation" in words)
+
+
+def test_many_classes_have_a_matrix_as_high_as_the_curves_above_each_other(
+    run, tmp_path, monkeypatch
+):
+    pytest.importorskip("matplotlib")
+    from bp_arrays.command_line import plotting
+
+    drawn = []
+    monkeypatch.setattr(plotting, "save_picture", lambda figure, path: drawn.append(figure))
+    lines = [f"{k % 30},kind {k % 30}" for k in range(300)]
+    (tmp_path / "kinds.csv").write_text("\n".join(["x,kind", *lines]))
+    words = ("--target", "kind", "--device", "cpu", "--epochs", 1, "--plot", "p.png")
+    assert run("train", "kinds.csv", *words).code == 0
+    drawn[0].draw_without_rendering()
+    place = {ax.get_ylabel(): ax.get_position() for ax in drawn[0].axes}
+    loss, accuracy, matrix = (place[label] for label in ("loss", "accuracy", "true class"))
+    assert accuracy.y1 < loss.y0 and loss.x1 < matrix.x0
+    assert matrix.height > 0.7

@@ -129,6 +129,13 @@ def test_named_series_are_drawn_in_that_order_each_once():
     assert list(axes[1].lines[0].get_ydata()) == history()["val_loss"]
 
 
+def test_names_are_taken_as_they_are_not_as_formulas():
+    made = history(**{"$5\\frac$": lambda k: k})
+    figure = made.plot("$5\\frac$", monitor="$5\\frac$")
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_ylabel() == "$5\\frac$"
+
+
 def test_into_axes_of_ones_own():
     from matplotlib.figure import Figure
 

@@ -12,8 +12,7 @@ pytest.importorskip("ipykernel", reason="ipykernel, which runs a notebook's cell
 pytest.importorskip("matplotlib")
 
 SET_UP = """
-import sys, warnings
-warnings.simplefilter("error")
+import sys
 import numpy as np
 import bp_arrays as bp
 from bp_arrays.training import learning_curve
