@@ -90,13 +90,15 @@ from bp_arrays.training import (
     EarlyStopping,
     History,
     L2Penalty,
+    LearningCurve,
     Metric,
+    TensorBoard,
     evaluate,
     fit,
 )
 
 if TYPE_CHECKING:
-    from bp_arrays import testing
+    from bp_arrays import data, testing
     from bp_arrays.estimators import MLPClassifier, MLPRegressor  # noqa: F401
     from bp_arrays.explanation import Explanation, explain
     from bp_arrays.model.conversions import from_torch
@@ -146,6 +148,7 @@ __all__ = [
     "LeCunNormal",
     "LeCunUniform",
     "LeakyReLU",
+    "LearningCurve",
     "Linear",
     "LogSoftmax",
     "Loss",
@@ -171,9 +174,11 @@ __all__ = [
     "Standardize",
     "StepDecay",
     "Tanh",
+    "TensorBoard",
     "Warmup",
     "WeightDecay",
     "Zeros",
+    "data",
     "device",
     "devices",
     "evaluate",
@@ -188,6 +193,7 @@ LAZY = {
     "Explanation": "bp_arrays.explanation",
     "MLPClassifier": "bp_arrays.estimators",
     "MLPRegressor": "bp_arrays.estimators",
+    "data": "bp_arrays.data",
     "explain": "bp_arrays.explanation",
     "from_torch": "bp_arrays.model.conversions",
     "testing": "bp_arrays.testing",

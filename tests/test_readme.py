@@ -8,9 +8,6 @@ import re
 import textwrap
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 import bp_arrays as bp
 
 README = Path(__file__).parent.parent / "README.md"
@@ -18,7 +15,7 @@ README = Path(__file__).parent.parent / "README.md"
 
 def blocks(language):
     found = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
-    return [content for kind, content in found if kind == language]
+    return [block for kind, block in found if kind == language]
 
 
 def test_the_tour_runs(tmp_path, monkeypatch, capsys):
@@ -29,30 +26,6 @@ def test_the_tour_runs(tmp_path, monkeypatch, capsys):
     accuracy, shapes = capsys.readouterr().out.strip().splitlines()
     assert float(accuracy) > 0.9
     assert "(20, 30)" in shapes
-
-
-def test_models_go_to_other_tools_and_back(tmp_path, monkeypatch):
-    pytest.importorskip("torch", reason="PyTorch is not installed")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BP_ARRAYS_DEVICE", "cpu")
-    [code] = [block for block in blocks("python") if "to_onnx" in block]
-    net = bp.Sequential(bp.Linear(30), bp.Sigmoid(), bp.Linear(2))
-    before = bp.Model(net, input_shape=(20,), device="cpu", seed=0)
-    there = {"bp": bp, "model": before}
-    exec(compile(code, "README.md", "exec"), there)
-    assert there["model"].net == net
-    for name, value in before.parameters.items():
-        np.testing.assert_array_equal(there["model"].parameters[name], value)
-    assert (tmp_path / "model.onnx").exists()
-
-
-def test_the_derivation_shown_is_the_one_printed(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    [code] = [block for block in blocks("python") if "bp.explain" in block]
-    exec(compile(code, "README.md", "exec"), {"bp": bp})
-    [shown] = [block for block in blocks("") if block.startswith("∂L/∂w₁₁")]
-    assert capsys.readouterr().out == shown
-    assert (tmp_path / "notes.html").exists()
 
 
 class WithoutTypes(ast.NodeTransformer):

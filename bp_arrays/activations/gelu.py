@@ -33,7 +33,9 @@ class GELU(Layer):
     InputError
         If `exact` is neither.
 
-    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
+    Notes
+    -----
+    Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
     """
 
     exact: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +11,16 @@ import numpy as np
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.layers import Context, Layer
-from bp_arrays.model.doors import check_same_device, is_host_data, to_device, to_host_array
+from bp_arrays.model.doors import (
+    GivesSamples,
+    check_same_device,
+    is_host_data,
+    is_iterable_of_batches,
+    to_device,
+    to_host_array,
+)
 from bp_arrays.model.layout import Entry, Layout
-from bp_arrays.model.summary import summary_table
+from bp_arrays.model.summary import Summary, summary_of
 from bp_arrays.random import Stream, host_generator
 from bp_arrays.typing import Array, ParameterTree, Shape
 
@@ -272,28 +279,52 @@ class Model:
 
         Parameters
         ----------
-        x : array (batch, *input_shape)
+        x : array (batch, *input_shape), bp.data.Batches, or iterable of batches
+            Batches are samples, or tuples of which the first part counts, so that what was
+            trained on can be predicted; `bp.data.Batches` are taken as their rows lie, and
+            give NumPy.
         batch_size : int, optional
-            How many rows pass through at once; by default as many as 8192.
+            How many rows of an array pass through at once; by default as many as 8192.
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            If x has the wrong shape, holds no real numbers, or is on another device.
         """
-        rows = PREDICTION_ROWS if batch_size is None else batch_size
-        if rows < 1:
-            raise InputError(f"batch_size: expected 1 or more, got {batch_size}")
-        host = is_host_data(x)
-        if host:
-            x = to_host_array(x, "x")
-        device, xp = self.device, self.device.xp
+        device = self.device
+        outputs = []
         with device.activate():
             context = self.context(training=False, needs_input_gradient=False)
             params = self.tree()
-            outputs = []
-            for start in range(0, max(x.shape[0] if x.ndim else 1, 1), rows):
-                part = x[start : min(start + rows, x.shape[0]), ...] if x.ndim else x
+            for part, host in self._parts(x, batch_size):
                 part = to_device(part, device, self.dtype, self.input_shape)
                 y, _ = self.net.forward(params, part, context)
                 outputs.append(device.to_numpy(y) if host else y)
-            joined = np if host else xp
+            if not outputs:
+                raise InputError("x: expected at least one batch, this iterable gave none")
+            joined = np if host else device.xp
             return outputs[0] if len(outputs) == 1 else joined.concat(outputs, axis=0)
+
+    def _parts(self, x: Any, batch_size: int | None) -> Iterator[tuple[Any, bool]]:
+        """x in batches, and for each of them whether its output is to be on the host."""
+        rows = PREDICTION_ROWS if batch_size is None else batch_size
+        if rows < 1:
+            raise InputError(f"batch_size: expected 1 or more, got {batch_size}")
+        if isinstance(x, GivesSamples):
+            yield from ((part, True) for part in x.samples(self.device, self.dtype))
+            return
+        if is_iterable_of_batches(x):
+            for item in x:
+                part = item[0] if isinstance(item, tuple) else item
+                yield part, is_host_data(part)
+            return
+        host = is_host_data(x)
+        if host:
+            x = to_host_array(x, "x")
+        else:
+            check_same_device(x, self.device)
+        for start in range(0, max(x.shape[0] if x.ndim else 1, 1), rows):
+            yield (x[start : min(start + rows, x.shape[0]), ...] if x.ndim else x), host
 
     # -- moving, seeing, keeping -------------------------------------------------------------
 
@@ -319,15 +350,21 @@ class Model:
         self.device, self._theta, self._fixed, self.training_state = target, theta, fixed, state
         return self
 
-    def summary(self) -> str:
-        """A table of the layers: what each is, its output shape, its number of parameters."""
-        return summary_table(self)
+    def summary(self) -> Summary:
+        """A table of the layers: what each is, its output shape, its number of parameters.
+
+        Text where it is printed, an HTML table where a notebook shows it.
+        """
+        return summary_of(self)
 
     def __repr__(self) -> str:
         return (
             f"Model({self.net!r}, input_shape={self.input_shape}, "
             f"device={str(self.device)!r}, dtype={self.dtype!r})"
         )
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
 
     def save(self, path: str | os.PathLike[str], *, training_state: bool = False) -> None:
         """Write architecture, parameters and `metadata` to a safetensors file; see `bp.load`.

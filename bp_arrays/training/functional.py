@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from bp_arrays.execution import compile_step
+from bp_arrays.feeding import Batch, Feed
 from bp_arrays.layers import Context
 from bp_arrays.random import Stream
-from bp_arrays.training.batches import Batch, Batches
 from bp_arrays.training.diagnosis import non_finite_loss
 from bp_arrays.training.evaluating import Totals, batch_sums, mean_weight
 from bp_arrays.training.objective import objective_of
@@ -29,6 +30,10 @@ class FunctionalTrainer(Trainer):
         model = self.model
         self.good = model.vector  # the last parameters whose loss was seen to be finite
         self.step = compile_step(self._make_step(), model.device, model.dtype)
+
+    @property
+    def compiled_by(self) -> str:
+        return "jax.jit" if self.model.device.backend == "jax" else ""
 
     def _make_step(self) -> Callable[..., Any]:
         """One step as a pure function of parameters, state, batch, scalars and step number."""
@@ -57,13 +62,11 @@ class FunctionalTrainer(Trainer):
 
         return step
 
-    def epoch(
-        self, batches: Batches, batch_size: int, order: Any, bar: Progress
-    ) -> dict[str, float]:
+    def epoch(self, batches: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
         model = self.model
         window = WINDOW if model.device.is_asynchronous else 1
         totals = Totals(self.loss, self.metrics)
-        pending: list[tuple[int, Any]] = []
+        pending: list[tuple[int, Any, Batch | None]] = []
         rate = 0.0
         before = (model.vector, self.state)
         with model.device.activate():
@@ -71,8 +74,8 @@ class FunctionalTrainer(Trainer):
                 if not pending:
                     before = (model.vector, self.state)
                 rate, value, sums = self._advance(batch)
-                totals.add(sums)
-                pending.append((index, value))
+                totals.add(*sums)
+                pending.append((index, value, None if batches.repeats else batch))
                 if len(pending) < window:
                     continue
                 bar.steps(window, self._check(pending, before, batches, batch_size, order), rate)
@@ -94,19 +97,21 @@ class FunctionalTrainer(Trainer):
         return rate, value, sums
 
     def _check(
-        self, pending: Any, before: Any, batches: Batches, batch_size: int, order: Any
+        self, pending: Any, before: Any, batches: Feed, batch_size: int, order: Any
     ) -> float:
         """Look at the losses of the steps just done; raise if one of them is not finite."""
         model, device = self.model, self.model.device
-        losses = [float(device.to_numpy(value)) for _, value in pending]
+        losses = [float(device.to_numpy(value)) for _, value, _ in pending]
         if all(math.isfinite(value) for value in losses):
             self.good = before[0]
             return losses[-1]
         # Go back to before these steps and repeat them one by one, up to the one at fault.
         model.vector, model.training_state = before
-        for index, batch in enumerate(batches.epoch(batch_size, order)):
-            if index < pending[0][0]:
-                continue
+        again: Any = ((index, batch) for index, _, batch in pending)
+        if batches.repeats:
+            first = pending[0][0]
+            again = islice(enumerate(batches.epoch(batch_size, order)), first, None)
+        for index, batch in again:
             theta = model.vector
             _, value, _ = self._advance(batch)
             if not math.isfinite(float(device.to_numpy(value))):

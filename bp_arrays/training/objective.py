@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bp_arrays.feeding import Batch
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
-from bp_arrays.training.batches import Batch
 from bp_arrays.typing import Array
 
 
