@@ -59,6 +59,14 @@ def test_onnx_runtime_computes_the_same(name, dtype, tmp_path):
             np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("name", ["ELU", "SELU", "Softplus", "GELU", "GELU(exact)", "SiLU"])
+def test_no_tail_is_lost_in_float64(name, tmp_path):
+    """Relative accuracy where eˣ − 1 and log(1 + x) would cancel."""
+    model = model_of(NETS[name])
+    a = np.array([[-1e-12, -1e-8, -1e-3, 1e-12, -5.0, -20.0, -35.0, 21.0]])
+    np.testing.assert_allclose(run(exported(model, tmp_path), a), model.predict(a), rtol=1e-14)
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_the_reference_evaluator_agrees(name, tmp_path):
     from onnx.reference import ReferenceEvaluator

@@ -147,6 +147,12 @@ def test_there_and_back_is_the_same_model(name, dtype):
         np.testing.assert_array_equal(ours, theirs, strict=True)
 
 
+def test_softplus_does_not_become_a_line_too_soon():
+    model = bp.Model(bp.Softplus(), 3, device="cpu", dtype="float64")
+    a = np.array([[20.5, 25.0, 41.0]])
+    np.testing.assert_allclose(model.to_torch()(torch.tensor(a)), model.predict(a), rtol=1e-15)
+
+
 def test_dropout_acts_when_trained_and_only_then():
     x = torch.ones(4000, 1)
     module = bp.Model(bp.Dropout(0.25), 1, device="cpu").to_torch()
