@@ -145,7 +145,6 @@ def report(compared: list[Comparison]) -> dict[str, Any]:
     packages = ("scikit-learn", "scipy")
     return {
         "commit": provenance.commit(),
-        "machine": provenance.machine(),
         "versions": provenance.versions()
         | {package: importlib.metadata.version(package) for package in packages},
         "seeds": list(SEEDS),
