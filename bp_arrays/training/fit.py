@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays.devices import Device
 from bp_arrays.errors import InputError
+from bp_arrays.execution import why_no_graph
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer
 from bp_arrays.random import host_generator
 from bp_arrays.training.batches import Batches
 from bp_arrays.training.callbacks import Callback, Run
+from bp_arrays.training.captured import CapturedTrainer
 from bp_arrays.training.evaluating import EVALUATION_ROWS, evaluate_batches
 from bp_arrays.training.functional import FunctionalTrainer
 from bp_arrays.training.history import History
@@ -113,8 +116,7 @@ def fit(
         xv, tv, *wv = validation
         held_out = Batches(model, xv, tv, wv[0] if wv else None, loss, what="validation ")
 
-    kind = InPlaceTrainer if model.device.is_writable else FunctionalTrainer
-    trainer: Trainer = kind(model, loss, optimizer, tuple(metrics), seed, penalty)
+    trainer = _kind_of_trainer(model.device)(model, loss, optimizer, tuple(metrics), seed, penalty)
     history = History()
     run = Run(model, history, epochs)
     steps = -(-batches.rows // batch_size)
@@ -147,6 +149,12 @@ def fit(
     for callback in callbacks:
         callback.on_end(run)
     return history
+
+
+def _kind_of_trainer(device: Device) -> type[Trainer]:
+    if device.is_writable:
+        return InPlaceTrainer
+    return FunctionalTrainer if why_no_graph(device) else CapturedTrainer
 
 
 def _order(shuffle: bool | Order, seed: int, epoch: int, rows: int) -> np.ndarray[Any, Any] | None:
