@@ -30,7 +30,7 @@ def why_no_graph(device: Device) -> str:
     if device.backend != "cupy":
         return "only CuPy's arrays have CUDA graphs"
     if importlib.util.find_spec("nvmath") is None:
-        return "nvmath-python is not installed: pip install nvmath-python"
+        return "CUDA graphs need nvmath-python: pip install nvmath-python"
     return ""
 
 

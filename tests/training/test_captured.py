@@ -39,7 +39,7 @@ class StandInGraph:
 
     def __init__(self, body, device):
         self.body, self.is_captured, self.runs, self.launches = body, False, 0, 0
-        self.depth = 0
+        self.depth, self.follows = 0, True
         self.step = body.__self__
         StandInGraph.made.append(self)
 
@@ -51,14 +51,18 @@ class StandInGraph:
         finally:
             self.depth -= 1
 
+    @contextlib.contextmanager
     def outside(self):
-        return contextlib.nullcontext()
+        self.follows = False
+        yield
 
     def follow(self):
         assert self.depth == 1
+        self.follows = True
 
     def __call__(self):
         assert self.depth == 1, "launched outside of its stream"
+        assert self.follows, "launched before what another stream computes is there"
         if self.is_captured:
             self.launches += 1
             assert [id(a) for a in self.standing_arrays()] == self.captured, "an array moved"
@@ -155,7 +159,8 @@ def test_the_same_for_any_batches_and_losses(place, options):
     assert history["loss"] == pytest.approx(plain_history["loss"], rel=1e-14)
 
 
-def test_whoever_was_given_arrays_keeps_what_they_say(place):
+@pytest.mark.parametrize("batch_size", [4, 10], ids=["a smaller batch last", "full batches"])
+def test_whoever_was_given_arrays_keeps_what_they_say(place, batch_size):
     given = []
 
     class Taking(bp.Callback):
@@ -163,7 +168,7 @@ def test_whoever_was_given_arrays_keeps_what_they_say(place):
             arrays = {**run.model.parameters, "vector": run.model.vector}
             given.append([(a, place.to_numpy(a)) for a in arrays.values()])
 
-    train(place, epochs=4, callbacks=[Taking()])
+    train(place, epochs=4, batch_size=batch_size, callbacks=[Taking()])
     for epoch in given:
         for array, values in epoch:
             np.testing.assert_array_equal(place.to_numpy(array), values)
