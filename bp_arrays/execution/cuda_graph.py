@@ -42,9 +42,6 @@ class StepGraph:
 
     Parameters
     ----------
-    body : function without arguments or result
-        Reads and writes arrays that live as long as this object. Nothing may come from the host
-        or go there.
     device : Device
 
     Raises
@@ -53,10 +50,10 @@ class StepGraph:
         Whatever CUDA or cuBLAS raise where there is no room for a stream or a handle.
     """
 
-    def __init__(self, body: Callable[[], None], device: Device) -> None:
+    def __init__(self, device: Device) -> None:
         import cupy
 
-        self._body, self._device = body, device
+        self._device = device
         with device.activate():
             self.stream = cupy.cuda.Stream(non_blocking=True)
             # What the body allocates while captured is written to by every launch: it comes from
@@ -76,12 +73,15 @@ class StepGraph:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Arrays are computed on the graph's stream; at the end everything on it is done."""
-        with self._device.activate(), self.stream:
-            self.follow()
-            try:
-                yield
-            finally:
-                self.stream.synchronize()
+        import cupy
+
+        with self._device.activate():
+            self.follow(cupy.cuda.get_current_stream())
+            with self.stream:
+                try:
+                    yield
+                finally:
+                    self.stream.synchronize()
 
     def outside(self) -> AbstractContextManager[Any]:
         """The default stream again, for a while."""
@@ -90,22 +90,31 @@ class StepGraph:
         stream: AbstractContextManager[Any] = cupy.cuda.Stream.null
         return stream
 
-    def follow(self) -> None:
-        """What comes next waits for everything that the default stream was given so far."""
+    def follow(self, other: Any = None) -> None:
+        """What comes next waits for everything that another stream, the default one unless
+        given, was told so far."""
         import cupy
 
-        self.stream.wait_event(cupy.cuda.Stream.null.record())
+        stream = cupy.cuda.Stream.null if other is None else other
+        self.stream.wait_event(stream.record())
 
-    def __call__(self) -> None:
-        """Run the computation once more; inside `entered`."""
+    def __call__(self, body: Callable[[], None]) -> None:
+        """Run the computation once more; inside `entered`.
+
+        Parameters
+        ----------
+        body : function without arguments or result
+            The same computation at every call. It reads and writes arrays that live as long as
+            this object; nothing may come from the host or go there.
+        """
         if self._graph is None and not self._refused and self._runs >= WARM:
-            self._capture()
+            self._capture(body)
         if self._graph is not None:
             self._graph.launch(self.stream)
             return
         self._runs += 1
         with self._surroundings():
-            self._body()
+            body()
 
     @contextmanager
     def _surroundings(self) -> Iterator[None]:
@@ -114,11 +123,11 @@ class StepGraph:
         with cupy.cuda.using_allocator(self._pool.malloc), self._product.in_charge():
             yield
 
-    def _capture(self) -> None:
+    def _capture(self, body: Callable[[], None]) -> None:
         """Record what the body does; none of it happens until the launch."""
         try:
             with self._surroundings():
-                self._graph = self._recorded()
+                self._graph = self._recorded(body)
         except Exception as error:
             self._refused = True
             logger.warning(
@@ -127,10 +136,10 @@ class StepGraph:
                 " ".join(str(error).split()),
             )
 
-    def _recorded(self) -> Any:
+    def _recorded(self, body: Callable[[], None]) -> Any:
         self.stream.begin_capture()
         try:
-            self._body()
+            body()
         except BaseException:
             with suppress(Exception):  # what failed must be ended too, and fails again
                 self.stream.end_capture()

@@ -39,12 +39,12 @@ class StandingStep:
 
     def __init__(self, trainer: CapturedTrainer, batches: Batches, batch_size: int) -> None:
         model, optimizer = trainer.model, trainer.optimizer
-        self.trainer, self.batches, self.batch_size = trainer, batches, batch_size
+        self.optimizer, self.batches, self.batch_size = optimizer, batches, batch_size
         self.device, self.native = model.device, model.device.native
         self.xp: Any = capturable(model.device.xp)
         self.gradient = trainer._make_gradient(self.xp)
         self.dtype = model.device.dtype(model.dtype)
-        self.graph = StepGraph(self._step, model.device)
+        self.graph = StepGraph(model.device)
         with self.graph.entered():
             self.theta, self.vectors = self._copies(model.vector, trainer.state.vectors)
             self.full, k = batches.rows // batch_size, len(optimizer.scalars(1, 1.0))
@@ -107,7 +107,7 @@ class StandingStep:
             self._copy_in(self.next_batch())
         else:
             self.taken += 1
-        self.graph()
+        self.graph(self._step)
 
     def next_batch(self) -> Batch:
         """The batch that comes next, which a step, or somebody else, takes."""
@@ -158,7 +158,7 @@ class StandingStep:
             self.kernel(self.theta, g, self.vectors, numbers)
             return
         scalars = tuple(self.xp.astype(numbers[k], self.dtype) for k in range(numbers.shape[0]))
-        updated = self.trainer.optimizer.update(self.theta, g, self.vectors, scalars, self.xp)
+        updated = self.optimizer.update(self.theta, g, self.vectors, scalars, self.xp)
         # Whoever returns a part of what was handed in must not see it written over.
         _each(_write, (self.theta, self.vectors), self._copies(*updated))
 

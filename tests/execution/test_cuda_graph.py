@@ -131,13 +131,13 @@ def test_warmed_up_captured_and_launched_in_this_order(cupy):
         allocators.append(CUDA.allocator)
         _ = a @ b
 
-    graph = StepGraph(body, Place())
+    graph = StepGraph(Place())
     assert graph.stream.non_blocking
     CUDA.events.clear()
     with graph.entered():
         assert CUDA.current is graph.stream
         for _ in range(5):
-            graph()
+            graph(body)
             assert CUDA.allocator is None, "only the body is given memory of the graph's pool"
     first = ["wait for an event of the default stream", "cuBLAS", "cuBLAS"]
     captured = ["begin", "cuBLAS", "end", "launch"]
@@ -148,10 +148,10 @@ def test_warmed_up_captured_and_launched_in_this_order(cupy):
 
 def test_nothing_runs_twice_when_it_is_captured(cupy):
     calls = []
-    graph = StepGraph(lambda: calls.append(CUDA.current.capturing), Place())
+    graph = StepGraph(Place())
     with graph.entered():
         for _ in range(4):
-            graph()
+            graph(lambda: calls.append(CUDA.current.capturing))
     assert calls == [False, False, True]
 
 
@@ -165,10 +165,10 @@ def test_what_cannot_be_captured_goes_on_as_it_stands_with_one_line(cupy, caplog
         calls.append(CUDA.current.capturing)
         x.get()
 
-    graph = StepGraph(body, Place())
+    graph = StepGraph(Place())
     with graph.entered():
         for _ in range(6):
-            graph()
+            graph(body)
     assert calls == [False, False, True, False, False, False, False]
     assert not graph.is_captured and not graph.stream.capturing
     [line] = caplog.messages
@@ -182,10 +182,10 @@ def test_ctrl_c_during_the_capture_ends_it(cupy):
         if CUDA.current.capturing:
             raise KeyboardInterrupt
 
-    graph = StepGraph(body, Place())
+    graph = StepGraph(Place())
     with pytest.raises(KeyboardInterrupt), graph.entered():
         for _ in range(3):
-            graph()
+            graph(body)
     assert not graph.stream.capturing and CUDA.events[-2:] == ["end", "synchronize"]
 
 
@@ -193,13 +193,22 @@ def test_an_error_of_the_body_is_not_hidden(cupy):
     def body():
         raise ValueError("a layer's own mistake")
 
-    graph = StepGraph(body, Place())
+    graph = StepGraph(Place())
     with pytest.raises(ValueError, match="own mistake"), graph.entered():
-        graph()
+        graph(body)
+
+
+def test_what_the_callers_stream_computes_is_waited_for(cupy):
+    graph = StepGraph(Place())
+    with cupy.cuda.Stream():
+        CUDA.events.clear()
+        with graph.entered():
+            pass
+    assert CUDA.events == ["wait for an event of another", "synchronize"]
 
 
 def test_outside_is_the_default_stream(cupy):
-    graph = StepGraph(lambda: None, Place())
+    graph = StepGraph(Place())
     with graph.entered():
         with graph.outside():
             assert CUDA.current is machine.Stream.null

@@ -8,7 +8,9 @@ arrays are on array-api-strict's second device, which, like a GPU, refuses to be
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
+import weakref
 from typing import ClassVar
 
 import numpy as np
@@ -37,10 +39,9 @@ class StandInGraph:
     made: ClassVar[list[StandInGraph]] = []
     refuses = False
 
-    def __init__(self, body, device):
-        self.body, self.is_captured, self.runs, self.launches = body, False, 0, 0
+    def __init__(self, device):
+        self.is_captured, self.runs, self.launches = False, 0, 0
         self.depth, self.follows = 0, True
-        self.step = body.__self__
         StandInGraph.made.append(self)
 
     @contextlib.contextmanager
@@ -60,7 +61,8 @@ class StandInGraph:
         assert self.depth == 1
         self.follows = True
 
-    def __call__(self):
+    def __call__(self, body):
+        self.step = weakref.proxy(body.__self__)
         assert self.depth == 1, "launched outside of its stream"
         assert self.follows, "launched before what another stream computes is there"
         if self.is_captured:
@@ -70,7 +72,7 @@ class StandInGraph:
             self.is_captured = True
             self.captured = [id(a) for a in self.standing_arrays()]
         self.runs += 1
-        self.body()
+        body()
 
     def standing_arrays(self):
         step = self.step
@@ -235,7 +237,7 @@ def test_where_the_graph_refuses_the_steps_run_all_the_same(place, monkeypatch):
 def test_where_there_is_no_room_for_a_graph_training_is_plain_with_one_line(
     place, monkeypatch, caplog
 ):
-    def no_room(body, device):
+    def no_room(device):
         raise RuntimeError("cuBLAS has no\nhandle")
 
     monkeypatch.setattr(standing, "StepGraph", no_room)
@@ -245,3 +247,20 @@ def test_where_there_is_no_room_for_a_graph_training_is_plain_with_one_line(
     assert history.compiled_by == ""
     with plainly():
         same(model, train(place)[0])
+
+
+def test_nothing_of_a_training_stays_behind_when_it_is_over(place, monkeypatch):
+    made = []
+    kept = standing.StandingStep.__init__
+
+    def init(self, *of):
+        kept(self, *of)
+        made.append(weakref.ref(self))
+
+    monkeypatch.setattr(standing.StandingStep, "__init__", init)
+    gc.disable()
+    try:
+        train(place)
+        assert [reference() for reference in made] == [None], "its arrays wait for the collector"
+    finally:
+        gc.enable()
