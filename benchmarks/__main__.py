@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import bp_arrays as bp
 from benchmarks import workloads
+from benchmarks.capture import compared
 from benchmarks.charts import speed_chart, sweep_chart
 from benchmarks.contestants import CONTESTANTS, FLOOR, OURS, unavailable
 from benchmarks.measuring import Result, disagreement, measure
 from benchmarks.memory import measure_memory
+from benchmarks.peers import uses_tf32
 from benchmarks.surroundings import surroundings, warnings
 from benchmarks.sweeps import SWEEPS, measure_sweep
 from benchmarks.tables import write_tables
@@ -32,9 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         add.add_argument("--rounds", type=int, default=9, help="epochs that count; 9")
         add.add_argument("--only", default="", metavar="WORD", help="networks whose name has it")
         add.add_argument("--out", type=Path, metavar="FOLDER", help="for speed-*.json and .png")
+        add.set_defaults(tf32=False)
+    add.add_argument("--tf32", action="store_true", help="round everybody's products to TF32")
     add = commands.add_parser("sweep", help="time per step over width, depth and batch")
     add.add_argument("--device", default="cpu", help="cpu")
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for sweep-*.json and .png")
+    add = commands.add_parser("capture", help="CUDA graphs against plain steps: the same training?")
+    add.add_argument("--device", default="cuda", help="cuda")
+    add.add_argument("--out", type=Path, metavar="FOLDER", help="for capture.json")
     commands.add_parser("tables", help="write the tables of README.md from results/")
     args = parser.parse_args(argv)
     if args.command == "tables":
@@ -42,10 +52,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     for line in warnings():
         print(line)
+    try:
+        return run(args)
+    except bp.BpArraysError as error:
+        print(f"benchmarks: error: {error}", file=sys.stderr)
+        return 2
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure what was asked for."""
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
     if args.command == "sweep":
         return sweep(args.device, args.out)
+    if args.command == "capture":
+        return capture(args.device, args.out)
+    if args.tf32:
+        os.environ["CUPY_TF32"] = "1"
     return speed(args.command, args.rounds, args.only, args.out)
 
 
@@ -60,6 +83,7 @@ def speed(machine: str, rounds: int, only: str, out: Path | None) -> int:
             taking_part[name] = make
     if OURS not in taking_part:
         return 1
+    name = f"speed-{machine}" + ("-tf32" if uses_tf32() else "")
     report: dict[str, Any] = {**surroundings(), "rounds": rounds, "networks": [], "memory": []}
     for workload in workloads.CPU if machine == "cpu" else workloads.GPU:
         if only not in workload.name:
@@ -73,8 +97,8 @@ def speed(machine: str, rounds: int, only: str, out: Path | None) -> int:
             print(f"  {use}", flush=True)
             report["memory"].append(asdict(use))
         if out:
-            write(report, out / f"speed-{machine}.json")
-            speed_chart(report, out / f"speed-{machine}.png")
+            write(report, out / f"{name}.json")
+            speed_chart(report, out / f"{name}.png")
     return 0
 
 
@@ -90,6 +114,24 @@ def sweep(device: str, out: Path | None) -> int:
             write(report, out / f"sweep-{name}.json")
             sweep_chart(report, out / f"sweep-{name}.png")
     return 0
+
+
+def capture(device: str, out: Path | None) -> int:
+    """Compare trainings with and without graphs; 1 if one is not captured or not the same."""
+    place = bp.device(device).require()
+    report: dict[str, Any] = {**surroundings(), "device": place.description, "trainings": []}
+    for found in compared(device):
+        what = ", ".join(found[key] for key in ("net", "optimizer", "dtype", "data"))
+        print(
+            f"{'ok  ' if found['ok'] else 'FAIL'} {what}: by {found['compiled_by'] or 'nothing'}, "
+            f"losses {found['losses_apart']:.0e} apart, "
+            f"{'' if found['repeatable'] else 'not '}repeatable",
+            flush=True,
+        )
+        report["trainings"].append(found)
+        if out:
+            write(report, out / "capture.json")
+    return 0 if all(found["ok"] for found in report["trainings"]) else 1
 
 
 def lines(result: Result) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contestants import FLOOR, OURS
+from benchmarks.contestants import FLOOR, OURS, PLAIN
 
 COLOURS = {
     FLOOR: "#8a8f98",
+    PLAIN: "#555555",
     "PyTorch": "#d1495b",
     "torch.compile": "#edae49",
     "jax.jit": "#30638e",

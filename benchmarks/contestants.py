@@ -14,6 +14,7 @@ from benchmarks.peers import jax_jit, scikit_learn, thinc, torch_compile, torch_
 from benchmarks.workloads import Epoch, Workload
 
 OURS, FLOOR = "bp_arrays", "matmuls alone"
+PLAIN = "bp_arrays, no graph"
 
 Contestants = dict[str, Callable[[Workload], Epoch]]
 
@@ -28,6 +29,7 @@ CPU: Contestants = {
 }
 GPU: Contestants = {
     OURS: partial(ours, device="cuda"),
+    PLAIN: partial(ours, device="cuda", plain=True),
     FLOOR: partial(matmuls, device="cuda"),
     "PyTorch": partial(torch_eager, device="cuda"),
     "torch.compile": partial(torch_compile, device="cuda"),

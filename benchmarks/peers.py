@@ -3,6 +3,7 @@ everyone's work."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,16 @@ import numpy as np
 from benchmarks.workloads import EPSILON, LEARNING_RATE, Epoch, HostArray, Workload, batches
 
 
+def uses_tf32() -> bool:
+    """Whether float32 products may be rounded to TF32: one switch, CuPy's, for everybody."""
+    return os.environ.get("CUPY_TF32", "0") == "1"
+
+
 def torch_eager(workload: Workload, *, mode: str = "", device: str = "cpu") -> Epoch:
     """PyTorch with its fused Adam; `mode` is one of torch.compile."""
     import torch
 
+    torch.backends.cuda.matmul.allow_tf32 = uses_tf32()
     linears = []
     for w, b in workload.weights:
         linear = torch.nn.Linear(w.shape[0], w.shape[1])
@@ -60,6 +67,9 @@ def jax_jit(workload: Workload, *, device: str = "cpu") -> Epoch:
     import jax
     import jax.numpy as jnp
 
+    if device != "cpu":  # where JAX would round to TF32 unasked
+        precision = "tensorfloat32" if uses_tf32() else "float32"
+        jax.config.update("jax_default_matmul_precision", precision)
     there = jax.devices(device)[0]
     t_host = workload.t.astype(np.int32)
 

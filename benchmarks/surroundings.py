@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,10 @@ SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 """Variables by which somebody has OpenBLAS compute for another processor than it finds."""
 
 LIMITING = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+
+
+PEERS = ("scikit-learn", "thinc", "nvmath-python")
+"""Packages that take part here and nowhere else."""
 
 
 def surroundings() -> dict[str, Any]:
@@ -33,7 +39,7 @@ def surroundings() -> dict[str, Any]:
         "commit": provenance.commit(),
         "machine": provenance.machine(),
         "processor": _processor(),
-        "versions": provenance.versions(),
+        "versions": {**provenance.versions(), **_peers()},
         "threads": pools,
         "variables": {name: os.environ[name] for name in SLOWING + LIMITING if name in os.environ},
     }
@@ -54,6 +60,14 @@ def warnings() -> list[str]:
         if name in os.environ
     ]
     return lines
+
+
+def _peers() -> dict[str, str]:
+    found = {}
+    for package in PEERS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def _processor() -> str:

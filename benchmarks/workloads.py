@@ -80,7 +80,12 @@ CPU = (
     Workload((784, 512, 512, 10), 128, 30),
     Workload((1024, 2048, 2048, 2048, 10), 256, 3),
 )
-GPU = (*CPU, Workload((4096, 4096, 4096, 10), 4096, 6))
+GPU = (
+    *CPU[:3],
+    Workload((784, 512, 512, 10), 128, 200),
+    Workload((1024, 2048, 2048, 2048, 10), 256, 50),
+    Workload((4096, 4096, 4096, 10), 4096, 8),
+)
 
 
 def shuffled(workload: Workload, epoch: int) -> HostArray:

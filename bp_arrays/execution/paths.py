@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bp_arrays.devices import Device
+from bp_arrays.execution.cuda_graph import why_no_graph
 from bp_arrays.execution.loops import has_compiler
 
 
@@ -23,4 +24,7 @@ def path_of(device: Device) -> str:
         )
     if device.backend == "jax":
         return "whole steps by jax.jit"
+    if device.backend == "cupy":
+        why = why_no_graph(device)
+        return "whole steps as CUDA graphs" if not why else f"plain, operation by operation: {why}"
     return "plain, operation by operation"

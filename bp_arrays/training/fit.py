@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays.devices import Device
 from bp_arrays.errors import InputError
+from bp_arrays.execution import why_no_graph
 from bp_arrays.feeding import Feed, ModelDoor
 from bp_arrays.feeding.batches import as_batches
 from bp_arrays.feeding.feed import Order
@@ -16,6 +18,7 @@ from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer
 from bp_arrays.training.callbacks import Callback, Run
+from bp_arrays.training.captured import CapturedTrainer
 from bp_arrays.training.evaluating import EVALUATION_ROWS, evaluate_feed
 from bp_arrays.training.functional import FunctionalTrainer
 from bp_arrays.training.history import History
@@ -115,8 +118,7 @@ def fit(
     held_out = _held_out(validation, door)
     _check_passes(feed, held_out, epochs)
 
-    kind = InPlaceTrainer if model.device.is_writable else FunctionalTrainer
-    trainer: Trainer = kind(model, loss, optimizer, tuple(metrics), seed, penalty)
+    trainer = _kind_of_trainer(model.device)(model, loss, optimizer, tuple(metrics), seed, penalty)
     history = History()
     run = Run(model, history, epochs)
     steps = feed.steps(rows)
@@ -165,6 +167,12 @@ def _held_out(validation: Any, door: ModelDoor) -> Feed | None:
     if not 2 <= len(validation) <= 3:
         raise InputError("validation: expected (x, t) or (x, t, sample_weight)")
     return as_batches(*validation).feed(door, what="validation ")
+
+
+def _kind_of_trainer(device: Device) -> type[Trainer]:
+    if device.is_writable:
+        return InPlaceTrainer
+    return FunctionalTrainer if why_no_graph(device) else CapturedTrainer
 
 
 def _check_passes(feed: Feed, held_out: Feed | None, epochs: int) -> None:

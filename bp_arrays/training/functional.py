@@ -17,6 +17,7 @@ from bp_arrays.training.evaluating import Totals, batch_sums, mean_weight
 from bp_arrays.training.objective import objective_of
 from bp_arrays.training.progress import Progress
 from bp_arrays.training.trainer import Trainer
+from bp_arrays.typing import Namespace
 
 WINDOW = 32
 """Steps that an asynchronous device is given before their losses are looked at."""
@@ -37,14 +38,25 @@ class FunctionalTrainer(Trainer):
 
     def _make_step(self) -> Callable[..., Any]:
         """One step as a pure function of parameters, state, batch, scalars and step number."""
-        model, loss, optimizer, metrics = self.model, self.loss, self.optimizer, self.metrics
-        objective, penalize, seed = objective_of(model, loss), self.penalize, self.seed
-        xp = model.device.xp
-        native = None if model.device.backend == "jax" else model.device.native
+        optimizer, xp = self.optimizer, self.model.device.xp
+        gradient = self._make_gradient(xp)
 
         def step(
             theta: Any, vectors: Any, batch: Batch, scalars: tuple[Any, ...], counter: Any
         ) -> tuple[Any, Any, Any, Any]:
+            value, g, sums = gradient(theta, batch, counter)
+            theta, vectors = optimizer.update(theta, g, vectors, scalars, xp)
+            return theta, vectors, value, sums
+
+        return step
+
+    def _make_gradient(self, xp: Namespace) -> Callable[[Any, Batch, Any], tuple[Any, Any, Any]]:
+        """(θ, batch, step number) -> (loss, its gradient, what the batch adds to the epoch)."""
+        model, loss, metrics = self.model, self.loss, self.metrics
+        objective, penalize, seed = objective_of(model, loss, xp), self.penalize, self.seed
+        native = None if model.device.backend == "jax" else model.device.native
+
+        def gradient(theta: Any, batch: Batch, counter: Any) -> tuple[Any, Any, Any]:
             context = Context(
                 xp,
                 native,
@@ -56,11 +68,9 @@ class FunctionalTrainer(Trainer):
             if penalize is not None:
                 added, its_gradient = penalize(theta, mean_weight(y, batch, loss, context))
                 value, g = value + added, g + its_gradient
-            sums = batch_sums(value, y, batch, loss, metrics, context)
-            theta, vectors = optimizer.update(theta, g, vectors, scalars, xp)
-            return theta, vectors, value, sums
+            return value, g, batch_sums(value, y, batch, loss, metrics, context)
 
-        return step
+        return gradient
 
     def epoch(self, batches: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
         model = self.model
