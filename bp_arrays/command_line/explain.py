@@ -41,18 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write out this weight's chain rule, such as 0.weight:1,1 (repeatable)")  # fmt: skip
     add("--loss", metavar="NAME", help="the loss (default: that of the training)")
     add("--eta", type=float, default=0.5, metavar="X", help="learning rate of the update shown")
-    add("--latex", type=Path, metavar="FILE", help="write Markdown with LaTeX here")
+    add("--latex", type=Path, metavar="FILE",
+        help="write what is printed as Markdown with LaTeX here")  # fmt: skip
     add("--html", type=Path, metavar="FILE", help="write a page to click through here")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the derivation; write the other faces of it where asked."""
-    check_outputs({"--latex": args.latex, "--html": args.html}, "")
+    outputs = {"--latex": args.latex, "--html": args.html}
+    check_outputs(outputs, args.model, args.data or "")
     explanation = _notes(args) if args.model == NOTES else _own(args)
     rules = [explanation.weight(*_weight(spec)) for spec in args.weight]
     print("\n\n".join(rule.text for rule in rules) if rules else explanation.to_text())
     if args.latex is not None:
-        write_atomically(args.latex.resolve(), explanation.to_latex().encode())
+        written = "\n\n".join(f"$$\n{rule.latex}\n$$" for rule in rules) or explanation.to_latex()
+        write_atomically(args.latex.resolve(), f"{written.rstrip()}\n".encode())
     if args.html is not None:
         explanation.to_html(args.html)
     return 0

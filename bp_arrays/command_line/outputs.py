@@ -9,16 +9,17 @@ from pathlib import Path
 from bp_arrays.errors import InputError
 
 
-def check_outputs(outputs: Mapping[str, Path | None], data: str) -> None:
+def check_outputs(outputs: Mapping[str, Path | None], *read: str) -> None:
     """Raise InputError unless every file can be written when the time comes.
 
     Parameters
     ----------
     outputs : mapping from option to Path or None
-    data : str
-        What the user named as input: no output may replace it.
+    *read : str
+        What the user named as input, a file or several with commas: no output may replace it.
     """
-    inputs = {Path(name).resolve() for name in (data, *data.split(","))}
+    named = {name for names in read for name in (names, *names.split(",")) if name}
+    inputs = {Path(name).resolve() for name in named}
     taken: dict[Path, str] = {}
     for option, path in outputs.items():
         if path is None:

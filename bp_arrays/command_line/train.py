@@ -18,7 +18,7 @@ from bp_arrays.command_line.job import Job, Outcome, last_line, plan
 from bp_arrays.command_line.main import INTERRUPTED
 from bp_arrays.command_line.meaning import Meaning
 from bp_arrays.command_line.outputs import check_outputs
-from bp_arrays.command_line.plotting import check_plot, curves
+from bp_arrays.command_line.plotting import check_plot, plot
 from bp_arrays.command_line.recipe import (
     build_layers,
     build_loss,
@@ -35,6 +35,7 @@ from bp_arrays.errors import DataError
 from bp_arrays.layers import Sequential
 from bp_arrays.model import Model
 from bp_arrays.model.files import write_atomically
+from bp_arrays.seeing import ConfusionMatrix
 from bp_arrays.training import R2, Accuracy, EarlyStopping, evaluate, fit
 from bp_arrays.typing import Array
 
@@ -105,8 +106,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("results")
     add = group.add_argument
     add("--out", type=Path, metavar="MODEL", help="save the model here (safetensors)")
-    add("--report", type=Path, metavar="FILE.json", help="all about this training")
-    add("--plot", type=Path, metavar="FILE.png", help="curves of loss and metric (extra: plot)")
+    add(
+        "--report",
+        type=Path,
+        metavar="FILE.json",
+        help="all about this training; prints the confusion matrix",
+    )
+    add(
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="its curves and confusion matrix (extra: plot)",
+    )
     add("--quiet", action="store_true", help="only the last line")
 
 
@@ -126,10 +137,10 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None:
         report = report_of(job, outcome, saved=args.out)
         write_atomically(args.report.resolve(), to_json(report))
+        if outcome.confusion is not None and not args.quiet:
+            print(outcome.confusion)
     if args.plot is not None:
-        kind = args.plot.suffix[1:].lower()
-        picture = curves(outcome.history, outcome.test, f"{job.network} on {job.name}", kind)
-        write_atomically(args.plot.resolve(), picture)
+        plot(outcome, f"{job.network} on {job.name}", args.plot)
     print(last_line(job, outcome, saved=args.out))
     return INTERRUPTED if outcome.history.stopped == "interrupted" else 0
 
@@ -191,7 +202,16 @@ def train(job: Job, *, patience: int | None, progress: bool) -> Outcome:
         evaluate(job.model, x, t, loss=job.loss, metrics=metrics) if len(t) else {}
         for x, t in (training, test)
     )
-    return Outcome(history, seen, unseen, seconds)
+    return Outcome(history, seen, unseen, seconds, _confusion(job, test[0]))
+
+
+def _confusion(job: Job, x: Array) -> ConfusionMatrix | None:
+    """Which classes the finished model takes for which, of the rows held out, if there are any."""
+    rows = job.parts.test
+    if job.data.classes is None or job.data.t is None or not len(rows):
+        return None
+    y = job.model.device.to_numpy(job.model.predict(x))
+    return ConfusionMatrix.of(job.data.t[rows], y.argmax(axis=1), job.data.classes)
 
 
 def check_data(data: Dataset, dtype: str) -> None:

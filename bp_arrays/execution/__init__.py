@@ -2,7 +2,21 @@
 
 from bp_arrays.execution.compiling import compile_step, compiled
 from bp_arrays.execution.lean_numpy import lean
-from bp_arrays.execution.sharing import is_unshared
+from bp_arrays.execution.paths import path_of
+from bp_arrays.execution.program import Arena, Program, identity
+from bp_arrays.execution.recording import NotRecordable, Recorded, Recorder
 from bp_arrays.execution.updating import InPlaceUpdate
 
-__all__ = ["InPlaceUpdate", "compile_step", "compiled", "is_unshared", "lean"]
+__all__ = [
+    "Arena",
+    "InPlaceUpdate",
+    "NotRecordable",
+    "Program",
+    "Recorded",
+    "Recorder",
+    "compile_step",
+    "compiled",
+    "identity",
+    "lean",
+    "path_of",
+]

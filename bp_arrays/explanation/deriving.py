@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
 
 from bp_arrays.errors import InputError
+from bp_arrays.explanation.chain import chain_of
 from bp_arrays.explanation.derivation import Derivation
-from bp_arrays.explanation.expression import Symbol, Term
+from bp_arrays.explanation.differences import central_difference
+from bp_arrays.explanation.expression import Symbol, Term, partial
 from bp_arrays.explanation.naming import Name
 from bp_arrays.explanation.notation import loss_derivative
-from bp_arrays.explanation.stages import STEP, Names, Vector, count_layers, stages_of
+from bp_arrays.explanation.stages import Stage, Vector
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
@@ -26,7 +29,7 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
         raise InputError(f"explain(model): expected a bp.Model, got {type(model).__name__}")
     if not isinstance(loss, Loss):
         raise InputError(f"explain(loss): expected a loss such as L2Loss(), got {loss!r}")
-    if not (isinstance(eta, (int, float)) and np.isfinite(eta) and eta > 0):
+    if not (isinstance(eta, Real) and np.isfinite(float(eta)) and eta > 0):
         raise InputError(f"explain(eta): expected a number above 0, got {eta!r}")
     copy = Model(model.net, model.input_shape, device="cpu", dtype="float64")
     copy.set_parameters(model.host_parameters())
@@ -36,9 +39,11 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
         if not np.isfinite(value).all():
             raise InputError(f"explain: the model's {name} holds values that are not finite")
     context = Context(copy.device.xp, copy.device.native)
-    stages = stages_of(copy.net, copy.tree(), sample, context, Names(*count_layers(copy.net)))
+    with np.errstate(over="ignore", invalid="ignore"):  # told in a sentence instead
+        stages = chain_of(copy.net, copy.tree(), sample, context)
+        loss_value, gradients = copy.gradients(sample, target, loss, training=False)
+    _finite(stages, float(loss_value), gradients)
     y = stages[-1].y if stages else np.ravel(sample)
-    loss_value, gradients = copy.gradients(sample, target, loss, training=False)
     return kind(
         copy,
         loss,
@@ -50,6 +55,22 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
         gradients,
         float(eta),
     )
+
+
+def _finite(stages: list[Stage], loss_value: float, gradients: dict[str, Vector]) -> None:
+    for stage in stages:
+        if not np.isfinite(stage.y).all():
+            raise InputError(
+                f"explain: layer {stage.path or 0} ({type(stage.layer).__name__}) gives values "
+                "that are not finite for this sample; use smaller inputs or weights"
+            )
+    if not np.isfinite(loss_value):
+        raise InputError(
+            f"explain: the loss of this sample is {loss_value}; use smaller inputs or weights"
+        )
+    for name, gradient in gradients.items():
+        if not np.isfinite(gradient).all():
+            raise InputError(f"explain: the gradient of {name} holds values that are not finite")
 
 
 def _sample(x: Any, model: Model) -> Vector:
@@ -92,31 +113,22 @@ def _on_host(value: Any) -> Any:
 
 def _loss_terms(loss: Loss, y: Vector, t: Vector, model: Model, context: Context) -> list[Term]:
     """∂L/∂y_k as terms; for a loss of the user's own as symbols, by central differences."""
-    outputs = [_symbol("y", k, value) for k, value in enumerate(y)]
+    outputs = [Name("y").symbol(float(value), k + 1) for k, value in enumerate(y)]
     if t.shape == (1,) and loss.takes_classes:
         t = np.eye(y.size)[int(t[0])][None]
-    targets = [_symbol("t", k, value) for k, value in enumerate(np.ravel(t))]
+    targets = [Name("t").symbol(float(value), k + 1) for k, value in enumerate(np.ravel(t))]
     terms = loss_derivative(loss, outputs, targets)
     if terms is not None:
         return terms
-    found: list[Term] = []
-    for k, value in enumerate(y):
-        h = STEP * max(1.0, abs(float(value)))
-        above, below = y.copy(), y.copy()
-        above[k] += h
-        below[k] -= h
-        values = [
-            float(loss.forward(moved.reshape((1, *model.output_shape)), t, context)[0])
-            for moved in (above, below)
-        ]
-        slope = (values[0] - values[1]) / (above[k] - below[k])
-        name = outputs[k]
-        found.append(
-            Symbol(f"∂L/∂{name.text}", rf"\frac{{\partial L}}{{\partial {name.latex}}}", slope)
-        )
-    return found
 
+    def measured(k: int) -> Symbol:
+        def loss_at(value: float) -> float:
+            moved = y.copy()
+            moved[k] = value
+            batch = moved.reshape((1, *model.output_shape))
+            return float(loss.forward(batch, t, context)[0])
 
-def _symbol(letter: str, k: int, value: float) -> Symbol:
-    name = Name(letter)
-    return Symbol(name.text(k + 1), name.latex(k + 1), float(value))
+        slope = float(central_difference(loss_at, float(y[k])))
+        return partial(Symbol("L", "L", 0.0), outputs[k], slope)
+
+    return [measured(k) for k in range(y.size)]

@@ -85,7 +85,8 @@ def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Ex
     Raises
     ------
     InputError
-        For more than one sample, shapes that do not fit, or values that are not finite.
+        For more than one sample, shapes that do not fit, or values that are not finite, whether
+        handed in or come to on the way.
 
     Notes
     -----

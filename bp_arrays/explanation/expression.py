@@ -32,6 +32,12 @@ class Symbol:
         return [self]
 
 
+def partial(y: Symbol, x: Symbol, value: float) -> Symbol:
+    """∂y/∂x as one symbol."""
+    latex = rf"\frac{{\partial {y.latex}}}{{\partial {x.latex}}}"
+    return Symbol(f"∂{y.text}/∂{x.text}", latex, value)
+
+
 Token = str | Symbol
 
 

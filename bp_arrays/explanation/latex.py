@@ -2,51 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from bp_arrays.explanation.derivation import Derivation
+from bp_arrays.explanation.derivation import Derivation, LayerValues
+from bp_arrays.explanation.notation import loss_formula
 from bp_arrays.explanation.stages import LinearStage, Vector
+from bp_arrays.explanation.weight_explanation import latex_number
 
 SHOWN = 6
+"""Numbers of a row, and rows of a matrix, that are written."""
+
+CORRECTIONS = (
+    r"Two slips of the notes are corrected here: $\partial L/\partial y_j$ is $(y_j - t_j)$, and "
+    r"the $\delta$ of a hidden unit $j$ carries its own $h_j(1 - h_j)$ and the weight $u_{jk}$ "
+    "that leads to output $k$."
+)
 
 
 def to_latex(explanation: Derivation) -> str:
-    """Forward values, δ, and the chain rule of the first weight of each Linear layer."""
-    lines = ["### Forward", "", r"$$\begin{aligned}", _row("x", np.ravel(explanation.x))]
-    lines += [_row(s.y_name.latex(), s.y) for s in explanation.stages]
-    lines += [
-        _row("t", np.ravel(explanation.t)),
-        rf"L &= {explanation.loss_value:.6g}",
-        r"\end{aligned}$$",
-        "",
-        "### Backward",
-        "",
-        r"$$\begin{aligned}",
-        *(
-            _row(rf"\frac{{\partial L}}{{\partial {stage.y_name.latex()}}}", delta)
-            for stage, delta in zip(
-                reversed(explanation.stages), reversed(explanation.deltas), strict=True
-            )
-        ),
-        r"\end{aligned}$$",
-        "",
+    """Forward values, δ, gradients and update, and a chain rule for each Linear layer."""
+    forward = [
+        f"x &= {_matrix(np.ravel(explanation.x))}",
+        *(rf"{s.y_name.latex()} &= {_matrix(s.y)}" for s in explanation.stages),
+        f"t &= {_matrix(np.ravel(explanation.t))}",
+        f"L &= {loss_formula(explanation.loss, latex=True)} = "
+        f"{latex_number(explanation.loss_value)}",
+    ]
+    updates = [row for values in explanation.layers for row in _updates(values)]
+    blocks = [
+        _block("Forward", forward),
+        _block("Backward", list(_backward(explanation))),
+        _block(rf"Gradients, and the update with $\eta = {explanation.eta:g}$", updates),
     ]
     for stage in explanation.stages:
         if isinstance(stage, LinearStage):
-            name = f"{stage.path}.weight" if stage.path else "weight"
-            rule = explanation.weight(name, 1, 1)
-            lines += [f"### ${rule.weight.latex}$", "", rule.latex, ""]
+            rule = explanation.weight(stage.parameter("weight"), 1, 1)
+            blocks.append(f"### ${rule.weight.latex}$\n\n$$\n{rule.latex}\n$$\n")
     if explanation.follows_notes:
-        lines += [
-            r"Two slips of the notes are corrected here: $\partial L/\partial y_j$ is "
-            r"$(y_j - t_j)$, and the $\delta$ of a hidden unit $j$ carries its own "
-            r"$h_j(1 - h_j)$ and the weight $u_{jk}$ that leads to output $k$.",
-            "",
-        ]
-    return "\n".join(lines)
+        blocks.append(f"{CORRECTIONS}\n")
+    return "\n".join(blocks)
 
 
-def _row(name: str, values: Vector) -> str:
-    kept = " & ".join(f"{value:.4g}" for value in values[:SHOWN])
-    more = r" & \cdots" if values.size > SHOWN else ""
-    return rf"{name} &= \begin{{bmatrix}} {kept}{more} \end{{bmatrix}} \\"
+def _backward(explanation: Derivation) -> Iterator[str]:
+    for stage, delta in zip(
+        reversed(explanation.stages), reversed(explanation.deltas), strict=True
+    ):
+        symbol = f"{stage.delta_name.latex()} = " if isinstance(stage, LinearStage) else ""
+        yield (
+            rf"{symbol}\frac{{\partial L}}{{\partial {stage.y_name.latex()}}} &= {_matrix(delta)}"
+        )
+
+
+def _updates(values: LayerValues) -> Iterator[str]:
+    for name, gradient in values.gradients.items():
+        words = rf"\text{{{name}}}".replace("_", r"\_")
+        yield rf"\frac{{\partial L}}{{\partial\, {words}}} &= {_matrix(gradient)}"
+        yield rf"{words} &\leftarrow {_matrix(values.updated[name])}"
+
+
+def _block(heading: str, rows: list[str]) -> str:
+    lines = " \\\\\n".join(rows)
+    return f"### {heading}\n\n$$\n\\begin{{aligned}}\n{lines}\n\\end{{aligned}}\n$$\n"
+
+
+def _matrix(values: Vector) -> str:
+    """The first rows and columns of it, dots for the others."""
+    rows = np.atleast_2d(values)
+    lines = [
+        " & ".join(latex_number(v, 4) for v in row[:SHOWN])
+        + (r" & \cdots" if row.size > SHOWN else "")
+        for row in rows[:SHOWN]
+    ]
+    if len(rows) > SHOWN:
+        lines.append(r"\vdots")
+    return r"\begin{bmatrix} " + r" \\ ".join(lines) + r" \end{bmatrix}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bp_arrays.explanation.expression import Symbol
+
 SUBSCRIPTS = str.maketrans("0123456789,", "₀₁₂₃₄₅₆₇₈₉,")
 SUPERSCRIPTS = str.maketrans("0123456789()", "⁰¹²³⁴⁵⁶⁷⁸⁹⁽⁾")
 
@@ -29,6 +31,10 @@ class Name:
         above = f"^{{({self.layer})}}" if self.layer is not None else ""
         below = f"_{{{_joined(indices)}}}" if indices else ""
         return f"{self.latex_letter or self.letter}{above}{below}"
+
+    def symbol(self, value: float, *indices: int) -> Symbol:
+        """One element with its value."""
+        return Symbol(self.text(*indices), self.latex(*indices), value)
 
 
 def _joined(indices: Sequence[int]) -> str:

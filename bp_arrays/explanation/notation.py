@@ -132,6 +132,33 @@ def softmax(a: HostVector) -> HostVector:
     return p
 
 
+LOSSES: dict[type[Loss], tuple[str, str]] = {
+    losses.L2Loss: ("½ Σ (y − t)²", r"\tfrac{1}{2} \sum_k (y_k - t_k)^2"),
+    losses.MeanSquaredError: ("1/n Σ (y − t)²", r"\tfrac{1}{n} \sum_k (y_k - t_k)^2"),
+    losses.MeanAbsoluteError: ("1/n Σ |y − t|", r"\tfrac{1}{n} \sum_k |y_k - t_k|"),
+    losses.Huber: (
+        "1/n Σ (½(y − t)² where |y − t| ≤ d, else d(|y − t| − ½d))",
+        r"\tfrac{1}{n} \sum_k \operatorname{Huber}_d(y_k - t_k)",
+    ),
+    losses.BinaryCrossEntropy: (
+        "−1/n Σ (t log σ(y) + (1 − t) log(1 − σ(y)))",
+        r"-\tfrac{1}{n} \sum_k (t_k \log \sigma(y_k) + (1 - t_k) \log(1 - \sigma(y_k)))",
+    ),
+    losses.CrossEntropy: (
+        "−Σ t log p, p = softmax(y)",
+        r"-\sum_k t_k \log p_k, \quad p = \operatorname{softmax}(y)",
+    ),
+}
+"""What each loss is, in plain text and in LaTeX, before weights and smoothing."""
+
+
+def loss_formula(loss: Loss, latex: bool = False) -> str:
+    """L in the notes' symbols; of a loss of the user's own, its name."""
+    name = type(loss).__name__
+    own = (f"{name}(y, t)", rf"\text{{{name}}}(y, t)")
+    return LOSSES.get(type(loss), own)[latex]
+
+
 def loss_derivative(loss: Loss, y: list[Symbol], t: list[Symbol]) -> list[Term] | None:
     """∂L/∂y_k of one sample for each output; None for a loss that is not the library's."""
     n = len(y)

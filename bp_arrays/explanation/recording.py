@@ -39,8 +39,8 @@ class Recorder(Callback):
     """
 
     def __init__(self, frames: int = 60) -> None:
-        if frames < 2:
-            raise InputError(f"Recorder(frames): expected 2 or more, got {frames}")
+        if not isinstance(frames, int) or frames < 2:
+            raise InputError(f"Recorder(frames): expected an integer of 2 or more, got {frames!r}")
         self.frames = frames
         self.epochs: list[int] = []
         self.parameters: list[dict[str, HostArray]] = []

@@ -13,24 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.activations import LogSoftmax, Softmax
-from bp_arrays.explanation.expression import Difference, Number, Product, Symbol, Term
+from bp_arrays.activations import LogSoftmax
+from bp_arrays.explanation.differences import central_difference
+from bp_arrays.explanation.expression import Difference, Number, Product, Symbol, Term, partial
 from bp_arrays.explanation.naming import Name
 from bp_arrays.explanation.notation import ELEMENTWISE, ONE, softmax
-from bp_arrays.layers import (
-    Context,
-    Dropout,
-    Flatten,
-    Layer,
-    Linear,
-    Residual,
-    Sequential,
-    Standardize,
-)
+from bp_arrays.layers import Context, Layer
 from bp_arrays.typing import ParameterTree
 
 Vector = np.ndarray[Any, Any]
-STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
 
 
 @dataclass
@@ -62,10 +53,18 @@ class Stage(ABC):
 
     def input(self, j: int) -> Symbol:
         """x_j, counted from 0 here and from 1 on paper."""
-        return _symbol(self.x_name, self.x, j)
+        return self.x_name.symbol(float(self.x[j]), j + 1)
 
     def output(self, k: int) -> Symbol:
-        return _symbol(self.y_name, self.y, k)
+        return self.y_name.symbol(float(self.y[k]), k + 1)
+
+    def error(self, k: int, value: float) -> Symbol:
+        """∂L/∂y_k."""
+        return partial(Symbol("L", "L", 0.0), self.output(k), value)
+
+    def parameter(self, leaf: str) -> str:
+        """The name a parameter of this layer has in the model: "0.weight"."""
+        return f"{self.path}.{leaf}" if self.path else leaf
 
     @abstractmethod
     def factors(self, j: int) -> list[tuple[int, Term]]:
@@ -85,7 +84,6 @@ class Stage(ABC):
 class LinearStage(Stage):
     """a = xw + b: ∂a_k/∂x_j = w_jk."""
 
-    number: int = 1
     weight_name: Name = field(default_factory=lambda: Name("w"))
     bias_name: Name = field(default_factory=lambda: Name("b"))
     delta_name: Name = field(default_factory=lambda: Name("δ"))
@@ -96,8 +94,14 @@ class LinearStage(Stage):
         return w
 
     def weight_symbol(self, i: int, j: int) -> Symbol:
-        names = self.weight_name
-        return Symbol(names.text(i + 1, j + 1), names.latex(i + 1, j + 1), float(self.weight[i, j]))
+        return self.weight_name.symbol(float(self.weight[i, j]), i + 1, j + 1)
+
+    def bias_symbol(self, j: int) -> Symbol:
+        return self.bias_name.symbol(float(self.params["bias"][j]), j + 1)
+
+    def delta_symbol(self, j: int, value: float) -> Symbol:
+        """δ_j = ∂L/∂a_j."""
+        return self.delta_name.symbol(value, j + 1)
 
     def factors(self, j: int) -> list[tuple[int, Term]]:
         return [(k, self.weight_symbol(j, k)) for k in range(self.weight.shape[1])]
@@ -145,7 +149,7 @@ class SoftmaxStage(Stage):
             same = Number(float(k == j), str(int(k == j)), str(int(k == j)))
             if self.takes_logarithm:
                 name = Name("p", self.y_name.layer)
-                found.append((k, Difference(same, _symbol(name, p, j))))
+                found.append((k, Difference(same, name.symbol(float(p[j]), j + 1))))
             else:
                 found.append((k, Product([self.output(k), Difference(same, self.output(j))])))
         return found
@@ -163,7 +167,8 @@ class ScaledStage(Stage):
 
     def factors(self, j: int) -> list[tuple[int, Term]]:
         s = float(np.ravel(self.params["deviation"])[j])
-        return [(j, Symbol(f"1/{Name('s').text(j + 1)}", rf"1/{Name('s').latex(j + 1)}", 1.0 / s))]
+        name = Name("s").symbol(s, j + 1)
+        return [(j, Symbol(f"1/{name.text}", f"1/{name.latex}", 1.0 / s))]
 
     def back(self, delta: Vector) -> Vector:
         return np.asarray(delta / np.ravel(self.params["deviation"]))
@@ -189,7 +194,7 @@ class ResidualStage(Stage):
     def factors(self, j: int) -> list[tuple[int, Term]]:
         rows = np.eye(self.y.size)
         slopes = [float(self.back(row)[j]) for row in rows]
-        return _named_slopes(self, j, slopes)
+        return _unwritten(self, j, slopes)
 
     def back(self, delta: Vector) -> Vector:
         through = delta
@@ -205,151 +210,24 @@ class MeasuredStage(Stage):
     context: Context = field(default_factory=lambda: Context(np))
 
     def factors(self, j: int) -> list[tuple[int, Term]]:
-        return _named_slopes(self, j, self._row(j).tolist())
+        return _unwritten(self, j, self._row(j).tolist())
 
     def back(self, delta: Vector) -> Vector:
         return np.asarray([float(self._row(j) @ delta) for j in range(self.x.size)])
 
-    def _row(self, j: int) -> Vector:
-        h = STEP * max(1.0, abs(float(self.x[j])))
-        above, below = self.x.copy(), self.x.copy()
-        above[j] += h
-        below[j] -= h
-        rise = self._forward(above) - self._forward(below)
-        return np.asarray(rise / (above[j] - below[j]))
-
-    def _forward(self, x: Vector) -> Vector:
-        y, _ = self.layer.forward(self.params, x.reshape((1, *self.shape)), self.context)
+    def forward(self, x: Vector, params: ParameterTree) -> Vector:
+        y, _ = self.layer.forward(params, x.reshape((1, *self.shape)), self.context)
         return np.asarray(y).reshape(-1)
 
+    def _row(self, j: int) -> Vector:
+        def output(value: float) -> Vector:
+            moved = self.x.copy()
+            moved[j] = value
+            return self.forward(moved, self.params)
 
-def stages_of(
-    net: Layer, params: ParameterTree, x: Vector, context: Context, names: Names
-) -> list[Stage]:
-    """The chain of stages of a net for one sample x (1, *input_shape), in order."""
-    found: list[Stage] = []
-    _walk(net, "", params, x, context, names, found)
-    return found
-
-
-class Names:
-    """Gives out the names of values on the way through a net."""
-
-    def __init__(self, linears: int, stages: int) -> None:
-        self.linears, self.stages = linears, stages
-        self.linear = self.seen = self.since = 0
-        self.current = Name("x")
-
-    def next(self, layer: Layer) -> tuple[Name, Name]:
-        """The names of what goes into the next layer and of what comes out of it."""
-        before = self.current
-        if isinstance(layer, (Flatten, Dropout)):
-            self.seen += 1
-            if self.seen == self.stages and before.letter != "x":
-                self.current = Name("y")
-            return before, self.current
-        self.seen += 1
-        if isinstance(layer, Linear):
-            self.linear, self.since = self.linear + 1, 0
-            after = Name("a", self.linear)
-        else:
-            self.since += 1
-            marks = "′" * (self.since - 1)
-            letter = "h" if self.linear else "z"
-            layer_number = None if self.linears == 2 and self.linear == 1 else self.linear or None
-            after = Name(letter + marks, layer_number)
-        if self.seen == self.stages:
-            after = Name("y")
-        self.current = after
-        return before, after
+        return np.asarray(central_difference(output, float(self.x[j])))
 
 
-def count_layers(net: Layer) -> tuple[int, int]:
-    """How many Linear layers and how many stages a net has."""
-    if isinstance(net, Sequential):
-        counts = [count_layers(layer) for layer in net]
-        return sum(c[0] for c in counts), sum(c[1] for c in counts)
-    if isinstance(net, Residual):
-        return count_layers(net.body)[0], 1
-    return int(isinstance(net, Linear)), 1
-
-
-def _walk(
-    layer: Layer,
-    path: str,
-    params: ParameterTree,
-    x: Vector,
-    context: Context,
-    names: Names,
-    found: list[Stage],
-) -> Vector:
-    if isinstance(layer, Sequential):
-        for k, part in enumerate(layer):
-            inner = f"{path}.{k}" if path else str(k)
-            x = _walk(part, inner, params.get(str(k), {}), x, context, names, found)
-        return x
-    y, _ = layer.forward(params, x, context)
-    before, after = names.next(layer)
-    values: dict[str, Any] = {
-        "layer": layer,
-        "path": path,
-        "params": params,
-        "x": np.ravel(x),
-        "y": np.ravel(y),
-        "x_name": before,
-        "y_name": after,
-        "shape": tuple(x.shape[1:]),
-    }
-    found.append(_stage(layer, values, x, context, names))
-    return np.asarray(y)
-
-
-def _stage(
-    layer: Layer, values: dict[str, Any], x: Vector, context: Context, names: Names
-) -> Stage:
-    if isinstance(layer, Linear):
-        k, few = names.linear, names.linears <= 2
-        letter = ("w" if k == 1 else "u") if few else "w"
-        return LinearStage(
-            **values,
-            number=k,
-            weight_name=Name(letter, None if few else k),
-            bias_name=Name("b", k),
-            delta_name=Name("δ", k, r"\delta"),
-        )
-    if type(layer) in ELEMENTWISE:
-        return ElementwiseStage(**values)
-    if isinstance(layer, (Softmax, LogSoftmax)):
-        return SoftmaxStage(**values)
-    if isinstance(layer, Standardize):
-        return ScaledStage(**values)
-    if isinstance(layer, (Flatten, Dropout)):
-        return PassingStage(**values)
-    if isinstance(layer, Residual):
-        body: list[Stage] = []
-        inner = Names(10, 10**6)  # numbered, and none of them the output of the net
-        inner.linear, inner.current = names.linear, values["x_name"]
-        _walk(layer.body, values["path"], values["params"], x, context, inner, body)
-        names.linear = inner.linear
-        return ResidualStage(**values, body=body)
-    return MeasuredStage(**values, context=context)
-
-
-def _symbol(name: Name, values: Vector, k: int) -> Symbol:
-    return Symbol(name.text(k + 1), name.latex(k + 1), float(values[k]))
-
-
-def _named_slopes(stage: Stage, j: int, slopes: list[float]) -> list[tuple[int, Term]]:
+def _unwritten(stage: Stage, j: int, slopes: list[float]) -> list[tuple[int, Term]]:
     """∂y_k/∂x_j as a symbol, where there is no formula to write."""
-    x = stage.input(j)
-    return [
-        (
-            k,
-            Symbol(
-                f"∂{stage.output(k).text}/∂{x.text}",
-                rf"\frac{{\partial {stage.output(k).latex}}}{{\partial {x.latex}}}",
-                slope,
-            ),
-        )
-        for k, slope in enumerate(slopes)
-    ]
+    return [(k, partial(stage.output(k), stage.input(j), slope)) for k, slope in enumerate(slopes)]

@@ -115,10 +115,12 @@ class RowFeed(Feed):
         """The batches where nothing has to be moved: cut out, or gathered row by row."""
         x, t, weight, device = self.x, self.t, self.weight, self.door.device
         dtype, t_dtype = device.dtype(self.door.dtype), device.dtype(self.t_dtype)
+        # take is twice as fast as x[rows] for a few rows; sparse ones have no take
+        takes = order is not None and isinstance(x, np.ndarray)
         for start, stop in spans:
             rows = slice(start, stop) if order is None else order[start:stop]
             yield Batch(
-                np.asarray(x[rows], dtype=dtype),
+                np.asarray(x.take(rows, axis=0) if takes else x[rows], dtype=dtype),
                 None if t is None else np.asarray(t[rows], dtype=t_dtype),
                 None if weight is None else weight[rows],
             )

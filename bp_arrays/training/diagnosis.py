@@ -9,7 +9,7 @@ from bp_arrays.feeding import Batch
 from bp_arrays.layers import Context, Layer, Sequential
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
-from bp_arrays.training.state import TrainingState
+from bp_arrays.model.training_state import TrainingState
 from bp_arrays.typing import Array, ParameterTree
 
 

@@ -29,35 +29,38 @@ class Totals:
     def __init__(self, loss: Loss, metrics: Sequence[Metric]) -> None:
         self.loss = loss
         self.metrics = metrics
-        self._sums: list[Any] = []
+        self._value: Any = 0.0
+        self._weight: Any = 0.0
+        self._measured: Any = ()
 
-    def add(self, sums: tuple[Any, ...]) -> None:
+    def add(self, value: Any, weight: Any, measured: tuple[tuple[Any, ...], ...]) -> None:
         """Add the sums of one batch, as `batch_sums` gives them."""
-        if not self._sums:
-            self._sums = list(sums)
-        else:
-            self._sums = [_plus(a, b) for a, b in zip(self._sums, sums, strict=True)]
+        self._value = self._value + value
+        self._weight = self._weight + weight
+        if measured:
+            so_far = self._measured or [(0.0,) * len(sums) for sums in measured]
+            self._measured = [
+                tuple([a + b for a, b in zip(one, other, strict=True)])
+                for one, other in zip(so_far, measured, strict=True)
+            ]
 
     def values(self, device: Device) -> dict[str, float]:
         """The values by name; waits for the device."""
-        if not self._sums:
-            return {}
-        loss, weight, *rest = self._sums
-        total = _on_host(loss, device)
+        total = _on_host(self._value, device)
         mean = self.loss.reduction == "mean"
-        values = {"loss": float(total / _on_host(weight, device) if mean else total)}
-        for metric, sums in zip(self.metrics, rest, strict=True):
+        values = {"loss": float(total / _on_host(self._weight, device) if mean else total)}
+        for metric, sums in zip(self.metrics, self._measured, strict=True):
             values[metric.name] = metric.value(tuple(_on_host(s, device) for s in sums))
         return values
 
 
 def batch_sums(
     value: Any, y: Any, batch: Any, loss: Loss, metrics: Sequence[Metric], ctx: Any
-) -> tuple[Any, ...]:
+) -> tuple[Any, Any, tuple[tuple[Any, ...], ...]]:
     """What one batch adds to the epoch: value · weight, weight, and the sums of each metric."""
     weight = mean_weight(y, batch, loss, ctx)
     measured = tuple(metric.sums(y, batch.t, ctx) for metric in metrics)
-    return (value * weight, weight, *measured)
+    return value * weight, weight, measured
 
 
 def mean_weight(y: Any, batch: Any, loss: Loss, ctx: Any) -> Any:
@@ -121,12 +124,8 @@ def evaluate_feed(
         for batch in feed.epoch(rows, None):
             y, _ = model.net.forward(params, batch.x, context)
             value, _ = loss.forward(y, batch.t, context, batch.weight)
-            totals.add(batch_sums(value, y, batch, loss, metrics, context))
+            totals.add(*batch_sums(value, y, batch, loss, metrics, context))
         return totals.values(model.device)
-
-
-def _plus(a: Any, b: Any) -> Any:
-    return tuple(p + q for p, q in zip(a, b, strict=True)) if isinstance(a, tuple) else a + b
 
 
 def _on_host(value: Any, device: Device) -> Any:

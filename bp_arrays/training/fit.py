@@ -83,7 +83,7 @@ def fit(
     metrics : sequence of Metric, optional
     callbacks : sequence of Callback, optional
     progress : bool, default False
-        Whether a progress bar is shown, if the standard error stream is a terminal.
+        Whether a progress bar is shown, in a terminal (on stderr) or in a notebook.
 
     Returns
     -------
@@ -150,6 +150,7 @@ def fit(
         except KeyboardInterrupt:
             run.stopped = "interrupted"
     history.stopped = run.stopped
+    history.compiled_by = trainer.compiled_by
     for callback in callbacks:
         callback.on_end(run)
     return history

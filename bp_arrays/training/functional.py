@@ -31,6 +31,10 @@ class FunctionalTrainer(Trainer):
         self.good = model.vector  # the last parameters whose loss was seen to be finite
         self.step = compile_step(self._make_step(), model.device, model.dtype)
 
+    @property
+    def compiled_by(self) -> str:
+        return "jax.jit" if self.model.device.backend == "jax" else ""
+
     def _make_step(self) -> Callable[..., Any]:
         """One step as a pure function of parameters, state, batch, scalars and step number."""
         model, loss, optimizer, metrics = self.model, self.loss, self.optimizer, self.metrics
@@ -70,7 +74,7 @@ class FunctionalTrainer(Trainer):
                 if not pending:
                     before = (model.vector, self.state)
                 rate, value, sums = self._advance(batch)
-                totals.add(sums)
+                totals.add(*sums)
                 pending.append((index, value, None if batches.repeats else batch))
                 if len(pending) < window:
                     continue

@@ -23,7 +23,8 @@ def test_weights_and_files(tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.startswith("∂L/∂u₃₂ = ") and "∂L/∂b⁽¹⁾₁ = " in out
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert "align*" in latex.read_text(encoding="utf-8")
+    written = latex.read_text(encoding="utf-8")
+    assert written.count("$$") == 4 and r"\partial L}{\partial u_{32}}" in written
 
 
 @pytest.fixture(scope="module")

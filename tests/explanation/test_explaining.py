@@ -213,8 +213,13 @@ def test_the_faces_hold_every_layer():
     text, latex = explanation.to_text(), explanation.to_latex()
     assert "a⁽¹⁾ = xw + b⁽¹⁾ = [" in text and "y = Sigmoid(a⁽²⁾) = [0.3354, 0.2974]" in text
     assert "η = 0.5" in text and "2.weight (3, 2)" in text
-    assert latex.count(r"\begin{align*}") == latex.count(r"\end{align*}") == 2
-    assert latex.count(r"\begin{aligned}") == latex.count(r"\end{aligned}") == 2
+    assert "δ⁽²⁾ = ∂L/∂a⁽²⁾ = [0.07087, −0.01778]" in text
+    assert "local derivative ∂h/∂a⁽¹⁾ = [0.2474, 0.2493, 0.241]" in text
+    assert "w = 0.weight (2, 3)" in text and "L = ½ Σ (y − t)² = " in text
+    # forward, backward, updates, and a chain rule for each of the two layers
+    assert latex.count(r"\begin{aligned}") == latex.count(r"\end{aligned}") == 5
+    assert r"\delta^{(1)} = \frac{\partial L}{\partial a^{(1)}}" in latex
+    assert r"\text{0.weight} &\leftarrow" in latex
     assert sum(stage.layer.__class__ is bp.Linear for stage in explanation.stages) == 2
     assert isinstance(explanation.stages[0], LinearStage)
 

@@ -27,6 +27,19 @@ def test_right(check):
 def test_wrong(check):
     check()
 
+class ReadsBack(bp.Layer):
+    def forward(self, params, a, ctx):
+        factor = 2.0 if float(ctx.xp.max(a)) > -1e9 else 3.0
+        return a * factor, lambda delta: (delta * factor, {})
+
+@parametrize_with_checks(ReadsBack(), input_shape=3)
+def test_reads(check):
+    check()
+
+@parametrize_with_checks(bp.Tanh(), input_shape=3, dtypes=["float32"])
+def test_narrow(check):
+    check()
+
 def test_on_every(device):
     assert device.owns(device.asarray([1.0]))
 """
@@ -70,6 +83,20 @@ def test_a_required_device_that_cannot_be_used_stops_everything(run):
     code, said = run("--device", "cpu", "--device", "cuda", "-k", "every")
     assert code == 0
     assert "cuda:0           NOT RUN" in said and "CUDA never verified" in said
+
+
+def test_a_number_read_on_the_host_fails_where_no_gpu_is(run):
+    pytest.importorskip("torch", reason="the device without numbers is PyTorch's")
+    code, said = run("--device", "cpu", "-k", "reads and hidden")
+    assert code == 1
+    assert "ReadsBack, ordinary: needs a number on the host" in said
+
+
+def test_dtypes_are_those_asked_for(run):
+    _, said = run("--device", "cpu", "--collect-only", "-k", "narrow and cpu")
+    assert "cpu-float32" in said and "float64" not in said and "float16" not in said
+    _, said = run("--device", "cpu", "--collect-only", "-k", "right and cpu")
+    assert "cpu-float64" in said and "float16" not in said
 
 
 def test_unknown_devices_are_named(run):

@@ -1,0 +1,137 @@
+/* The drawing. */
+function draw() {
+  const drawing = byId("drawing"), path = pathFrom(state.chosen), frame = now();
+  const focused = document.activeElement?.dataset?.edge;
+  const width = Math.max(drawing.clientWidth || 700, 300);
+  const wide = width >= 560;
+  const tallest = Math.max(...columns.map(column => column.shown.length), 1);
+  const crowded = columns.some((column, c) => c && column.shown.length * columns[c - 1].shown.length > 12);
+  const radius = crowded || !wide ? (width < 420 ? 18 : 21) : 33;
+  const labelled = !crowded && wide;
+  const height = 34 + tallest * (labelled ? 138 : crowded ? 62 : 96);
+  const left = radius + (labelled ? 12 : 34), beside = labelled ? 0 : wide ? 74 : 62;
+  const right = radius + beside + (wide ? 112 : 0);
+  const place = (c, k) => [
+    LAST ? left + c * (width - left - right) / LAST : width / 2,
+    30 + (k + 0.42) * (height - 30) / columns[c].shown.length,
+  ];
+  drawing.replaceChildren();
+  drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  drawing.style.height = `${height}px`;
+
+  drawing.classList.toggle("crowded", crowded);
+  if (wide) drawLoss(drawing, place, width, height, radius + beside, path);
+  columns.forEach((column, c) => {
+    if (c && !column.sum) linksTo(c).forEach(([from, to]) => {
+      const [x1, y1] = place(c - 1, from), [x2, y2] = place(c, to);
+      svg("line", { x1, y1, x2, y2, class: `link${path.lines.has(`${c}.${from}.${to}`) ? " path" : ""}` }, drawing);
+    });
+  });
+
+  const byGradient = stepIs("Gradients", "Update");
+  const gradient = k => frame.gradients[k];
+  const value = k => (stepIs("Update") ? frame.weights[k] - data.eta * gradient(k) : frame.weights[k]);
+  const size = k => Math.abs(byGradient ? gradient(k) : frame.weights[k]);
+  const most = Math.max(...edges.map((_, k) => size(k)), 1e-300);
+  const rank = k => (k === state.chosen ? 2 : path.lines.has(k) ? 1 : 0);
+  const order = edges.map((_, k) => k).sort((a, b) => rank(a) - rank(b) || size(a) - size(b));
+  const stop = state.chosen >= 0 && state.chosen < edges.length ? state.chosen : 0;
+  const labels = [];
+  order.forEach(k => {
+    const edge = edges[k], share = size(k) / most, lit = path.lines.has(k), chosen = k === state.chosen;
+    const [x1, y1] = place(edge.column - 1, edge.from), [x2, y2] = place(edge.column, edge.to);
+    const sign = (byGradient ? gradient(k) : frame.weights[k]) < 0 ? "down" : "up";
+    const thick = crowded ? 0.5 + 3.5 * share : 1 + 6 * share;
+    const group = svg("g", {
+      class: `edge ${sign}${lit ? " path" : ""}${chosen ? " chosen" : ""}`,
+      tabindex: k === stop ? 0 : -1, role: "button", "data-edge": k, "aria-pressed": chosen,
+      "aria-label": `${edge.name} = ${shown(frame.weights[k])}, its derivative ${shown(gradient(k))}`,
+    }, drawing);
+    svg("title", {}, group, `${edge.name} = ${shown(frame.weights[k])}, ∂L/∂${edge.name} = ${shown(gradient(k))}`);
+    svg("line", { x1, y1, x2, y2, class: "halo", "stroke-width": thick + (chosen ? 11 : crowded ? 4 : 7) }, group);
+    svg("line", { x1, y1, x2, y2, class: "seen", "stroke-width": thick.toFixed(2), opacity: lit || !crowded ? 1 : (0.25 + 0.75 * share).toFixed(2) }, group);
+    svg("line", { x1, y1, x2, y2, class: "reach" }, group);
+    if (labelled || (chosen && x2 - x1 > 160)) {
+      const number = brief(stepIs("Gradients") ? gradient(k) : value(k), 3);
+      const angle = Math.atan2(y2 - y1, x2 - x1) * 180 / Math.PI;
+      labels.push([x1, y1, angle, -5 - thick / 2, `${edge.name} ${number}`, lit]);
+    }
+  });
+  /* Beginning at the unit they come from, where lines do not cross yet. */
+  labels.forEach(([x, y, angle, above, text, lit]) => svg("text", {
+    transform: `translate(${x} ${y}) rotate(${angle}) translate(${radius + (labelled ? 18 : 8)} ${above})`,
+    class: `paper left ${lit ? "value" : "quiet"}`,
+  }, drawing, text));
+  columns.forEach((column, c) => drawColumn(drawing, c, k => place(c, k), { radius, labelled, path, frame }));
+  if (focused !== undefined) drawing.querySelector(`[data-edge="${focused}"]`)?.focus();
+}
+
+function drawColumn(drawing, c, place, { radius, labelled, path, frame }) {
+  const column = columns[c], numbers = frame.columns[c], last = c === LAST;
+  const left = column.size - column.shown.length;
+  const head = left ? `${column.name}: ${column.shown.length} of ${column.size}` : column.name;
+  svg("text", { x: place(0)[0], y: 16, class: "name" }, drawing, head);
+  const withDelta = numbers.delta && (last ? !stepIs("Forward") : !stepIs("Forward", "Output δ"));
+  const isNow = (last && stepIs("Output δ")) || (c > 0 && !last && stepIs("Hidden δ"));
+  column.shown.forEach((unit, k) => {
+    const [cx, cy] = place(k), sub = subscript(unit), name = column.name + sub;
+    const bias = weights.findIndex(w => w.column === c && w.to === k && w.from === undefined);
+    const lit = path.units.has(`${c}.${k}`);
+    const group = svg("g", {
+      class: `node${lit ? " path" : ""}${isNow ? " now" : ""}`, "data-unit": `${c}.${k}`,
+      ...(bias < 0 ? {} : { "data-bias": bias }),
+    }, drawing);
+    svg("title", {}, group, bias < 0 ? name : `${name}: click for its δ, the derivative by ${weights[bias].name}`);
+    svg("circle", { cx, cy, r: radius }, group);
+    if (!labelled) {
+      svg("text", { x: cx, y: cy + 4, class: "tiny" }, group, brief(numbers.y[k]));
+      const delta = withDelta ? [`δ ${brief(numbers.delta[k])}`] : [];
+      if (!last) {
+        svg("text", { x: cx - radius - 4, y: cy + 4, class: "paper tiny right" }, group, name);
+        delta.forEach(text => svg("text", { x: cx, y: cy + radius + 12, class: "paper tiny" }, group, text));
+        return;
+      }
+      const lines = [name, ...delta, `t ${brief(frame.targets[k])}`];
+      lines.forEach((text, row) => svg("text", {
+        x: cx + radius + 6, y: cy + 4 + 13 * (row - (lines.length - 1) / 2), class: "paper tiny left",
+      }, group, text));
+      return;
+    }
+    svg("text", { x: cx, y: cy - 6, class: "name" }, group, name);
+    svg("text", { x: cx, y: cy + 13, class: "value" }, group, shown(numbers.y[k]));
+    const below = [];
+    if (numbers.a && stepIs("Forward")) below.push([`a = ${shown(numbers.a[k])}`, "quiet"]);
+    if (withDelta) below.push([`δ = ${shown(numbers.delta[k])}`, "value"]);
+    if (last) below.push([`t${sub} = ${shown(frame.targets[k])}`, "quiet"]);
+    /* To the side where fewer lines run. */
+    const side = last ? { x: cx - 20, class: "left" } : { x: cx + 12, class: "right" };
+    below.forEach(([text, kind], row) => svg("text", {
+      x: side.x, y: cy + radius + 17 + 16 * row, class: `paper ${side.class} ${kind}`,
+    }, group, text));
+  });
+}
+
+/* The loss at the right end, where all outputs lead. */
+function drawLoss(drawing, place, width, height, radius, path) {
+  const x = width - 40, y = 30 + 0.42 * (height - 30);
+  columns[LAST].shown.forEach((_, k) => {
+    const [x1, y1] = place(LAST, k);
+    svg("line", { x1: x1 + radius, y1, x2: x, y2: y, class: `link${path.units.has(`${LAST}.${k}`) ? " path" : ""}` }, drawing);
+  });
+  const group = svg("g", { class: `node${path.units.size ? " path" : ""}` }, drawing);
+  svg("rect", { x: x - 37, y: y - 25, width: 74, height: 50, rx: 9 }, group);
+  svg("text", { x, y: y - 5, class: "name" }, group, "L");
+  svg("text", { x, y: y + 14, class: "value" }, group, shown(now().loss));
+}
+
+function caption() {
+  const line = kind => `<svg class="${kind}" viewBox="0 0 40 10"><line class="seen" x1="0" y1="5" x2="40" y2="5" stroke-width="3"/></svg>`;
+  const what = stepIs("Gradients", "Update") ? "∂L/∂w" : "w";
+  byId("legend").innerHTML = edges.length ? `<span>${line("up")}${typeset(what)} positive</span><span>${line("down")}${typeset(what)} negative</span><span>thickness: the size of ${typeset(what)}</span>` : "";
+  const cut = columns.filter(c => c.size > c.shown.length).map(c => `${c.shown.length} of the ${c.size} of ${c.name}`);
+  const told = cut.length ? [`Drawn are the units with the largest gradients: ${cut.join(", ")}.`] : [];
+  if (data.leftOut) told.push(`${data.leftOut} weights and biases are left out; bp.explain(…).weight(name, i, j) writes out any.`);
+  if (weights.some(weight => weight.to === undefined)) told.push("Weights inside a block have no line, but a row in the table.");
+  if (edges.length) told.push("Click a line for its chain rule, a unit for its δ. Keys: ← → for the steps, ↑ ↓ for the weights.");
+  byId("caption").textContent = told.join(" ");
+}
