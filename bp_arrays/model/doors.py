@@ -65,7 +65,7 @@ def to_host_array(x: Any, what: str) -> Any:
         return x
     if hasattr(x, "tocsr"):
         return to_sparse_rows(x, what)
-    array = x if isinstance(x, np.ndarray) else _as_array(x, what)
+    array = x if type(x) is np.ndarray else _as_array(x, what)
     if array.dtype == object:
         try:
             array = array.astype(np.float64)
@@ -78,6 +78,10 @@ def to_host_array(x: Any, what: str) -> Any:
 
 def _as_array(x: Any, what: str) -> np.ndarray[Any, Any]:
     """Data frames, lists, what speaks DLPack, and anything else that NumPy can read."""
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise InputError(
+            f"{what} has masked values: drop such rows, or fill them with x.filled(value)"
+        )
     if is_frame(x):
         return frame_to_array(x, what)
     if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
