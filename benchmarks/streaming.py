@@ -1,6 +1,6 @@
 """python -m benchmarks.streaming [--out FOLDER]: training from files larger than the memory given.
 
-A .npy file of 1.5 GB and a Parquet file of 400 MB are made in a temporary folder. Each way of
+A .npy file of 1.5 GB and a Parquet file of 600 MB are made in a temporary folder. Each way of
 training from them runs for two epochs in a process of its own, which may take no more memory of
 its own (RLIMIT_DATA) than LIMIT beyond what it has before the data is opened. Memory is looked at
 every few milliseconds: RssAnon is the process's own; RssFile are pages of the mapped file, which

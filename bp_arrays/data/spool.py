@@ -55,7 +55,6 @@ class Spool:
         """All rows, in the order in which they came."""
         if self._file is None:
             return self._pieces[0] if len(self._pieces) == 1 else np.concatenate(self._pieces)
-        self._write()
         self._file.flush()
         return np.memmap(self._file, self._dtype, "r", shape=(self._rows, *self._width))
 
