@@ -46,7 +46,7 @@ ARRAY_LIKE = ("__array__", "__array_interface__", "__array_namespace__", "__dlpa
 def is_iterable_of_batches(x: Any) -> bool:
     """Whether x can only be gone through: no array, list, data frame, mapping or text."""
     return hasattr(x, "__iter__") and not (
-        isinstance(x, (list, tuple, str, bytes, Mapping, set, frozenset))
+        isinstance(x, (type, list, tuple, str, bytes, Mapping, set, frozenset))
         or any(hasattr(x, name) for name in ARRAY_LIKE)
     )
 
@@ -67,6 +67,8 @@ def to_host_array(x: Any, what: str) -> Any:
         return to_sparse_rows(x, what)
     array = x if type(x) is np.ndarray else _as_array(x, what)
     if array.dtype == object:
+        if array.ndim == 0 and x is not None:
+            raise InputError(f"{what}: expected an array, got a {type(x).__name__}")
         try:
             array = array.astype(np.float64)
         except (ValueError, TypeError) as error:
