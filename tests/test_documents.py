@@ -162,7 +162,7 @@ def test_the_page_runs(page, tmp_path, monkeypatch):
             Path(block.title).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
             printed = run_python(block, module.__dict__)
-        elif block.language == "text" and printed:
+        elif block.language == "text" and printed is not None:
             assert alike(block.text, printed), f"{block} shows\n{block.text}\nbut\n{printed}"
         elif block.language == "console":
             run_console(block)

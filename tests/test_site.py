@@ -47,7 +47,10 @@ def documented() -> list[object]:
     return [found(path) for text in pages for path in re.findall(r"^::: (\S+)$", text, re.M)]
 
 
-@pytest.mark.parametrize("room", ["", "data", "explanation", "testing", "training", "estimators"])
+ROOMS = ["", "data", "estimators", "explanation", "seeing", "testing", "training"]
+
+
+@pytest.mark.parametrize("room", ROOMS)
 def test_the_reference_has_every_public_name(room):
     if room == "estimators":
         pytest.importorskip("sklearn", reason="scikit-learn is not installed")

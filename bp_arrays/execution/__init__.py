@@ -1,9 +1,11 @@
 """What makes the maths fast without touching it."""
 
 from bp_arrays.execution.compiling import compile_step, compiled
+from bp_arrays.execution.instructions import identity
 from bp_arrays.execution.lean_numpy import lean
+from bp_arrays.execution.memory import Arena
 from bp_arrays.execution.paths import path_of
-from bp_arrays.execution.program import Arena, Program, identity
+from bp_arrays.execution.program import Program
 from bp_arrays.execution.recording import NotRecordable, Recorded, Recorder
 from bp_arrays.execution.updating import InPlaceUpdate
 

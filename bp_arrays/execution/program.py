@@ -5,141 +5,26 @@ through layers, each operation makes a new array, and Python spends more time be
 operations than a small batch spends in them. A program is the bare list, written out as two Python
 functions whose every line writes into memory that is there already: `recording` makes it.
 
-    def forward(x, t, weight, step):
-        dot(x, v3, out=v6)
-        add(v6, v4, out=v6)
-        maximum(v6, 0.0, out=v7)
+    def forward(a1, a2, a3):
+        dot(a1, v5, out=r7)
+        add(r7, v6, out=r8)
+        maximum(r8, c9, out=r10)
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from keyword import iskeyword
 from typing import Any
 
 import numpy as np
 
-from bp_arrays.typing import Shape
+from bp_arrays.execution.instructions import HostArray, Instruction, Slot, identity, needed_for
+from bp_arrays.execution.memory import Arena, Layout
 
-HostArray = np.ndarray[Any, Any]
 SLOT = re.compile(r"[a-z]\d+")
 """What slots are called; functions are called otherwise."""
-
-
-def identity(array: HostArray) -> HostArray:
-    """The function that only copies: to another dtype, or to another place."""
-    return array
-
-
-@dataclass(eq=False)
-class Slot:
-    """An array of a program: what is known of it before there are numbers.
-
-    Parameters
-    ----------
-    name : str
-        What it is called in the program's source.
-    shape, dtype
-        Those of the array.
-    contiguous : bool
-        Whether its elements follow each other in memory, so that it can be reshaped in place.
-    base, view : Slot and function, optional
-        For an array that lies in another's memory: which, and how it is cut out of it.
-    constant : array, optional
-        For an array that never changes.
-    """
-
-    name: str
-    shape: Shape
-    dtype: np.dtype[Any]
-    contiguous: bool = True
-    base: Slot | None = None
-    view: Callable[[HostArray], HostArray] | None = None
-    constant: HostArray | None = None
-
-    @property
-    def root(self) -> Slot:
-        """The array whose memory this one lies in; itself, if it has its own."""
-        slot = self
-        while slot.base is not None:
-            slot = slot.base
-        return slot
-
-    def lies_in(self, base: Slot, view: Callable[[HostArray], HostArray]) -> None:
-        """Have this array's numbers written into a part of another's memory."""
-        self.base, self.view = base, view
-
-
-@dataclass(eq=False)
-class Instruction:
-    """One operation: what is called on which arrays, and where the result goes.
-
-    Parameters
-    ----------
-    function : callable
-        Takes `out=` unless `copied`.
-    operands : tuple
-        Slots, other values, and lists of them.
-    options : dict
-        Further arguments by name.
-    result : Slot
-    copied : bool
-        Whether the function makes an array of its own, which is then copied to its place.
-    assigned : bool
-        Whether the result only exists during a run: a view of an argument.
-    elementwise : bool
-        Whether the result may be written over an operand of the same shape.
-    """
-
-    function: Callable[..., Any]
-    operands: tuple[Any, ...]
-    result: Slot
-    options: dict[str, Any] = field(default_factory=dict)
-    copied: bool = False
-    assigned: bool = False
-    elementwise: bool = False
-
-    @property
-    def read(self) -> Iterator[Slot]:
-        """The slots among the operands."""
-        return _slots(self.operands)
-
-
-class Arena:
-    """Memory that several programs share, of which one runs at a time."""
-
-    def __init__(self) -> None:
-        self.chunks: list[HostArray] = []
-
-    def lease(self) -> Lease:
-        """All of it, for another program."""
-        return Lease(self)
-
-
-class Lease:
-    """What one program has of an arena: pieces are taken and given back while it is laid out."""
-
-    def __init__(self, arena: Arena) -> None:
-        self._arena = arena
-        self._free = list(arena.chunks)
-
-    def take(self, size: int) -> HostArray:
-        """The smallest free piece of `size` bytes or more; a new one if there is none."""
-        fitting = [chunk for chunk in self._free if chunk.nbytes >= size]
-        if not fitting:
-            chunk: HostArray = np.empty(size, np.uint8)
-            self._arena.chunks.append(chunk)
-            return chunk
-        chunk = min(fitting, key=lambda chunk: chunk.nbytes)
-        # by identity: `remove` would compare the numbers in them
-        self._free = [other for other in self._free if other is not chunk]
-        return chunk
-
-    def give_back(self, chunk: HostArray) -> None:
-        """This piece is not read any more."""
-        self._free.append(chunk)
 
 
 class Program:
@@ -172,14 +57,14 @@ class Program:
         written: Sequence[Slot],
         arena: Arena,
     ) -> None:
-        needed = _needed([*forward, *backward], [*results, *written])
+        needed = needed_for([*results, *written], [*forward, *backward])
         self._steps = [i for i in [*forward, *backward] if i in needed]
         split = sum(i in needed for i in forward)
         self._given = given
         self._names: dict[Any, str] = {}
-        self._world: dict[str, Any] = {"copyto": np.copyto}
-        last_read = self._last_reads(results, split)
-        self._lay_out(results, last_read, arena.lease())
+        layout = Layout(self._steps, given, results, split, arena)
+        self._views = layout.views
+        self._world: dict[str, Any] = {"copyto": np.copyto, **layout.arrays}
         signature = ", ".join(slot.name for slot in arguments)
         self.source = "\n".join(
             [
@@ -203,60 +88,6 @@ class Program:
         """The memory of a slot, with what the last run left there."""
         found: HostArray = self._world[slot.name]
         return found
-
-    def _last_reads(self, results: Sequence[Slot], split: int) -> dict[int, int]:
-        """The number of the last instruction that reads an array's memory, by the array."""
-        last: dict[int, int] = {}
-        for number, instruction in enumerate(self._steps):
-            for slot in (instruction.result, *instruction.read):
-                last[id(slot.root)] = number
-        for slot in results:  # read between the two functions
-            last[id(slot.root)] = max(last.get(id(slot.root), 0), split)
-        return last
-
-    def _lay_out(self, results: Sequence[Slot], last_read: dict[int, int], lease: Lease) -> None:
-        """Give every array its memory: that of an array nobody reads any more, if there is one."""
-        chunks: dict[int, HostArray] = {}
-        self._views: list[Slot] = []
-        known = {id(slot) for slot in self._given}
-        fleeting = {id(i.result) for i in self._steps if i.assigned}
-
-        def make_known(slot: Slot) -> None:
-            if id(slot) in known or id(slot) in fleeting:
-                return
-            known.add(id(slot))
-            if slot.base is not None:
-                make_known(slot.base)
-                self._views.append(slot)
-            elif slot.constant is not None:
-                self._world[slot.name] = slot.constant
-
-        for number, instruction in enumerate(self._steps):
-            result = instruction.result
-            dying = [
-                slot
-                for slot in {id(s.root): s.root for s in instruction.read}.values()
-                if last_read[id(slot)] == number and id(slot) in chunks
-            ]
-            if instruction.elementwise:  # its result may lie where an operand of its shape does
-                for slot in dying:
-                    if slot.shape == result.shape and slot.dtype == result.dtype:
-                        lease.give_back(chunks.pop(id(slot)))
-            for slot in instruction.read:
-                make_known(slot)
-            if result.base is None and not instruction.assigned:
-                size = result.dtype.itemsize * int(np.prod(result.shape, dtype=np.int64))
-                chunk = lease.take(size)
-                chunks[id(result)] = chunk
-                self._world[result.name] = chunk[:size].view(result.dtype).reshape(result.shape)
-                known.add(id(result))
-            else:
-                make_known(result)
-            for slot in dying:
-                if id(slot) in chunks:
-                    lease.give_back(chunks.pop(id(slot)))
-        for slot in results:
-            make_known(slot)
 
     def _function(
         self, name: str, signature: str, instructions: Iterable[Instruction]
@@ -311,25 +142,3 @@ class Program:
             self._names[key] = name
             self._world[name] = value  # which also keeps the id taken
         return self._names[key]
-
-
-def _slots(operands: Iterable[Any]) -> Iterator[Slot]:
-    for operand in operands:
-        if isinstance(operand, Slot):
-            yield operand
-        elif isinstance(operand, (list, tuple)):
-            yield from _slots(operand)
-
-
-def _needed(instructions: Sequence[Instruction], wanted: Sequence[Slot]) -> set[Instruction]:
-    """The instructions without which the wanted arrays would not be there."""
-    alive = {id(slot) for slot in wanted} | {id(slot.root) for slot in wanted}
-    found: set[Instruction] = set()
-    for instruction in reversed(instructions):
-        if id(instruction.result) in alive:
-            found.add(instruction)
-            for slot in instruction.read:
-                while slot is not None:  # a view is there when all it is a view of is
-                    alive.add(id(slot))
-                    slot = slot.base  # type: ignore[assignment]
-    return found

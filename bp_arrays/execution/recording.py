@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from bp_arrays.execution.program import HostArray, Instruction, Slot, identity
+from bp_arrays.execution.instructions import HostArray, Instruction, Slot, identity
 from bp_arrays.typing import Shape
 
 

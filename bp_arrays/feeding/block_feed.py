@@ -57,7 +57,7 @@ class Blocks(ABC):
 
     A format of your own is a subclass: set the three fields, write `read`.
 
-    Parameters
+    Attributes
     ----------
     sample_shape : tuple of int
         The shape of one sample.

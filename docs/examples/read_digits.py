@@ -14,6 +14,7 @@ import numpy as np
 
 import bp_arrays as bp
 from bp_arrays.data import read_digits, split
+from bp_arrays.seeing import ConfusionMatrix
 
 SHADES = " .:-=+*#%"
 
@@ -57,7 +58,7 @@ def main() -> None:
     logits = model.predict(x[test])
     read = logits.argmax(axis=1)
     print(f"{(read == t[test]).mean():.1%} of {len(test)} unseen digits are read correctly\n")
-    show_confusion(t[test], read)
+    print(ConfusionMatrix.of(t[test], read, digits.classes))
 
     wrong = np.flatnonzero(read != t[test])
     if len(wrong):
@@ -72,15 +73,6 @@ def main() -> None:
     again = bp.load("digits.safetensors", device="cpu")
     same = np.abs(again.predict(x[test]) - logits).max()
     print(f"\nsaved to digits.safetensors; loaded on cpu, its outputs differ by {same:.1e} at most")
-
-
-def show_confusion(t: np.ndarray, read: np.ndarray) -> None:
-    """What each digit, a row, was read as, a column."""
-    table = np.zeros((10, 10), dtype=int)
-    np.add.at(table, (t, read), 1)
-    print("read as  " + "".join(f"{k:4}" for k in range(10)))
-    for k, counts in enumerate(table):
-        print(f"a {k}      " + "".join(f"{n or '.':>4}" for n in counts))
 
 
 def show_image(pixels: np.ndarray) -> None:

@@ -222,9 +222,9 @@ FAULTS = (
     Fault(IN_PLACE, "training/in_place.py", "sys.getrefcount(self.shown) == 3",
           "sys.getrefcount(self.shown) >= 3", "", "training"),
     Fault(STALE, "training/in_place.py", "self.can_go_back = True", "pass", "", "training"),
-    Fault(IN_PLACE, "execution/program.py", "if slot.shape == result.shape and slot.dtype == "
+    Fault(IN_PLACE, "execution/memory.py", "if slot.shape == result.shape and slot.dtype == "
           "result.dtype:", "if slot.dtype == result.dtype:", "", "execution"),
-    Fault(STALE, "execution/program.py", "last[id(slot.root)] = number", "last[id(slot)] = number",
+    Fault(STALE, "execution/memory.py", "last[id(slot.root)] = number", "last[id(slot)] = number",
           "", "execution"),
     Fault(WRONG, "execution/recording.py", "if out is not None and out[0] is not inputs[0]:",
           "if False:", "", "execution"),
