@@ -42,6 +42,8 @@ class ArrayBlocks(Blocks):
     ------
     DataError
         If a file is no .npy file, or is damaged.
+    OSError
+        If a file cannot be opened.
     InputError
         If the arrays do not fit together.
 

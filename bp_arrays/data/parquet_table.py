@@ -15,6 +15,9 @@ from bp_arrays.errors import DataError, MissingExtraError
 
 SUFFIXES = (".parquet", ".pq")
 
+BUFFER = 2**16
+"""Bytes of a column that are read at once."""
+
 
 class Group(NamedTuple):
     """One row group: its file, its number there, its first row in the file, how many rows."""
@@ -81,8 +84,10 @@ class ParquetTable:
         """Whether a column holds numbers, or yes and no."""
         return _number_dtype(self._types[name]) is not None
 
-    def columns(self, group: Group, names: Sequence[str]) -> list[Any]:
+    def columns(self, group: Group, names: Sequence[str]) -> Iterator[Any]:
         """These columns of one row group, as pyarrow has them; each row has a value.
+
+        They are read one by one: together they would be in memory several times over.
 
         Raises
         ------
@@ -90,24 +95,25 @@ class ParquetTable:
             If the file is damaged, or a value is missing: column and row are named.
         """
         with _readable(group.path) as parquet:
-            table = parquet.read_row_group(group.number, columns=list(dict.fromkeys(names)))
-        columns = [table.column(name) for name in names]
-        for name, column in zip(names, columns, strict=True):
-            if column.null_count:
-                row = int(np.argmax(np.asarray(column.is_null())))
-                raise DataError(
-                    f"{self.place(group, row, name)}: expected a value, got null; drop such rows "
-                    "or fill them first"
-                )
-        return columns
+            for name in names:
+                read = parquet.read_row_group(group.number, columns=[name], use_threads=False)
+                column = read.column(name)
+                if column.null_count:
+                    row = int(np.argmax(np.asarray(column.is_null())))
+                    raise DataError(
+                        f"{self.place(group, row, name)}: expected a value, got null; drop such "
+                        "rows or fill them first"
+                    )
+                yield column
 
     def numbers(self, group: Group, names: Sequence[str]) -> HostArray:
         """Columns of numbers of one row group, as an array (rows, columns)."""
-        dtype = self.dtype(names)
-        columns = self.columns(group, names)
-        array = np.empty((len(columns[0]), len(names)), dtype)
-        for k, column in enumerate(columns):
+        array = None
+        for k, column in enumerate(self.columns(group, names)):
+            if array is None:  # as long as what was read, not as what the file claims
+                array = np.empty((len(column), len(names)), self.dtype(names))
             array[:, k] = column.to_numpy()
+        assert array is not None, "there is no table without columns"
         return array
 
     def texts(self, group: Group, name: str) -> list[str]:
@@ -219,7 +225,7 @@ def _readable(path: Path) -> Iterator[Any]:
             'Parquet files are read by pyarrow: pip install "bp_arrays[parquet]"'
         ) from None
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, buffer_size=BUFFER) as file:
             yield file
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno:

@@ -55,8 +55,6 @@ class Spool:
         """All rows, in the order in which they came."""
         if self._file is None:
             return self._pieces[0] if len(self._pieces) == 1 else np.concatenate(self._pieces)
-        self._write()
-        self._file.flush()
         return np.memmap(self._file, self._dtype, "r", shape=(self._rows, *self._width))
 
     def _write(self) -> None:
@@ -65,6 +63,7 @@ class Spool:
                 self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed on leaving)
             for piece in self._pieces:
                 self._file.write(np.ascontiguousarray(piece).data)
+            self._file.flush()
         except OSError as error:
             raise DataError(
                 f"{self._source}: more than {SPOOL_BYTES} bytes of numbers go to a temporary "

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import NoneType
 from typing import Any
+
+import numpy as np
 
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import DeviceMismatchError, InputError
@@ -16,6 +19,16 @@ from bp_arrays.model.doors import is_iterable_of_batches
 from bp_arrays.typing import Array
 
 BATCH_SIZE = 32
+
+READY, OWN = "the batches come ready-made; or hand in arrays", "the blocks have their own"
+WINDOWED = "it is for data in blocks"
+REFUSED: dict[type[Feed], dict[str, str]] = {
+    RowFeed: {"window": WINDOWED},
+    BlockFeed: {"t": OWN, "weight": OWN},
+    ReadyFeed: dict.fromkeys(("t", "weight", "batch_size", "shuffle"), READY)
+    | {"window": WINDOWED},
+}
+"""What each kind of data does not take, and why."""
 
 
 class Batches:
@@ -85,24 +98,10 @@ class Batches:
         device: str | Device | None = None,
         dtype: str | None = None,
     ) -> None:
-        for name, value in (("batch_size", batch_size), ("window", window)):
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, int) or value < 1
-            ):
-                raise InputError(f"{name}: expected an integer of 1 or more, got {value!r}")
-        self.x, self.t, self.weight = x, t, weight
         self._kind = _kind(x, t)
         given = {"t": t, "weight": weight, "batch_size": batch_size, "shuffle": shuffle}
-        for name, value in given.items() if self._kind is ReadyFeed else ():
-            if value is not None:
-                raise InputError(
-                    f"{name}: leave it out, the batches come ready-made; or hand in arrays"
-                )
-        for name, value in {"t": t, "weight": weight}.items() if self._kind is BlockFeed else ():
-            if value is not None:
-                raise InputError(f"{name}: leave it out, the blocks have their own")
-        if window is not None and self._kind is not BlockFeed:
-            raise InputError("window: leave it out, it is for data in blocks")
+        _check_settings(self._kind, given | {"window": window})
+        self.x, self.t, self.weight = x, t, weight
         self.batch_size = BATCH_SIZE if batch_size is None else batch_size
         self.shuffle: bool | Order = True if shuffle is None else shuffle
         self.seed, self.window = seed, window
@@ -167,6 +166,26 @@ def _kind(x: Any, t: Any) -> type[Feed]:
     listed = t is None and isinstance(x, (list, tuple))
     are_batches = listed and all(isinstance(item, tuple) for item in x[:1])
     return ReadyFeed if are_batches or is_iterable_of_batches(x) else RowFeed
+
+
+def _check_settings(kind: type[Feed], given: dict[str, Any]) -> None:
+    """Raise InputError for settings that are none, or that this kind of data does not take."""
+    for name in ("batch_size", "window"):
+        value = given[name]
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (whole and value >= 1):
+            raise InputError(f"{name}: expected an integer of 1 or more, got {value!r}")
+    shuffle = given["shuffle"]
+    if not (isinstance(shuffle, (bool, np.bool_, NoneType)) or callable(shuffle)):
+        raise InputError(
+            "shuffle: expected True, False, or a function from the number of the epoch to an "
+            f"order of the rows, got {shuffle!r:.60}"
+        )
+    for name, value in given.items():
+        if value is not None and name in REFUSED[kind]:
+            raise InputError(f"{name}: leave it out, {REFUSED[kind][name]}")
+    if kind is RowFeed and given["weight"] is not None and given["t"] is None:
+        raise InputError("weight: expected targets t beside it")
 
 
 def _unpacked(batch: Batch) -> Any:

@@ -160,19 +160,22 @@ class BlockFeed(Feed):
 
     def _joined(self, chosen: list[int]) -> HostBatch:
         """The blocks as one, without ever holding two copies of it."""
-        first = self._read(chosen[0])
         if len(chosen) == 1:
-            return first
+            return self._read(chosen[0])
         rows = sum(self.blocks.block_rows[block] for block in chosen)
-        window = first.each(lambda a: np.empty((rows, *a.shape[1:]), a.dtype))
-        start = 0
+        window, start = None, 0
         for block in chosen:
-            parts = self._read(block) if start else first
+            parts = self._read(block)
+            if window is None:
+                window = parts.each(lambda a: np.empty((rows, *a.shape[1:]), a.dtype))
             stop = start + len(parts.x)
             for array, part in zip(window, parts, strict=True):
                 if array is not None:
                     array[start:stop] = part
+                del part
+            del parts  # before the next one is read
             start = stop
+        assert window is not None
         return window
 
     def _read(self, block: int) -> HostBatch:

@@ -46,7 +46,7 @@ ARRAY_LIKE = ("__array__", "__array_interface__", "__array_namespace__", "__dlpa
 def is_iterable_of_batches(x: Any) -> bool:
     """Whether x can only be gone through: no array, list, data frame, mapping or text."""
     return hasattr(x, "__iter__") and not (
-        isinstance(x, (list, tuple, str, bytes, Mapping, set, frozenset))
+        isinstance(x, (type, list, tuple, str, bytes, Mapping, set, frozenset))
         or any(hasattr(x, name) for name in ARRAY_LIKE)
     )
 
@@ -65,8 +65,10 @@ def to_host_array(x: Any, what: str) -> Any:
         return x
     if hasattr(x, "tocsr"):
         return to_sparse_rows(x, what)
-    array = x if isinstance(x, np.ndarray) else _as_array(x, what)
+    array = x if type(x) is np.ndarray else _as_array(x, what)
     if array.dtype == object:
+        if array.ndim == 0 and x is not None:
+            raise InputError(f"{what}: expected an array, got a {type(x).__name__}")
         try:
             array = array.astype(np.float64)
         except (ValueError, TypeError) as error:
@@ -78,6 +80,10 @@ def to_host_array(x: Any, what: str) -> Any:
 
 def _as_array(x: Any, what: str) -> np.ndarray[Any, Any]:
     """Data frames, lists, what speaks DLPack, and anything else that NumPy can read."""
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise InputError(
+            f"{what} has masked values: drop such rows, or fill them with x.filled(value)"
+        )
     if is_frame(x):
         return frame_to_array(x, what)
     if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):

@@ -310,6 +310,8 @@ class Model:
         rows = PREDICTION_ROWS if batch_size is None else batch_size
         if rows < 1:
             raise InputError(f"batch_size: expected 1 or more, got {batch_size}")
+        if batch_size is not None and (isinstance(x, GivesSamples) or is_iterable_of_batches(x)):
+            raise InputError("batch_size: leave it out, the batches of x have their own")
         if isinstance(x, GivesSamples):
             yield from ((part, True) for part in x.samples(self.device, self.dtype))
             return

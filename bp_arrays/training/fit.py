@@ -162,7 +162,8 @@ def _held_out(validation: Any, door: ModelDoor) -> Feed | None:
     """The data that is only evaluated, checked."""
     if validation is None:
         return None
-    if not isinstance(validation, tuple):
+    listed = isinstance(validation, list) and all(isinstance(v, tuple) for v in validation)
+    if listed or not isinstance(validation, (tuple, list)):
         return as_batches(validation).feed(door, what="validation ")
     if not 2 <= len(validation) <= 3:
         raise InputError("validation: expected (x, t) or (x, t, sample_weight)")

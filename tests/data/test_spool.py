@@ -29,6 +29,9 @@ def test_pieces_become_one_array(monkeypatch, limit, mapped):
 def test_a_full_disk_is_told(monkeypatch):
     class Full:
         def write(self, data):
+            pass
+
+        def flush(self):
             raise OSError(errno.ENOSPC, "No space left on device")
 
         def close(self):

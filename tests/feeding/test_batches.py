@@ -140,6 +140,10 @@ def test_memory_mapped_targets_stay_on_disk_and_train_alike(device, tmp_path):
         ({"x": X[:0], "t": T[:0]}, "x is empty"),
         ({"x": 3.0}, "x: expected an array"),
         ({"weight": -W}, "weights must be 0 or more"),
+        ({"weight": W, "t": None}, "weight: expected targets t beside it"),
+        ({"shuffle": "no"}, "shuffle: expected True, False, or a function"),
+        ({"x": object()}, "x: expected an array, got a object"),
+        ({"x": bp.data.Batches}, "x: expected an array, got a type"),
         ({"shuffle": lambda epoch: [0]}, "shuffle: expected 23 row numbers"),
     ],
 )
@@ -153,6 +157,20 @@ def test_batches_for_another_device_or_dtype_are_refused():
         bp.fit(make(), bp.data.Batches(X, T, device="strict"), **settings())
     with pytest.raises(bp.InputError, match="batches are of dtype 'float64'"):
         bp.fit(make(), bp.data.Batches(X, T, dtype="float64"), **settings())
+
+
+def test_a_batch_size_beside_batches_to_predict_is_refused():
+    for x in (bp.data.Batches(X), iter([X])):
+        with pytest.raises(bp.InputError, match="batch_size: leave it out"):
+            make().predict(x, batch_size=3)
+
+
+def test_validation_may_be_a_list_of_two_arrays_or_of_batches():
+    for validation in ([X, T], [(X, T)], [(X[:9], T[:9]), (X[9:], T[9:])], (X, T)):
+        history = bp.fit(make(), X, T, validation=validation, **settings())
+        assert history["val_loss"] == pytest.approx(
+            bp.fit(make(), X, T, validation=(X, T), **settings())["val_loss"], rel=1e-6
+        )
 
 
 @pytest.mark.parametrize(

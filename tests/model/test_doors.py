@@ -131,6 +131,14 @@ def test_an_array_of_an_unknown_library_is_no_device_of_ours():
         model.predict(Foreign())
 
 
+def test_what_is_masked_is_no_number():
+    model = bp.Model(bp.Linear(2), 2, device="cpu")
+    whole = np.ma.masked_array(X, mask=False)
+    np.testing.assert_array_equal(model.predict(whole), model.predict(X))
+    with pytest.raises(bp.InputError, match="x has masked values: drop such rows, or fill them"):
+        model.predict(np.ma.masked_less(X, 0.0))
+
+
 def test_an_archive_of_arrays_is_not_one(tmp_path):
     np.savez(tmp_path / "d.npz", x=X, t=T)
     with (
