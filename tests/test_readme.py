@@ -49,6 +49,14 @@ def test_both_commands_are_marked():
         assert re.search(rf"{marker}\n```sh\npython3 -m venv", text)
 
 
+def test_there_are_as_many_cases_as_it_says():
+    from bp_arrays.testing import cases
+
+    [said] = re.findall(r"more than (\d+) cases on\s+each", README.read_text())
+    everywhere = sum(len({"float32", "float64"} & set(case.dtypes)) for case in cases())
+    assert everywhere > int(said)
+
+
 def test_what_is_said_of_gpus_is_what_was_recorded():
     from bp_arrays.testing.evidence import cuda_line
 

@@ -139,12 +139,9 @@ def check_cases(
     """
     if not chosen:
         raise InputError("check: no case was chosen")
-    for option, names in {"devices": devices, "require": require, "dtypes": dtypes}.items():
-        if isinstance(names, (str, Device)):
-            raise InputError(f"check({option}=): expected a list of names, such as [{names!r}]")
-    for dtype in dtypes:
-        if dtype not in DTYPES_WITH_HALF:
-            raise unknown_name("dtype", dtype, DTYPES_WITH_HALF)
+    _check_listed("devices", devices)
+    _check_listed("require", require)
+    check_dtypes(dtypes)
     started = time.perf_counter()
     required = [find_device(name).name for name in require]
     report = Report(required=required, limits={case.name: case.limit for case in chosen})
@@ -160,6 +157,19 @@ def check_cases(
             _ask_oracles(report, chosen, pool, say)
     report.seconds = time.perf_counter() - started
     return report
+
+
+def check_dtypes(dtypes: Sequence[str]) -> None:
+    """Raise InputError unless these are names of dtypes that can be asked for."""
+    _check_listed("dtypes", dtypes)
+    for dtype in dtypes:
+        if dtype not in DTYPES_WITH_HALF:
+            raise unknown_name("dtype", dtype, DTYPES_WITH_HALF)
+
+
+def _check_listed(option: str, names: Sequence[str | Device]) -> None:
+    if isinstance(names, (str, Device)):
+        raise InputError(f"check({option}=): expected a list of names, such as [{names!r}]")
 
 
 class References(dict[tuple[Case, str], HostArrays]):

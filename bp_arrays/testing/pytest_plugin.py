@@ -34,7 +34,7 @@ from bp_arrays.errors import InputError
 from bp_arrays.layers import Layer
 from bp_arrays.losses import Loss
 from bp_arrays.testing.case import DTYPES, Case
-from bp_arrays.testing.checking import DEVICES, places
+from bp_arrays.testing.checking import DEVICES, check_dtypes, places
 from bp_arrays.testing.evidence import cuda_line
 from bp_arrays.testing.oracles import Oracle, oracles_for
 from bp_arrays.testing.own_cases import own_cases
@@ -67,6 +67,7 @@ def parametrize_with_checks(
     ... def test_my_layers(check):
     ...     check()
     """
+    check_dtypes(dtypes)
     cases = [
         replace(case, dtypes=tuple(dtype for dtype in case.dtypes if dtype in dtypes))
         for case in own_cases(components, input_shape)

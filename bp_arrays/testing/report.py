@@ -160,6 +160,19 @@ class Report:
             f"{self.seconds:.0f} s"
         )
 
+    @property
+    def found(self) -> dict[str, list[str]]:
+        """What is wrong with each component, a line for all cases wrong in the same words."""
+        alike: dict[tuple[str, str], list[Disagreement]] = {}
+        for d in self.disagreements:
+            alike.setdefault((d.component, d.message), []).append(d)
+        lines: dict[str, list[str]] = {}
+        for (component, message), (d, *more) in alike.items():
+            also = f" (and {len(more)} more)" if more else ""
+            line = f"{d.case} on {d.device}, {d.dtype}: {message}{also}"
+            lines.setdefault(component, []).append(line)
+        return lines
+
     def to_json(self) -> dict[str, Any]:
         """The whole report as what JSON can hold: null for an error that is no number."""
         whole: dict[str, Any] = _without_infinities(asdict(self))
@@ -202,13 +215,8 @@ class Report:
             yield f"{name}: {measured}"
 
     def _found(self) -> Iterator[str]:
-        """One line for all cases of a component that go wrong in the same words."""
-        alike: dict[tuple[str, str], list[Disagreement]] = {}
-        for d in self.disagreements:
-            alike.setdefault((d.component, d.message), []).append(d)
-        for (_, message), (d, *more) in alike.items():
-            also = f" (and {len(more)} more)" if more else ""
-            yield f"DISAGREES  {d.case} on {d.device}, {d.dtype}: {message}{also}"
+        for found in self.found.values():
+            yield from (f"DISAGREES  {line}" for line in found)
 
     def _missing(self) -> Iterator[str]:
         for device in self.not_run:

@@ -88,7 +88,8 @@ def _judge(
         return float("inf"), f"{name} {_elsewhere(result)}"
     dtype = place.dtype if truth.dtype.kind == "f" else truth.dtype.name
     if result.dtype != place.device.dtype(dtype):
-        return float("inf"), f"{name} has the dtype {result.dtype}, not {dtype}"
+        its = str(result.dtype).rpartition(".")[2]  # without the library's name
+        return float("inf"), f"{name} has the dtype {its}, not {dtype}"
     host = place.device.to_numpy(result)
     if host.shape != truth.shape:
         return float("inf"), f"{name} has the shape {host.shape}, not {truth.shape}"
@@ -120,13 +121,23 @@ def shows_transfers(case: Case) -> bool:
 
 
 def hidden_transfer(case: Case) -> str:
-    """What a case reads back to the host on its way, or ""; needs PyTorch."""
-    place = NowhereToRead(device("torch:cpu"), "float32")
+    """What a case reads back to the host on its way, or ""; needs PyTorch.
+
+    A case that fails where numbers can be read as well has another fault, found elsewhere.
+    """
+    nowhere = NowhereToRead(device("torch:cpu"), "float32")
+    error = _raised(case, nowhere)
+    if error is None or _raised(case, Place(nowhere.device, nowhere.dtype)) is not None:
+        return ""
+    return f"needs a number on the host: {_said(error)}"
+
+
+def _raised(case: Case, place: Place) -> Exception | None:
     try:
         case.compute(place, place.arrays(case.inputs()))
     except Exception as error:  # of any class: each operation refuses in its own way
-        return f"needs a number on the host: {_said(error)}"
-    return ""
+        return error
+    return None
 
 
 def judged_by(oracle: Oracle, case: Case) -> str:

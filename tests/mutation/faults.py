@@ -31,7 +31,8 @@ class Fault:
         return self.tests or self.file.partition("/")[0]
 
 
-SIGN, FACTOR, AXIS, TRANSPOSED = "flipped sign", "dropped factor", "wrong axis", "transposed"
+SIGN, FACTOR, MEAN = "flipped sign", "dropped factor", "missing 1/N"
+AXIS, TRANSPOSED = "wrong axis", "transposed"
 LEAK, HOST, IN_PLACE = "float64 leak", "host constant or read", "in place on the input"
 STALE, LAST, WRONG = "stale state", "last minibatch", "wrong formula"
 EXTREME, RANDOM, DEVICE = "overflow or lost digits", "random streams", "device room"
@@ -99,8 +100,16 @@ FAULTS = (
           "Softplus"),
     Fault(LEAK, "activations/sigmoid.py", "h = ctx.xp.tanh(a)",
           "h = ctx.xp.tanh(ctx.xp.astype(a, ctx.xp.float64))", "Tanh"),
+    Fault(LEAK, "activations/softmax.py", "e = xp.exp(a - xp.max(a, axis=-1, keepdims=True))",
+          "e = xp.exp(xp.astype(a, xp.float64) - xp.max(a, axis=-1, keepdims=True))", "Softmax"),
+    Fault(IN_PLACE, "activations/softmax.py",
+          "            return h * (delta - xp.sum(delta * h, axis=-1, keepdims=True)), {}",
+          "            delta -= xp.sum(delta * h, axis=-1, keepdims=True)\n"
+          "            return h * delta, {}", "Softmax"),
+    Fault(EXTREME, "activations/elementwise.py", "return xp.where(a >= 0.0, 1.0, e) / (1.0 + e)",
+          "return 0.5 * xp.tanh(0.5 * a) + 0.5", "", "activations"),
     # the losses
-    Fault(FACTOR, "losses/loss.py", 'c = 1.0 / y.shape[0] if', "c = 1.0 if", "L2Loss"),
+    Fault(MEAN, "losses/loss.py", "c = 1.0 / y.shape[0] if", "c = 1.0 if", "L2Loss"),
     Fault(FACTOR, "losses/loss.py", "lambda: derivative(column)", "lambda: derivative(1.0)",
           "L2Loss"),
     Fault(WRONG, "losses/loss.py", "weight = weight / xp.where(total > 0.0, total, 1.0)",
@@ -109,22 +118,34 @@ FAULTS = (
           "ctx.xp.sum(r * r, axis=_axes(y)), lambda c: c * r", "L2Loss"),
     Fault(SIGN, "losses/difference.py", "0.5 * ctx.xp.sum(r * r, axis=_axes(y)), lambda c: c * r",
           "0.5 * ctx.xp.sum(r * r, axis=_axes(y)), lambda c: -c * r", "L2Loss"),
-    Fault(FACTOR, "losses/difference.py", "(c * (2.0 / n)) * r", "(c * 2.0) * r",
+    Fault(MEAN, "losses/difference.py", "(c * (2.0 / n)) * r", "(c * 2.0) * r",
           "MeanSquaredError"),
     Fault(WRONG, "losses/difference.py", "(c / n) * xp.sign(r)", "(c / n) * r",
           "MeanAbsoluteError"),
     Fault(WRONG, "losses/difference.py", "lambda c: (c / n) * held", "lambda c: (c / n) * r",
           "Huber"),
     Fault(SIGN, "losses/cross_entropy.py", "c * (p - q)", "c * (q - p)", "CrossEntropy"),
-    Fault(FACTOR, "losses/cross_entropy.py", "(c / n) * (logistic(y, xp) - t)",
+    Fault(MEAN, "losses/cross_entropy.py", "(c / n) * (logistic(y, xp) - t)",
           "c * (logistic(y, xp) - t)", "BinaryCrossEntropy"),
-    Fault(WRONG, "losses/cross_entropy.py", "q = (1.0 - s) * q + s / y.shape[-1]",
+    Fault(MEAN, "losses/cross_entropy.py", "q = (1.0 - s) * q + s / y.shape[-1]",
           "q = (1.0 - s) * q + s", "", "losses"),
     Fault(HOST, "losses/cross_entropy.py",
           "classes = xp.arange(y.shape[-1], dtype=t.dtype, device=ctx.device)",
           "classes = xp.arange(y.shape[-1], dtype=t.dtype)", "CrossEntropy"),
     Fault(WRONG, "losses/cross_entropy.py", "p = p * xp.sum(q, axis=-1, keepdims=True)", "pass",
           "CrossEntropy, probabilities"),
+    Fault(LEAK, "losses/cross_entropy.py", "shifted = y - xp.max(y, axis=-1, keepdims=True)",
+          "shifted = xp.astype(y - xp.max(y, axis=-1, keepdims=True), xp.float64)",
+          "CrossEntropy"),
+    Fault(IN_PLACE, "losses/cross_entropy.py", "shifted = y - xp.max(y, axis=-1, keepdims=True)",
+          "y -= xp.max(y, axis=-1, keepdims=True)\n        shifted = y", "CrossEntropy"),
+    Fault(AXIS, "losses/cross_entropy.py", "total = xp.sum(e, axis=-1, keepdims=True)",
+          "total = xp.sum(e, axis=0, keepdims=True)", "CrossEntropy"),
+    Fault(HOST, "losses/cross_entropy.py",
+          "xp.asarray(self.class_weights, dtype=y.dtype, device=ctx.device)",
+          "xp.asarray(self.class_weights, dtype=y.dtype)", "CrossEntropy, class weights"),
+    Fault(FACTOR, "losses/cross_entropy.py", "return by_sample if weight is None else by_sample * "
+          "weight", "return by_sample if weight is None else weight", "", "losses"),
     # the optimizers and their schedules
     Fault(SIGN, "optimizers/sgd.py", "return theta - eta * g, ()", "return theta + eta * g, ()",
           "", "optimizers"),
@@ -184,6 +205,8 @@ FAULTS = (
           "training"),
     Fault(LAST, "feeding/row_feed.py", "rows = slice(start, stop) if order is None else",
           "rows = slice(start, stop - 1) if order is None else", "", "training"),
+    Fault(LAST, "model/model.py", "range(0, max(x.shape[0] if x.ndim else 1, 1), rows)",
+          "range(0, max(x.shape[0] - 1 if x.ndim else 1, 1), rows)", "", "model"),
     Fault(WRONG, "feeding/row_feed.py", "np.asarray(t[rows], dtype=t_dtype)",
           "np.asarray(t[start:stop], dtype=t_dtype)", "", "training"),
     Fault(WRONG, "feeding/row_feed.py", "xp.take(array, order[start:stop], axis=0)",
@@ -228,6 +251,8 @@ FAULTS = (
           "", "execution"),
     Fault(WRONG, "execution/recording.py", "if out is not None and out[0] is not inputs[0]:",
           "if False:", "", "execution"),
+    Fault(RANDOM, "layers/dropout.py", "scale = 1.0 / q", "scale = 1.0 / (1.0 - self.rate)", "",
+          "layers"),
     Fault(TRANSPOSED, "model/layout.py", "yield xp.reshape(gradient, (entry.size,))",
           "yield xp.reshape(gradient.T if gradient.ndim == 2 else gradient, (entry.size,))",
           "", "training"),

@@ -185,6 +185,11 @@ def test_faults_are_named(component, message):
     assert "FAIL" in str(report)
 
 
+def test_a_layer_that_always_fails_is_not_said_to_read_back():
+    report = check(Raises(), input_shape=3, devices=["cpu"], dtypes=["float32"])
+    assert {d.message for d in report.disagreements} == {"raised RuntimeError: out of ideas"}
+
+
 def test_decisions_by_value_are_caught_by_the_tracing_compiler():
     if not bp.device("jax:cpu").availability().usable:
         pytest.skip("JAX is not installed")

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import bp_arrays as bp
+from bp_arrays.testing.pytest_plugin import parametrize_with_checks
 
 SUITE = """
 from dataclasses import dataclass
@@ -97,6 +98,11 @@ def test_dtypes_are_those_asked_for(run):
     assert "cpu-float32" in said and "float64" not in said and "float16" not in said
     _, said = run("--device", "cpu", "--collect-only", "-k", "right and cpu")
     assert "cpu-float64" in said and "float16" not in said
+
+
+def test_unknown_dtypes_are_named():
+    with pytest.raises(bp.InputError, match="did you mean 'float32'"):
+        parametrize_with_checks(bp.Tanh(), input_shape=3, dtypes=["flaot32"])
 
 
 def test_unknown_devices_are_named(run):
