@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict and, if the data has the targets, say how well."""
-    check_outputs({"--out": args.out}, args.data)
+    check_outputs({"--out": args.out}, args.data, str(args.model))
     model = load(args.model, args.device)
     meaning = Meaning.from_metadata(model.metadata, args.model)
     data = matching_data(model, meaning, args.data)
