@@ -64,7 +64,10 @@ class Explanation(Derivation):
 
     def _repr_html_(self) -> str:
         page = escape(self.to_html(), quote=True)
-        return f'<iframe srcdoc="{page}" style="width:100%;height:720px;border:0"></iframe>'
+        return (
+            '<iframe title="Backpropagation, number by number" '
+            f'srcdoc="{page}" style="width:100%;height:860px;border:0"></iframe>'
+        )
 
     def __str__(self) -> str:
         return self.to_text()

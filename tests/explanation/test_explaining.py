@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -248,6 +250,19 @@ def test_deep_nets_are_written_layer_by_layer():
     )
     assert rule.text.startswith("∂L/∂w⁽¹⁾₁₁ = [δ⁽²⁾₁·w⁽²⁾₁₁ + δ⁽²⁾₂·w⁽²⁾₁₂")
     assert "with δ⁽³⁾₄ = " in rule.text
+
+
+def test_what_is_written_is_latex():
+    """One superscript on each symbol, no prime but ', no number as 1e-05; checked with KaTeX."""
+    model = bp.Model(NETS["wide residual"], 4, device="cpu", seed=5)
+    tiny = bp.explain(model, 1e-6 * RNG.normal(size=4), RNG.normal(size=2), bp.L2Loss())
+    latex = tiny.to_latex() + tiny.weight("1.1.weight", 1, 1).latex
+    assert "′" not in latex and "−" not in latex and "·" not in latex
+    assert r" \cdot 10^{-" in latex and not re.search(r"\de-\d", latex)
+    deep = bp.explain(
+        bp.Model(NETS["four layers"], 4, device="cpu"), np.ones(4), [1, 2], bp.L2Loss()
+    )
+    assert r"{h^{(1)}_{1}}^2" in deep.weight("0.weight", 1, 1).latex
 
 
 def test_long_sums_say_how_much_they_leave_out():

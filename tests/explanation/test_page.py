@@ -257,9 +257,14 @@ def test_nothing_sticks_out_of_the_page(browser, tmp_path, width):
         assert out <= width
 
 
-def test_notebooks_show_it_by_itself():
-    html = notes()._repr_html_()
-    assert html.startswith("<iframe srcdoc=") and "&quot;" in html
+def test_notebooks_show_it_by_itself(browser, tmp_path):
+    (tmp_path / "cell.html").write_text(f"<meta charset=utf-8>{notes()._repr_html_()}", "utf-8")
+    browser.get((tmp_path / "cell.html").as_uri())
+    browser.switch_to.frame(browser.find_element("css selector", "iframe[title]"))
+    browser.find_element("css selector", '[data-choose="1"]').click()
+    assert text_of(browser.find_element("css selector", "#rule h2")).startswith("∂L/∂w12")
+    browser.switch_to.default_content()
+    assert notes().weight("0.weight", 1, 1)._repr_latex_().startswith("$$\n\\begin{aligned}")
 
 
 def test_a_step_too_large_to_descend_still_gives_a_page():
