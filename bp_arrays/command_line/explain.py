@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--weight", action="append", default=[], metavar="NAME:I,J",
         help="write out this weight's chain rule, such as 0.weight:1,1 (repeatable)")  # fmt: skip
     add("--loss", metavar="NAME", help="the loss (default: that of the training)")
-    add("--eta", type=float, default=0.5, metavar="X", help="learning rate of the update shown")
+    add("--eta", type=float, default=0.1, metavar="X",
+        help="learning rate of the update shown (default: 0.1)")  # fmt: skip
     add("--latex", type=Path, metavar="FILE",
         help="write what is printed as Markdown with LaTeX here")  # fmt: skip
     add("--html", type=Path, metavar="FILE", help="write a page to click through here")

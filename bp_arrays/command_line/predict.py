@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict and, if the data has the targets, say how well."""
-    check_outputs({"--out": args.out, "--report": args.report, "--plot": args.plot}, args.data)
+    outputs = {"--out": args.out, "--report": args.report, "--plot": args.plot}
+    check_outputs(outputs, args.data, str(args.model))
     if args.plot is not None:
         check_plot(args.plot)
     model = load(args.model, args.device)

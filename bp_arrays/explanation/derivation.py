@@ -110,7 +110,7 @@ class Derivation:
             raise unknown_name("weight", name, named)
         shape = tuple(named[name].shape)
         if len(indices) != len(shape) or not all(
-            isinstance(i, (int, np.integer)) and 1 <= i <= n
+            isinstance(i, (int, np.integer)) and not isinstance(i, bool) and 1 <= i <= n
             for i, n in zip(indices, shape, strict=False)
         ):
             ranges = ", ".join(f"1 to {n}" for n in shape)

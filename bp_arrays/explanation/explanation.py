@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from bp_arrays.errors import InputError
 from bp_arrays.explanation.derivation import Derivation
 from bp_arrays.explanation.deriving import derived
 from bp_arrays.explanation.latex import to_latex
@@ -49,18 +50,35 @@ class Explanation(Derivation):
         -------
         str
             The page.
+
+        Raises
+        ------
+        InputError
+            If the path is a folder or in none, or if nothing of this net was recorded.
         """
+        place = None if path is None else _writable(Path(path).resolve())
         page = to_html(self, recording)
-        if path is not None:
-            write_atomically(Path(path).resolve(), page.encode("utf-8"))
+        if place is not None:
+            write_atomically(place, page.encode("utf-8"))
         return page
 
     def _repr_html_(self) -> str:
         page = escape(self.to_html(), quote=True)
-        return f'<iframe srcdoc="{page}" style="width:100%;height:720px;border:0"></iframe>'
+        return (
+            '<iframe title="Backpropagation, number by number" '
+            f'srcdoc="{page}" style="width:100%;height:860px;border:0"></iframe>'
+        )
 
     def __str__(self) -> str:
         return self.to_text()
+
+
+def _writable(place: Path) -> Path:
+    if place.is_dir():
+        raise InputError(f"to_html(path): {place} is a folder; name a file in it")
+    if not place.parent.is_dir():
+        raise InputError(f"to_html(path): there is no folder {place.parent}; create it first")
+    return place
 
 
 def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Explanation:

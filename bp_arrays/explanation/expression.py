@@ -32,6 +32,10 @@ class Symbol:
         return [self]
 
 
+LATEX_TIMES = r" \, "
+"""Between symbols nothing but a little space; between numbers a dot."""
+
+
 def partial(y: Symbol, x: Symbol, value: float) -> Symbol:
     """∂y/∂x as one symbol."""
     latex = rf"\frac{{\partial {y.latex}}}{{\partial {x.latex}}}"
@@ -120,7 +124,7 @@ class Product(Expression):
         return math.prod(factor.value for factor in self.factors)
 
     def tokens(self, latex: bool = False) -> list[Token]:
-        times = " \\, " if latex else "·"
+        times = LATEX_TIMES if latex else "·"
         found: list[Token] = []
         for k, factor in enumerate(self.factors):
             found += [times] if k else []
@@ -139,13 +143,13 @@ class Square(Expression):
         return self.a.value**2
 
     def tokens(self, latex: bool = False) -> list[Token]:
-        return [self.a, "^2" if latex else "²"]
+        return ["{", self.a, "}^2"] if latex else [self.a, "²"]  # braces: h^{(1)} has one above
 
 
 def shown(value: float) -> str:
     """A number as a formula shows it: four digits, a negative one in parentheses."""
-    text = f"{value:.4g}"
-    return f"({text.replace('-', '−')})" if value < 0.0 else text
+    text = f"{value:.4g}".replace("-", "−")
+    return f"({text})" if value < 0.0 else text
 
 
 def with_names(term: Term, latex: bool = False) -> str:
@@ -156,6 +160,20 @@ def with_names(term: Term, latex: bool = False) -> str:
 
 def with_numbers(term: Term, latex: bool = False) -> str:
     """The same with the values put in."""
-    tokens = term.tokens(latex)
-    text = "".join(shown(t.value) if isinstance(t, Symbol) else t for t in tokens)
-    return text.replace("−", "-") if latex else text
+    if not latex:
+        return "".join(t if isinstance(t, str) else shown(t.value) for t in term.tokens())
+    return "".join(
+        t.replace(LATEX_TIMES, r" \cdot ") if isinstance(t, str) else _latex_shown(t.value)
+        for t in term.tokens(latex=True)
+    )
+
+
+def latex_number(value: float, digits: int = 6) -> str:
+    """6.7e-05 as it is typeset: 6.7 · 10⁻⁵."""
+    mantissa, _, exponent = f"{value + 0.0:.{digits}g}".partition("e")  # + 0.0: no −0
+    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa
+
+
+def _latex_shown(value: float) -> str:
+    text = latex_number(value, 4)
+    return f"({text})" if value < 0.0 else text

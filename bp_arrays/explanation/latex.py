@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from bp_arrays.explanation.derivation import Derivation, LayerValues
+from bp_arrays.explanation.expression import latex_number
 from bp_arrays.explanation.notation import loss_formula
 from bp_arrays.explanation.stages import LinearStage, Vector
-from bp_arrays.explanation.weight_explanation import latex_number
 
 SHOWN = 6
 """Numbers of a row, and rows of a matrix, that are written."""

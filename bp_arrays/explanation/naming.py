@@ -30,7 +30,8 @@ class Name:
     def latex(self, *indices: int) -> str:
         above = f"^{{({self.layer})}}" if self.layer is not None else ""
         below = f"_{{{_joined(indices)}}}" if indices else ""
-        return f"{self.latex_letter or self.letter}{above}{below}"
+        letter = self.latex_letter or self.letter.replace("′", "'")
+        return f"{letter}{above}{below}"
 
     def symbol(self, value: float, *indices: int) -> Symbol:
         """One element with its value."""

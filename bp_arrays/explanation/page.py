@@ -75,6 +75,8 @@ def _check(recording: Recorder, model: Model) -> None:
 def _descended(explanation: Derivation) -> tuple[Recorder, str]:
     """The recording of a descent; where η is so large that it explodes, of no step at all."""
     model, eta = explanation.model, explanation.eta
+    if not explanation.gradients:
+        return _standing(model), "This net has nothing to train."
     steps = STEPS if model.parameter_count <= MANY else FEW_STEPS
     try:
         recorder = descend(model, explanation.x, explanation.t, explanation.loss, eta, steps)

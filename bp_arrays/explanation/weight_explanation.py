@@ -8,6 +8,7 @@ from bp_arrays.explanation.expression import (
     Product,
     Symbol,
     Term,
+    latex_number,
     shown,
     with_names,
     with_numbers,
@@ -106,12 +107,6 @@ def _equations(name: str, expression: Term) -> list[str]:
     kept = [side for k, side in enumerate(sides) if k == 0 or side != sides[k - 1]]
     margin = " " * len(name)
     return [f"{margin if k else name} = {side}" for k, side in enumerate(kept)]
-
-
-def latex_number(value: float, digits: int = 6) -> str:
-    """6.7e-05 as it is typeset: 6.7 · 10⁻⁵."""
-    mantissa, _, exponent = f"{value + 0.0:.{digits}g}".partition("e")
-    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa
 
 
 def _latex_of(expression: Term, where: dict[str, Term], text: str) -> str:

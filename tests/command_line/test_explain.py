@@ -74,6 +74,17 @@ def test_bad_input_is_one_line(words, message, capsys):
     assert message in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["explain", "predict"])
+@pytest.mark.parametrize("read", ["values.safetensors", "values.csv"])
+def test_what_is_read_is_not_overwritten(table, capsys, command, read):
+    before = (table / read).read_bytes()
+    words = [str(table / "values.safetensors"), str(table / "values.csv")]
+    option = {"explain": "--html", "predict": "--out"}[command]
+    assert main([command, *words, option, str(table / read)]) == 2
+    assert "would replace the input" in capsys.readouterr().err
+    assert (table / read).read_bytes() == before
+
+
 def test_data_without_targets_has_no_error_to_propagate(table, capsys):
     lines = (table / "values.csv").read_text().splitlines()
     (table / "bare.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -150,7 +152,38 @@ NETS = {
     ),
     "residual of one": bp.Sequential(bp.Linear(3), bp.Residual(bp.Linear(3)), bp.Linear(2)),
     "own layer": bp.Sequential(bp.Linear(3), Cube(), bp.Linear(2)),
+    "residual last": bp.Sequential(bp.Linear(2), bp.Residual(bp.Linear(2), bp.Tanh())),
+    "residual alone": bp.Sequential(bp.Residual(bp.Linear(4)), bp.Linear(2)),
+    "residual inside": bp.Sequential(
+        bp.Residual(bp.Tanh(), bp.Residual(bp.Linear(4), bp.GELU()), bp.Linear(4)), bp.Linear(2)
+    ),
+    "wide residual": bp.Sequential(
+        bp.Linear(12), bp.Residual(bp.ReLU(), bp.Linear(12)), bp.Softmax(), bp.Linear(2)
+    ),
 }
+
+
+def test_a_sweep_of_depths_activations_and_losses():
+    """Every explained gradient, term by term, against the computed one: 1 to 5 Linear layers."""
+    rng, worst, checked = np.random.default_rng(7), 0.0, 0
+    for depth in range(1, 6):
+        for activation in ACTIVATIONS.values():
+            for loss_type in LOSSES.values():
+                loss, parts = loss_type(), []
+                for _ in range(depth):
+                    parts += [bp.Linear(3), activation()]
+                model = bp.Model(bp.Sequential(*parts), 2, device="cpu", seed=depth)
+                t = 1 if loss.takes_classes else rng.uniform(0.1, 0.9, size=3)
+                explanation = bp.explain(model, rng.normal(size=2), t, loss)
+                scale = max(float(np.max(np.abs(g))) for g in explanation.gradients.values())
+                for name, gradient in explanation.gradients.items():
+                    for at in np.ndindex(gradient.shape):
+                        rule = explanation.weight(name, *(i + 1 for i in at))
+                        worst = max(worst, abs(rule.value - rule.computed) / max(scale, 1e-300))
+                        checked += 1
+    assert checked > 10_000
+    print(f"{checked} gradients, largest difference {worst:.1e} of the largest of their net")
+    assert worst < 1e-13
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -159,6 +192,42 @@ def test_nets_of_every_shape(name):
     # where there is no formula the derivative is measured, not written
     limit = 1e-8 if name == "own layer" else 1e-12
     check(bp.explain(model, RNG.normal(size=4), RNG.normal(size=2), bp.L2Loss()), limit=limit)
+
+
+def test_weights_inside_a_block_say_where_their_error_comes_from():
+    model = bp.Model(NETS["residual"], 4, device="cpu", seed=5)
+    explanation = bp.explain(model, RNG.normal(size=4), RNG.normal(size=2), bp.L2Loss())
+    rule = explanation.weight("0.2.weight", 1, 1)
+    assert rule.text.startswith("∂L/∂w⁽²⁾₁₁ = ∂L/∂z₁·")
+    assert "  with ∂L/∂z₁ = " in rule.text
+    for symbol, term in rule.where.items():
+        known = {t.text: t.value for t in rule.expression.tokens() if not isinstance(t, str)}
+        if symbol in known:
+            assert term.value == pytest.approx(known[symbol], rel=1e-12)
+
+
+class Split(bp.Layer):
+    """A layer of one's own whose parameters are a tree, with an underscore in a name."""
+
+    def init(self, input_shape):
+        return {"inner": {"scale_of": bp.Parameter(input_shape, bp.Ones())}}, input_shape
+
+    def forward(self, params, a, ctx):
+        s = params["inner"]["scale_of"]
+
+        def backward(delta):
+            return delta * s, {"inner": {"scale_of": ctx.xp.sum(delta * a, axis=0)}}
+
+        return s * a, backward
+
+
+def test_parameters_in_a_tree_are_found():
+    net = bp.Sequential(bp.Linear(3), Split(), bp.Linear(2))
+    model = bp.Model(net, 4, device="cpu", seed=5)
+    explanation = bp.explain(model, RNG.normal(size=4), RNG.normal(size=2), bp.L2Loss())
+    rule = explanation.weight("1.inner.scale_of", 2)
+    assert rule.value == pytest.approx(rule.computed, rel=1e-7)
+    assert r"scale\_of" in rule.latex and "1.inner.scale_of[2]" in rule.text
 
 
 def test_a_loss_of_ones_own():
@@ -181,6 +250,19 @@ def test_deep_nets_are_written_layer_by_layer():
     )
     assert rule.text.startswith("∂L/∂w⁽¹⁾₁₁ = [δ⁽²⁾₁·w⁽²⁾₁₁ + δ⁽²⁾₂·w⁽²⁾₁₂")
     assert "with δ⁽³⁾₄ = " in rule.text
+
+
+def test_what_is_written_is_latex():
+    """One superscript on each symbol, no prime but ', no number as 1e-05; checked with KaTeX."""
+    model = bp.Model(NETS["wide residual"], 4, device="cpu", seed=5)
+    tiny = bp.explain(model, 1e-6 * RNG.normal(size=4), RNG.normal(size=2), bp.L2Loss())
+    latex = tiny.to_latex() + tiny.weight("1.1.weight", 1, 1).latex
+    assert "′" not in latex and "−" not in latex and "·" not in latex
+    assert r" \cdot 10^{-" in latex and not re.search(r"\de-\d", latex)
+    deep = bp.explain(
+        bp.Model(NETS["four layers"], 4, device="cpu"), np.ones(4), [1, 2], bp.L2Loss()
+    )
+    assert r"{h^{(1)}_{1}}^2" in deep.weight("0.weight", 1, 1).latex
 
 
 def test_long_sums_say_how_much_they_leave_out():
@@ -237,12 +319,29 @@ def test_the_faces_hold_every_layer():
         (lambda m: bp.explain(m, [1.0, 2.0], [0, 0], "mse"), "expected a loss"),
         (lambda m: bp.explain("m", [1.0, 2.0], [0, 0], bp.L2Loss()), "expected a bp.Model"),
         (lambda m: bp.explain(m, [1.0, 2.0], [0, 0], bp.L2Loss(), eta=0.0), "above 0"),
+        (lambda m: bp.explain(m, [1.0, 2.0], [0, 0], bp.L2Loss(), eta="1"), "above 0"),
+        (lambda m: bp.explain(m, ["a", "b"], [0, 0], bp.L2Loss()), "real numbers"),
+        (lambda m: bp.explain(m, [1e308, 1e308], [0, 0], bp.L2Loss()), "layer 0 .Linear. gives"),
+        (lambda m: bp.explain(m, [1e200, 1e200], [0, 0], bp.L2Loss()), "the loss of this sample"),
     ],
 )
 def test_bad_input_is_told(call, message):
     model = bp.Model(bp.Linear(2), 2, device="cpu")
+    model.set_parameters({"weight": np.full((2, 2), 2.0)})
     with pytest.raises(bp.InputError, match=message):
         call(model)
+
+
+def test_a_learning_rate_may_be_a_numpy_number():
+    assert notes_net(eta=np.float32(0.5)).eta == 0.5
+
+
+def test_the_first_weight_with_a_gradient_is_written_out():
+    """Of an image whose first pixels are black the chain rule of w₁₁ is 0, and says nothing."""
+    model = bp.Model(bp.Linear(2), 3, device="cpu", seed=0)
+    explanation = bp.explain(model, [0.0, 0.0, 1.0], [1.0, 1.0], bp.L2Loss())
+    assert explanation.first_weight == ("weight", (3, 1))
+    assert "∂L/∂w₃₁ = (y₁ − t₁)·x₃" in explanation.to_text()
 
 
 @pytest.mark.parametrize(

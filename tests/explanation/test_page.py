@@ -180,9 +180,91 @@ def test_names_that_would_end_the_script_do_not(tmp_path):
     assert page.count("</script>") == 2
 
 
-def test_notebooks_show_it_by_itself():
-    html = notes()._repr_html_()
-    assert html.startswith("<iframe srcdoc=") and "&quot;" in html
+def test_bad_places_and_recordings_are_told(tmp_path):
+    explanation, foreign = notes(), Recorder()
+    bp.fit(bp.Model(bp.Linear(1), 2, device="cpu"), [[1.0, 2.0]], [[1.0]], loss=bp.L2Loss(),
+           optimizer=bp.SGD(0.1), callbacks=[foreign])  # fmt: skip
+    for words, settings in [
+        ("is a folder", {"path": tmp_path}),
+        ("there is no folder", {"path": tmp_path / "no" / "page.html"}),
+        ("nothing is recorded yet", {"recording": Recorder()}),
+        ("recorded from another net", {"recording": foreign}),
+        ("expected a Recorder", {"recording": "adam"}),
+    ]:
+        with pytest.raises(bp.InputError, match=words):
+            explanation.to_html(**settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_kind_of_net_has_a_page(browser, tmp_path):
+    blocks = bp.Sequential(
+        bp.Standardize(), bp.Linear(4), bp.ReLU(), bp.Residual(bp.Linear(4), bp.Tanh()),
+        bp.Dropout(0.5), bp.Linear(3), bp.Softmax(),
+    )  # fmt: skip
+    nets = {
+        "blocks": (blocks, 5),
+        "one layer": (bp.Linear(3), 2),
+        "block alone": (bp.Residual(bp.Linear(3)), 3),
+        "images": (bp.Sequential(bp.Flatten(), bp.Linear(3), bp.GELU()), (2, 2)),
+        "no weights": (bp.Sequential(bp.Sigmoid()), 3),
+    }
+    for name, (net, shape) in nets.items():
+        model = bp.Model(net, shape, device="cpu", seed=0)
+        x = np.random.default_rng(0).normal(size=model.input_shape)
+        explanation = bp.explain(model, x, [1.0, 0.0, 0.0], bp.L2Loss())
+        find = show(browser, explanation, tmp_path / f"{name}.html")
+        rows = browser.find_elements("css selector", "#weights tbody tr")
+        assert len(rows) == sum(g.size for g in explanation.gradients.values()), name
+        buttons = browser.find_elements("css selector", "#steps button")
+        for button in buttons:
+            button.click()
+        if rows:  # the last may be inside a block: no line, but a derivation
+            browser.execute_script("arguments[0].click()", find("#weights tr:last-child button"))
+            assert number(find("#value")) == pytest.approx(number(find("#computed")), rel=1e-8)
+        assert [e for e in browser.get_log("browser") if e["level"] == "SEVERE"] == []
+
+
+def test_symbols_and_units_lead_to_each_other(browser, tmp_path):
+    find = show(browser, notes(), tmp_path / "notes.html")
+    point = "arguments[0].dispatchEvent(new PointerEvent('pointerover', {bubbles: true}))"
+    browser.execute_script(point, find('#symbols [data-symbol="h₁"]'))
+    assert find("#drawing .hot").get_attribute("data-unit") == "1.0"
+    find('#symbols [data-symbol="u₁₂"]').click()
+    assert text_of(find("#rule h2")).startswith("∂L/∂u12")
+    browser.execute_script(
+        "arguments[0].dispatchEvent(new MouseEvent('click', {bubbles: true}))",
+        find('[data-unit="1.2"] circle'),
+    )
+    assert text_of(find("#rule h2")).startswith("∂L/∂b(1)3")  # its δ is the bias's derivative
+
+
+def test_sign_is_told_by_more_than_colour(browser, tmp_path):
+    find = show(browser, notes(), tmp_path / "notes.html")
+    browser.find_elements("css selector", "#steps button")[3].click()
+    dashes = "return getComputedStyle(arguments[0]).strokeDasharray"
+    assert browser.execute_script(dashes, find(".edge.down .seen")) != "none"
+    assert browser.execute_script(dashes, find(".edge.up .seen")) == "none"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_sticks_out_of_the_page(browser, tmp_path, width):
+    for make in (notes, large):
+        show(browser, make(), tmp_path / "page.html")
+        sizes = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", sizes)
+        out = browser.execute_script("return document.documentElement.scrollWidth")
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        assert out <= width
+
+
+def test_notebooks_show_it_by_itself(browser, tmp_path):
+    (tmp_path / "cell.html").write_text(f"<meta charset=utf-8>{notes()._repr_html_()}", "utf-8")
+    browser.get((tmp_path / "cell.html").as_uri())
+    browser.switch_to.frame(browser.find_element("css selector", "iframe[title]"))
+    browser.find_element("css selector", '[data-choose="1"]').click()
+    assert text_of(browser.find_element("css selector", "#rule h2")).startswith("∂L/∂w12")
+    browser.switch_to.default_content()
+    assert notes().weight("0.weight", 1, 1)._repr_latex_().startswith("$$\n\\begin{aligned}")
 
 
 def test_a_step_too_large_to_descend_still_gives_a_page():
