@@ -17,7 +17,7 @@ def path_of(device: Device) -> str:
     'plain, operation by operation'
     """
     if device.backend == "numpy":
-        return (
+        return "recorded steps, " + (
             "updates by Numba's loops"
             if has_compiler()
             else 'plain updates; faster with Numba: pip install "bp_arrays[fast]"'

@@ -53,6 +53,10 @@ class InPlaceTrainer(Trainer):
         self.shown: Any = None  # θ as the model has it
         self.can_go_back = False  # whether g holds the parameters before the last update
 
+    @property
+    def compiled_by(self) -> str:
+        return "recorded step" if self.recorded else ""
+
     def epoch(self, batches: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
         optimizer, state = self.optimizer, self.state
         totals = Totals(self.loss, self.metrics)

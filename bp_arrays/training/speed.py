@@ -158,7 +158,7 @@ def measure_speed(
         batch,
         count,
         tuple(seconds / count * 1e6 for seconds in history["seconds"][WARM:]),
-        history.compiled_by or ("Numba's loop" if has_loop else "plain"),
+        (history.compiled_by or "plain") + (", Numba's loop" if has_loop else ""),
         history["loss"][-1],
     )
 
