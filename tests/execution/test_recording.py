@@ -42,6 +42,7 @@ def record(function, *shapes, dtype="float64"):
 FUNCTIONS = {
     "arithmetic": lambda x, y: (x + 2.0) * y / (1.0 - x) - -y,
     "powers": lambda x, y: x**2 + abs(y) ** 0.5 + (x + 3.0) ** -1 + x**3,
+    "one number": lambda x, y: lean.maximum(x, 0.1) + lean.minimum(0, y) + np.maximum(x.T, 2).T,
     "comparisons": lambda x, y: lean.where(x > 0.0, y, 0.0) + lean.where(x <= y, x, 1.0),
     "bits kept": lambda x, y: lean.where(x > 0.0, y * (x / 0.0), 0.0),
     "product": lambda x, y: (x @ y.T) @ x @ (x.T @ y),
@@ -75,6 +76,12 @@ def test_replayed_with_other_numbers(name):
             assert found.dtype == expected.dtype and found.shape == expected.shape
             np.testing.assert_array_equal(found, expected)
             np.testing.assert_array_equal((x, y), copies, "arguments are not written over")
+
+
+def test_one_number_for_a_large_array():
+    x = np.random.default_rng(0).normal(size=(300, 100))
+    replay = record(lambda x: lean.maximum(x, 0.0), x.shape)
+    np.testing.assert_array_equal(replay(x), np.maximum(x, 0.0))
 
 
 def test_augmented_assignment_binds_a_new_array():
