@@ -57,7 +57,7 @@ SWEEPS = (
         (OURS, FLOOR),
     ),
     Kind(
-        "depth", "layers", tuple((16,) * n + (10,) for n in (2, 4, 8, 16, 32)), (1,), (OURS, BARE)
+        "depth", "layer", tuple((16,) * n + (10,) for n in (2, 4, 8, 16, 32)), (1,), (OURS, BARE)
     ),
 )
 
@@ -82,9 +82,6 @@ class Sweep:
                 f"  {name:<18} {self.fixed[name]:.1f} µs + {self.slope[name]:.3g} µs per "
                 f"{self.unit}, points within {self.farthest[name]:.0%}   ({points})"
             )
-        if BARE in self.slope:
-            own = self.slope[OURS] - self.slope[BARE]
-            lines.append(f"  the library's own code: {own:.2f} µs per layer and step")
         return "\n".join(lines)
 
 
@@ -127,10 +124,7 @@ def line_through(work: list[float], times: list[float]) -> tuple[float, float]:
 
 
 def array_calls(workload: Workload, device: str) -> Callable[[HostArray], float]:
-    """The array operations of forward and backward, written out one after the other.
-
-    What a step costs beyond them is the library's own.
-    """
+    """The array operations of forward and backward, written out one after the other."""
     import bp_arrays as bp
 
     place = bp.device(device)
