@@ -70,8 +70,8 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """Operating system, processor and number of cores."""
-    return f"{platform.platform()}, {os.cpu_count()} cores"
+    """Operating system, kind of processor and number of cores."""
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
 
 
 def _git(*words: str) -> str:
