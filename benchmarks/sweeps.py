@@ -56,9 +56,7 @@ SWEEPS = (
         (16, 32, 64, 128, 256, 512, 1024, 2048),
         (OURS, FLOOR),
     ),
-    Kind(
-        "depth", "layer", tuple((16,) * n + (10,) for n in (2, 4, 8, 16, 32)), (1,), (OURS, BARE)
-    ),
+    Kind("depth", "layer", tuple((16,) * n + (10,) for n in (2, 4, 8, 16, 32)), (1,), (OURS, BARE)),
 )
 
 
