@@ -200,10 +200,8 @@ def _placed(recorder: Recorder, gradient: Any, g: Recorded, start: int, split: i
 
 
 def _read(value: Any) -> Any:
-    """A result in memory of its own: the program's is written over in the next step."""
-    if not isinstance(value, np.ndarray):
-        return value
-    return value.item() if value.ndim == 0 else value.copy()
+    """A result as a number; larger ones lie where the next step will write over them."""
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
 def is_ours(layer: Layer) -> bool:

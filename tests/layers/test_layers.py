@@ -111,3 +111,10 @@ def test_the_first_layer_skips_its_input_gradient():
 def test_bad_layers_say_what_is_expected(make, message):
     with pytest.raises(bp.InputError, match=message):
         make()
+
+
+def test_dropout_divides_by_the_probability_that_was_drawn_with():
+    """0.7 rounded to a multiple of 2⁻¹⁶, so that the expectation is exact."""
+    model = bp.Model(bp.Dropout(0.3), 1000, device="cpu", dtype="float64")
+    y, _ = model.forward(np.ones((1, 1000)), training=True)
+    assert set(np.unique(y)) == {0.0, 65536 / round(0.7 * 65536)}

@@ -141,3 +141,12 @@ def test_a_class_ruled_out_by_its_logit_costs_nothing():
     p = np.e / (1.0 + np.e)
     np.testing.assert_allclose(gradient, [[0.0, -p, p]], rtol=1e-14)
     assert both(bp.CrossEntropy(), logits, np.array([0]))[0] == np.inf
+
+
+def test_the_weight_of_a_class_multiplies_that_of_the_sample():
+    logits, classes = np.array([[0.0, 1.0], [2.0, -1.0], [0.5, 0.5]]), np.array([0, 1, 1])
+    by_sample, by_class = np.array([1.0, 2.0, 5.0]), (3.0, 0.5)
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(3), classes]
+    c = by_sample * np.array(by_class)[classes]
+    value, _ = both(bp.CrossEntropy(class_weights=by_class), logits, classes, by_sample)
+    assert value == pytest.approx((c * losses).sum() / c.sum(), rel=1e-14)

@@ -183,3 +183,10 @@ def test_a_wrong_backward_of_a_users_layer_is_refused(layer, message):
     t = np.zeros((6, *model.output_shape))
     with pytest.raises(bp.InputError, match=message):
         bp.fit(model, X, t, loss=bp.L2Loss(), optimizer=bp.SGD(0.1))
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5, 8, 9])
+def test_every_row_is_predicted_whatever_is_left_for_the_last_pass(rows):
+    model = bp.Model(bp.Identity(), 2, device="cpu", dtype="float64")
+    x = np.arange(2.0 * rows).reshape(rows, 2)
+    np.testing.assert_array_equal(model.predict(x, batch_size=4), x)

@@ -197,6 +197,19 @@ def test_arrays_that_were_handed_out_keep_what_they_say():
     assert len({array.tobytes() for array in kept}) == 4
 
 
+def test_training_goes_on_in_other_memory_when_somebody_keeps_the_parameters():
+    kept = []
+
+    class Keep(bp.Callback):
+        def on_epoch_end(self, run):
+            kept.append(run.model.parameters["0.weight"])
+
+    keeping, plain = make(), make()
+    train(keeping, epochs=4, callbacks=[Keep()], metrics=[bp.Accuracy()])
+    train(plain, epochs=4)
+    np.testing.assert_array_equal(keeping.vector, plain.vector)
+
+
 @dataclass(frozen=True)
 class Shared(bp.Layer):
     """Two parameters with one gradient array between them, and a third whose gradient is kept."""
