@@ -1,102 +1,168 @@
-"""python -m benchmarks cpu [--rounds N] [--only WORD] [--out FOLDER]: speed against the peers.
-
-Every contestant that is installed trains the same networks from the same first weights on the
-same batches, taking turns in one process; the table shows microseconds a step and, more
-important, ratios: machines differ, and this one may be busy.
-"""
+"""Speed against the peers, how cost grows with the work, and the tables and charts of both."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from benchmarks.contestants import CPU_CONTESTANTS, available
+import bp_arrays as bp
+from benchmarks import workloads
+from benchmarks.capture import compared
+from benchmarks.charts import speed_chart, sweep_chart
+from benchmarks.contestants import CONTESTANTS, FLOOR, OURS, unavailable
 from benchmarks.measuring import Result, disagreement, measure
-from benchmarks.memory import MemoryUse, measure_memory
-from benchmarks.workloads import CPU, Workload
-from bp_arrays.testing import provenance
+from benchmarks.memory import measure_memory
+from benchmarks.peers import uses_tf32
+from benchmarks.surroundings import surroundings, warnings
+from benchmarks.sweeps import SWEEPS, measure_sweep
+from benchmarks.tables import write_tables
 
-SAME_WORK = 5e-3
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parent / "README.md"
+SAME_WORK = 1e-3
 """How far the loss of an epoch may be from ours: rounding, which a training feeds back."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("machine", choices=["cpu"], help="which contestants and networks")
-    parser.add_argument("--rounds", type=int, default=9, help="epochs that count (default: 9)")
-    parser.add_argument("--only", default="", metavar="WORD", help="networks whose name has it")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write speed-cpu.json here")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for machine in ("cpu", "gpu"):
+        add = commands.add_parser(machine, help=f"against the peers, on a {machine.upper()}")
+        add.add_argument("--rounds", type=int, default=9, help="epochs that count; 9")
+        add.add_argument("--only", default="", metavar="WORD", help="networks whose name has it")
+        add.add_argument("--out", type=Path, metavar="FOLDER", help="for speed-*.json and .png")
+        add.set_defaults(tf32=False)
+    add.add_argument("--tf32", action="store_true", help="round everybody's products to TF32")
+    add = commands.add_parser("sweep", help="time per step over width, depth and batch")
+    add.add_argument("--device", default="cpu", help="cpu")
+    add.add_argument("--out", type=Path, metavar="FOLDER", help="for sweep-*.json and .png")
+    add = commands.add_parser("capture", help="CUDA graphs against plain steps: the same training?")
+    add.add_argument("--device", default="cuda", help="cuda")
+    add.add_argument("--out", type=Path, metavar="FOLDER", help="for capture.json")
+    commands.add_parser("tables", help="write the tables of README.md from results/")
     args = parser.parse_args(argv)
-    results = []
-    for workload in CPU:
-        if args.only in workload.name:
-            result = _measured(workload, args.rounds)
-            print(_lines(result), flush=True)
-            results.append(result)
-    memory = [measure_memory(w) for w in CPU[-2:] if args.only in w.name]
-    for use in memory:
-        print(use)
+    if args.command == "tables":
+        write_tables(README, RESULTS)
+        return 0
+    for line in warnings():
+        print(line)
+    try:
+        return run(args)
+    except bp.BpArraysError as error:
+        print(f"benchmarks: error: {error}", file=sys.stderr)
+        return 2
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure what was asked for."""
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(_report(results, memory), indent=1)
-        (args.out / "speed-cpu.json").write_text(text + "\n")
-    return 0
+    if args.command == "sweep":
+        return sweep(args.device, args.out)
+    if args.command == "capture":
+        return capture(args.device, args.out)
+    if args.tf32:
+        os.environ["CUPY_TF32"] = "1"
+    return speed(args.command, args.rounds, args.only, args.out)
 
 
-def _measured(workload: Workload, rounds: int) -> Result:
-    contestants = {}
-    for name, make in CPU_CONTESTANTS.items():
-        missing = available(name)
+def speed(machine: str, rounds: int, only: str, out: Path | None) -> int:
+    """Measure network by network; each is written as soon as it is there."""
+    taking_part = {}
+    for name, make in CONTESTANTS[machine].items():
+        missing = unavailable(name, machine)
         if missing:
             print(f"NOT RUN  {name}: {missing}")
         else:
-            contestants[name] = make(workload)
-    return measure(workload, contestants, rounds=rounds, warm=2)
-
-
-def _lines(result: Result) -> str:
-    lines = [f"{result.workload.name} ({result.workload.parameters:,} parameters)"]
-    for name in result.times:
-        line = f"  {name:<14} {result.median(name):>10.1f} µs a step"
-        if name == "bp_arrays":
-            lines.append(line)
+            taking_part[name] = make
+    if OURS not in taking_part:
+        return 1
+    name = f"speed-{machine}" + ("-tf32" if uses_tf32() else "")
+    report: dict[str, Any] = {**surroundings(), "rounds": rounds, "networks": [], "memory": []}
+    for workload in workloads.CPU if machine == "cpu" else workloads.GPU:
+        if only not in workload.name:
             continue
-        line += f"   bp_arrays / it {result.ratio('bp_arrays', name):.2f}"
-        if name != "matmuls alone":
-            off = disagreement(result, name, "bp_arrays")
+        contestants = {name: make(workload) for name, make in taking_part.items()}
+        result = measure(workload, contestants, rounds=rounds, warm=2)
+        print(lines(result), flush=True)
+        report["networks"].append(entry(result))
+        if machine == "cpu" and workload in workloads.CPU[-2:]:
+            use = measure_memory(workload)
+            print(f"  {use}", flush=True)
+            report["memory"].append(asdict(use))
+        if out:
+            write(report, out / f"{name}.json")
+            speed_chart(report, out / f"{name}.png")
+    return 0
+
+
+def sweep(device: str, out: Path | None) -> int:
+    """Measure and fit the sweeps; each is written as soon as it is there."""
+    report: dict[str, Any] = {**surroundings(), "device": device, "sweeps": []}
+    name = device.replace(":", "-")
+    for kind in SWEEPS:
+        found = measure_sweep(kind, device)
+        print(found, flush=True)
+        report["sweeps"].append(asdict(found))
+        if out:
+            write(report, out / f"sweep-{name}.json")
+            sweep_chart(report, out / f"sweep-{name}.png")
+    return 0
+
+
+def capture(device: str, out: Path | None) -> int:
+    """Compare trainings with and without graphs; 1 if one is not captured or not the same."""
+    place = bp.device(device).require()
+    report: dict[str, Any] = {**surroundings(), "device": place.description, "trainings": []}
+    for found in compared(device):
+        what = ", ".join(found[key] for key in ("net", "optimizer", "dtype", "data"))
+        print(
+            f"{'ok  ' if found['ok'] else 'FAIL'} {what}: by {found['compiled_by'] or 'nothing'}, "
+            f"losses {found['losses_apart']:.0e} apart, "
+            f"{'' if found['repeatable'] else 'not '}repeatable",
+            flush=True,
+        )
+        report["trainings"].append(found)
+        if out:
+            write(report, out / "capture.json")
+    return 0 if all(found["ok"] for found in report["trainings"]) else 1
+
+
+def lines(result: Result) -> str:
+    """The times of a network, and ours in units of each of the others'."""
+    said = [f"{result.workload.name} ({result.workload.parameters:,} parameters)"]
+    for name in result.times:
+        line = f"  {name:<15} {result.median(name):>10.1f} µs a step"
+        if name != OURS:
+            line += f"   {OURS} / it {result.ratio(OURS, name):.2f}"
+        if name not in (OURS, FLOOR):
+            off = disagreement(result, name, OURS)
             line += f"   losses {off:.0e} apart" + ("" if off < SAME_WORK else "  NOT THE SAME")
-        lines.append(line)
-    return "\n".join(lines)
+        said.append(line)
+    return "\n".join(said)
 
 
-def _report(results: list[Result], memory: list[MemoryUse]) -> dict[str, object]:
+def entry(result: Result) -> dict[str, Any]:
+    """The same as numbers."""
+    others = [name for name in result.times if name != OURS]
     return {
-        "commit": provenance.commit(),
-        "machine": provenance.machine(),
-        "versions": provenance.versions(),
-        "networks": [
-            {
-                "name": r.workload.name,
-                "parameters": r.workload.parameters,
-                "microseconds": {name: round(r.median(name), 1) for name in r.times},
-                "ratio": {
-                    name: round(r.ratio("bp_arrays", name), 3)
-                    for name in r.times
-                    if name != "bp_arrays"
-                },
-                "loss_apart": {
-                    name: disagreement(r, name, "bp_arrays")
-                    for name in r.times
-                    if name not in ("bp_arrays", "matmuls alone")
-                },
-            }
-            for r in results
-        ],
-        "memory": [asdict(use) for use in memory],
+        "name": result.workload.name,
+        "parameters": result.workload.parameters,
+        "operations": result.workload.operations,
+        "microseconds": {name: round(result.median(name), 1) for name in result.times},
+        "ratio": {name: round(result.ratio(OURS, name), 3) for name in others},
+        "loss_apart": {name: disagreement(result, name, OURS) for name in others if name != FLOOR},
     }
+
+
+def write(report: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ import statistics
 import time
 from dataclasses import dataclass, field
 
-from benchmarks.contestants import Epoch
-from benchmarks.workloads import Workload, shuffled
+from benchmarks.workloads import Epoch, Workload, shuffled
 
 
 @dataclass

@@ -1,29 +1,56 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in one call: bash benchmarks/on_gpu.sh DIRECTORY
-# Needs an environment with the package, its test extra and a CuPy for the driver.
+# Everything that needs a GPU, in one call of at most ten minutes: bash benchmarks/on_gpu.sh FOLDER
+# Needs an environment with the package, its test extra, a CuPy for the driver and nvmath-python.
+# Each result is in FOLDER as soon as it is there, so that a time limit loses only the rest.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-out=${1:?usage: on_gpu.sh DIRECTORY}
+out=${1:?usage: on_gpu.sh FOLDER}
 mkdir -p "$out"
 status=0
+export XLA_PYTHON_CLIENT_PREALLOCATE=false # or JAX takes most of the card's memory
 
+# part SECONDS NAME COMMAND...: run it within its time, its output to NAME.txt, the end of it here
+part() {
+    local seconds=$1 name=$2 began=$SECONDS code
+    shift 2
+    timeout --kill-after=10 "$seconds" "$@" >"$out/$name.txt" 2>&1
+    code=$?
+    [ $code -eq 0 ] || status=1
+    echo "== $name: exit code $code after $((SECONDS - began)) s" | tee -a "$out/parts.txt"
+    tail -n 6 "$out/$name.txt"
+}
+
+# 1. the machine, and whether a probe computes
 {
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv
     git rev-parse HEAD
-    python3 -m pip list 2>/dev/null | grep -iE "^(numpy|cupy|array|torch|jax|bp)"
-    python3 -m bp_arrays devices
+    python3 -m pip list 2>/dev/null | grep -iE "^(numpy|cupy|array|torch|jax|nvmath|nvidia|bp)"
 } >"$out/machine.txt" 2>&1
+part 60 devices python3 -m bp_arrays devices
 
-# the evidence: copy check-*.json into benchmarks/results/ and commit it
-timeout 300 python3 -m bp_arrays check --require cuda --json "$out" --html "$out/check.html" \
-    >"$out/check.txt" 2>&1 || status=1
-tail -n 5 "$out/check.txt"
+# 2. the known answers of the random generator
+part 40 random python3 -m pytest --device cuda --require cuda -q tests/random
 
-timeout 400 python3 -m pytest --device cuda --require cuda -q >"$out/tests.txt" 2>&1 || status=1
-tail -n 15 "$out/tests.txt"
+# 3. the evidence: copy check-*.json into benchmarks/results/ and commit it
+part 120 check python3 -m bp_arrays check --device cuda --require cuda --json "$out" \
+    --html "$out/check.html"
 
+# 4. can steps be captured, and are they the same trainings?
+part 60 capture python3 -m benchmarks capture --out "$out"
+
+# 5. the digits on CUDA and on the CPU: the same curve within rounding
 for device in cuda cpu; do
-    timeout 60 python3 -m bp_arrays train digits --device "$device" --seed 0 \
-        --report "$out/digits-$device.json" || status=1
+    part 25 "digits-$device" python3 -m bp_arrays train digits --device "$device" --seed 0 \
+        --report "$out/digits-$device.json"
 done
+
+# 6. a user's own command, then the peers
+part 30 bench python3 -m bp_arrays bench --layers 784,512,512,10 --device cuda --device cpu \
+    --json "$out/bench.json"
+part 130 speed python3 -m benchmarks gpu --rounds 5 --out "$out"
+part 40 speed-tf32 python3 -m benchmarks gpu --tf32 --rounds 5 --only 4096 --out "$out"
+
+# 7. in the time that is left, the whole test suite
+left=$((580 - SECONDS))
+[ "$left" -gt 20 ] && part "$left" tests python3 -m pytest --device cuda --require cuda -q
 exit "$status"

@@ -90,15 +90,18 @@ from bp_arrays.training import (
     EarlyStopping,
     History,
     L2Penalty,
+    LearningCurve,
     Metric,
+    TensorBoard,
     evaluate,
     fit,
 )
 
 if TYPE_CHECKING:
-    from bp_arrays import testing
+    from bp_arrays import data, testing
     from bp_arrays.estimators import MLPClassifier, MLPRegressor  # noqa: F401
     from bp_arrays.explanation import Explanation, explain
+    from bp_arrays.model.conversions import from_torch
 
 __version__ = "0.1.0"
 
@@ -145,6 +148,7 @@ __all__ = [
     "LeCunNormal",
     "LeCunUniform",
     "LeakyReLU",
+    "LearningCurve",
     "Linear",
     "LogSoftmax",
     "Loss",
@@ -170,14 +174,17 @@ __all__ = [
     "Standardize",
     "StepDecay",
     "Tanh",
+    "TensorBoard",
     "Warmup",
     "WeightDecay",
     "Zeros",
+    "data",
     "device",
     "devices",
     "evaluate",
     "explain",
     "fit",
+    "from_torch",
     "load",
     "testing",
 ]
@@ -186,7 +193,9 @@ LAZY = {
     "Explanation": "bp_arrays.explanation",
     "MLPClassifier": "bp_arrays.estimators",
     "MLPRegressor": "bp_arrays.estimators",
+    "data": "bp_arrays.data",
     "explain": "bp_arrays.explanation",
+    "from_torch": "bp_arrays.model.conversions",
     "testing": "bp_arrays.testing",
 }
 """What is imported when it is first asked for, and from where: training needs none of it.

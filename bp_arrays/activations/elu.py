@@ -24,7 +24,9 @@ class ELU(Layer):
     InputError
         If α is not finite and positive.
 
-    Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by
+    Notes
+    -----
+    Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by
     Exponential Linear Units", 2016.
     """
 

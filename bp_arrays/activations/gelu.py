@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bp_arrays.activations.elementwise import logistic
 from bp_arrays.activations.error_function import erfc
+from bp_arrays.errors import InputError
 from bp_arrays.layers.context import Context
 from bp_arrays.layers.layer import Layer
 from bp_arrays.typing import Array, Backward, Namespace, ParameterTree
@@ -27,10 +28,21 @@ class GELU(Layer):
     exact : bool, default False
         True for Φ itself, False for the approximation by tanh.
 
-    Source: Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
+    Raises
+    ------
+    InputError
+        If `exact` is neither.
+
+    Notes
+    -----
+    Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
     """
 
     exact: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.exact, bool):
+            raise InputError(f"GELU(exact): expected True or False, got {self.exact!r}")
 
     def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
         return _exact(a, ctx.xp) if self.exact else _by_tanh(a, ctx.xp)

@@ -19,12 +19,13 @@ class ReLU(Layer):
 
     def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
         xp = ctx.xp
+        h = xp.maximum(a, 0.0)
 
-        # where, not a product with the mask: 0 · inf would be NaN
+        # h > 0 where a > 0, so a need not be kept; where, not a product: 0 · inf would be NaN
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
-            return xp.where(a > 0.0, delta, 0.0), {}
+            return xp.where(h > 0.0, delta, 0.0), {}
 
-        return xp.maximum(a, 0.0), backward
+        return h, backward
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class LeakyReLU(Layer):
     InputError
         If the slope is not finite.
 
-    Source: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic
+    Notes
+    -----
+    Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic
     Models", 2013.
     """
 

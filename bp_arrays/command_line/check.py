@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bp-arrays check`."""
     add = parser.add_argument
     add("component", nargs="*", metavar="MODULE:NAME", help="your own layer or loss instead")
-    add("--input-shape", default="4", metavar="N,N", help="of one sample of yours (default: 4)")
+    add("--input-shape", metavar="N,N", help="of one sample of yours (default: 4)")
     add("--device", action="append", metavar="NAME", help="check this device only (repeatable)")
     add("--require", action="append", default=[], metavar="NAME", help="fail if it does not run")
     add("--only", action="append", default=[], metavar="WORD", help="components named so")
@@ -73,15 +73,17 @@ def _set_up_jax(folder: str) -> None:
 
 
 def _checked(args: argparse.Namespace) -> Report:
-    from bp_arrays.command_line.components import component, shape
+    from bp_arrays.command_line.components import component
     from bp_arrays.testing import check_cases, chosen_cases, own_cases
     from bp_arrays.testing.case import DTYPES, DTYPES_WITH_HALF
     from bp_arrays.testing.checking import DEVICES
 
     if args.component and args.only:
         raise InputError("--only chooses among the library's components; leave it out here")
+    if args.input_shape is not None and not args.component:
+        raise InputError("--input-shape is for a layer of your own: name one, as MODULE:NAME")
     cases = (
-        own_cases([component(name) for name in args.component], shape(args.input_shape))
+        own_cases([component(name) for name in args.component], _input_shape(args))
         if args.component
         else chosen_cases(args.only)
     )
@@ -101,6 +103,12 @@ def _checked(args: argparse.Namespace) -> Report:
         )
     finally:
         progress("")
+
+
+def _input_shape(args: argparse.Namespace) -> tuple[int, ...]:
+    from bp_arrays.command_line.components import shape
+
+    return (4,) if args.input_shape is None else shape(args.input_shape)
 
 
 def _file_name(report: Report) -> str:

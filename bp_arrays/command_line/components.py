@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from bp_arrays.errors import InputError
 from bp_arrays.layers import Layer
@@ -33,28 +34,46 @@ def component(spec: str) -> Layer | Loss:
         raise InputError(
             f"{spec}: there is no module {error.name!r} in {here} or installed"
         ) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may leave when it is imported
         raise InputError(f"{spec}: importing {module_name} raised {error!r}") from error
     if not hasattr(module, name):
-        own = [
-            key
-            for key, value in vars(module).items()
-            if isinstance(value, (Layer, Loss))
-            or (isinstance(value, type) and value.__module__ == module.__name__)
-        ]
-        raise InputError(f"{spec}: {module_name} has no {name!r}, it has {', '.join(own)}")
+        its = ", ".join(_own(module)) or "no layer or loss of its own"
+        raise InputError(f"{spec}: {module_name} has no {name!r}, it has {its}")
     found = getattr(module, name)
     if isinstance(found, type) and issubclass(found, (Layer, Loss)):
-        try:
-            found = found()
-        except TypeError as error:
-            raise InputError(
-                f"{spec}: {name} needs arguments ({error}); name a layer made with them instead, "
-                f"a line such as `checked = {name}(...)` in {module_name}"
-            ) from None
+        found = _made(spec, found)
     if not isinstance(found, (Layer, Loss)):
         raise InputError(f"{spec}: expected a layer or a loss, got {found!r}")
     return found
+
+
+def _own(module: ModuleType) -> list[str]:
+    """The names of the layers and losses, and of their classes, that a module defines."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, (Layer, Loss))
+        or (
+            isinstance(value, type)
+            and issubclass(value, (Layer, Loss))
+            and value.__module__ == module.__name__
+        )
+    ]
+
+
+def _made(spec: str, kind: type[Layer] | type[Loss]) -> Layer | Loss:
+    name = kind.__name__
+    if kind in (Layer, Loss):
+        raise InputError(f"{spec}: {name} is the base of them all; name a class made from it")
+    try:
+        return kind()
+    except TypeError as error:
+        raise InputError(
+            f"{spec}: {name} needs arguments ({error}); name a layer made with them instead, "
+            f"a line such as `checked = {name}(...)` in {kind.__module__}"
+        ) from None
+    except Exception as error:
+        raise InputError(f"{spec}: {name}() raised {error!r}") from error
 
 
 def shape(text: str) -> tuple[int, ...]:

@@ -1,10 +1,11 @@
-"""List the devices: whether each can be used here and, if not, why and what to do."""
+"""List the devices: whether each can be used here, how training runs on it; if not, why."""
 
 from __future__ import annotations
 
 import argparse
 
-from bp_arrays.devices import device_table
+from bp_arrays.devices import devices
+from bp_arrays.execution import path_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,5 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    print(device_table())
+    for found, usable, reason, advice in devices():
+        said = found.description if usable else reason
+        print(f"{found.name:<16} {'yes' if usable else 'no ':<4} {said}")
+        more = f"training: {path_of(found)}" if usable else f"-> {advice}"
+        print(f"{'':<21} {more}")
     return 0

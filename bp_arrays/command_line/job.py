@@ -11,6 +11,7 @@ from bp_arrays.layers import Layer, Linear
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer
+from bp_arrays.seeing import ConfusionMatrix
 from bp_arrays.training import History
 
 
@@ -70,12 +71,15 @@ class Outcome:
         out; empty where there are no rows.
     seconds : float
         Of the training alone.
+    confusion : ConfusionMatrix, or None
+        Of the held-out rows; None without any, or if the targets are values.
     """
 
     history: History
     train: dict[str, float]
     test: dict[str, float]
     seconds: float
+    confusion: ConfusionMatrix | None
 
 
 def plan(job: Job) -> str:

@@ -20,6 +20,7 @@ COMMANDS = {
     "predict": "apply a trained model to data",
     "explain": "write out the backward pass of one sample, with every number",
     "check": "prove that every device gives the same, right gradients",
+    "bench": "measure how fast a network of your sizes trains, on each device",
     "devices": "list the devices and whether they can be used here",
 }
 """Each command is a file here with `add_arguments(parser)` and `run(args) -> exit code`."""

@@ -18,7 +18,8 @@ def check_outputs(outputs: Mapping[str, Path | None], *read: str) -> None:
     *read : str
         What the user named as input, a file or several with commas: no output may replace it.
     """
-    inputs = {Path(name).resolve() for names in read for name in (names, *names.split(","))}
+    named = {name for names in read for name in (names, *names.split(",")) if name}
+    inputs = {Path(name).resolve() for name in named}
     taken: dict[Path, str] = {}
     for option, path in outputs.items():
         if path is None:

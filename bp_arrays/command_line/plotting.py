@@ -1,87 +1,53 @@
-"""The curves of a training as a picture; needs the extra `plot`."""
+"""The picture of a training: its curves and, of a classification, which classes it confuses."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import Any
 
-from bp_arrays.errors import InputError, MissingExtraError
-from bp_arrays.training import History
+from bp_arrays.command_line.job import Outcome
+from bp_arrays.errors import InputError
+from bp_arrays.seeing.confusion_picture import draw_confusion, picture_size
+from bp_arrays.seeing.curves import PANEL, Best, draw_curves, panel_names
+from bp_arrays.seeing.saving import check_picture, new_picture, save_picture
 
-LABELS = {"loss": "loss", "accuracy": "accuracy", "r2": "R²"}
+MATRIX = -1
+"""Where the confusion matrix is drawn; the curves are in the panels from 0."""
 
 
 def check_plot(path: Path) -> None:
-    """Raise unless a picture of this kind can be drawn: called before the training.
+    """Raise unless such a picture can be drawn: called before the training.
 
     Raises
     ------
     MissingExtraError
-        If matplotlib is not installed.
+        If Matplotlib is not installed.
     InputError
         If the end of the name is no kind of picture.
     """
-    kinds = _figure().canvas.get_supported_filetypes()
-    kind = path.suffix[1:].lower()
-    if kind not in kinds:
-        raise InputError(
-            f"--plot {path}: cannot draw a picture of kind {kind!r}; use .png, .pdf or .svg"
-        )
-
-
-def curves(history: History, test: dict[str, float], title: str, kind: str) -> bytes:
-    """Loss, and the metric if there is one, over the epochs, with the held-out values.
-
-    Parameters
-    ----------
-    history : History
-    test : dict of str to float
-        Held-out values; drawn as a dashed line.
-    title : str
-    kind : str
-        "png", "pdf", "svg", ...
-
-    Returns
-    -------
-    bytes
-        The content of the picture's file.
-    """
-    names = [name for name in LABELS if name in history]
-    figure = _figure()
-    figure.set_size_inches(4.8 * len(names), 3.6)
-    figure.suptitle(title, fontsize=10)
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        _draw(axes, history, test, name)
-    content = io.BytesIO()
-    figure.savefig(content, format=kind, dpi=150)
-    return content.getvalue()
-
-
-def _draw(axes: Any, history: History, test: dict[str, float], name: str) -> None:
-    epochs = range(1, history.epochs + 1)
-    marker = "o" if history.epochs == 1 else None  # a line of one point is invisible
-    axes.plot(epochs, history[name], label="training", marker=marker)
-    values = list(history[name])
-    if f"val_{name}" in history:
-        axes.plot(epochs, history[f"val_{name}"], label="validation", marker=marker)
-        values += history[f"val_{name}"]
-    if name in test:
-        axes.axhline(test[name], color="black", linestyle="--", linewidth=1, label="held out")
-    if name == "loss" and values and min(values) > 0 and max(values) > 20 * min(values):
-        axes.set_yscale("log")
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(LABELS[name])
-    axes.grid(alpha=0.3)
-    axes.legend()
-
-
-def _figure() -> Any:
-    """An empty figure without pyplot: no window, no state."""
     try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            f'--plot needs matplotlib ({error}): pip install "bp_arrays[plot]"'
-        ) from None
-    return Figure(layout="constrained")
+        check_picture(path)
+    except InputError as error:
+        raise InputError(f"--plot {error}") from None
+
+
+def plot(outcome: Outcome, title: str, path: Path) -> None:
+    """Draw the history, the held-out values as levels in it, and the confusion matrix beside."""
+    history, confusion = outcome.history, outcome.confusion
+    names = panel_names(history) if history.epochs else ["loss"]  # Ctrl-C before the first ended
+    panels, widths, height = [list(range(len(names)))], [PANEL[0]] * len(names), PANEL[1]
+    if confusion is not None:
+        width, high = picture_size(confusion)
+        if high > PANEL[1] * len(names):  # a large matrix has the curves above each other beside it
+            panels, widths = [[k, MATRIX] for k in range(len(names))], [PANEL[0], width]
+        else:
+            panels, widths = [[*panels[0], MATRIX]], [*widths, width]
+        height = max(height, high)
+    picture = new_picture(sum(widths), height)
+    picture.suptitle(title, fontsize="medium", parse_math=False)
+    axes = picture.subplot_mosaic(panels, width_ratios=widths)
+    best = Best(history.best_epoch(), "val_loss") if "val_loss" in history else None
+    drawn = [axes[k] for k in range(len(names))]
+    draw_curves(history, names, drawn, best=best, held_out=outcome.test)
+    if confusion is not None:
+        draw_confusion(confusion, axes[MATRIX])
+    save_picture(picture, path)

@@ -13,7 +13,10 @@ import numpy as np
 from bp_arrays.command_line.matching import matching_data
 from bp_arrays.command_line.meaning import HostArray, Meaning
 from bp_arrays.command_line.outputs import check_outputs
-from bp_arrays.data import Dataset
+from bp_arrays.command_line.plotting import check_plot
+from bp_arrays.command_line.quality import Quality, quality_of
+from bp_arrays.command_line.report import to_json
+from bp_arrays.errors import DataError
 from bp_arrays.model import load
 from bp_arrays.model.files import write_atomically
 
@@ -25,20 +28,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "data",
         metavar="DATA",
-        help="as for train; a .csv file needs the columns of the training in any order, others "
-        "and the target may be there",
+        help="as for train; a .csv or .parquet file needs the columns of the training in any "
+        "order, others and the target may be there",
     )
     add("--out", type=Path, metavar="FILE.csv", help="write here instead of to the screen")
+    add("--report", type=Path, metavar="FILE.json", help="how well, if the targets are there; "
+        "prints the confusion matrix too")  # fmt: skip
+    add("--plot", type=Path, metavar="FILE.png", help="the confusion matrix (extra: plot)")
     add("--device", default="auto", help="auto, cpu, cuda, ...: see bp-arrays devices")
 
 
 def run(args: argparse.Namespace) -> int:
     """Predict and, if the data has the targets, say how well."""
-    check_outputs({"--out": args.out}, args.data, str(args.model))
+    outputs = {"--out": args.out, "--report": args.report, "--plot": args.plot}
+    check_outputs(outputs, args.data, str(args.model))
+    if args.plot is not None:
+        check_plot(args.plot)
     model = load(args.model, args.device)
     meaning = Meaning.from_metadata(model.metadata, args.model)
     data = matching_data(model, meaning, args.data)
     y = model.predict(data.x.reshape(data.rows, *model.input_shape)).reshape(data.rows, -1)
+    quality = quality_of(y, data, meaning)
+    _check_asked(args, quality, data.source)
     header, table = _table(y, meaning)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -50,9 +61,26 @@ def run(args: argparse.Namespace) -> int:
         write_atomically(args.out.resolve(), text.getvalue().encode())
     # the screen may be a pipe into another program: what is for people goes beside it
     people = sys.stderr if args.out is None else sys.stdout
+    if quality is not None and args.report is not None:
+        report = {"model": str(args.model), "data": data.source, "rows": data.rows}
+        write_atomically(args.report.resolve(), to_json(report | quality.to_json()))
+        if quality.confusion is not None:
+            print(quality.confusion, file=people)
+    if quality is not None and quality.confusion is not None and args.plot is not None:
+        quality.confusion.plot(path=args.plot)
     where = f"; written to {args.out}" if args.out else ""
-    print(f"predicted {data.rows} rows{_quality(y, data, meaning)}{where}", file=people)
+    how_well = f": {quality.words}" if quality else ""
+    print(f"predicted {data.rows} rows{how_well}{where}", file=people)
     return 0
+
+
+def _check_asked(args: argparse.Namespace, quality: Quality | None, source: str) -> None:
+    """Raise DataError, before anything is written, if what was asked for cannot be known."""
+    if quality is None and (args.report or args.plot):
+        option = "--report" if args.report else "--plot"
+        raise DataError(f"{option}: {source} has no targets to compare the predictions with")
+    if args.plot and quality is not None and quality.confusion is None:
+        raise DataError(f"--plot draws which classes are confused; {source} has values to predict")
 
 
 def _table(y: HostArray, meaning: Meaning) -> tuple[list[str], list[list[str]]]:
@@ -70,18 +98,3 @@ def _table(y: HostArray, meaning: Meaning) -> tuple[list[str], list[list[str]]]:
     if len(header) == 1:
         header = ["prediction"]
     return header, y.astype(str).tolist()  # the shortest digits that give the same number
-
-
-def _quality(y: HostArray, data: Dataset, meaning: Meaning) -> str:
-    """How the predictions compare with the targets in the data, in words; "" without targets."""
-    if data.t is None:
-        return ""
-    if meaning.classes is not None and data.classes is not None:
-        names = np.array(meaning.classes)[np.argmax(meaning.probabilities(y), axis=1)]
-        right = names == np.array(data.classes)[data.t]
-        unknown = sorted(set(data.classes) - set(meaning.classes))
-        note = f" (classes the model does not know: {', '.join(unknown[:5])})" if unknown else ""
-        return f": accuracy {right.mean():.2%}{note}"
-    if meaning.classes is None and data.classes is None and data.t.shape == y.shape:
-        return f": mean squared error {np.square(y - data.t).mean():.4g}"
-    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import re
 import sys
 from typing import Any
 
@@ -12,6 +13,9 @@ import numpy as np
 
 import bp_arrays
 from bp_arrays.command_line.job import Job, Outcome
+
+NUMBERS = re.compile(r"\[\n[^\[\]{}\"]*\]")
+"""A list of plain numbers in indented JSON, over many lines: no text has a line break in JSON."""
 
 
 def report_of(job: Job, outcome: Outcome, saved: object | None) -> dict[str, Any]:
@@ -27,6 +31,7 @@ def report_of(job: Job, outcome: Outcome, saved: object | None) -> dict[str, Any
         "seconds": outcome.seconds,
         **{f"train_{name}": value for name, value in outcome.train.items()},
         **{f"test_{name}": value for name, value in (outcome.test or {"loss": math.nan}).items()},
+        "test_confusion": outcome.confusion and outcome.confusion.to_json(),
         "data": {
             "source": data.source,
             "task": data.task,
@@ -50,8 +55,9 @@ def report_of(job: Job, outcome: Outcome, saved: object | None) -> dict[str, Any
 
 
 def to_json(report: dict[str, Any]) -> bytes:
-    """The report as JSON text; NaN and infinity, which JSON lacks, as null."""
+    """The report as JSON text, a list of numbers a line; NaN and infinity are null there."""
     text = json.dumps(_plain(report), indent=2, allow_nan=False, ensure_ascii=False)
+    text = NUMBERS.sub(lambda found: f"[{' '.join(found[0][1:-1].split())}]", text)
     return f"{text}\n".encode()
 
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from bp_arrays.command_line.meaning import HostArray
 from bp_arrays.data import Dataset
+from bp_arrays.data.selecting import SelectedRows
 from bp_arrays.layers import Layer, Standardize
-
-ROWS = 8192
-"""Rows looked at at once: bounds the memory for float64 copies."""
+from bp_arrays.model.doors import pieces
+from bp_arrays.model.rows import Rows
 
 
 def measured_scales(
@@ -28,23 +28,26 @@ def measured_scales(
     """
     scales = {}
     if isinstance(layers[0], Standardize):
-        scales[0] = input_scale(data.x[rows], one_unit=data.one_unit)
+        scales[0] = input_scale(SelectedRows(data.x, rows), one_unit=data.one_unit)
     if isinstance(layers[-1], Standardize) and data.t is not None:
         scales[len(layers) - 1] = output_scale(data.t[rows])
     return {f"{at}.{name}": value for at, scale in scales.items() for name, value in scale.items()}
 
 
-def input_scale(x: HostArray, *, one_unit: bool) -> dict[str, HostArray]:
+def input_scale(x: HostArray | Rows, *, one_unit: bool) -> dict[str, HostArray]:
     """Mean and deviation of each feature of x (rows, features).
 
     Features of one unit, such as pixels, share one deviation, the root of their mean variance:
     a pixel that is hardly ever lit must not be blown up until it drowns the others. A feature
     that never changes has the deviation 1.
     """
-    mean = np.asarray(np.mean(x, axis=0, dtype=np.float64))
+    sums = np.zeros(x.shape[1:])
+    for _, part in pieces(x):
+        sums += np.sum(part, axis=0, dtype=np.float64)
+    mean = sums / len(x)
     squares = np.zeros_like(mean)
-    for start in range(0, len(x), ROWS):
-        squares += np.sum(np.square(x[start : start + ROWS] - mean), axis=0)
+    for _, part in pieces(x):
+        squares += np.sum(np.square(part - mean), axis=0)
     variance = squares / len(x)
     if one_unit:
         variance = np.full_like(variance, variance.mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -15,9 +16,9 @@ import numpy as np
 from bp_arrays.command_line import options
 from bp_arrays.command_line.job import Job, Outcome, last_line, plan
 from bp_arrays.command_line.main import INTERRUPTED
-from bp_arrays.command_line.meaning import HostArray, Meaning
+from bp_arrays.command_line.meaning import Meaning
 from bp_arrays.command_line.outputs import check_outputs
-from bp_arrays.command_line.plotting import check_plot, curves
+from bp_arrays.command_line.plotting import check_plot, plot
 from bp_arrays.command_line.recipe import (
     build_layers,
     build_loss,
@@ -28,11 +29,13 @@ from bp_arrays.command_line.recipe import (
 from bp_arrays.command_line.report import report_of, to_json
 from bp_arrays.command_line.standardizing import measured_scales
 from bp_arrays.data import Dataset, open_dataset, split
+from bp_arrays.data.selecting import SelectedRows
 from bp_arrays.devices import device
 from bp_arrays.errors import DataError
 from bp_arrays.layers import Sequential
 from bp_arrays.model import Model
 from bp_arrays.model.files import write_atomically
+from bp_arrays.seeing import ConfusionMatrix
 from bp_arrays.training import R2, Accuracy, EarlyStopping, evaluate, fit
 from bp_arrays.typing import Array
 
@@ -49,11 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "data",
         metavar="DATA",
-        help="digits, notes, or a file: .csv, .npz, X.npy,T.npy, IDX images",
+        help="digits, notes, or a file: .csv, .parquet, .npz, X.npy,T.npy, IDX images",
     )
     group = parser.add_argument_group("data")
     add = group.add_argument
-    add("--target", metavar="COLUMN", help="the column of a .csv file to predict")
+    add("--target", metavar="COLUMN", help="the column of a .csv or .parquet file to predict")
     add("--task", choices=("classification", "regression"), help="by default found from the target")
     add(
         "--test",
@@ -103,8 +106,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("results")
     add = group.add_argument
     add("--out", type=Path, metavar="MODEL", help="save the model here (safetensors)")
-    add("--report", type=Path, metavar="FILE.json", help="all about this training")
-    add("--plot", type=Path, metavar="FILE.png", help="curves of loss and metric (extra: plot)")
+    add(
+        "--report",
+        type=Path,
+        metavar="FILE.json",
+        help="all about this training; prints the confusion matrix",
+    )
+    add(
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="its curves and confusion matrix (extra: plot)",
+    )
     add("--quiet", action="store_true", help="only the last line")
 
 
@@ -124,10 +137,10 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None:
         report = report_of(job, outcome, saved=args.out)
         write_atomically(args.report.resolve(), to_json(report))
+        if outcome.confusion is not None and not args.quiet:
+            print(outcome.confusion)
     if args.plot is not None:
-        kind = args.plot.suffix[1:].lower()
-        picture = curves(outcome.history, outcome.test, f"{job.network} on {job.name}", kind)
-        write_atomically(args.plot.resolve(), picture)
+        plot(outcome, f"{job.network} on {job.name}", args.plot)
     print(last_line(job, outcome, saved=args.out))
     return INTERRUPTED if outcome.history.stopped == "interrupted" else 0
 
@@ -168,7 +181,7 @@ def train(job: Job, *, patience: int | None, progress: bool) -> Outcome:
     """The training, then the finished model on what it has seen and on what it has not."""
     metrics = (R2(),) if job.data.classes is None else (Accuracy(),)
     training, validation, test = (
-        (_moved(job.model, job.data.x[rows]), job.t[rows]) for rows in job.parts[:3]
+        (_moved(job.model, SelectedRows(job.data.x, rows)), job.t[rows]) for rows in job.parts[:3]
     )
     started = time.perf_counter()
     history = fit(
@@ -189,7 +202,16 @@ def train(job: Job, *, patience: int | None, progress: bool) -> Outcome:
         evaluate(job.model, x, t, loss=job.loss, metrics=metrics) if len(t) else {}
         for x, t in (training, test)
     )
-    return Outcome(history, seen, unseen, seconds)
+    return Outcome(history, seen, unseen, seconds, _confusion(job, test[0]))
+
+
+def _confusion(job: Job, x: Array) -> ConfusionMatrix | None:
+    """Which classes the finished model takes for which, of the rows held out, if there are any."""
+    rows = job.parts.test
+    if job.data.classes is None or job.data.t is None or not len(rows):
+        return None
+    y = job.model.device.to_numpy(job.model.predict(x))
+    return ConfusionMatrix.of(job.data.t[rows], y.argmax(axis=1), job.data.classes)
 
 
 def check_data(data: Dataset, dtype: str) -> None:
@@ -208,9 +230,9 @@ def check_data(data: Dataset, dtype: str) -> None:
             )
 
 
-def _moved(model: Model, x: HostArray) -> Array:
-    """Samples on the model's device at once where they fit, else left for `fit` to move."""
-    fits = x.size * np.dtype(np.float32).itemsize <= DEVICE_BYTES and len(x) > 0
+def _moved(model: Model, x: SelectedRows) -> Array:
+    """Samples on the model's device at once where they fit, else left for `fit` to pick."""
+    fits = math.prod(x.shape) * np.dtype(np.float32).itemsize <= DEVICE_BYTES and len(x) > 0
     return model.device.asarray(x, model.dtype) if fits else x
 
 

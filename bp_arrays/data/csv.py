@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-import difflib
-import io
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
@@ -13,9 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from bp_arrays.data.cells import is_missing, is_number, number
-from bp_arrays.data.dataset import Dataset, Task, first_not_finite
+from bp_arrays.data.columns import chosen_columns
+from bp_arrays.data.dataset import Dataset, Task
+from bp_arrays.data.spool import Spool
 from bp_arrays.data.targets import targets_from_text
 from bp_arrays.errors import DataError
+from bp_arrays.model.doors import first_not_finite
+
+PIECE = 2**20
+"""So many numbers are collected before they are put away."""
+
+MANY_TEXTS = 1000
+"""More different targets than this are hardly the names of classes."""
 
 
 def read_csv(
@@ -27,6 +35,9 @@ def read_csv(
     require_target: bool = True,
 ) -> Dataset:
     """A table of numbers: one line a sample, one column the target.
+
+    The file is read once, line by line. Numbers that need more than 1 GiB go to a temporary
+    file and are mapped; the targets are in memory.
 
     Parameters
     ----------
@@ -52,38 +63,32 @@ def read_csv(
     lines = _lines(path)
     _, names = next(lines, (0, []))
     _check_header(path, names)
-    if target is None and require_target:
-        raise DataError(
-            f"{path}: say which column is the target, --target with one of: {_some(names)}"
-        )
-    goal = None
-    if target is not None and (require_target or target in names):
-        goal = _place_of(path, target, names, "target column")
-    if columns is None:
-        chosen = [place for place in range(len(names)) if place != goal]
-    else:
-        chosen = [_place_of(path, name, names, "column") for name in columns]
-    if not chosen:
-        raise DataError(f"{path}: expected columns beside the target {target!r}, found none")
+    chosen, goal = chosen_columns(path, names, target, columns, require_target=require_target)
 
     values, cells, numbers = array("d"), [], array("q")
+    texts: dict[str, str] = {}
     pick = _picker(chosen)
-    for line, row in lines:
-        if len(row) != len(names):
-            raise DataError(
-                f"{path}, line {line}: expected {len(names)} cells as in the header, "
-                f"got {len(row)}; a text with commas needs quotes"
-            )
-        try:
-            values.extend(map(number, pick(row)))
-        except ValueError:
-            raise _not_a_number(path, line, row, names, chosen) from None
-        numbers.append(line)
-        if goal is not None:
-            cells.append(row[goal])
-    if not numbers:
-        raise DataError(f"{path}: expected rows below the header, found none")
-    x = np.frombuffer(values).reshape(len(numbers), len(chosen))
+    with Spool(str(path)) as spool:
+        for line, row in lines:
+            if len(row) != len(names):
+                raise DataError(
+                    f"{path}, line {line}: expected {len(names)} cells as in the header, "
+                    f"got {len(row)}; a text with commas needs quotes"
+                )
+            try:
+                values.extend(map(number, pick(row)))
+            except ValueError:
+                raise _not_a_number(path, line, row, names, chosen) from None
+            numbers.append(line)
+            if goal is not None:
+                cells.append(_shared(row[goal], texts))
+            if len(values) >= PIECE:
+                spool.append(np.frombuffer(values).reshape(-1, len(chosen)))
+                values = array("d")
+        if not numbers:
+            raise DataError(f"{path}: expected rows below the header, found none")
+        spool.append(np.frombuffer(values).reshape(-1, len(chosen)))
+        x = spool.array()
     bad = first_not_finite(x)
     if bad is not None:
         raise DataError(
@@ -107,25 +112,40 @@ def read_csv(
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The number of each line that is not empty, from 1, and its cells; the header first."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: expected UTF-8 text, but byte {error.start} is not; save the table as UTF-8"
-        ) from None
-    header = (text[:65536].splitlines() or [""])[0]
-    delimiter = next((mark for mark in ",;\t" if mark in header), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header_row = next(reader, [])
-        yield reader.line_num, [name.strip() for name in header_row]
-        for row in reader:
-            if row:
-                yield reader.line_num, row
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, line {reader.line_num}: not well-formed, {error}; check the quotes there"
-        ) from None
+    with path.open(encoding="utf-8-sig", newline="") as text:
+        try:
+            header = (text.read(65536).splitlines() or [""])[0]
+            text.seek(0)
+            delimiter = next((mark for mark in ",;\t" if mark in header), ",")
+            reader = csv.reader(text, delimiter=delimiter, strict=True)
+            yield reader.line_num, [name.strip() for name in next(reader, [])]
+            for row in reader:
+                if row:
+                    yield reader.line_num, row
+        except csv.Error as error:
+            raise DataError(
+                f"{path}, line {reader.line_num}: not well-formed, {error}; check the quotes there"
+            ) from None
+        except UnicodeDecodeError:
+            raise DataError(
+                f"{path}: expected UTF-8 text, but byte {_first_not_utf8(path)} is not; save the "
+                "table as UTF-8"
+            ) from None
+
+
+def _first_not_utf8(path: Path) -> int:
+    """The place in a file of the first byte that is not UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    done = 0
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.read(2**20), b""):
+            waiting = len(decoder.getstate()[0])  # the first bytes of a character
+            try:
+                decoder.decode(piece)
+            except UnicodeDecodeError as error:
+                return done - waiting + error.start
+            done += len(piece)
+    return done - len(decoder.getstate()[0])  # the file ends within a character
 
 
 def _check_header(path: Path, names: list[str]) -> None:
@@ -146,13 +166,9 @@ def _check_header(path: Path, names: list[str]) -> None:
         )
 
 
-def _place_of(path: Path, name: str, names: list[str], what: str) -> int:
-    if name in names:
-        return names.index(name)
-    lower = {known.lower(): known for known in reversed(names)}
-    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    hint = f" did you mean {lower[near[0]]!r}?" if near else ""
-    raise DataError(f"{path} has no {what} {name!r}:{hint} It has: {_some(names)}")
+def _shared(cell: str, texts: dict[str, str]) -> str:
+    """The same text as one object: the name of a class is in memory once, not once a row."""
+    return texts.get(cell, cell) if len(texts) >= MANY_TEXTS else texts.setdefault(cell, cell)
 
 
 def _picker(places: list[int]) -> Callable[[list[str]], Sequence[str]]:
@@ -171,7 +187,3 @@ def _not_a_number(
         f"{path}, line {line}, column {names[place]!r}: expected a number, got {came}; "
         "correct it, drop the row, or leave the column out"
     )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

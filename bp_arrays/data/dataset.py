@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bp_arrays.errors import DataError
+from bp_arrays.model.doors import first_not_finite
 
 HostArray = np.ndarray[Any, Any]
 
@@ -21,7 +22,8 @@ class Dataset:
     Parameters
     ----------
     x : real array (rows, features)
-        Finite; in the dtype of the file, images flattened with the last axis fastest.
+        Finite; in the dtype of the file, images flattened with the last axis fastest. Of an
+        .npy file and of large tables it is memory-mapped.
     t : array, or None for data without targets
         Classes: int64 (rows,), a number k means `classes[k]`. Values: float64 (rows, outputs).
     classes : tuple of str, or None
@@ -98,15 +100,3 @@ def flat_rows(x: HostArray, source: str) -> HostArray:
     if x.ndim == 0:
         raise DataError(f"{source}: expected an array (rows, features), got a single number")
     return x.reshape(len(x), -1) if x.size else x
-
-
-def first_not_finite(x: HostArray) -> tuple[int, ...] | None:
-    """The place of the first NaN or infinity, or None; looks at 65,536 rows at a time."""
-    if x.dtype.kind != "f":
-        return None
-    for start in range(0, len(x), 65536):
-        finite = np.isfinite(x[start : start + 65536])
-        if not finite.all():
-            row, *rest = (int(i) for i in np.argwhere(~finite)[0])
-            return (start + row, *rest)
-    return None

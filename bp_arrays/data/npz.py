@@ -7,20 +7,23 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from bp_arrays.data.dataset import Dataset, HostArray, Task, flat_rows
 from bp_arrays.data.targets import targets_from_numbers
 from bp_arrays.errors import DataError
+from bp_arrays.typing import Shape
 
 X_NAMES = ("x", "X", "x_train", "X_train")
 T_NAMES = ("t", "y", "T", "Y", "t_train", "y_train", "T_train", "Y_train")
 
 
 def read_npz(path: Path, task: Task | None = None, *, require_target: bool = True) -> Dataset:
-    """Samples and targets from the arrays of an .npz file.
+    """Samples and targets from the arrays of an .npz file, read into memory whole.
+
+    A member of a zip archive cannot be mapped: data larger than memory belongs in .npy files.
 
     The samples are called x or X, the targets t or y; or x_train and y_train, and then x_test
     and y_test, if there are any, are the held-out part.
@@ -54,12 +57,16 @@ def read_npz(path: Path, task: Task | None = None, *, require_target: bool = Tru
 def read_npy_pair(x: Path, t: Path | None, task: Task | None = None) -> Dataset:
     """Samples from one .npy file and, unless they are only to be predicted, targets from another.
 
+    The samples stay on disk and are read as they are asked for, unless their first axis is the
+    fastest, which would scatter each row over the whole file.
+
     Raises
     ------
     DataError
         If a file is no .npy file, is truncated or damaged, or holds Python objects.
     """
-    arrays = {"x": read_npy(x)}
+    mapped = mapped_npy(x)
+    arrays = {"x": mapped if mapped.flags.c_contiguous else read_npy(x)}
     if t is not None:
         arrays["t"] = read_npy(t)
     return _dataset(x, arrays, "x", None if t is None else "t", task)
@@ -143,8 +150,35 @@ def _stacked(path: Path, train: HostArray, test: HostArray, name: str, other: st
     return np.concatenate([train, test])
 
 
+def mapped_npy(path: Path) -> HostArray:
+    """The array in an .npy file, left on disk: what is asked for is read, when it is.
+
+    Raises
+    ------
+    DataError
+        If the file is no .npy file, is truncated or damaged, or holds Python objects.
+    """
+    with path.open("rb") as file:
+        shape, fortran, dtype = _header(str(path), file, path.stat().st_size)
+        start = file.tell()
+    if 0 in shape or shape == ():  # nothing to map
+        return read_npy(path)
+    return np.memmap(path, dtype, "r", start, shape, order="F" if fortran else "C")
+
+
 def _read_array(what: str, file: BinaryIO, size: int) -> HostArray:
-    """One array in NumPy's format; its header is compared with the size before memory is taken."""
+    """One array in NumPy's format."""
+    shape, fortran, dtype = _header(what, file, size)
+    expected = dtype.itemsize * math.prod(shape)
+    data = file.read(expected)
+    if len(data) != expected:
+        raise DataError(f"{what}: expected {expected} bytes, got {len(data)}: truncated")
+    array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    return np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)
+
+
+def _header(what: str, file: BinaryIO, size: int) -> tuple[Shape, bool, np.dtype[Any]]:
+    """Shape, whether the first axis is the fastest, and dtype; compared with the size."""
     try:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
@@ -168,8 +202,4 @@ def _read_array(what: str, file: BinaryIO, size: int) -> HostArray:
             f"{what}: the header says shape {shape} of {dtype}, {expected} bytes, "
             f"but {found} follow it: truncated or damaged"
         )
-    data = file.read(expected)
-    if len(data) != expected:
-        raise DataError(f"{what}: expected {expected} bytes, got {len(data)}: truncated")
-    array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-    return np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)
+    return shape, fortran, dtype

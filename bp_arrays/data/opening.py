@@ -11,12 +11,17 @@ from bp_arrays.data.digits import read_digits
 from bp_arrays.data.idx import GZIP_MAGIC, read_idx
 from bp_arrays.data.notes import read_notes
 from bp_arrays.data.npz import read_npy_pair, read_npz
+from bp_arrays.data.parquet import read_parquet
+from bp_arrays.data.parquet_table import SUFFIXES as PARQUET
 from bp_arrays.errors import DataError, unknown_name
 
 BUILT_IN: dict[str, Callable[[], Dataset]] = {"digits": read_digits, "notes": read_notes}
 """Data sets that come with the library, by name."""
 
-KINDS = ".csv, .npz, two .npy files as X.npy,T.npy, or IDX images (.gz or not)"
+KINDS = ".csv, .parquet, .npz, two .npy files as X.npy,T.npy, or IDX images (.gz or not)"
+
+READ_TABLE = {"csv": read_csv, "parquet": read_parquet}
+"""The kinds of file that have columns with names."""
 
 
 def open_dataset(
@@ -32,14 +37,15 @@ def open_dataset(
     Parameters
     ----------
     spec : str
-        "digits", "notes", or the path of a .csv, .npz or IDX file; or two paths with a comma
-        between them, for samples and targets in .npy or IDX files.
+        "digits", "notes", or the path of a .csv, .parquet, .npz or IDX file, or of a folder of
+        .parquet files; or two paths with a comma between them, for samples and targets in .npy
+        or IDX files.
     target : str, optional
-        The target column of a .csv file.
+        The target column of a .csv or .parquet file.
     task : "classification", "regression" or None
         None finds it out from the targets.
     columns : sequence of str, optional
-        The columns of a .csv file to take as features; by default all but the target.
+        The columns of a .csv or .parquet file to take as features; by default all but the target.
     require_target : bool, default True
         Whether it is an error if the data has no targets.
 
@@ -62,18 +68,21 @@ def open_dataset(
     if spec in BUILT_IN:
         if target is not None and require_target:
             raise DataError(
-                f"{spec!r} has its own target: leave --target out, it is for .csv files"
+                f"{spec!r} has its own target: leave --target out, it is for files with columns"
             )
         return BUILT_IN[spec]()
     paths = _paths(spec)
     kind = _kind(paths[0])
-    if target is not None and require_target and kind != "csv":
-        raise DataError(f"{spec}: --target names a column of a .csv file; leave it out here")
+    if target is not None and require_target and kind not in READ_TABLE:
+        raise DataError(
+            f"{spec}: --target names a column of a .csv or .parquet file; leave it out here"
+        )
     if len(paths) == 2 and kind not in ("npy", "idx"):
         raise DataError(f"{spec}: only .npy and IDX files come in pairs; name one .{kind} file")
     second = paths[1] if len(paths) == 2 else None
-    if kind == "csv":
-        return read_csv(paths[0], target, task, columns=columns, require_target=require_target)
+    if kind in READ_TABLE:
+        read = READ_TABLE[kind]
+        return read(paths[0], target, task, columns=columns, require_target=require_target)
     if kind == "npz":
         return read_npz(paths[0], task, require_target=require_target)
     if kind == "idx":
@@ -90,7 +99,7 @@ def _paths(spec: str) -> list[Path]:
         raise DataError(f"{spec}: expected one file, or two with a comma between, got {len(names)}")
     for name in names:
         path = Path(name)
-        if path.is_dir():
+        if path.is_dir() and _kind(path) != "parquet":
             raise DataError(f"{name} is a folder; name a file in it: {KINDS}")
         if not path.exists():
             if path.suffix or path.parent != Path():
@@ -102,13 +111,20 @@ def _paths(spec: str) -> list[Path]:
 
 def _kind(path: Path) -> str:
     """By the end of the name, else, for IDX has no usual one, by the first bytes."""
+    if path.is_dir():
+        shards = any(file.suffix.lower() in PARQUET for file in path.iterdir())
+        return "parquet" if shards else "folder"
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         return "csv"
+    if suffix in PARQUET:
+        return "parquet"
     if suffix in (".npz", ".npy"):
         return suffix[1:]
     with path.open("rb") as file:
         start = file.read(2)
+    if start == b"PA":  # of PAR1
+        return "parquet"
     if "idx" in path.name or start in (b"\0\0", GZIP_MAGIC):
         return "idx"
     raise DataError(f"{path}: cannot tell what kind of file it is; expected {KINDS}")

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bp_arrays.data.cells import is_missing, is_number, number
-from bp_arrays.data.dataset import HostArray, Task, first_not_finite
+from bp_arrays.data.dataset import HostArray, Task
 from bp_arrays.errors import DataError
+from bp_arrays.model.doors import first_not_finite
 
 CLASS_LIMIT = 20
 """More different whole numbers than this are taken for values, unless the task is told."""

@@ -2,7 +2,7 @@
 
 from bp_arrays.devices.backend import Availability
 from bp_arrays.devices.device import Device
-from bp_arrays.devices.selection import DeviceStatus, device, device_of, device_table, devices
+from bp_arrays.devices.selection import DeviceStatus, device, device_of, devices
 
 __all__ = [
     "Availability",
@@ -10,6 +10,5 @@ __all__ = [
     "DeviceStatus",
     "device",
     "device_of",
-    "device_table",
     "devices",
 ]

@@ -158,6 +158,8 @@ class Device:
         elif dtype == "bfloat16":  # NumPy lacks it: the library rounds
             array = array.astype(np.float32)
         target = self.dtype(dtype)
+        if not array.dtype.isnative:  # which PyTorch and JAX refuse
+            array = array.astype(array.dtype.newbyteorder("="))
         backend = BACKENDS[self.backend]
         return backend.from_host(
             np.ascontiguousarray(array).reshape(array.shape), target, self.kind, self.index

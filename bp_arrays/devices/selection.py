@@ -111,17 +111,6 @@ def device_of(array: Any) -> Device:
     return found
 
 
-def device_table() -> str:
-    """The known devices as the lines that `bp-arrays devices` prints."""
-    lines = []
-    for found, usable, reason, advice in devices():
-        said = found.description if usable else reason
-        lines.append(f"{found.name:<16} {'yes' if usable else 'no ':<4} {said}")
-        if advice:
-            lines.append(f"{'':<21} -> {advice}")
-    return "\n".join(lines)
-
-
 def _said(found: Device) -> tuple[bool, str, str]:
     availability = found.availability()
     return availability.usable, availability.reason, availability.advice

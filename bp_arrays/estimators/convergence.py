@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-from bp_arrays.estimators.updates import EpochRate
+from bp_arrays.estimators.inputs import Samples
+from bp_arrays.estimators.network import Network
 from bp_arrays.training import Callback
 from bp_arrays.training.callbacks import Run
 
@@ -19,54 +19,58 @@ ADAPTIVE_FACTOR = 5.0
 class Convergence(Callback):
     """Keeps an estimator's record of its epochs, and stops when they bring nothing any more.
 
-    An epoch brings something if its loss is at least `tol` below the best one, or, with a score
-    on held-out data, if that is at least `tol` above the best; then the best-scoring weights
-    are kept.
+    An epoch brings something if its loss is at least `tol` below the best one, or, with
+    held-out samples, if their score is at least `tol` above the best; then the best-scoring
+    weights are kept.
 
     Parameters
     ----------
     estimator : estimator
         Whose attributes are written.
+    network : Network
+        What is trained.
     rows : int
         Samples in an epoch.
-    rate : EpochRate
-        The learning rate, for the rules that change it.
-    score : function, optional
-        From nothing to the score on held-out data.
+    held_out : Samples, optional
+        What is scored after each epoch.
     """
 
     def __init__(
-        self,
-        estimator: Any,
-        rows: int,
-        rate: EpochRate,
-        score: Callable[[], float] | None = None,
+        self, estimator: Any, network: Network, rows: int, held_out: Samples | None
     ) -> None:
-        self.estimator, self.rows, self.rate, self.score = estimator, rows, rate, score
-        self._best_vector: Any = None
+        self.estimator, self.network, self.rows, self.held_out = estimator, network, rows, held_out
+        self._best_vector = network.model.vector
 
     def on_start(self, run: Run) -> None:
-        self._best_vector = run.model.vector
+        self.estimator.history_ = run.history
+        self.estimator.n_iter_ = 0
 
     def on_epoch_end(self, run: Run) -> None:
         this = self.estimator
         this.t_ += self.rows
-        if self.record(run.history["loss"][-1], None if self.score is None else self.score()):
+        score = None
+        if self.held_out is not None:
+            this.validation_loss_curve_.append(run.history["val_loss"][-1])
+            score = this._score_of(self.network, self.held_out)
+        if self._record(run.history["loss"][-1], score):
             self._best_vector = run.model.vector
         if this.solver == "sgd" and this.learning_rate == "invscaling":
-            self.rate.value = this.learning_rate_init / (this.t_ + 1) ** this.power_t
+            rate = this.learning_rate_init / (this.t_ + 1) ** this.power_t
+            this._optimizer.learning_rate.value = rate
         if this._no_improvement_count > this.n_iter_no_change:
             self._converged(run)
 
     def on_end(self, run: Run) -> None:
-        self.restore(run.model)
+        if self.held_out is not None:
+            self.network.model.vector = self._best_vector
 
-    def restore(self, model: Any) -> None:
-        """Give the model the weights with the best score, if scores were taken."""
-        if self.score is not None:
-            model.vector = self._best_vector
+    def give_up(self) -> None:
+        """Record an epoch whose loss is not finite, and go back to the weights that scored best."""
+        self.estimator.validation_loss_curve_.append(math.nan)
+        self._record(math.nan, math.nan)
+        self.network.model.vector = self._best_vector
 
-    def record(self, loss: float, score: float | None) -> bool:
+    def _record(self, loss: float, score: float | None) -> bool:
         """Write an epoch's loss and score into the estimator; is it the best of all?"""
         this = self.estimator
         this.n_iter_ += 1
@@ -91,14 +95,14 @@ class Convergence(Callback):
         return bool(best)
 
     def _converged(self, run: Run) -> None:
-        this = self.estimator
-        what = "The training loss" if self.score is None else "The validation score"
+        this, rate = self.estimator, self.estimator._optimizer.learning_rate
+        what = "The training loss" if self.held_out is None else "The validation score"
         message = f"{what} did not improve by {this.tol} in {this.n_iter_no_change} epochs"
         adapts = this.solver == "sgd" and this.learning_rate == "adaptive"
-        if adapts and self.rate.value > SMALLEST_RATE:
-            self.rate.value /= ADAPTIVE_FACTOR
+        if adapts and rate.value > SMALLEST_RATE:
+            rate.value /= ADAPTIVE_FACTOR
             this._no_improvement_count = 0
-            message += f": learning rate {self.rate.value:g}"
+            message += f": learning rate {rate.value:g}"
         else:
             run.stopped = "converged"
             message += ": stopping"
@@ -108,14 +112,25 @@ class Convergence(Callback):
 
 def start_record(estimator: Any) -> None:
     """The attributes of an estimator before its first epoch."""
-    estimator.n_iter_, estimator.t_ = 0, 0
     estimator.loss_curve_ = []
+    _watch(estimator)
+
+
+def resume_record(estimator: Any) -> None:
+    """Go on with the record there is, as far as the same is watched as before."""
+    if not hasattr(estimator, "loss_curve_"):  # trained by lbfgs so far
+        start_record(estimator)
+        return
+    scored = getattr(estimator, "validation_scores_", None) is not None
+    if scored != estimator.early_stopping:
+        _watch(estimator)
+
+
+def _watch(estimator: Any) -> None:
+    """Watch the loss or, with early_stopping, the score, from nothing."""
+    held_out = estimator.early_stopping
     estimator._no_improvement_count = 0
-    if estimator.early_stopping:
-        estimator.validation_scores_ = []
-        estimator.best_validation_score_ = -math.inf
-        estimator.best_loss_ = None
-    else:
-        estimator.validation_scores_ = None
-        estimator.best_validation_score_ = None
-        estimator.best_loss_ = math.inf
+    estimator.best_loss_ = None if held_out else math.inf
+    estimator.best_validation_score_ = -math.inf if held_out else None
+    estimator.validation_scores_ = [] if held_out else None
+    estimator.validation_loss_curve_ = [] if held_out else None

@@ -29,6 +29,11 @@ class Labels:
     kind: str
     classes: HostArray
 
+    @property
+    def several(self) -> bool:
+        """Whether a sample may have several of these labels."""
+        return self.kind == "multilabel-indicator"
+
     @classmethod
     def of_targets(cls, y: Any) -> Labels:
         """The labels that occur in y, (samples,) or an indicator matrix (samples, labels).
@@ -62,7 +67,7 @@ class Labels:
         InputError
             If there is a label that is none of the classes.
         """
-        if self.kind == "multilabel-indicator":
+        if self.several:
             y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
             if y.ndim != 2 or y.shape[1] != len(self.classes):
                 raise InputError(
@@ -80,13 +85,13 @@ class Labels:
 
     def decode(self, choice: HostArray) -> HostArray:
         """The labels of class numbers, or of a matrix of booleans."""
-        if self.kind == "multilabel-indicator":
+        if self.several:
             return np.asarray(choice, dtype=np.int64)
         return np.asarray(self.classes[np.minimum(choice, len(self.classes) - 1)])
 
     def one_hot(self, codes: HostArray) -> HostArray:
         """What `encode` gave as numbers an output activation can reach, (samples, outputs)."""
-        if self.kind == "multilabel-indicator":
+        if self.several:
             return codes
         if self.kind == "binary":
             return np.asarray(codes[:, None], dtype=np.float64)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import time
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
+from sklearn.exceptions import ConvergenceWarning
 
+from bp_arrays.estimators.inputs import HostArray, Samples
+from bp_arrays.estimators.network import Network, not_finite
+from bp_arrays.feeding import Batches, Feed, ModelDoor
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
-from bp_arrays.training import L2Penalty
-from bp_arrays.training.batches import Batches
+from bp_arrays.training import History, L2Penalty
+from bp_arrays.training.callbacks import Run
 from bp_arrays.training.evaluating import mean_weight
 from bp_arrays.training.objective import objective_of
 
@@ -18,24 +26,81 @@ VALUES_AT_ONCE = 2**24
 """Input values that pass through the network at once, which bounds the memory of activations."""
 
 
-def minimize_lbfgs(
-    model: Model,
-    batches: Batches,
-    loss: Loss,
-    penalty: L2Penalty,
-    *,
-    max_iter: int,
-    max_fun: int,
-    tol: float,
-    verbose: bool,
-) -> OptimizeResult:
-    """Minimise the mean loss over all samples; the model ends with the best parameters found.
+def fit_lbfgs(estimator: Any, network: Network, samples: Samples) -> None:
+    """Train the network on all samples together; an iteration is an epoch to callbacks.
 
-    The vector of parameters and its gradient travel to the host, in float64, for every call;
-    loss and gradient are computed on the model's device.
+    The model ends with the best parameters found, after Ctrl-C with those of the last iteration.
 
     Source: Byrd, Lu, Nocedal, Zhu, "A limited memory algorithm for bound constrained
     optimization", 1995.
+    """
+    model, loss = network.model, network.objective.loss
+    X = network.moved(samples.X)
+    batches = Batches(X, samples.targets, samples.weight).feed(ModelDoor(model, loss))
+    history = estimator.history_ = History()
+    run = Run(model, history, int(estimator.max_iter))
+    started = time.perf_counter()
+
+    def after_iteration(intermediate_result: OptimizeResult) -> None:
+        nonlocal started
+        now = time.perf_counter()
+        model.vector = model.device.asarray(intermediate_result.x, model.dtype)
+        history.record({"loss": intermediate_result.fun, "seconds": now - started})
+        started = now
+        if estimator.verbose:
+            print(f"Iteration {history.epochs}, loss = {intermediate_result.fun:.8f}")
+        for callback in estimator.callbacks:
+            callback.on_epoch_end(run)
+        if run.stopped:
+            raise StopIteration
+
+    for callback in estimator.callbacks:
+        callback.on_start(run)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # told by the weights, afterwards
+            result = minimize(
+                value_and_gradient(model, batches, loss, L2Penalty(estimator.alpha)),
+                model.device.to_numpy(model.vector).astype(np.float64),
+                jac=True,
+                method="L-BFGS-B",
+                options={
+                    "maxfun": estimator.max_fun,
+                    "maxiter": estimator.max_iter,
+                    "gtol": estimator.tol,
+                },
+                callback=after_iteration,
+            )
+        if not math.isfinite(result.fun):
+            raise not_finite()
+        model.vector = model.device.asarray(result.x, model.dtype)
+        estimator.loss_ = float(result.fun)
+        estimator.n_iter_ = min(int(result.nit), int(estimator.max_iter))
+    except KeyboardInterrupt:
+        run.stopped = "interrupted"
+        estimator.n_iter_ = history.epochs
+        if history.epochs:
+            estimator.loss_ = history["loss"][-1]
+    history.stopped = run.stopped
+    for callback in estimator.callbacks:
+        callback.on_end(run)
+    if run.stopped == "interrupted":
+        warnings.warn("training was interrupted by the user", stacklevel=5)
+    elif run.stopped is None and result.status != 0:
+        warnings.warn(
+            f"lbfgs stopped before it converged, after {estimator.n_iter_} iterations: "
+            f"{result.message}. Raise max_iter or max_fun, or scale the data",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+
+
+def value_and_gradient(
+    model: Model, batches: Feed, loss: Loss, penalty: L2Penalty
+) -> Callable[[HostArray], tuple[float, HostArray]]:
+    """The function from the parameters (n,) to the mean loss of all samples and its gradient.
+
+    Parameters and gradient travel to and from the host, in float64, at every call; loss and
+    gradient are computed on the model's device.
     """
     device = model.device
     objective = objective_of(model, loss)
@@ -43,7 +108,7 @@ def minimize_lbfgs(
     context = model.context(training=True, needs_input_gradient=False)
     rows = max(1, VALUES_AT_ONCE // max(model.input_shape[0], 1))
 
-    def value_and_gradient(host: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
+    def function(host: HostArray) -> tuple[float, HostArray]:
         with device.activate():
             theta = device.asarray(host, model.dtype)
             value: Any = 0.0
@@ -60,17 +125,4 @@ def minimize_lbfgs(
             value_here, g_here = device.to_numpy(value + added), device.to_numpy(g + slope)
         return float(value_here), g_here.astype(np.float64)
 
-    def report(intermediate_result: OptimizeResult) -> None:
-        if verbose:
-            print(f"loss = {intermediate_result.fun:.8f}")
-
-    result = minimize(
-        value_and_gradient,
-        device.to_numpy(model.vector).astype(np.float64),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
-        callback=report,
-    )
-    model.vector = device.asarray(result.x, model.dtype)
-    return result
+    return function

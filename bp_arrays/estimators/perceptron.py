@@ -1,326 +1,197 @@
-"""What the classifier and the regressor share: the network, its training, its attributes."""
+"""What the classifier and the regressor share: parameters, fitting, fitted attributes."""
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, shuffle
+from sklearn.base import BaseEstimator, is_regressor
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from bp_arrays.errors import InputError, NonFiniteLossError
-from bp_arrays.estimators.convergence import Convergence, start_record
+from bp_arrays.devices import Device
+from bp_arrays.errors import InputError
+from bp_arrays.estimators.convergence import resume_record, start_record
 from bp_arrays.estimators.inputs import (
-    HOST,
+    SPARSE,
+    HostArray,
+    Samples,
     computing_device,
     dtype_name,
+    floats,
     on_host,
     place_of,
-    rows_of,
     validated_input,
+    validated_weight,
 )
-from bp_arrays.estimators.lbfgs import minimize_lbfgs
-from bp_arrays.estimators.network import first_values, model_with, perceptron, weight_lists
+from bp_arrays.estimators.lbfgs import fit_lbfgs
+from bp_arrays.estimators.network import (
+    Network,
+    first_values,
+    hidden_layers,
+    not_finite,
+    perceptron,
+    set_weights,
+)
 from bp_arrays.estimators.objectives import Objective
 from bp_arrays.estimators.parameters import check_parameters, hidden_sizes
-from bp_arrays.estimators.updates import AdamEpsilonHat, ClassicalMomentum, EpochRate
+from bp_arrays.estimators.stochastic import fit_stochastic
+from bp_arrays.layers import Sequential
 from bp_arrays.model import Model
-from bp_arrays.training import L2Penalty, fit
-from bp_arrays.training.batches import Batches
+from bp_arrays.training import Callback
 from bp_arrays.typing import Array
 
-AUTO_BATCH = 200
-"""Rows a step with batch_size="auto", as scikit-learn has it."""
 
-PREDICTED_VALUES = 2**24
-"""Input values that pass through at once in predictions, so that sparse data stays small."""
-
-HostArray = np.ndarray[Any, Any]
-
-
+@dataclass(eq=False, repr=False)
 class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
-    """Base of the estimators; see `MLPClassifier` for the parameters."""
+    """Base of the estimators, which say what each parameter means."""
 
-    def __init__(self, **parameters: Any) -> None:
-        for name, value in parameters.items():
-            setattr(self, name, value)
+    _: KW_ONLY
+    solver: str = "adam"
+    alpha: float = 0.0001
+    batch_size: int | str = "auto"
+    learning_rate: str = "constant"
+    learning_rate_init: float = 0.001
+    power_t: float = 0.5
+    max_iter: int = 200
+    shuffle: bool = True
+    random_state: Any = None
+    tol: float = 1e-4
+    verbose: bool | int = False
+    warm_start: bool = False
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    n_iter_no_change: int | float = 10
+    max_fun: int = 15000
+    dropout: float = 0.0
+    device: str | Device | None = None
+    callbacks: Sequence[Callback] = ()
 
     # -- what the two estimators do differently ------------------------------------------------
 
     @abstractmethod
-    def _validated(
-        self, X: Any, y: Any, *, reset: bool, incremental: bool
-    ) -> tuple[Any, HostArray]:
-        """X and y, checked; attributes of the input are set if `reset`."""
+    def _learn_targets(self, y: HostArray, *, incremental: bool) -> None:
+        """Take from y what is to be told apart, or check that it is as before."""
 
     @abstractmethod
-    def _objective(self) -> Objective:
-        """What the network is trained on."""
+    def _objective_for(self, y: HostArray) -> tuple[Objective, HostArray, int]:
+        """What to train on, y as its loss takes it, and the number of outputs."""
 
     @abstractmethod
-    def _targets(self, y: HostArray, objective: Objective) -> HostArray:
-        """Validated y as the loss takes it."""
+    def _score_of(self, network: Network, samples: Samples) -> float:
+        """How good a network's predictions are; NaN if they are not finite."""
 
-    @abstractmethod
-    def _held_out_score(self, X: Any, y: HostArray, weight: HostArray | None) -> float:
-        """How good predictions for X are; NaN if they are not finite."""
-
-    # -- training ------------------------------------------------------------------------------
-
-    def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Perceptron:
-        check_parameters(self)
-        sizes = hidden_sizes(self)
-        if incremental and self.early_stopping:
-            raise InputError(
-                "partial_fit does not support early_stopping=True: a single pass has no later "
-                "epochs to stop before"
-            )
-        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        X, y = self._validated(X, on_host(y), reset=first, incremental=incremental)
-        weight = _weights(sample_weight, X.shape[0])
-        rng = self._random_state = check_random_state(self.random_state)
-
-        objective = self._objective()
-        targets = self._targets(y, objective)
-        if first:
-            self._start(X, [*sizes, self.n_outputs_], objective, rng)
-        model = self._network()
-        if self.solver == "lbfgs":
-            self._fit_lbfgs(model, X, targets, weight, objective)
-        else:
-            self._fit_stochastic(model, X, y, targets, weight, objective, incremental)
-        self._publish(model)
-        if not np.isfinite(model.device.to_numpy(model.vector)).all():
-            raise _not_finite()
-        return self
-
-    def _start(
-        self, X: Any, sizes: list[int], objective: Objective, rng: np.random.RandomState
-    ) -> None:
-        """A network with new weights, and the attributes of a training that begins."""
-        self.n_layers_ = len(sizes) + 1
-        self.out_activation_ = objective.out_activation
-        self._place = place_of(X)
-        net = perceptron(sizes, self.activation, self.dropout, objective.last_layer)
-        device = computing_device(self.device, X)
-        self._publish(
-            Model.from_values(
-                net,
-                (X.shape[1],),
-                first_values(rng, self.activation),
-                device=device,
-                dtype=dtype_name(X, device),
-            )
-        )
-        self.n_iter_, self.t_ = 0, 0
-        if self.solver != "lbfgs":
-            start_record(self)
-
-    def _fit_lbfgs(
-        self,
-        model: Model,
-        X: Any,
-        targets: HostArray,
-        weight: HostArray | None,
-        objective: Objective,
-    ) -> None:
-        result = minimize_lbfgs(
-            model,
-            Batches(model, self._moved(X, model), targets, weight, objective.loss),
-            objective.loss,
-            L2Penalty(self.alpha),
-            max_iter=self.max_iter,
-            max_fun=self.max_fun,
-            tol=self.tol,
-            verbose=bool(self.verbose),
-        )
-        self.loss_ = float(result.fun)
-        self.n_iter_ = min(int(result.nit), self.max_iter)
-        if result.status != 0:
-            warnings.warn(
-                f"lbfgs stopped before it converged, after {self.n_iter_} iterations: "
-                f"{result.message}. Raise max_iter or max_fun, or scale the data",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
-
-    def _fit_stochastic(
-        self,
-        model: Model,
-        X: Any,
-        y: HostArray,
-        targets: HostArray,
-        weight: HostArray | None,
-        objective: Objective,
-        incremental: bool,
-    ) -> None:
-        held_out = score = None
-        if self.early_stopping:
-            train, test = self._split(y)
-            Xv, yv = rows_of(X, test, self._place), y[test]
-            wv = None if weight is None else weight[test]
-            held_out = (self._moved(Xv, model), targets[test]) + (() if wv is None else (wv,))
-            X, targets = rows_of(X, train, self._place), targets[train]
-            weight = None if weight is None else weight[train]
-
-            def score() -> float:
-                return self._held_out_score(Xv, yv, wv)
-
-        rows = X.shape[0]
-        if not (incremental and hasattr(self, "_optimizer")):
-            self._rate = EpochRate(self.learning_rate_init)
-            self._optimizer = self._new_optimizer(self._rate)
-        convergence = Convergence(self, rows, self._rate, score)
-        self.n_iter_ = 0
-        epochs = 1 if incremental else self.max_iter
-        try:
-            self.history_ = fit(
-                model,
-                self._moved(X, model),
-                targets,
-                loss=objective.loss,
-                optimizer=self._optimizer,
-                epochs=int(epochs),
-                batch_size=self._batch_rows(rows),
-                shuffle=self._row_order(rows) if self.shuffle else False,
-                seed=int(self._random_state.randint(2**31)) if self.dropout > 0.0 else 0,
-                sample_weight=weight,
-                penalty=L2Penalty(self.alpha),
-                validation=held_out,
-                callbacks=[convergence, *self.callbacks],
-            )
-        except NonFiniteLossError as error:
-            if score is None or not self.validation_scores_:
-                raise _not_finite() from error
-            convergence.record(np.nan, np.nan)
-            convergence.restore(model)
-            return
-        if self.history_.stopped == "interrupted":
-            warnings.warn("training was interrupted by the user", stacklevel=4)
-        elif self.history_.stopped is None and not incremental:
-            warnings.warn(
-                f"the loss still improved when training ended after max_iter={self.max_iter} "
-                "epochs: raise max_iter",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
-
-    def _split(self, y: HostArray) -> tuple[HostArray, HostArray]:
-        """The numbers of the samples to train on, and of those held out for the score."""
-        train, test = train_test_split(
-            np.arange(len(y)),
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            stratify=self._strata(y),
-        )
-        if len(test) < 2:
-            raise InputError(
-                f"The validation set is too small: {len(test)} of {len(y)} samples. Raise "
-                "validation_fraction, or hand in more samples"
-            )
-        return train, test
+    def _weight_of(self, sample_weight: HostArray | None, y: HostArray) -> HostArray | None:
+        """How much each sample counts."""
+        return sample_weight
 
     def _strata(self, y: HostArray) -> HostArray | None:
         """What the held-out samples should have in the same shares, if anything."""
         return None
 
-    def _new_optimizer(self, rate: EpochRate) -> ClassicalMomentum | AdamEpsilonHat:
-        if self.solver == "sgd":
-            return ClassicalMomentum(rate, float(self.momentum), bool(self.nesterovs_momentum))
-        return AdamEpsilonHat(rate, self.beta_1, self.beta_2, self.epsilon)
+    # -- fitting -------------------------------------------------------------------------------
 
-    def _batch_rows(self, rows: int) -> int:
-        if isinstance(self.batch_size, str):
-            return min(AUTO_BATCH, rows)
-        if self.batch_size > rows:
-            warnings.warn(
-                f"batch_size={self.batch_size} is more than the {rows} samples there are: "
-                "each epoch is one batch of all",
-                stacklevel=5,
+    def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> None:
+        check_parameters(self, incremental=incremental)
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y = self._validated(X, y, reset=first)
+        self._learn_targets(y, incremental=incremental)
+        weight = self._weight_of(validated_weight(sample_weight, X.shape[0]), y)
+        objective, targets, outputs = self._objective_for(y)
+        if not first and outputs != self.n_outputs_:
+            raise InputError(
+                f"the network there is has {self.n_outputs_} outputs, but y and the loss now ask "
+                f"for {outputs}: to begin anew, call fit with warm_start=False"
             )
-        return min(int(self.batch_size), rows)
+        self._random_state = check_random_state(self.random_state)
+        net = self._net(objective, outputs)
+        model = self._first_model(net, X) if first else self._next_model(net, X)
+        network = Network(model, place_of(X), objective)
+        samples = Samples(X, y, targets, weight)
+        if first:
+            self._begin()
+        self.n_outputs_: int = outputs
+        self.out_activation_: str = objective.out_activation
+        before = model.vector
+        try:
+            self._train(network, samples, one_epoch=incremental)
+            if not np.isfinite(model.device.to_numpy(model.vector)).all():
+                raise not_finite()
+        except BaseException:  # then its weights are what they were before
+            model.vector = before
+            raise
+        self._publish(network)
 
-    def _row_order(self, rows: int) -> Any:
-        """The order of each epoch, drawn from `random_state` as scikit-learn does."""
-        order = np.arange(rows)
+    def _validated(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, HostArray]:
+        """X and y checked, y on the host; attributes of the input are set if `reset`."""
+        X, y = validate_data(
+            self,
+            X,
+            on_host(y),
+            accept_sparse=SPARSE,
+            multi_output=True,
+            y_numeric=is_regressor(self),
+            dtype=floats(X),
+            reset=reset,
+        )
+        y = y.toarray() if hasattr(y, "toarray") else y
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
-        def next_order(epoch: int) -> Any:
-            nonlocal order
-            order = shuffle(order, random_state=self._random_state)
-            return order
+    def _net(self, objective: Objective, outputs: int) -> Sequential:
+        sizes = hidden_sizes(self)
+        return perceptron(
+            sizes,
+            hidden_layers(sizes, self.activation),
+            outputs,
+            dropout=self.dropout,
+            last_layer=objective.last_layer,
+        )
 
-        return next_order
+    def _first_model(self, net: Sequential, X: Any) -> Model:
+        device = computing_device(self.device, X)
+        return Model.from_values(
+            net,
+            (X.shape[1],),
+            first_values(self._random_state, self.activation),
+            device=device,
+            dtype=dtype_name(X.dtype, device),
+        )
 
-    # -- the network behind coefs_ and intercepts_ ---------------------------------------------
+    def _next_model(self, net: Sequential, X: Any) -> Model:
+        """The model there is, or one with its weights if `set_params` asks for another net."""
+        device = computing_device(self.device, X)
+        old = self._trained().model if hasattr(self, "_network") else None
+        if old is not None and old.net == net and old.device == device:
+            return old
+        dtype = dtype_name(X.dtype if old is None else old.dtype, device)
+        model = Model(net, np.shape(self.coefs_[0])[0], device=device, dtype=dtype)
+        set_weights(model, self.coefs_, self.intercepts_)
+        if old is not None and old.training_state is not None:
+            model.training_state = old.training_state.moved_to(device, dtype)
+        return model
 
-    def _publish(self, model: Model) -> None:
-        """Show a model's parameters as `coefs_` and `intercepts_`."""
-        self._model = model
-        self.coefs_, self.intercepts_ = weight_lists(model, self._place)
-        self._shown = [*self.coefs_, *self.intercepts_]
+    def _begin(self) -> None:
+        """The attributes of a training that begins."""
+        self.n_layers_ = len(hidden_sizes(self)) + 2
+        self.n_iter_, self.t_ = 0, 0
+        self.__dict__.pop("_optimizer", None)
+        if self.solver != "lbfgs":
+            start_record(self)
 
-    def _network(self) -> Model:
-        """The model of `coefs_` and `intercepts_`: made anew if somebody replaced one of them."""
-        arrays = [*self.coefs_, *self.intercepts_]
-        shown = getattr(self, "_shown", [])
-        if len(arrays) != len(shown) or any(a is not b for a, b in zip(arrays, shown, strict=True)):
-            self._place = getattr(self, "_place", HOST)
-            old: Model | None = getattr(self, "_model", None)
-            objective = self._objective()
-            net = perceptron(
-                [*hidden_sizes(self), self.n_outputs_],
-                self.activation,
-                self.dropout,
-                objective.last_layer,
-            )
-            device = computing_device(self.device, arrays[0]) if old is None else old.device
-            dtype = dtype_name(np.asarray(on_host(arrays[0])), device)
-            model = model_with(net, self.coefs_, self.intercepts_, device, dtype)
-            if old is not None and old.parameter_count == model.parameter_count:
-                model.training_state = old.training_state
-            self._publish(model)
-        return self._model
-
-    def _moved(self, X: Any, model: Model) -> Any:
-        """X where the model can take it: arrays of another device are moved, host data stays."""
-        if self._place in (HOST, model.device):
-            return X
-        return model.device.asarray(X)
-
-    def _outputs(self, X: Any) -> Array:
-        """The network's raw outputs for X that has been validated, where X is."""
-        model = self._network()
-        y = model.predict(self._moved(X, model), max(1, PREDICTED_VALUES // X.shape[1]))
-        return y if self._place in (HOST, model.device) else self._place.asarray(y)
-
-    def _outputs_for(self, X: Any, method: str) -> Array:
-        """The same for X as it came in; finite NumPy, tables, sparse matrices or arrays."""
-        return self._outputs(validated_input(self, X, method=method))
-
-    # -- what scikit-learn asks of every estimator ----------------------------------------------
-
-    def __getstate__(self) -> dict[str, Any]:
-        if hasattr(self, "_model"):
-            self._network()
-        state: dict[str, Any] = super().__getstate__()
-        # views into the model's vector: kept once, cut anew afterwards
-        hidden = ("coefs_", "intercepts_", "_shown") if "_model" in state else ()
-        return {name: value for name, value in state.items() if name not in hidden}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if "_model" in state:
-            self._publish(self._model)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.array_api_support = True
-        return tags
+    def _train(self, network: Network, samples: Samples, *, one_epoch: bool) -> None:
+        if self.solver == "lbfgs":
+            fit_lbfgs(self, network, samples)
+        else:
+            resume_record(self)
+            fit_stochastic(self, network, samples, self._strata(samples.y), one_epoch)
 
     def _can_continue(self) -> bool:
         """Whether there is a partial_fit: only a stochastic solver has single passes."""
@@ -330,18 +201,57 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
             )
         return True
 
+    # -- the network behind coefs_ and intercepts_ ---------------------------------------------
 
-def _weights(sample_weight: Any, rows: int) -> HostArray | None:
-    if sample_weight is None:
-        return None
-    weight = np.asarray(on_host(sample_weight), dtype=np.float64)
-    if not weight.any():
-        raise InputError("sample_weight: every weight is zero, so no sample counts")
-    return np.full(rows, float(weight)) if weight.ndim == 0 else weight
+    @property
+    def model_(self) -> Model:
+        """The trained network as a `bp.Model`: to save, to export, to explain."""
+        check_is_fitted(self)
+        return self._trained().model
 
+    def _publish(self, network: Network) -> None:
+        """Show a network's parameters as `coefs_` and `intercepts_`."""
+        self._network = network
+        self.coefs_, self.intercepts_ = network.weight_lists()
+        self._shown = [*self.coefs_, *self.intercepts_]
 
-def _not_finite() -> InputError:
-    return InputError(
-        "training ended with weights that are not finite: scale the data, for instance with "
-        "StandardScaler, or lower learning_rate_init"
-    )
+    def _trained(self) -> Network:
+        """The network of `coefs_` and `intercepts_`, with their values if one was replaced."""
+        arrays = [*self.coefs_, *self.intercepts_]
+        shown = self._shown
+        if len(arrays) != len(shown) or any(a is not b for a, b in zip(arrays, shown, strict=True)):
+            set_weights(self._network.model, self.coefs_, self.intercepts_)
+            self._publish(self._network)
+        return self._network
+
+    def _outputs_for(self, X: Any, method: str) -> tuple[Network, Array]:
+        """The network, and its raw outputs for X as it came in: array, table, sparse matrix."""
+        check_is_fitted(self)
+        network = self._trained()
+        return network, network.outputs(
+            validated_input(self, X, place=network.place, method=method)
+        )
+
+    # -- what scikit-learn asks of every estimator ----------------------------------------------
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_network")
+
+    def __getstate__(self) -> dict[str, Any]:
+        if hasattr(self, "_network"):
+            self._trained()
+        state: dict[str, Any] = super().__getstate__()
+        # views into the model's vector: kept once, cut anew afterwards
+        hidden = ("coefs_", "intercepts_", "_shown") if "_network" in state else ()
+        return {name: value for name, value in state.items() if name not in hidden}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "_network" in state:
+            self._publish(self._network)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.array_api_support = True
+        return tags

@@ -45,13 +45,10 @@ def _where(condition: Any, x: Any, y: Any, /) -> Any:
         y.__class__ is float
         and y == 0.0
         and math.copysign(1.0, y) > 0.0
-        and isinstance(x, np.ndarray)
-        and x.dtype in BITS
-        and isinstance(condition, np.ndarray)
+        and getattr(x, "dtype", None) in BITS
         and condition.shape == x.shape
     ):
-        bits = condition.astype(BITS[x.dtype])
-        np.multiply(bits, x.view(bits.dtype), out=bits)
+        bits = condition.astype(BITS[x.dtype]) * x.view(BITS[x.dtype])
         return bits.view(x.dtype)
     return np.where(condition, x, y)
 

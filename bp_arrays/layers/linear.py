@@ -29,7 +29,8 @@ class Linear(Layer):
     Raises
     ------
     InputError
-        If `out_features` is not a positive integer, or an input is not one vector a sample.
+        If a field is not of its kind or `out_features` is below 1; when the model is built, if
+        an input is not one vector a sample.
 
     Examples
     --------
@@ -49,6 +50,14 @@ class Linear(Layer):
             raise InputError(f"Linear(out_features): expected an int, got {self.out_features!r}")
         if self.out_features < 1:
             raise InputError(f"Linear(out_features): expected 1 or more, got {self.out_features}")
+        if not isinstance(self.bias, bool):
+            raise InputError(f"Linear(bias): expected True or False, got {self.bias!r}")
+        for name in ("weight_init", "bias_init"):
+            if not isinstance(getattr(self, name), Initializer):
+                raise InputError(
+                    f"Linear({name}): expected an initializer such as HeNormal(), "
+                    f"got {getattr(self, name)!r}"
+                )
 
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
         if len(input_shape) != 1:

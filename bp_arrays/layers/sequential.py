@@ -18,7 +18,7 @@ class Sequential(Layer):
     Parameters
     ----------
     *layers : Layer
-        In order, first to last. The parameters of the k-th are named "k.<name>", from 0.
+        In order, first to last. The parameters of the k-th are named "k.name", from 0.
 
     Raises
     ------

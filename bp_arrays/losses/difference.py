@@ -91,7 +91,9 @@ class Huber(Loss):
     InputError
         If the threshold is not finite and positive.
 
-    Source: Huber, "Robust Estimation of a Location Parameter", 1964.
+    Notes
+    -----
+    Huber, "Robust Estimation of a Location Parameter", 1964.
     """
 
     threshold: float = 1.0

@@ -2,75 +2,103 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
+import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bp_arrays.devices import Device
+from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.layers import Layer
-from bp_arrays.model.architecture import from_json, to_json
-from bp_arrays.model.layout import Entry, Layout
+from bp_arrays.model.architecture import classes_by_name
+from bp_arrays.model.header import STORED_AS, Header
+from bp_arrays.model.layout import Layout
 from bp_arrays.model.model import Model
+from bp_arrays.model.training_state import TrainingState
+from bp_arrays.typing import Shape
 
-SCHEMA = 1
-"""Raised when the meaning of the header changes; a file of a later schema is refused."""
+OURS = "bp_arrays"
+"""The one entry of the file's metadata. One: safetensors writes several in random order."""
 
-KEPT_DTYPES = {"bfloat16": "float32"}
-"""Dtypes that NumPy lacks are written as the next one that holds them exactly."""
+MONITORED = "training_state.monitored"
+"""The array of the losses that a training watched, one for each epoch."""
+
+HEADER_LIMIT = 8 * 2**20
+"""Bytes a file's header may have. As Python objects it takes some twenty times that."""
 
 
-def save(model: Model, path: str | os.PathLike[str]) -> None:
+def save(model: Model, path: str | os.PathLike[str], *, training_state: bool = False) -> None:
     """Write a model to a file, whole or not at all.
+
+    Equal models give equal files, byte for byte.
 
     Parameters
     ----------
     model : Model
     path : path
         An existing file is replaced at the very end; after a failure it is what it was.
+    training_state : bool, default False
+        Whether the optimizer goes along, with all it remembers.
 
     Raises
     ------
     OSError
         If the folder does not exist or cannot be written to.
     InputError
-        If a layer of your own holds what JSON cannot keep.
+        If a layer of your own holds what JSON cannot keep; with the training state, if there is
+        none or the optimizer is your own.
     """
     from safetensors.numpy import save as serialize
 
-    header = {
-        "schema": SCHEMA,
-        "net": to_json(model.net),
-        "input_shape": list(model.input_shape),
-        "dtype": model.dtype,
-    }
-    kept = np.dtype(KEPT_DTYPES.get(model.dtype, model.dtype))
+    state: TrainingState | None = model.training_state if training_state else None
+    if training_state and state is None:
+        raise InputError("training_state=True: this model has none, fit has not trained it")
+    header = Header(
+        model.net, model.input_shape, model.dtype, int(model.seed), model.metadata, state
+    )
+    # NumPy has no bfloat16; what came from such a device is float32 already
+    kept = np.float32 if model.dtype == "bfloat16" else np.dtype(model.dtype)
     tensors = {
-        name: np.ascontiguousarray(value, dtype=kept)
-        for name, value in model.host_parameters().items()
+        name: np.ascontiguousarray(value, dtype=kept).reshape(value.shape)
+        for name, value in (model.host_parameters() | _remembered(model, state)).items()
     }
-    metadata = {"bp_arrays": json.dumps(header)}
-    metadata |= {f"user.{key}": str(value) for key, value in model.metadata.items()}
-    write_atomically(path, serialize(tensors, metadata=metadata))
+    if state is not None:
+        tensors[MONITORED] = np.asarray(state.monitored, dtype=np.float64)
+    content = serialize(tensors, metadata={OURS: header.to_json()})
+    if int.from_bytes(content[:8], "little") > HEADER_LIMIT:
+        raise InputError(
+            f"this model's description is longer than the {HEADER_LIMIT:,} bytes of a model file"
+        )
+    write_atomically(path, content)
 
 
 def load(
     path: str | os.PathLike[str],
     device: str | Device = "auto",
     *,
+    dtype: str | None = None,
     layers: Sequence[type[Layer]] = (),
 ) -> Model:
-    """Read a model that `Model.save` wrote, onto any device.
+    """Read a model that `Model.save` wrote, onto any device. No code in the file is run.
+
+    With its training state, if that was saved too: give `fit` the optimizer of the state, and it
+    goes on as if it had never stopped.
+
+        model.save("m.safetensors", training_state=True)
+        model = bp.load("m.safetensors")
+        bp.fit(model, x, t, optimizer=model.training_state.optimizer, ...)
 
     Parameters
     ----------
     path : path
     device : str or Device, default "auto"
+    dtype : str, optional
+        Another dtype than the model was saved in, such as "float32" for a bfloat16 model on a
+        device that lacks bfloat16.
     layers : sequence of Layer classes, optional
         Your own layer classes that the model uses.
 
@@ -79,7 +107,10 @@ def load(
     FileNotFoundError
         If there is no such file.
     DataError
-        If it is truncated, damaged, not a model of this library, or of a later version.
+        If it is truncated, damaged, not a model of this library, or of a later version. Sizes
+        are compared with what the file holds before any memory is asked for.
+    InputError
+        If the device lacks the dtype.
     DeviceUnavailableError
         If the device cannot compute here.
 
@@ -93,80 +124,134 @@ def load(
     >>> bool((again.parameters["weight"] == model.parameters["weight"]).all())
     True
     """
-    tensors, metadata = _read(Path(path))
+    path, own = Path(path), classes_by_name(layers)
     try:
-        header = json.loads(metadata["bp_arrays"])
-        schema, dtype = header["schema"], header["dtype"]
-        tree, input_shape = header["net"], tuple(header["input_shape"])
-    except (KeyError, TypeError, ValueError, RecursionError):
-        raise DataError(
-            f"{path} is a safetensors file but not a model written by bp_arrays: "
-            "its header lacks the architecture"
-        ) from None
-    if schema != SCHEMA:
-        raise DataError(
-            f"{path} has model schema {schema!r}, this version reads {SCHEMA}: "
-            "update bp_arrays with pip install -U bp_arrays"
-        )
-    net = from_json(tree, {layer.__name__: layer for layer in layers})
-    _check_tensors(path, net, input_shape, tensors)
-    model = Model.from_values(
-        net, input_shape, lambda entry: tensors[entry.name], device=device, dtype=dtype
-    )
-    model.metadata = {
-        key.removeprefix("user."): value
-        for key, value in metadata.items()
-        if key.startswith("user.")
-    }
+        with _opened(path) as file:
+            metadata = file.metadata() or {}
+            if OURS not in metadata:
+                raise DataError(
+                    "a safetensors file, but not a model written by bp_arrays: its header lacks "
+                    "the architecture"
+                )
+            header = Header.from_json(metadata[OURS], own)
+            _check_arrays(file, header)
+            target, dtype = find_device(device), dtype or header.dtype
+            _check_dtype(target, dtype)
+            model = Model.from_values(
+                header.net,
+                header.input_shape,
+                lambda entry: file.get_tensor(entry.name),
+                device=target,
+                dtype=dtype,
+            )
+            model.seed, model.metadata = header.seed, dict(header.metadata)
+            if header.training is not None:
+                model.training_state = replace(
+                    header.training,
+                    vectors=tuple(
+                        target.asarray(file.get_tensor(name), dtype)
+                        for name in _names(header.training)
+                    ),
+                    monitored=tuple(file.get_tensor(MONITORED).tolist()),
+                )
+    except DataError as error:
+        raise DataError(f"{path}: {' '.join(str(error).split())}") from None  # one line, always
     return model
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Put the content where path says; what stood there is replaced at the very end."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    """Put the content where path says; what stood there is replaced at the very end.
+
+    Raises
+    ------
+    OSError
+        If the folder does not exist or cannot be written to, or the path is a folder's.
+    """
+    path = Path(os.path.realpath(path))  # what a link points to is replaced, not the link
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, not a file to write")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(temporary).chmod(0o666 & ~mask)  # mkstemp makes files only their owner can read
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink()
+        temporary.unlink(missing_ok=True)
         raise
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
+def _opened(path: Path) -> Any:
+    """The file as safetensors sees it: header parsed, arrays not yet read."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise FileNotFoundError(f"there is no model file {path}")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError, ValueError) as error:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > HEADER_LIMIT:
         raise DataError(
-            f"{path} is not a readable safetensors file (truncated or damaged?): {error}"
-        ) from None
-    return tensors, metadata
-
-
-def _check_tensors(path: Any, net: Layer, input_shape: Any, tensors: dict[str, Any]) -> None:
-    """Compare the file's arrays with what the architecture asks for, before using either."""
+            f"not a readable safetensors file: it claims a header of {length:,} bytes, a model's "
+            f"has {HEADER_LIMIT:,} at most"
+        )
     try:
-        entries: dict[str, Entry] = {e.name: e for e in Layout(net.init(input_shape)[0]).entries}
-    except (InputError, TypeError, ValueError) as error:
-        raise DataError(f"{path} holds an architecture that does not fit: {error}") from None
-    if set(entries) != set(tensors):
-        missing = sorted(set(entries) ^ set(tensors))[:3]
-        raise DataError(f"{path}: arrays and architecture differ, at {', '.join(missing)}")
-    for name, entry in entries.items():
-        if tensors[name].shape != entry.shape or tensors[name].dtype.kind != "f":
+        return safe_open(path, framework="numpy")
+    except SafetensorError as error:
+        raise DataError(
+            f"not a readable safetensors file (truncated or damaged?): {error!s:.200}"
+        ) from None
+
+
+def _names(state: TrainingState) -> list[str]:
+    """The names in the file of the vectors that this optimizer remembers."""
+    remembered = state.optimizer.init(np.zeros(0), np)
+    return [f"training_state.{k}" for k in range(len(remembered))]
+
+
+def _remembered(model: Model, state: TrainingState | None) -> dict[str, np.ndarray[Any, Any]]:
+    if state is None:
+        return {}
+    vectors = map(model.device.to_numpy, state.vectors)
+    return dict(zip(_names(state), vectors, strict=True))
+
+
+def _check_arrays(file: Any, header: Header) -> None:
+    """Compare the file's arrays with what the header asks for, before reading any."""
+    expected = _expected(header)
+    held = set(file.keys())
+    if held != set(expected):
+        names = sorted(held ^ set(expected))
+        some = ", ".join(name[:60] for name in names[:3])
+        raise DataError(f"arrays and architecture differ at {len(names)} name(s): {some}")
+    for name, (shape, dtype) in expected.items():
+        array = file.get_slice(name)
+        found, stored = tuple(array.get_shape()), array.get_dtype()
+        if found != shape or stored != dtype:
             raise DataError(
-                f"{path}: {name} should have shape {entry.shape} and a float dtype, but has "
-                f"{tensors[name].shape} and {tensors[name].dtype}"
+                f"{name} should be {dtype} of shape {shape}, but is {stored} of shape {found}"
             )
+
+
+def _expected(header: Header) -> dict[str, tuple[Shape, str]]:
+    """The shape and the stored dtype of every array that belongs to this header."""
+    try:
+        layout = Layout(header.net.init(header.input_shape)[0])
+    except Exception as error:  # the layers never expected these sizes; yours may raise anything
+        raise DataError(f"the layers do not fit each other: {error!s:.200}") from None
+    stored = STORED_AS[header.dtype]
+    expected = {entry.name: (entry.shape, stored) for entry in layout.entries}
+    if header.training is not None:
+        vector = ((layout.trainable_size,), stored)
+        expected |= dict.fromkeys(_names(header.training), vector)
+        expected[MONITORED] = ((header.training.epoch,), "F64")
+    return expected
+
+
+def _check_dtype(device: Device, dtype: str) -> None:
+    try:
+        device.dtype(dtype)
+    except InputError as error:
+        raise InputError(f"{error}; load(path, dtype=...) reads a model in another one") from None

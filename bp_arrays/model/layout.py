@@ -53,8 +53,8 @@ class Layout:
         self.fixed = tuple(fixed)
         self.trainable_size = sum(entry.size for entry in trainable)
         self.fixed_size = sum(entry.size for entry in fixed)
-        order = [".".join(path) for path, _ in _walk(specification, ())]
-        self.entries = tuple(sorted(trainable + fixed, key=lambda e: order.index(e.name)))
+        order = {path: k for k, (path, _) in enumerate(_walk(specification, ()))}
+        self.entries = tuple(sorted(trainable + fixed, key=lambda e: order[e.path]))
 
     def tree(self, theta: Array, fixed: Array, xp: Namespace) -> ParameterTree:
         """The vectors cut into the nested dictionaries that layers take: views, no copies."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +11,16 @@ import numpy as np
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.layers import Context, Layer
-from bp_arrays.model.doors import check_same_device, is_host_data, to_device, to_host_array
+from bp_arrays.model.doors import (
+    GivesSamples,
+    check_same_device,
+    is_host_data,
+    is_iterable_of_batches,
+    to_device,
+    to_host_array,
+)
 from bp_arrays.model.layout import Entry, Layout
-from bp_arrays.model.summary import summary_table
+from bp_arrays.model.summary import Summary, summary_of
 from bp_arrays.random import Stream, host_generator
 from bp_arrays.typing import Array, ParameterTree, Shape
 
@@ -100,7 +107,7 @@ class Model:
         if not isinstance(net, Layer):
             raise InputError(f"Model(net): expected a layer such as Sequential(...), got {net!r}")
         self.net = net
-        self.input_shape = _as_shape(input_shape)
+        self.input_shape = as_shape(input_shape)
         self.device = device.require()
         self.dtype = str(dtype)
         self.seed = seed
@@ -272,28 +279,54 @@ class Model:
 
         Parameters
         ----------
-        x : array (batch, *input_shape)
+        x : array (batch, *input_shape), bp.data.Batches, or iterable of batches
+            Batches are samples, or tuples of which the first part counts, so that what was
+            trained on can be predicted; `bp.data.Batches` are taken as their rows lie, and
+            give NumPy.
         batch_size : int, optional
-            How many rows pass through at once; by default as many as 8192.
+            How many rows of an array pass through at once; by default as many as 8192.
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            If x has the wrong shape, holds no real numbers, or is on another device.
         """
-        rows = PREDICTION_ROWS if batch_size is None else batch_size
-        if rows < 1:
-            raise InputError(f"batch_size: expected 1 or more, got {batch_size}")
-        host = is_host_data(x)
-        if host:
-            x = to_host_array(x, "x")
-        device, xp = self.device, self.device.xp
+        device = self.device
+        outputs = []
         with device.activate():
             context = self.context(training=False, needs_input_gradient=False)
             params = self.tree()
-            outputs = []
-            for start in range(0, max(x.shape[0] if x.ndim else 1, 1), rows):
-                part = x[start : min(start + rows, x.shape[0]), ...] if x.ndim else x
+            for part, host in self._parts(x, batch_size):
                 part = to_device(part, device, self.dtype, self.input_shape)
                 y, _ = self.net.forward(params, part, context)
                 outputs.append(device.to_numpy(y) if host else y)
-            joined = np if host else xp
+            if not outputs:
+                raise InputError("x: expected at least one batch, this iterable gave none")
+            joined = np if host else device.xp
             return outputs[0] if len(outputs) == 1 else joined.concat(outputs, axis=0)
+
+    def _parts(self, x: Any, batch_size: int | None) -> Iterator[tuple[Any, bool]]:
+        """x in batches, and for each of them whether its output is to be on the host."""
+        rows = PREDICTION_ROWS if batch_size is None else batch_size
+        if rows < 1:
+            raise InputError(f"batch_size: expected 1 or more, got {batch_size}")
+        if batch_size is not None and (isinstance(x, GivesSamples) or is_iterable_of_batches(x)):
+            raise InputError("batch_size: leave it out, the batches of x have their own")
+        if isinstance(x, GivesSamples):
+            yield from ((part, True) for part in x.samples(self.device, self.dtype))
+            return
+        if is_iterable_of_batches(x):
+            for item in x:
+                part = item[0] if isinstance(item, tuple) else item
+                yield part, is_host_data(part)
+            return
+        host = is_host_data(x)
+        if host:
+            x = to_host_array(x, "x")
+        else:
+            check_same_device(x, self.device)
+        for start in range(0, max(x.shape[0] if x.ndim else 1, 1), rows):
+            yield (x[start : min(start + rows, x.shape[0]), ...] if x.ndim else x), host
 
     # -- moving, seeing, keeping -------------------------------------------------------------
 
@@ -319,9 +352,12 @@ class Model:
         self.device, self._theta, self._fixed, self.training_state = target, theta, fixed, state
         return self
 
-    def summary(self) -> str:
-        """A table of the layers: what each is, its output shape, its number of parameters."""
-        return summary_table(self)
+    def summary(self) -> Summary:
+        """A table of the layers: what each is, its output shape, its number of parameters.
+
+        Text where it is printed, an HTML table where a notebook shows it.
+        """
+        return summary_of(self)
 
     def __repr__(self) -> str:
         return (
@@ -329,14 +365,84 @@ class Model:
             f"device={str(self.device)!r}, dtype={self.dtype!r})"
         )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write architecture, parameters and `metadata` to a safetensors file; see `bp.load`."""
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def save(self, path: str | os.PathLike[str], *, training_state: bool = False) -> None:
+        """Write architecture, parameters and `metadata` to a safetensors file; see `bp.load`.
+
+        Parameters
+        ----------
+        path : path
+            An existing file is replaced at the very end; after a failure it is what it was.
+        training_state : bool, default False
+            Whether the optimizer goes along with all it remembers, so that `fit` can go on from
+            the file as if it had never stopped. With Adam such a file is three times as large.
+
+        Raises
+        ------
+        OSError
+            If the folder does not exist or cannot be written to.
+        InputError
+            If a layer or an optimizer of your own cannot be described as JSON.
+        """
         from bp_arrays.model.files import save
 
-        save(self, path)
+        save(self, path, training_state=training_state)
+
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        operators: Mapping[type[Layer], Callable[..., Any]] | None = None,
+    ) -> None:
+        """Write what `predict` computes to an ONNX file, for any number of rows.
+
+        Its input is "input", its output "output"; parameters keep their names, `metadata` goes
+        along. Layers are written with ONNX's own operators where it has them in the model's
+        dtype, others by what their forward does with `xp`.
+
+        Parameters
+        ----------
+        path : path
+            An existing file is replaced at the very end.
+        operators : mapping from layer class to function, optional
+            How to write layers of your own that use more of `xp` than ONNX has:
+            write(layer, params, x, graph) returns, say, graph.node("Mul", x, params["gain"]).
+
+        Raises
+        ------
+        MissingExtraError
+            If onnx is not installed (extra `onnx`).
+        InputError
+            If a layer cannot be written, or the model is neither float32 nor float64.
+        OSError
+            If the folder does not exist or cannot be written to.
+        """
+        from bp_arrays.model.conversions import to_onnx
+
+        to_onnx(self, path, operators or {})
+
+    def to_torch(self) -> Any:
+        """The same network as a `torch.nn.Sequential`, on the CPU, in the model's dtype.
+
+        It is in evaluation mode, so that it computes what `predict` does: call its `train()`
+        before you train it. Nothing is shared with this model.
+
+        Raises
+        ------
+        MissingExtraError
+            If PyTorch is not installed.
+        InputError
+            If PyTorch has no module for a layer, such as Residual or one of your own.
+        """
+        from bp_arrays.model.conversions import to_torch
+
+        return to_torch(self)
 
 
-def _as_shape(shape: Shape | int) -> Shape:
+def as_shape(shape: Shape | int) -> Shape:
+    """The shape of one sample as a tuple of positive Python integers, or an InputError."""
     shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     if not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
         raise InputError(f"input_shape: expected positive integers, got {shape}")

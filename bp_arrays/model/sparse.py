@@ -7,35 +7,23 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.errors import InputError
-from bp_arrays.typing import Shape
+from bp_arrays.model.rows import Rows
 
 
-class SparseRows:
-    """A SciPy sparse matrix of numbers, read like a NumPy array of rows.
-
-    `rows[3:7]` and `rows[[5, 2]]` are dense NumPy arrays; the whole never is one unless asked
-    for by `np.asarray`.
+class SparseRows(Rows):
+    """A SciPy sparse matrix of numbers; its rows are dense when they are taken.
 
     Parameters
     ----------
     matrix : scipy.sparse array or matrix (rows, columns)
     """
 
-    ndim = 2
-
     def __init__(self, matrix: Any) -> None:
+        super().__init__(tuple(matrix.shape), matrix.dtype)
         self._matrix = matrix.tocsr()
-        self.shape: Shape = tuple(matrix.shape)
-        self.dtype: np.dtype[Any] = matrix.dtype
 
-    def __getitem__(self, rows: Any) -> np.ndarray[Any, Any]:
-        if isinstance(rows, tuple):  # x[start:stop, ...]
-            (rows, _) = rows
+    def take(self, rows: Any) -> np.ndarray[Any, Any]:
         return np.asarray(self._matrix[rows].toarray())
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        dense: np.ndarray[Any, Any] = self._matrix.toarray()
-        return dense if dtype is None else dense.astype(dtype)
 
 
 def to_sparse_rows(matrix: Any, what: str) -> SparseRows:

@@ -9,26 +9,31 @@ import numpy as np
 from bp_arrays.devices import Device
 from bp_arrays.errors import InputError
 from bp_arrays.losses import Loss
-from bp_arrays.model.doors import check_same_device, is_host_data, to_host_array
+from bp_arrays.model.doors import (
+    check_same_device,
+    first_not_finite,
+    is_host_data,
+    pieces,
+    to_host_array,
+)
 from bp_arrays.typing import Array, Shape
 
 HostArray = np.ndarray[Any, Any]
 
 
-def prepare_targets(
+def check_targets(
     t: Any, rows: int, loss: Loss, output_shape: Shape, device: Device, dtype: str
-) -> Array:
-    """Targets on the device: classes as integers, anything else in the model's dtype.
+) -> tuple[HostArray, str]:
+    """Targets as the loss takes them, read where they are, and the dtype the device needs.
 
-    For one output, (rows,) is taken as (rows, 1).
+    For one output, (rows,) is taken as (rows, 1). What is on disk is read piece by piece.
 
     Raises
     ------
     InputError, DeviceMismatchError
-        If the number of rows or the shape is wrong, a class is out of range, a value is NaN or
-        infinite, or t is an array of another device.
+        As `prepare_targets`.
     """
-    host = _on_host(t, device, "t")
+    host = on_host(t, device, "t")
     if host.ndim == 0 or host.shape[0] != rows:
         raise InputError(
             f"t: expected targets for {rows} rows, as x has, got shape {tuple(host.shape)}"
@@ -38,9 +43,42 @@ def prepare_targets(
     loss.check_shapes((rows, *output_shape), tuple(host.shape))
     if host.ndim < len(output_shape) + 1:
         _check_classes(host, output_shape[-1])
-        return _there(t, host, device, index_dtype(device))
-    _check_finite(host, "t")
-    return _there(t, host, device, dtype)
+        return host, index_dtype(device)
+    check_finite(host, "t")
+    return host, dtype
+
+
+def prepare_targets(
+    t: Any, rows: int, loss: Loss, output_shape: Shape, device: Device, dtype: str
+) -> Array:
+    """Targets on the device: classes as integers, anything else in the model's dtype.
+
+    Raises
+    ------
+    InputError, DeviceMismatchError
+        If the number of rows or the shape is wrong, a class is out of range, a value is NaN or
+        infinite, or t is an array of another device.
+    """
+    host, needed = check_targets(t, rows, loss, output_shape, device, dtype)
+    return placed(t, host, device, needed)
+
+
+def check_weights(weight: Any, rows: int, device: Device) -> HostArray:
+    """Sample weights (rows,), read where they are.
+
+    Raises
+    ------
+    InputError, DeviceMismatchError
+        If there is not one finite weight of 0 or more for each row.
+    """
+    host = on_host(weight, device, "sample_weight")
+    if host.shape != (rows,):
+        raise InputError(f"sample_weight: expected shape ({rows},), got {tuple(host.shape)}")
+    check_finite(host, "sample_weight")
+    if rows and host.min() < 0:
+        row = int(np.argmax(host < 0))
+        raise InputError(f"sample_weight[{row}] is {host[row]}: weights must be 0 or more")
+    return host
 
 
 def prepare_weights(weight: Any, rows: int, device: Device, dtype: str) -> Array | None:
@@ -53,26 +91,27 @@ def prepare_weights(weight: Any, rows: int, device: Device, dtype: str) -> Array
     """
     if weight is None:
         return None
-    host = _on_host(weight, device, "sample_weight")
-    if host.shape != (rows,):
-        raise InputError(f"sample_weight: expected shape ({rows},), got {tuple(host.shape)}")
-    _check_finite(host, "sample_weight")
-    if host.min() < 0:
-        row = int(np.argmax(host < 0))
-        raise InputError(f"sample_weight[{row}] is {host[row]}: weights must be 0 or more")
+    host = check_weights(weight, rows, device)
     if not host.any():
         raise InputError("sample_weight: all weights are 0, so no sample counts")
-    return _there(weight, host, device, dtype)
+    return placed(weight, host, device, dtype)
 
 
-def _on_host(value: Any, device: Device, what: str) -> HostArray:
+def on_host(value: Any, device: Device, what: str) -> HostArray:
+    """Numbers of the host or of the device, to be looked at on the host.
+
+    Raises
+    ------
+    InputError, DeviceMismatchError
+        If they are no numbers, or of another device.
+    """
     if is_host_data(value):
         return np.asarray(to_host_array(value, what))
     check_same_device(value, device, what)
     return device.to_numpy(value)
 
 
-def _there(given: Any, host: HostArray, device: Device, dtype: str) -> Array:
+def placed(given: Any, host: HostArray, device: Device, dtype: str) -> Array:
     """The array given, if it is what is needed already, else a copy of the host's."""
     target = device.dtype(dtype)
     if not is_host_data(given) and given.dtype == target and tuple(given.shape) == host.shape:
@@ -80,29 +119,28 @@ def _there(given: Any, host: HostArray, device: Device, dtype: str) -> Array:
     return device.asarray(host, dtype)
 
 
+def check_finite(values: Any, what: str) -> None:
+    """Raise InputError, naming the place, if a number on the host is NaN or infinite."""
+    bad = first_not_finite(values)
+    if bad is not None:
+        raise InputError(f"{what}[{', '.join(map(str, bad))}] is {values[bad]}: it must be finite")
+
+
 def _check_classes(t: HostArray, classes: int) -> None:
-    if t.dtype.kind == "f":
-        _check_finite(t, "t")
-        odd = t != np.floor(t)
-        if odd.any():
+    check_finite(t, "t")
+    for start, part in pieces(t):
+        if part.dtype.kind == "f" and (odd := part != np.floor(part)).any():
             row = int(np.argmax(odd))
             raise InputError(
-                f"t[{row}] is {t[row]}: classes must be integers from 0 to {classes - 1}"
+                f"t[{start + row}] is {part[row]}: classes must be integers from 0 to {classes - 1}"
             )
-    outside = (t < 0) | (t >= classes)
-    if outside.any():
-        row = int(np.argmax(outside))
-        raise InputError(
-            f"t[{row}] is {t[row]}: the model has {classes} outputs, so classes must be "
-            f"integers from 0 to {classes - 1}"
-        )
-
-
-def _check_finite(values: HostArray, what: str) -> None:
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        bad = np.argwhere(~np.isfinite(values))[0]
-        place = ", ".join(map(str, bad))
-        raise InputError(f"{what}[{place}] is {values[tuple(bad)]}: it must be finite")
+        outside = (part < 0) | (part >= classes)
+        if outside.any():
+            row = int(np.argmax(outside))
+            raise InputError(
+                f"t[{start + row}] is {part[row]}: the model has {classes} outputs, so classes "
+                f"must be integers from 0 to {classes - 1}"
+            )
 
 
 def index_dtype(device: Device) -> str:

@@ -12,6 +12,9 @@ from bp_arrays.typing import Array
 Compute = Callable[[Place, dict[str, Array]], dict[str, Array]]
 Objective = Callable[[Place, dict[str, Array]], Array]
 
+PARAMETER, GRADIENT = "parameter ", "d "
+"""How the names of a parameter among the inputs, and of its gradient in the results, begin."""
+
 DEFAULT_LIMIT = 16.0
 DTYPES = ("float32", "float64")
 DTYPES_WITH_HALF = (*DTYPES, "float16", "bfloat16")

@@ -19,7 +19,14 @@ from bp_arrays.testing.own_cases import own_cases
 from bp_arrays.testing.place import HostArrays, Place
 from bp_arrays.testing.registry import cases, components
 from bp_arrays.testing.report import EVERY, DeviceResult, Disagreement, Report
-from bp_arrays.testing.running import Finding, hidden_transfer, judged_by, reference, run_case
+from bp_arrays.testing.running import (
+    Finding,
+    hidden_transfer,
+    judged_by,
+    reference,
+    run_case,
+    shows_transfers,
+)
 from bp_arrays.typing import Shape
 
 DEVICES = ("cpu", "strict", "strict:device1", "torch:cpu", "jax:cpu", "cuda")
@@ -42,13 +49,16 @@ def chosen_cases(only: Sequence[str] = ()) -> list[Case]:
     InputError
         If a word fits no component; the nearest one is suggested.
     """
-    for word in only:
-        if not any(word.lower() in name.lower() for name in components()):
+    words = [word.strip().lower() for word in only]
+    for word in words:
+        if not word:
+            raise InputError("check: expected a part of a component's name, got an empty word")
+        if not any(word in name.lower() for name in components()):
             raise unknown_name("component", word, components())
     return [
         case
         for case in cases()
-        if not only or any(word.lower() in case.component.lower() for word in only)
+        if not words or any(word in case.component.lower() for word in words)
     ]
 
 
@@ -125,25 +135,41 @@ def check_cases(
     Raises
     ------
     InputError
-        If no case was chosen, for an unknown device, or a dtype that none of the devices has.
+        If no case was chosen, or for an unknown device or dtype.
     """
     if not chosen:
         raise InputError("check: no case was chosen")
+    _check_listed("devices", devices)
+    _check_listed("require", require)
+    check_dtypes(dtypes)
     started = time.perf_counter()
     required = [find_device(name).name for name in require]
-    report = Report(required=required)
+    report = Report(required=required, limits={case.name: case.limit for case in chosen})
     say = progress or (lambda line: None)
     references = References()
     with ThreadPoolExecutor(WORKERS) as pool:
         for name in dict.fromkeys([find_device(d).name for d in devices] + required):
             report.devices.append(DeviceResult(name))
             _run_device(report, chosen, dtypes, references, pool, say)
-        _look_for_transfers(report, chosen, pool, say)
-        _ask_oracles(report, chosen, pool, say)
-    if not any(result.cases for result in report.devices if result.ran):
-        raise InputError(f"check: none of these devices has a dtype of {', '.join(dtypes)}")
+        if report.ran:
+            report.properties["traceable by jax.jit"] = _traced(report, chosen)
+            _look_for_transfers(report, chosen, pool, say)
+            _ask_oracles(report, chosen, pool, say)
     report.seconds = time.perf_counter() - started
     return report
+
+
+def check_dtypes(dtypes: Sequence[str]) -> None:
+    """Raise InputError unless these are names of dtypes that can be asked for."""
+    _check_listed("dtypes", dtypes)
+    for dtype in dtypes:
+        if dtype not in DTYPES_WITH_HALF:
+            raise unknown_name("dtype", dtype, DTYPES_WITH_HALF)
+
+
+def _check_listed(option: str, names: Sequence[str | Device]) -> None:
+    if isinstance(names, (str, Device)):
+        raise InputError(f"check({option}=): expected a list of names, such as [{names!r}]")
 
 
 class References(dict[tuple[Case, str], HostArrays]):
@@ -181,16 +207,19 @@ def _run_device(
     if not availability.usable:
         result.reason = f"{availability.reason}; {availability.advice}"
         return
-    result.ran, result.description = True, device.description
     found = list(places(device, dtypes))
     result.lacks = [d for d in dtypes if d not in {place.dtype for place in found}]
     jobs = [(case, place) for place in found for case in chosen if place.dtype in case.dtypes]
+    if not jobs:
+        result.reason = f"no case in a dtype that it has; it lacks {', '.join(result.lacks)}"
+        return
+    result.ran, result.description = True, device.description
 
     def run(job: tuple[Case, Place]) -> Finding:
-        return run_case(*job, references.of(*job))
+        return run_case(*job, references.of)
 
     for (case, place), finding in _all(jobs, run, pool, partial(_line, say, result.name)):
-        result.add(case.component, place.dtype, finding.error)
+        result.add(case, place.dtype, finding.error)
         report.disagreements += [
             Disagreement(case.component, case.name, result.name, place.dtype, fault)
             for fault in finding.faults
@@ -204,13 +233,20 @@ def _look_for_transfers(
     if not find_device("torch:cpu").availability().usable:
         report.properties["no hidden transfer to the host"] = "NOT RUN: needs PyTorch"
         return
-    jobs = [case for case in chosen if case.traceable and "float32" in case.dtypes]
+    jobs = [case for case in chosen if shows_transfers(case)]
     for case, fault in _all(jobs, hidden_transfer, pool, partial(_line, say, "transfers")):
         if fault:
             report.disagreements.append(
                 Disagreement(case.component, case.name, EVERY, "float32", fault)
             )
     report.properties["no hidden transfer to the host"] = f"{len(jobs)} cases, on PyTorch's meta"
+
+
+def _traced(report: Report, chosen: Sequence[Case]) -> str:
+    """On how many cases jax.jit, through which everything on JAX runs, had its say."""
+    if not any(result.name.startswith("jax") for result in report.ran):
+        return "NOT RUN: needs JAX among the devices that run"
+    return f"{sum(case.traceable for case in chosen)} cases"
 
 
 def _ask_oracles(

@@ -32,11 +32,11 @@ code { overflow-wrap: anywhere; }
 
 def to_html(report: Report) -> str:
     """The page: verdict, matrix, disagreements, devices that did not run, and with what."""
-    title = "every device that ran agrees" if report.ok else "NOT every device agrees"
+    title = "every device that ran agrees" if report.ok else "NOT proven"
     parts = [
         f"<h1>bp_arrays: {title}</h1>",
         f"<p>{escape(report.summary())}</p>",
-        _box("Disagreements", (_disagreement(report, name) for name in _at_fault(report))),
+        _box("Disagreements", (_disagreements(*found) for found in report.found.items())),
         _box("Not run", (_not_run(report, device) for device in report.not_run)),
         _matrix(report),
         _provenance(report),
@@ -55,17 +55,9 @@ def _box(title: str, items: Iterable[str]) -> str:
     return f'<section class="box"><h2>{title}</h2>{lines}</section>' if lines else ""
 
 
-def _at_fault(report: Report) -> list[str]:
-    return list(dict.fromkeys(d.component for d in report.disagreements))
-
-
-def _disagreement(report: Report, component: str) -> str:
-    lines = "".join(
-        f"<li>{escape(d.case)} on {escape(d.device)}, {d.dtype}: {escape(d.message)}</li>"
-        for d in report.disagreements
-        if d.component == component
-    )
-    return f"<h3>{escape(component)}</h3><ul>{lines}</ul>"
+def _disagreements(component: str, lines: list[str]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<h3>{escape(component)}</h3><ul>{items}</ul>"
 
 
 def _not_run(report: Report, device: DeviceResult) -> str:

@@ -7,17 +7,24 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays.errors import InputError
 from bp_arrays.layers import Layer
 from bp_arrays.layers.layer import Parameter, Specification
 from bp_arrays.losses import Loss
 from bp_arrays.random import host_generator
-from bp_arrays.testing.case import DEFAULT_LIMIT, DTYPES, Case, Derivatives
+from bp_arrays.testing.case import (
+    DEFAULT_LIMIT,
+    DTYPES,
+    GRADIENT,
+    PARAMETER,
+    Case,
+    Derivatives,
+)
 from bp_arrays.testing.place import HostArrays, Place
 from bp_arrays.testing.variants import normal
-from bp_arrays.typing import Array, ParameterTree
+from bp_arrays.typing import Array, Backward, ParameterTree
 
 HostArray = np.ndarray[Any, Any]
-PARAMETER = "parameter "
 
 
 def layer_case(
@@ -35,7 +42,7 @@ def layer_case(
 ) -> Case:
     """Forward and backward of a layer in training, for one input and one error δ.
 
-    The results are "y", "dx" and "d <parameter>" for every trainable parameter.
+    The results are "y", "dx" and "d name" for every trainable parameter.
     """
     component = component or type(layer).__name__
 
@@ -52,14 +59,20 @@ def layer_case(
         arrays["delta"] = normal(component, variant, "delta", shape=shape)
         return arrays
 
-    def run(place: Place, arrays: dict[str, Array]) -> Any:
-        return layer.forward(_tree(arrays), arrays["x"], place.context())
+    def run(place: Place, arrays: dict[str, Array]) -> tuple[Array, Backward]:
+        returned = layer.forward(parameter_tree(arrays), arrays["x"], place.context())
+        y, backward = _two(returned, "forward must return (output, backward)")
+        promised, shape = tuple(arrays["delta"].shape), tuple(y.shape)
+        if shape != promised:
+            raise InputError(f"y has the shape {shape}, but by init it is to be {promised}")
+        return y, backward
 
     def compute(place: Place, arrays: dict[str, Array]) -> dict[str, Array]:
         y, backward = run(place, arrays)
-        dx, gradients = backward(arrays["delta"])
+        returned = backward(arrays["delta"])
+        dx, gradients = _two(returned, "backward must return (dx, gradients by name)")
         return {"y": y, "dx": dx} | {
-            f"d {path}": gradient for path, gradient in _flat_arrays(gradients)
+            GRADIENT + path: gradient for path, gradient in _flat_arrays(gradients)
         }
 
     def objective(place: Place, arrays: dict[str, Array]) -> Array:
@@ -68,7 +81,7 @@ def layer_case(
 
     sample_shape = tuple(x().shape[1:])
     trainable = [path for path, p in _flat(layer.init(sample_shape)[0]) if p.trainable]
-    of = {"dx": "x"} | {f"d {path}": PARAMETER + path for path in trainable}
+    of = {"dx": "x"} | {GRADIENT + path: PARAMETER + path for path in trainable}
     derivatives = Derivatives(objective, of, analytic) if oracle else None
     return Case(
         component,
@@ -118,6 +131,12 @@ def loss_case(
     )
 
 
+def _two(returned: Any, expected: str) -> Any:
+    if isinstance(returned, tuple) and len(returned) == 2:
+        return returned
+    raise InputError(f"{expected}, it returned a {type(returned).__name__}")
+
+
 def _flat(specification: Specification, path: str = "") -> list[tuple[str, Parameter]]:
     found = []
     for name, part in specification.items():
@@ -138,7 +157,8 @@ def _flat_arrays(tree: ParameterTree, path: str = "") -> list[tuple[str, Array]]
     return found
 
 
-def _tree(arrays: dict[str, Array]) -> ParameterTree:
+def parameter_tree(arrays: dict[str, Array]) -> ParameterTree:
+    """The parameters among the inputs of a case, as a layer takes them."""
     tree: ParameterTree = {}
     for name, array in arrays.items():
         if name.startswith(PARAMETER):

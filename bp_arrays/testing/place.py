@@ -48,8 +48,16 @@ class Place:
         return Context(self.xp, self.native, training=True, random=random)
 
     def array(self, host: np.ndarray[Any, Any]) -> Array:
-        """A copy of a host array here, floats in this place's dtype."""
-        return self.device.asarray(host, self.dtype if host.dtype.kind == "f" else None)
+        """A copy of a host array here, floats in this place's dtype; not contiguous if it is not.
+
+        What is copied to a device arrives in one piece: strides have to be made there.
+        """
+        dtype = self.dtype if host.dtype.kind == "f" else None
+        if host.flags.c_contiguous:
+            return self.device.asarray(host, dtype)
+        spread = self.device.asarray(np.repeat(host.T, 2, axis=0), dtype)
+        turned = self.xp.permute_dims(spread, tuple(reversed(range(host.ndim))))
+        return turned[..., ::2]
 
     def arrays(self, inputs: HostArrays) -> dict[str, Array]:
         """A copy of each host array here."""

@@ -15,6 +15,7 @@ CHECKED_ROOMS = (
     "activations",
     "devices",
     "execution",
+    "feeding",
     "initializers",
     "layers",
     "losses",

@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 # float64 on JAX must be asked for before JAX is first imported.
@@ -33,13 +33,13 @@ from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import InputError
 from bp_arrays.layers import Layer
 from bp_arrays.losses import Loss
-from bp_arrays.testing.case import Case
-from bp_arrays.testing.checking import DEVICES, places
+from bp_arrays.testing.case import DTYPES, Case
+from bp_arrays.testing.checking import DEVICES, check_dtypes, places
 from bp_arrays.testing.evidence import cuda_line
 from bp_arrays.testing.oracles import Oracle, oracles_for
 from bp_arrays.testing.own_cases import own_cases
 from bp_arrays.testing.place import Place
-from bp_arrays.testing.running import judged_by, reference, run_case
+from bp_arrays.testing.running import hidden_transfer, judged_by, run_case, shows_transfers
 from bp_arrays.typing import Shape
 
 MARK = "bp_arrays_checks"
@@ -47,7 +47,7 @@ availability_key = pytest.StashKey[dict[str, tuple[bool, str]]]()
 
 
 def parametrize_with_checks(
-    *components: Layer | Loss, input_shape: int | Shape
+    *components: Layer | Loss, input_shape: int | Shape, dtypes: Sequence[str] = DTYPES
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator: one test for each component, variant, device and dtype, and each oracle.
 
@@ -55,7 +55,9 @@ def parametrize_with_checks(
     ----------
     *components : Layer or Loss
     input_shape : int or tuple of int
-        Of one sample, as `bp_arrays.testing.check` takes it.
+        Of one sample.
+    dtypes : sequence of str
+        As `bp_arrays.testing.check` takes both.
 
     Examples
     --------
@@ -65,10 +67,13 @@ def parametrize_with_checks(
     ... def test_my_layers(check):
     ...     check()
     """
+    check_dtypes(dtypes)
+    cases = [
+        replace(case, dtypes=tuple(dtype for dtype in case.dtypes if dtype in dtypes))
+        for case in own_cases(components, input_shape)
+    ]
     mark = getattr(pytest.mark, MARK)
-    decorated: Callable[[Callable[..., Any]], Callable[..., Any]] = mark(
-        tuple(own_cases(components, input_shape))
-    )
+    decorated: Callable[[Callable[..., Any]], Callable[..., Any]] = mark(cases)
     return decorated
 
 
@@ -81,7 +86,7 @@ class OnDevice:
 
     def __call__(self) -> None:
         __tracebackhide__ = True
-        faults = run_case(self.case, self.place, reference(self.case, self.place)).faults
+        faults = run_case(self.case, self.place).faults
         if faults:
             pytest.fail(f"{self.case.name} on {self}: {'; '.join(faults)}", pytrace=False)
 
@@ -106,17 +111,38 @@ class ByOracle:
         return self.oracle.name
 
 
+@dataclass(frozen=True)
+class WithoutReading:
+    """A case where no number can be read; called, it fails if one is needed on the host."""
+
+    case: Case
+
+    def __call__(self) -> None:
+        __tracebackhide__ = True
+        fault = hidden_transfer(self.case)
+        if fault:
+            pytest.fail(f"{self.case.name}: {fault}", pytrace=False)
+
+    def __str__(self) -> str:
+        return "hidden transfer"
+
+
+Check = OnDevice | ByOracle | WithoutReading
+
+
 def usable_devices(config: pytest.Config) -> list[str]:
     """The names of the devices that tests run on here."""
     return [name for name, (usable, _) in config.stash[availability_key].items() if usable]
 
 
-def checks(config: pytest.Config, cases: Sequence[Case]) -> Iterator[OnDevice | ByOracle]:
+def checks(config: pytest.Config, cases: Sequence[Case]) -> Iterator[Check]:
     """Everything there is to check of these cases on this machine."""
     for case in cases:
         for name in usable_devices(config):
             for place in places(find_device(name), case.dtypes):
                 yield OnDevice(case, place)
+        if shows_transfers(case):
+            yield WithoutReading(case)
         for oracle in oracles_for(case):
             yield ByOracle(case, oracle)
 

@@ -25,8 +25,7 @@ def cases() -> tuple[Case, ...]:
         *update_cases.optimizer_cases(),
         *training_cases.training_cases(),
     )
-    by_name = {case.name: case for case in found}
-    return tuple(by_name.values())
+    return tuple(found)
 
 
 def components() -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bp_arrays.testing import provenance
+from bp_arrays.testing.case import Case
 
 REFERENCE = ("cpu", "float64")
 """What everything is compared with; its own backwards are held against the oracles."""
@@ -48,6 +50,8 @@ class DeviceResult:
         The largest measured error of each component, in eps of the dtype tested.
     worst_by_dtype : dict of str to float
         The largest of all components in each dtype.
+    errors : dict of str to dict of str to float
+        The measured error of each case in each dtype.
     """
 
     name: str
@@ -58,11 +62,13 @@ class DeviceResult:
     lacks: list[str] = field(default_factory=list)
     worst: dict[str, float] = field(default_factory=dict)
     worst_by_dtype: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def add(self, component: str, dtype: str, error: float) -> None:
-        """Count a case and keep its error if it is the worst."""
+    def add(self, case: Case, dtype: str, error: float) -> None:
+        """Count a case and keep its error."""
         self.cases += 1
-        self.worst[component] = max(error, self.worst.get(component, 0.0))
+        self.errors.setdefault(case.name, {})[dtype] = error
+        self.worst[case.component] = max(error, self.worst.get(case.component, 0.0))
         self.worst_by_dtype[dtype] = max(error, self.worst_by_dtype.get(dtype, 0.0))
 
     def worst_of(self, dtype: str) -> str:
@@ -88,6 +94,8 @@ class Report:
         What was checked besides values that not every machine can check, and on how many cases.
     required : list of str
         Devices that had to run.
+    limits : dict of str to float
+        How many eps each case may be off.
     """
 
     devices: list[DeviceResult] = field(default_factory=list)
@@ -95,6 +103,7 @@ class Report:
     oracles: dict[str, list[str]] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
     required: list[str] = field(default_factory=list)
+    limits: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     date: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat())
     machine: str = field(default_factory=provenance.machine)
@@ -114,8 +123,9 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that ran agrees and everything required ran."""
-        return not self.disagreements and not any(d.name in self.required for d in self.not_run)
+        """Whether anything ran, everything that ran agrees, and everything required ran."""
+        missed = any(device.name in self.required for device in self.not_run)
+        return bool(self.ran) and not self.disagreements and not missed
 
     @property
     def cases(self) -> int:
@@ -139,24 +149,39 @@ class Report:
 
     def summary(self) -> str:
         """The outcome in one line."""
+        names = ", ".join(device.name for device in self.ran)
         count = len(self.disagreements)
-        names = ", ".join(device.name for device in self.ran) or "no device"
-        outcome = f"{count} {'result disagrees' if count == 1 else 'results DISAGREE'}"
+        outcome = "all agree"
+        if count:
+            outcome = f"{count} {'result DISAGREES' if count == 1 else 'results DISAGREE'}"
         return (
-            f"{self.cases} cases on {names}: {outcome if count else 'all agree'}; "
+            f"{f'{self.cases} cases on {names}: {outcome}' if names else 'NOTHING ran'}; "
             f"{len(self.not_run)} device{'' if len(self.not_run) == 1 else 's'} NOT RUN; "
             f"{self.seconds:.0f} s"
         )
 
+    @property
+    def found(self) -> dict[str, list[str]]:
+        """What is wrong with each component, a line for all cases wrong in the same words."""
+        alike: dict[tuple[str, str], list[Disagreement]] = {}
+        for d in self.disagreements:
+            alike.setdefault((d.component, d.message), []).append(d)
+        lines: dict[str, list[str]] = {}
+        for (component, message), (d, *more) in alike.items():
+            also = f" (and {len(more)} more)" if more else ""
+            line = f"{d.case} on {d.device}, {d.dtype}: {message}{also}"
+            lines.setdefault(component, []).append(line)
+        return lines
+
     def to_json(self) -> dict[str, Any]:
-        """The whole report as what JSON can hold."""
-        return asdict(self) | {"ok": self.ok, "cases": self.cases}
+        """The whole report as what JSON can hold: null for an error that is no number."""
+        whole: dict[str, Any] = _without_infinities(asdict(self))
+        return whole | {"ok": self.ok, "cases": self.cases}
 
     def __str__(self) -> str:
-        return "\n".join(
-            [*self._matrix(), "", *self._properties(), *self._found(), *self._missing(),
-             self.summary()]
-        )  # fmt: skip
+        blocks = (self._matrix(), self._properties(), self._found(), self._missing())
+        shown = ["\n".join(lines) for lines in blocks]
+        return "\n\n".join([*filter(None, shown), self.summary()])
 
     def _matrix(self) -> Iterator[str]:
         first = max([len(name) for name in self.components] + [20])
@@ -166,6 +191,8 @@ class Report:
             shown = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
             return f"{name:<{first}}  {'  '.join(shown)}  {last}".rstrip()
 
+        if not self.ran:
+            return
         yield row("worst error, in eps", [d.name for d in self.ran], "backward checked by")
         for name in self.components:
             cells = [
@@ -178,19 +205,30 @@ class Report:
         yield row("cases", [str(d.cases) for d in self.ran])
 
     def _properties(self) -> Iterator[str]:
+        if not self.ran:
+            return
         yield (
             "on every device, for every case: results stay on the device and in the dtype, have "
             "the same bits\nwhen run twice, and leave the inputs as they were"
         )
         for name, measured in self.properties.items():
             yield f"{name}: {measured}"
-        yield ""
 
     def _found(self) -> Iterator[str]:
-        for d in self.disagreements:
-            yield f"DISAGREES  {d.case} on {d.device}, {d.dtype}: {d.message}"
+        for found in self.found.values():
+            yield from (f"DISAGREES  {line}" for line in found)
 
     def _missing(self) -> Iterator[str]:
         for device in self.not_run:
             required = "REQUIRED, " if device.name in self.required else ""
             yield f"NOT RUN    {device.name}: {required}{device.reason}"
+
+
+def _without_infinities(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_infinities(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_infinities(part) for part in value]
+    if isinstance(value, float):
+        return float(f"{value:.4g}") if math.isfinite(value) else None
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,15 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "WeightDecay": o.Chain(o.WeightDecay(0.1), o.SGD(0.1)),
     "Chain": o.Chain(o.ClipByGlobalNorm(2.0), o.WeightDecay(0.01), o.Adam(0.01)),
 }
-GRADIENT_SCALES = {"ordinary": 1.0, "tiny gradients": 1e-6, "huge gradients": 1e6}
+VECTORS = {
+    "ordinary": (101, 1.0),
+    "a single parameter": (1, 1.0),
+    "non-contiguous": (101, 1.0),
+    "tiny gradients": (101, 1e-6),
+    "huge gradients": (101, 1e6),
+    "large reduction": (30_001, 1.0),
+}
+"""How many parameters, and how large their gradients are."""
 UPDATES = 4
 
 
@@ -100,22 +109,26 @@ def _masks(place: Place, arrays: dict[str, Array], rate: float) -> dict[str, Arr
 def optimizer_cases() -> Iterator[Case]:
     """A few updates of a vector, each with a gradient of its own."""
     for name, optimizer in OPTIMIZERS.items():
-        for variant, scale in GRADIENT_SCALES.items():
+        for variant in VECTORS:
             yield Case(
                 name,
                 variant,
                 "optimizer",
-                partial(_vectors, name, variant, scale),
+                partial(_vectors, name, variant),
                 partial(_updates, optimizer),
             )
 
 
-def _vectors(name: str, variant: str, scale: float) -> HostArrays:
-    gradients = {
-        f"g{k}": normal(name, variant, "g", k, shape=(101,)) * scale for k in range(UPDATES)
-    }
+def _vectors(name: str, variant: str) -> HostArrays:
+    size, scale = VECTORS[variant]
+    step = 2 if variant == "non-contiguous" else 1
+
+    def vector(*path: str | int) -> np.ndarray[Any, Any]:
+        return normal(name, variant, *path, shape=(step * size,))[::step]
+
     # θ is no larger than its updates, so that a fault in them is not lost beside it
-    return {"theta": 0.01 * normal(name, variant, "theta", shape=(101,)), **gradients}
+    theta = 0.01 * vector("theta")
+    return {"theta": theta} | {f"g{k}": scale * vector("g", k) for k in range(UPDATES)}
 
 
 def _updates(optimizer: Optimizer, place: Place, arrays: dict[str, Array]) -> dict[str, Array]:

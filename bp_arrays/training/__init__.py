@@ -4,8 +4,10 @@ from bp_arrays.training.callbacks import Callback, EarlyStopping, Run
 from bp_arrays.training.evaluating import evaluate
 from bp_arrays.training.fit import fit
 from bp_arrays.training.history import History
+from bp_arrays.training.learning_curve import LearningCurve
 from bp_arrays.training.metrics import R2, Accuracy, BinaryAccuracy, Metric
 from bp_arrays.training.penalty import L2Penalty
+from bp_arrays.training.tensorboard import TensorBoard
 
 __all__ = [
     "R2",
@@ -15,8 +17,10 @@ __all__ = [
     "EarlyStopping",
     "History",
     "L2Penalty",
+    "LearningCurve",
     "Metric",
     "Run",
+    "TensorBoard",
     "evaluate",
     "fit",
 ]

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bp_arrays.errors import InputError, unknown_name
+from bp_arrays.errors import InputError
 from bp_arrays.model import Model
-from bp_arrays.training.history import History
+from bp_arrays.training.history import History, monitored
 
 
 @dataclass
@@ -91,13 +91,9 @@ class EarlyStopping(Callback):
         self.best_epoch, self._best, self._best_vector = None, math.inf, None
 
     def on_epoch_end(self, run: Run) -> None:
-        history = run.history
-        name = self.monitor or ("val_loss" if "val_loss" in history else "loss")
-        if name not in history:
-            raise unknown_name("series to monitor", name, history)
-        maximize = not name.endswith("loss") if self.maximize is None else self.maximize
-        value = -history[name][-1] if maximize else history[name][-1]
-        epoch = history.epochs
+        _, values, sign = monitored(run.history, self.monitor, self.maximize)
+        value = sign * values[-1]
+        epoch = run.history.epochs
         if value < self._best - self.min_delta or self.best_epoch is None:
             self._best, self.best_epoch = value, epoch
             if self.restore_best:  # updates make new vectors, so this one stays as it is

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bp_arrays.errors import NonFiniteLossError
+from bp_arrays.feeding import Batch
 from bp_arrays.layers import Context, Layer, Sequential
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
-from bp_arrays.training.batches import Batch
-from bp_arrays.training.state import TrainingState
+from bp_arrays.model.training_state import TrainingState
 from bp_arrays.typing import Array, ParameterTree
 
 
@@ -19,7 +19,11 @@ def non_finite_loss(
     """The error for the batch whose loss is not finite, naming the first layer at fault."""
     context = model.context(training=True, needs_input_gradient=False, step=state.step - 1)
     params = model.tree(theta)
-    culprit, _ = _first_non_finite(model.net, params, batch.x, context, "")
+    xp: Any = context.xp
+    if not bool(xp.all(xp.isfinite(batch.x))):
+        culprit: str | None = "the samples x of that batch, before any layer"
+    else:
+        culprit, _ = _first_non_finite(model.net, params, batch.x, context, "")
     where = culprit or f"the loss {type(loss).__name__}, all layers being finite"
     return NonFiniteLossError(
         f"the loss became NaN or infinite in epoch {state.epoch + 1}, batch {index + 1}: the "

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.devices import Device
+from bp_arrays.feeding import Feed, ModelDoor
+from bp_arrays.feeding.batches import as_batches
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
-from bp_arrays.training.batches import Batches
 from bp_arrays.training.metrics import Metric
 
 EVALUATION_ROWS = 1024
@@ -28,35 +29,38 @@ class Totals:
     def __init__(self, loss: Loss, metrics: Sequence[Metric]) -> None:
         self.loss = loss
         self.metrics = metrics
-        self._sums: list[Any] = []
+        self._value: Any = 0.0
+        self._weight: Any = 0.0
+        self._measured: Any = ()
 
-    def add(self, sums: tuple[Any, ...]) -> None:
+    def add(self, value: Any, weight: Any, measured: tuple[tuple[Any, ...], ...]) -> None:
         """Add the sums of one batch, as `batch_sums` gives them."""
-        if not self._sums:
-            self._sums = list(sums)
-        else:
-            self._sums = [_plus(a, b) for a, b in zip(self._sums, sums, strict=True)]
+        self._value = self._value + value
+        self._weight = self._weight + weight
+        if measured:
+            so_far = self._measured or [(0.0,) * len(sums) for sums in measured]
+            self._measured = [
+                tuple([a + b for a, b in zip(one, other, strict=True)])
+                for one, other in zip(so_far, measured, strict=True)
+            ]
 
     def values(self, device: Device) -> dict[str, float]:
         """The values by name; waits for the device."""
-        if not self._sums:
-            return {}
-        loss, weight, *rest = self._sums
-        total = _on_host(loss, device)
+        total = _on_host(self._value, device)
         mean = self.loss.reduction == "mean"
-        values = {"loss": float(total / _on_host(weight, device) if mean else total)}
-        for metric, sums in zip(self.metrics, rest, strict=True):
+        values = {"loss": float(total / _on_host(self._weight, device) if mean else total)}
+        for metric, sums in zip(self.metrics, self._measured, strict=True):
             values[metric.name] = metric.value(tuple(_on_host(s, device) for s in sums))
         return values
 
 
 def batch_sums(
     value: Any, y: Any, batch: Any, loss: Loss, metrics: Sequence[Metric], ctx: Any
-) -> tuple[Any, ...]:
+) -> tuple[Any, Any, tuple[tuple[Any, ...], ...]]:
     """What one batch adds to the epoch: value · weight, weight, and the sums of each metric."""
     weight = mean_weight(y, batch, loss, ctx)
     measured = tuple(metric.sums(y, batch.t, ctx) for metric in metrics)
-    return (value * weight, weight, *measured)
+    return value * weight, weight, measured
 
 
 def mean_weight(y: Any, batch: Any, loss: Loss, ctx: Any) -> Any:
@@ -67,11 +71,11 @@ def mean_weight(y: Any, batch: Any, loss: Loss, ctx: Any) -> Any:
 def evaluate(
     model: Model,
     x: Any,
-    t: Any,
+    t: Any = None,
     *,
     loss: Loss,
     metrics: Sequence[Metric] = (),
-    batch_size: int = EVALUATION_ROWS,
+    batch_size: int | None = None,
     sample_weight: Any = None,
 ) -> dict[str, float]:
     """The loss and the metrics of a model on data, as floats by name.
@@ -79,12 +83,14 @@ def evaluate(
     Parameters
     ----------
     model : Model
-    x : array (rows, *input_shape)
+    x : array (rows, *input_shape), bp.data.Batches, or iterable of batches
+        As `fit` takes it; the rows are taken as they lie.
     t : array
-        Targets, as the loss takes them.
+        Targets of an array, as the loss takes them.
     loss : Loss
     metrics : sequence of Metric, optional
     batch_size : int, default 1024
+        Rows of an array that pass through at once.
     sample_weight : array (rows,), optional
         Weights of the samples in the loss.
 
@@ -100,29 +106,26 @@ def evaluate(
     >>> bp.evaluate(model, [[1.0], [3.0]], [[1.0], [1.0]], loss=bp.L2Loss())
     {'loss': 1.0}
     """
-    return evaluate_batches(
-        Batches(model, x, t, sample_weight, loss), loss=loss, metrics=metrics, rows=batch_size
+    batches = as_batches(x, t, sample_weight, batch_size=batch_size)
+    rows = batches.batch_size if batches is x else batch_size or EVALUATION_ROWS
+    return evaluate_feed(
+        model, batches.feed(ModelDoor(model, loss)), loss=loss, metrics=metrics, rows=rows
     )
 
 
-def evaluate_batches(
-    batches: Batches, *, loss: Loss, metrics: Sequence[Metric], rows: int
+def evaluate_feed(
+    model: Model, feed: Feed, *, loss: Loss, metrics: Sequence[Metric], rows: int
 ) -> dict[str, float]:
-    """The same for data that has been checked already."""
-    model = batches.model
+    """The same for data that has been checked already, so many rows at once."""
     totals = Totals(loss, metrics)
     with model.device.activate():
         context = model.context(training=False, needs_input_gradient=False)
         params = model.tree()
-        for batch in batches.epoch(rows, None):
+        for batch in feed.epoch(rows, None):
             y, _ = model.net.forward(params, batch.x, context)
             value, _ = loss.forward(y, batch.t, context, batch.weight)
-            totals.add(batch_sums(value, y, batch, loss, metrics, context))
+            totals.add(*batch_sums(value, y, batch, loss, metrics, context))
         return totals.values(model.device)
-
-
-def _plus(a: Any, b: Any) -> Any:
-    return tuple(p + q for p, q in zip(a, b, strict=True)) if isinstance(a, tuple) else a + b
 
 
 def _on_host(value: Any, device: Device) -> Any:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from bp_arrays.devices import Device
 from bp_arrays.errors import InputError
+from bp_arrays.execution import why_no_graph
+from bp_arrays.feeding import Feed, ModelDoor
+from bp_arrays.feeding.batches import as_batches
+from bp_arrays.feeding.feed import Order
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer
-from bp_arrays.random import host_generator
-from bp_arrays.training.batches import Batches
 from bp_arrays.training.callbacks import Callback, Run
-from bp_arrays.training.evaluating import EVALUATION_ROWS, evaluate_batches
+from bp_arrays.training.captured import CapturedTrainer
+from bp_arrays.training.evaluating import EVALUATION_ROWS, evaluate_feed
 from bp_arrays.training.functional import FunctionalTrainer
 from bp_arrays.training.history import History
 from bp_arrays.training.in_place import InPlaceTrainer
@@ -24,24 +28,21 @@ from bp_arrays.training.penalty import L2Penalty
 from bp_arrays.training.progress import Progress
 from bp_arrays.training.trainer import Trainer
 
-Order = Callable[[int], Any]
-"""From the number of an epoch to the order of its rows."""
-
 
 def fit(
     model: Model,
     x: Any,
-    t: Any,
+    t: Any = None,
     *,
     loss: Loss,
     optimizer: Optimizer,
     epochs: int = 1,
-    batch_size: int = 32,
-    shuffle: bool | Order = True,
+    batch_size: int | None = None,
+    shuffle: bool | Order | None = None,
     seed: int = 0,
     sample_weight: Any = None,
     penalty: L2Penalty | None = None,
-    validation: tuple[Any, ...] | None = None,
+    validation: Any = None,
     metrics: Sequence[Metric] = (),
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
@@ -55,16 +56,21 @@ def fit(
     ----------
     model : Model
         Its parameters are replaced after every batch.
-    x : array (rows, *input_shape)
-        Host data, moved in batches, or an array on the model's device.
+    x : array (rows, *input_shape), bp.data.Batches, bp.data.Blocks, or iterable of batches
+        Host data, moved in batches: NumPy, memory-mapped files, lists, data frames, sparse
+        matrices, what speaks DLPack; or an array on the model's device. All of it is looked at
+        once for NaN before the training begins. Or batches: (x, t) or (x, t, sample_weight)
+        from anything that can be iterated over once an epoch; they, and blocks on disk, are
+        looked at as they come.
     t : array
-        Targets, as the loss takes them: classes (rows,), or values (rows, *output_shape).
+        Targets of an array, as the loss takes them: classes (rows,), or values
+        (rows, *output_shape).
     loss : Loss
     optimizer : Optimizer
     epochs : int, default 1
         Passes over the rows.
     batch_size : int, default 32
-        Rows a step; the last batch of an epoch may be smaller.
+        Rows a step; the last batch of an epoch may be smaller. Batches have their own size.
     shuffle : bool or function, default True
         Whether each epoch takes the rows in a new order, drawn on the host from `seed`; or your
         own order: a function from the number of the epoch, counted from 0 over all calls, to
@@ -75,12 +81,12 @@ def fit(
         How much each sample counts in the loss, 0 or more.
     penalty : L2Penalty, optional
         On large weights; part of the recorded "loss", not of "val_loss".
-    validation : (x, t) or (x, t, sample_weight), optional
+    validation : (x, t) or (x, t, sample_weight), or batches as x may be, optional
         Data that is only evaluated, after each epoch: "val_loss" and the metrics as "val_...".
     metrics : sequence of Metric, optional
     callbacks : sequence of Callback, optional
     progress : bool, default False
-        Whether a progress bar is shown, if the standard error stream is a terminal.
+        Whether a progress bar is shown, in a terminal (on stderr) or in a notebook.
 
     Returns
     -------
@@ -90,7 +96,8 @@ def fit(
     Raises
     ------
     InputError, DeviceMismatchError
-        For data, targets or settings that do not fit; nothing has been trained then.
+        For data, targets or settings that do not fit; nothing has been trained then, but for
+        data that is looked at as it comes: then the model keeps what it learned before.
     NonFiniteLossError
         When the loss becomes NaN or infinite: the message names the epoch, the batch and the
         first layer at fault, and the model keeps the last parameters whose loss was finite.
@@ -104,33 +111,35 @@ def fit(
     >>> model.parameters["weight"].round(3).tolist(), history["loss"][-1] < 1e-6
     ([[2.0]], True)
     """
-    _check_settings(model, loss, optimizer, epochs, batch_size)
-    batches = Batches(model, x, t, sample_weight, loss)
-    held_out = None
-    if validation is not None:
-        if not 2 <= len(validation) <= 3:
-            raise InputError("validation: expected (x, t) or (x, t, sample_weight)")
-        xv, tv, *wv = validation
-        held_out = Batches(model, xv, tv, wv[0] if wv else None, loss, what="validation ")
+    _check_settings(model, loss, optimizer, epochs)
+    door = ModelDoor(model, loss)
+    data = as_batches(x, t, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
+    feed, rows = data.feed(door), data.batch_size
+    held_out = _held_out(validation, door)
+    _check_passes(feed, held_out, epochs)
 
-    kind = InPlaceTrainer if model.device.is_writable else FunctionalTrainer
-    trainer: Trainer = kind(model, loss, optimizer, tuple(metrics), seed, penalty)
+    trainer = _kind_of_trainer(model.device)(model, loss, optimizer, tuple(metrics), seed, penalty)
     history = History()
     run = Run(model, history, epochs)
-    steps = -(-batches.rows // batch_size)
+    steps = feed.steps(rows)
+    total = None if steps is None else epochs * steps
     # Overflow is looked for in the loss, and told with its place: NumPy need not warn too.
     quiet = np.errstate(over="ignore", invalid="ignore")
-    with quiet, Progress(epochs * steps, enabled=progress) as bar:
+    with quiet, Progress(total, enabled=progress) as bar:
         try:
             for callback in callbacks:
                 callback.on_start(run)
             for _ in range(epochs):
                 started = time.perf_counter()
-                order = _order(shuffle, seed, trainer.state.epoch, batches.rows)
-                values = trainer.epoch(batches, batch_size, order, bar)
+                order = feed.order(data.shuffle, data.seed, trainer.state.epoch)
+                values = trainer.epoch(feed, rows, order, bar)
                 if held_out is not None:
-                    measured = evaluate_batches(
-                        held_out, loss=loss, metrics=metrics, rows=max(batch_size, EVALUATION_ROWS)
+                    measured = evaluate_feed(
+                        model,
+                        held_out,
+                        loss=loss,
+                        metrics=metrics,
+                        rows=max(rows, EVALUATION_ROWS),
                     )
                     values |= {f"val_{name}": value for name, value in measured.items()}
                 trainer.finish_epoch(values.get("val_loss", values["loss"]))
@@ -143,32 +152,40 @@ def fit(
         except KeyboardInterrupt:
             run.stopped = "interrupted"
     history.stopped = run.stopped
+    history.compiled_by = trainer.compiled_by
     for callback in callbacks:
         callback.on_end(run)
     return history
 
 
-def _order(shuffle: bool | Order, seed: int, epoch: int, rows: int) -> np.ndarray[Any, Any] | None:
-    if not callable(shuffle):
-        generator = host_generator(seed, "shuffle", epoch)
-        return generator.permutation(rows) if shuffle else None
-    order = np.asarray(shuffle(epoch))
-    if order.shape != (rows,) or order.dtype.kind not in "iu":
-        raise InputError(
-            f"fit(shuffle=): expected {rows} row numbers from your function, got an array of "
-            f"shape {order.shape} and dtype {order.dtype}"
-        )
-    if order.min() < 0 or order.max() >= rows:
-        raise InputError(
-            f"fit(shuffle=): row numbers must be from 0 to {rows - 1}, your function gave "
-            f"{order.min()} to {order.max()}"
-        )
-    return order
+def _held_out(validation: Any, door: ModelDoor) -> Feed | None:
+    """The data that is only evaluated, checked."""
+    if validation is None:
+        return None
+    listed = isinstance(validation, list) and all(isinstance(v, tuple) for v in validation)
+    if listed or not isinstance(validation, (tuple, list)):
+        return as_batches(validation).feed(door, what="validation ")
+    if not 2 <= len(validation) <= 3:
+        raise InputError("validation: expected (x, t) or (x, t, sample_weight)")
+    return as_batches(*validation).feed(door, what="validation ")
 
 
-def _check_settings(
-    model: Model, loss: Loss, optimizer: Optimizer, epochs: int, batch_size: int
-) -> None:
+def _kind_of_trainer(device: Device) -> type[Trainer]:
+    if device.is_writable:
+        return InPlaceTrainer
+    return FunctionalTrainer if why_no_graph(device) else CapturedTrainer
+
+
+def _check_passes(feed: Feed, held_out: Feed | None, epochs: int) -> None:
+    for what, each in (("batches", feed), ("validation batches", held_out)):
+        if each is not None and each.once and epochs > 1:
+            raise InputError(
+                f"{what}: a generator can be gone through only once, but epochs={epochs}; hand "
+                "in an object that begins anew whenever it is iterated over, such as a list"
+            )
+
+
+def _check_settings(model: Model, loss: Loss, optimizer: Optimizer, epochs: int) -> None:
     if not isinstance(model, Model):
         raise InputError(f"fit(model): expected a bp.Model, got {type(model).__name__}")
     if not isinstance(loss, Loss):
@@ -177,6 +194,5 @@ def _check_settings(
         raise InputError(f"fit(optimizer=): expected one such as Adam(1e-3), got {optimizer!r}")
     if model.parameter_count == 0:
         raise InputError("fit: this model has no trainable parameters")
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"fit({name}=): expected an integer of 1 or more, got {value!r}")
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        raise InputError(f"fit(epochs=): expected an integer of 1 or more, got {epochs!r}")

@@ -1,31 +1,30 @@
 """Training on NumPy: the parameters are written over, step by step.
 
-Memory during a step: the parameters, their gradients, the optimizer's state, and the activations.
-The parameters before the last update lie where its gradients were; should their loss turn out not
+Memory during a step: the parameters, their gradient, the optimizer's state, and the activations.
+The parameters before the last update lie where the gradient was; should their loss turn out not
 to be finite, that is where the training goes back to.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bp_arrays.execution import InPlaceUpdate, is_unshared, lean
-from bp_arrays.layers import Context
-from bp_arrays.random import Stream
-from bp_arrays.training.batches import Batch, Batches
+from bp_arrays.execution import Arena, InPlaceUpdate, lean
+from bp_arrays.feeding import Batch, Feed
 from bp_arrays.training.diagnosis import non_finite_loss
-from bp_arrays.training.evaluating import Totals, batch_sums, mean_weight
+from bp_arrays.training.evaluating import Totals
 from bp_arrays.training.interrupting import Interruptible
+from bp_arrays.training.passes import Objective, PlainPass, RecordedPass, is_ours, logger
 from bp_arrays.training.progress import Progress
 from bp_arrays.training.trainer import Trainer
-from bp_arrays.typing import ParameterTree
 
-GATHERED = 65_536
-"""Up to so many parameters one update of all is cheaper than one for each of them."""
+RECORDINGS = 4
+"""Batches of so many shapes are recorded in a training; others run as they stand."""
 
 HostVector = np.ndarray[Any, Any]
 
@@ -36,14 +35,7 @@ class InPlaceTrainer(Trainer):
     def __init__(self, *of: Any) -> None:
         super().__init__(*of)
         model, optimizer = self.model, self.optimizer
-        self.stream = Stream(lean, model.device.native, self.seed)
-        self.context = Context(
-            lean,
-            model.device.native,
-            training=True,
-            needs_input_gradient=False,
-            random=self.stream,
-        )
+        self.objective = Objective(model, self.loss, self.metrics, self.penalize, self.seed)
         self.update = InPlaceUpdate(
             optimizer.update,
             states=len(self.state.vectors),
@@ -52,90 +44,107 @@ class InPlaceTrainer(Trainer):
             dtype=model.dtype,
             xp=lean,
         )
-        small = model.parameter_count <= GATHERED
-        self.gathers = small or not optimizer.elementwise or self.penalize is not None
-        self.kept: list[HostVector] = []  # θ before the last update, stretch by stretch
+        self.plain = PlainPass(self.objective)
+        self.recorded: dict[Any, RecordedPass] = {}
+        self.records = True
+        self.arena = Arena()
+        self.theta: HostVector = np.empty(0)
+        self.g: HostVector = np.empty(0)
+        self.shown: Any = None  # θ as the model has it
+        self.can_go_back = False  # whether g holds the parameters before the last update
 
-    def epoch(
-        self, batches: Batches, batch_size: int, order: Any, bar: Progress
-    ) -> dict[str, float]:
-        model, optimizer, state = self.model, self.optimizer, self.state
+    @property
+    def compiled_by(self) -> str:
+        return "recorded step" if self.recorded else ""
+
+    def epoch(self, batches: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+        optimizer, state = self.optimizer, self.state
         totals = Totals(self.loss, self.metrics)
         step, rate = state.step, 0.0
         self._take_over()
+        theta, g, vectors = self.theta, self.g, state.vectors
         with Interruptible() as interrupts:
             try:
                 for index, batch in enumerate(batches.epoch(batch_size, order)):
                     rate = optimizer.rate(step, state.monitored)
-                    value, sums = self._advance(batch, optimizer.scalars(step + 1, rate), step)
-                    step += 1
+                    this = self._pass_for(batch, step)
+                    value, weight, measured = this.forward(theta, batch, step)
                     if not math.isfinite(value):
-                        self._go_back(batch, replace(state, step=step), index)
-                    totals.add(sums)
+                        self._go_back(batch, replace(state, step=step + 1), index)
+                    this.backward(g)
+                    self.update(theta, g, vectors, optimizer.scalars(step + 1, rate))
+                    self.can_go_back = True
+                    step += 1
+                    totals.add(value * weight, weight, measured)
                     bar.steps(1, value, rate)
                     interrupts.check()
             finally:
-                if model.training_state is not None:
-                    model.training_state = replace(state, step=step)
-        return totals.values(model.device) | {"learning_rate": rate}
+                if self.model.training_state is not None:
+                    self.model.training_state = replace(state, step=step)
+        return totals.values(self.model.device) | {"learning_rate": rate}
 
     def _take_over(self) -> None:
-        """Make θ this training's own: whoever was given the model's arrays keeps what they say."""
+        """Make θ this training's own: whoever was given the model's arrays keeps what they say.
+
+        The model shows θ through an array that only it and this training know; if somebody else
+        has got hold of it, or of a part of it, Python's count of its references says so.
+        """
         model = self.model
-        self.kept = []
-        self.theta = model.vector = model.vector.copy()
-        self.params: ParameterTree = model.tree()
-        entries = model.layout.trainable
-        stretches = [slice(0, self.theta.shape[0])]
-        if not self.gathers:
-            stretches = [slice(entry.offset, entry.offset + entry.size) for entry in entries]
-        self.stretches = [
-            (self.theta[here], tuple(vector[here] for vector in self.state.vectors))
-            for here in stretches
-        ]
+        if model.vector is not self.shown:
+            self.can_go_back = False
+        elif sys.getrefcount(self.shown) == 3:
+            return
+        self.theta = model.vector.copy()
+        # an array of its own over the same memory: parts of it count as references to it
+        self.shown = model.vector = np.frombuffer(self.theta.data, self.theta.dtype)
+        if self.g.shape != self.theta.shape:
+            self.g = np.empty_like(self.theta)
+        for recorded in self.recorded.values():
+            recorded.bind(self.theta, self.g)
 
-    def _advance(
-        self, batch: Batch, scalars: tuple[float, ...], step: int
-    ) -> tuple[float, tuple[Any, ...]]:
-        """One step, but for the update where the loss is not finite."""
-        context = self.context
-        self.stream.restart(step)
-        y, backward = self.model.net.forward(self.params, batch.x, context)
-        loss, loss_backward = self.loss.forward(y, batch.t, context, batch.weight)
-        penalty: Any = None
-        if self.penalize is not None:
-            added, penalty = self.penalize(self.theta, mean_weight(y, batch, self.loss, context))
-            loss = loss + added
-        value = float(loss)
-        sums = batch_sums(value, y, batch, self.loss, self.metrics, context)
-        if math.isfinite(value):
-            self.kept = []  # these parameters are good: their predecessors may go
-            _, gradients = backward(loss_backward())
-            self.kept = self._stretched(gradients)
-            if penalty is not None:
-                self.kept[0] += penalty
-            for (theta, state), g in zip(self.stretches, self.kept, strict=True):
-                self.update(theta, g, state, scalars)
-        return value, sums
+    def _pass_for(self, batch: Batch, step: int) -> PlainPass | RecordedPass:
+        """The way for batches of this shape: recorded, if that can be done."""
+        if not self.records:
+            return self.plain
+        x, t, weight = batch
+        assert t is not None  # batches to train on have targets
+        key = x.shape, t.shape, t.dtype.char, weight is None
+        if key not in self.recorded:
+            if len(self.recorded) == RECORDINGS:
+                return self.plain
+            try:
+                self.recorded[key] = self._recording(batch, step)
+            except Exception as error:  # a mistake in a layer will be told by the plain pass
+                logger.debug("steps run operation by operation: %s", error)
+                self.records = False
+                return self.plain
+        return self.recorded[key]
 
-    def _stretched(self, gradients: ParameterTree) -> list[HostVector]:
-        """The gradients as the stretches of θ, in memory that may be written over."""
-        layout, xp = self.model.layout, lean
-        if self.gathers:
-            g = layout.gather(gradients, xp)
-            return [g if len(layout.trainable) > 1 else g.copy()]
-        found = list(layout.flat(gradients, xp))
-        gradients.clear()
-        for k in range(len(found)):  # enumerate would hold on to the gradient
-            if not is_unshared(found[k], names=1):
-                found[k] = found[k].copy()
-        return found
+    def _recording(self, batch: Batch, step: int) -> RecordedPass:
+        """The recorded pass; of layers that are not ours it is compared with the plain one.
+
+        A layer is a pure function of what it is handed. One that is not, which draws its own
+        random numbers, say, gives something else the second time.
+        """
+        recorded = RecordedPass(self.objective, batch, self.theta, self.g, self.arena)
+        if not is_ours(self.model.net):
+            before = self.g.copy()
+            found = []
+            for way in (recorded, self.plain):
+                value, _, _ = way.forward(self.theta, batch, step)
+                way.backward(self.g)
+                found.append(np.append(self.g, np.asarray(value, self.g.dtype)))
+            self.g[...] = before
+            apart = np.linalg.norm(found[0] - found[1])
+            if not apart <= math.sqrt(np.finfo(self.g.dtype).eps) * np.linalg.norm(found[1]):
+                raise ValueError(f"replayed, a step is {apart} from what it was")
+        return recorded
 
     def _go_back(self, batch: Batch, state: Any, index: int) -> None:
         """Restore the last parameters whose loss was finite, and tell what happened."""
         model = self.model
         error = non_finite_loss(model, self.loss, self.theta, batch, state, index)
-        for (theta, _), before in zip(self.stretches, self.kept, strict=bool(self.kept)):
-            theta[...] = before
+        if self.can_go_back:
+            self.theta[...] = self.g
         model.training_state = None
         raise error

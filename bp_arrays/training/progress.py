@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import warnings
 from types import TracebackType
 from typing import Any
+
+from bp_arrays.seeing.notebook import in_notebook
 
 REFRESH_SECONDS = 0.1
 
 
 class Progress:
-    """A bar over all steps of a training; shows nothing unless stderr is a terminal."""
+    """A bar over all steps of a training, in a terminal or a notebook; in a pipe, nothing."""
 
-    def __init__(self, total: int, *, enabled: bool) -> None:
+    def __init__(self, total: int | None, *, enabled: bool) -> None:
         self._bar: Any = None
         self._shown = 0.0
         if enabled:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=total, unit="step", disable=None, leave=True)
-            if self._bar.disable:
-                self._bar = None
+            bar = _new_bar(total)
+            self._bar = None if bar.disable else bar
 
     def steps(self, count: int, loss: float, rate: float) -> None:
         """Note that so many more steps are done."""
@@ -48,3 +49,16 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def _new_bar(total: int | None) -> Any:
+    """A bar that is disabled where nobody watches."""
+    if not in_notebook():
+        from tqdm import tqdm
+
+        return tqdm(total=total, unit="step", disable=None)  # shown if stderr is a terminal
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that ipywidgets is missing: the bar is text then
+        from tqdm.auto import tqdm
+    # A notebook's streams are no terminals, yet watched; what goes to stderr looks like an error.
+    return tqdm(total=total, unit="step", file=sys.stdout)

@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
+from bp_arrays.feeding import Feed
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
+from bp_arrays.model.training_state import TrainingState
 from bp_arrays.optimizers import Optimizer
-from bp_arrays.training.batches import Batches
 from bp_arrays.training.metrics import Metric
 from bp_arrays.training.penalty import L2Penalty
 from bp_arrays.training.progress import Progress
-from bp_arrays.training.state import TrainingState
 
 
 class Trainer(ABC):
@@ -55,10 +55,13 @@ class Trainer(ABC):
         state: TrainingState = self.model.training_state
         return state
 
+    @property
+    def compiled_by(self) -> str:
+        """What runs each step as a whole; "" where operations run one by one."""
+        return ""
+
     @abstractmethod
-    def epoch(
-        self, batches: Batches, batch_size: int, order: Any, bar: Progress
-    ) -> dict[str, float]:
+    def epoch(self, batches: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
         """Train on every batch once; returns the epoch's loss, metrics and last learning rate.
 
         Raises

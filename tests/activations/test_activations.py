@@ -120,7 +120,10 @@ def test_names_are_found_however_they_are_written():
         activation_named("sigmod")
 
 
-@pytest.mark.parametrize("make", [lambda: bp.ELU(0.0), lambda: bp.LeakyReLU(float("nan"))])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: bp.ELU(0.0), lambda: bp.LeakyReLU(float("nan")), lambda: bp.GELU(exact="tanh")],
+)
 def test_bad_settings_are_refused(make):
     with pytest.raises(bp.InputError, match="expected"):
         make()

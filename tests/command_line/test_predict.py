@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import struct
 
 import numpy as np
@@ -133,3 +134,55 @@ def test_damaged_meaning(run, flowers, tmp_path):
         model.save(tmp_path / "m")
         result = run("predict", "m", flowers)
         assert result.code == 2 and "damaged in the file" in result.err
+
+
+def test_a_report_of_classes_where_the_targets_are_known(run, model, flowers, tmp_path):
+    pytest.importorskip("matplotlib")
+    other = tmp_path / "other.csv"
+    other.write_text(flowers.read_text().replace("tulip", "weed"))
+    result = run(
+        "predict", model, other, "--device", "cpu", "--report", "r.json", "--plot", "p.png"
+    )
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["accuracy"] == pytest.approx(2 / 3) and report["rows"] == 60
+    assert report["confusion"] == {
+        "classes": ["daisy", "rose", "tulip", "weed"],  # weeds it took for tulips
+        "counts": [[20, 0, 0, 0], [0, 20, 0, 0], [0, 0, 0, 0], [0, 0, 20, 0]],
+        "precision": [1.0, 1.0, 0.0, None],
+        "recall": [1.0, 1.0, None, 0.0],
+    }
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert "weed" in result.err and "weed" not in result.out  # the screen may be a pipe
+    assert len(rows_of(result.out)) == 61
+
+
+def test_a_report_of_values(run, prices, tmp_path):
+    words = ("--device", "cpu", "--out", "m", "--epochs", 2)
+    run("train", prices, "--target", "price", *words)
+    run("predict", "m", prices, "--report", "r.json", "--out", "o.csv", "--device", "cpu")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["mean_squared_error"] > 0.0 and report["confusion"] is None
+
+
+@pytest.mark.parametrize(
+    ("data", "option", "message"),
+    [
+        ("bare.csv", "--report r.json", "--report: bare.csv has no targets to compare"),
+        ("bare.csv", "--plot p.png", "--plot: bare.csv has no targets to compare"),
+        ("prices.csv", "--plot p.png", "--plot draws which classes are confused"),
+        ("prices.csv", "--plot p.bmp", "--plot p.bmp: cannot draw a picture of kind 'bmp'"),
+        ("prices.csv", "--report no/r.json", "--report no/r.json: there is no folder"),
+        ("prices.csv", "--report prices.csv", "would replace the input"),
+    ],
+)
+def test_what_cannot_be_told_is_said_before_anything_is_written(
+    run, prices, tmp_path, data, option, message
+):
+    pytest.importorskip("matplotlib")
+    run("train", prices, "--target", "price", "--device", "cpu", "--out", "m", "--epochs", 1)
+    lines = prices.read_text().splitlines()
+    (tmp_path / "bare.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    result = run("predict", "m", data, "--device", "cpu", "--out", "o.csv", *option.split())
+    assert result.code == 2 and message in result.err and result.err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -42,6 +42,8 @@ def test_devices_prints_the_table():
     assert result.returncode == 0
     assert any(line.split()[:2] == ["cpu", "yes"] for line in result.stdout.splitlines())
     assert "strict:device1" in result.stdout
+    said = result.stdout.count("training: ") + result.stdout.count("-> ")
+    assert said == len(bp_arrays.devices())
 
 
 def test_training_in_a_process_of_its_own(tmp_path):

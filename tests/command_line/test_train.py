@@ -416,3 +416,70 @@ def test_the_scale_of_outputs_is_the_inverse_of_that_of_inputs():
     there, back = input_scale(t, one_unit=False), output_scale(t)
     z = (t - there["mean"]) / there["deviation"]
     np.testing.assert_allclose((z - back["mean"]) / back["deviation"], t)
+
+
+def test_a_report_comes_with_the_confusion_matrix(run, tmp_path):
+    words = ("train", "digits", "--device", "cpu", "--epochs", 2, "--report", "r.json")
+    result = run(*words)
+    report = report_in(tmp_path)
+    counts = np.array(report["test_confusion"]["counts"])
+    assert counts.sum() == 360
+    assert counts.trace() / 360 == pytest.approx(report["test_accuracy"])
+    assert report["test_confusion"]["classes"] == [str(k) for k in range(10)]
+    rows = [line.split() for line in result.out.splitlines()]
+    for k in range(10):
+        [row] = [row for row in rows if row[:1] == [f"{k}"]]
+        assert [0 if n == "." else int(n) for n in row[1:11]] == counts[k].tolist()
+    assert "recall" not in run(*words, "--quiet").out
+    assert len((tmp_path / "r.json").read_text().splitlines()) < 100  # a row of it a line
+
+
+def test_values_are_not_confused(run, tmp_path, prices):
+    words = ("--target", "price", "--device", "cpu", "--epochs", 2)
+    run("train", prices, *words, "--report", "r.json")
+    assert report_in(tmp_path)["test_confusion"] is None
+
+
+@pytest.mark.parametrize(
+    "words", ["digits", "digits --test 0", "prices.csv --target price --validation 0.2"]
+)
+def test_the_picture_of_a_training(run, tmp_path, prices, words, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from bp_arrays.command_line import plotting
+
+    drawn = []
+    monkeypatch.setattr(plotting, "save_picture", lambda figure, path: drawn.append(figure))
+    result = run("train", *words.split(), "--device", "cpu", "--epochs", 2, "--plot", "p.png")
+    assert result.code == 0
+    labels = [ax.get_ylabel() for ax in drawn[0].axes]
+    legends = [ax.get_legend() for ax in drawn[0].axes[:2] if ax.get_legend()]
+    told = [text.get_text() for legend in legends for text in legend.get_texts()]
+    assert (
+        labels
+        == {
+            "digits": ["loss", "accuracy", "true class"],
+            "digits --test 0": ["loss", "accuracy"],
+            "prices.csv --target price --validation 0.2": ["loss", "R²"],
+        }[words]
+    )
+    assert any("held out" in text for text in told) == ("--test" not in words)
+    assert any("(best val_loss)" in text for text in told) == ("--validation" in words)
+
+
+def test_many_classes_have_a_matrix_as_high_as_the_curves_above_each_other(
+    run, tmp_path, monkeypatch
+):
+    pytest.importorskip("matplotlib")
+    from bp_arrays.command_line import plotting
+
+    drawn = []
+    monkeypatch.setattr(plotting, "save_picture", lambda figure, path: drawn.append(figure))
+    lines = [f"{k % 30},kind {k % 30}" for k in range(300)]
+    (tmp_path / "kinds.csv").write_text("\n".join(["x,kind", *lines]))
+    words = ("--target", "kind", "--device", "cpu", "--epochs", 1, "--plot", "p.png")
+    assert run("train", "kinds.csv", *words).code == 0
+    drawn[0].draw_without_rendering()
+    place = {ax.get_ylabel(): ax.get_position() for ax in drawn[0].axes}
+    loss, accuracy, matrix = (place[label] for label in ("loss", "accuracy", "true class"))
+    assert accuracy.y1 < loss.y0 and loss.x1 < matrix.x0
+    assert matrix.height > 0.7

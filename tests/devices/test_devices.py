@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.devices import backend, device_of, device_table
+from bp_arrays.devices import backend, device_of
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,6 @@ def test_bfloat16_where_the_library_has_it():
 def test_the_list_says_why_and_what_to_do():
     for status in bp.devices():
         assert status.usable or (status.reason and status.advice)
-        assert status.device.name in device_table()
     assert {"cpu", "cuda:0", "torch:cpu", "jax:cpu", "strict"} <= {
         status.device.name for status in bp.devices()
     }

@@ -22,8 +22,14 @@ CANNOT = {
     "test_nonfinite_params": "a ValueError as asked for, but the message is in words of our own",
     "test_warm_start": "a ValueError as asked for, but the message is in words of our own",
 }
-"""The tests that are about more than public behaviour. What they mean to test we test ourselves,
-in test_training.py."""
+"""The tests that are about more than public behaviour. What each means to test is tested in turn
+
+- in test_lbfgs.py by test_gradient_is_the_slope_of_the_value;
+- in test_training.py by test_after_warm_start_the_rate_is_the_one_of_the_rule,
+  test_an_adaptive_rate_falls_by_fives_until_it_is_tiny,
+  test_weights_that_grow_beyond_all_bounds_are_an_error_and_not_an_estimator and
+  test_warm_start_with_other_classes_names_both.
+"""
 
 OURS = """
 import importlib.util

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.execution import InPlaceUpdate, formula, is_unshared, lean, loops
+from bp_arrays.execution import InPlaceUpdate, formula, lean, loops
 from bp_arrays.execution.updating import BLOCK
 from bp_arrays.optimizers import OPTIMIZERS
 from bp_arrays.optimizers.optimizer import Optimizer
@@ -129,20 +129,6 @@ def test_the_compiler_is_only_asked_when_it_is_worth_it(monkeypatch):
     assert not asked
     request.spend(loops.WORTH_COMPILING)
     assert asked == [request]
-
-
-def test_memory_that_others_refer_to_is_not_ours():
-    alone = np.zeros(4)
-    assert is_unshared(alone, names=1)
-    other = alone
-    assert not is_unshared(alone, names=1)
-    assert other is alone
-    whole = np.zeros((2, 2))
-    flat = whole.reshape(-1)
-    assert not is_unshared(flat, names=1)
-    del whole
-    assert is_unshared(flat, names=1)
-    assert not is_unshared(np.frombuffer(b"12345678"), names=0)
 
 
 def test_lean_functions_are_those_of_the_standard(dtype):

@@ -97,6 +97,9 @@ def test_the_first_layer_skips_its_input_gradient():
     [
         (lambda: bp.Linear(0), "1 or more"),
         (lambda: bp.Linear(2.5), "expected an int"),
+        (lambda: bp.Linear(2, bias="no"), "True or False"),
+        (lambda: bp.Linear(2, weight_init=bp.Tanh()), r"weight_init\): expected an initializer"),
+        (lambda: bp.Linear(2, bias_init="zeros"), r"bias_init\): expected an initializer"),
         (lambda: bp.Dropout(1.0), "0 <= rate < 1"),
         (lambda: bp.Sequential(bp.Linear), "write Linear"),
         (lambda: bp.Sequential(3), "argument 0 is not a layer"),

@@ -47,6 +47,10 @@ class Scale(bp.Layer):
     def forward(self, params, a, ctx):
         return a * self.by, lambda delta: (delta, {})  # forgets the factor
 
+class Fussy(bp.Layer):
+    def __init__(self):
+        raise ValueError("not today")
+
 twice = Scale(2.0)
 number = 3
 """
@@ -54,10 +58,17 @@ number = 3
 
 @pytest.fixture
 def own_layers(tmp_path, monkeypatch):
-    (tmp_path / "own_layers.py").write_text(LAYERS)
+    modules = {
+        "own_layers": LAYERS,
+        "broken": "1 / 0",
+        "leaves": "raise SystemExit(0)",
+        "nothing": "import os",
+    }
+    for name, text in modules.items():
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "own_layers", raising=False)
 
 
 def test_own_layers_are_checked_by_name(own_layers, capsys):
@@ -75,7 +86,13 @@ def test_own_layers_are_checked_by_name(own_layers, capsys):
     [
         ("own_layers", "expected MODULE:NAME"),
         ("nowhere.to_be:Found", "there is no module 'nowhere'"),
-        ("own_layers:Cub", "has no 'Cub', it has Cube, Scale, twice"),
+        ("own_layers:Cub", "has no 'Cub', it has Cube, Scale, Fussy, twice"),
+        ("own_layers:Fussy", "Fussy() raised ValueError('not today')"),
+        ("broken:Layer", "importing broken raised ZeroDivisionError"),
+        ("leaves:Layer", "importing leaves raised SystemExit(0)"),
+        ("nothing:Layer", "nothing has no 'Layer', it has no layer or loss of its own"),
+        ("bp_arrays:Layer", "Layer is the base of them all"),
+        ("bp_arrays:Loss", "Loss is the base of them all"),
         ("own_layers:Scale", "Scale needs arguments"),
         ("own_layers:number", "expected a layer or a loss, got 3"),
     ],
@@ -95,6 +112,39 @@ def test_a_page_and_a_report_that_names_itself(tmp_path, capsys):
     assert "Tanh" in text and "Not run" in text and "<script" not in text and "http" not in text
 
 
-def test_unknown_words_are_exit_code_2(capsys):
-    assert main(["check", "--only", "linaer"]) == 2
-    assert "did you mean 'Linear'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only", "linaer"], "did you mean 'Linear'"),
+        (["--only", ""], "empty word"),
+        (["--device", "cdua"], "did you mean 'cuda'"),
+        (["--require", "gpu"], "did you mean 'cuda'"),
+        (["--dtype", "flaot32"], "did you mean 'float32'"),
+        (["--jsn", "x"], "did you mean --json"),
+        (["--input-shape", "3"], "--input-shape is for a layer of your own"),
+        (["own_layers:Cube", "--input-shape", ""], "expected numbers such as 4"),
+        (["own_layers:Cube", "--input-shape", "0"], "expected positive integers"),
+        (["own_layers:Cube", "--only", "tanh"], "--only chooses among the library's components"),
+        (["--json", "nowhere/report.json"], "there is no folder"),
+        (["--html", "."], "is not an ordinary file"),
+        (["--json", "same", "--html", "same"], "name the same file"),
+    ],
+)
+def test_bad_words_are_exit_code_2_and_one_line(own_layers, capsys, words, message):
+    assert main(["check", *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_nothing_run_is_exit_code_1(capsys):
+    assert main(["check", "--device", "cpu", "--dtype", "bfloat16", "--only", "tanh"]) == 1
+    assert "NOT RUN    cpu: " in capsys.readouterr().out
+
+
+def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):
+    words = ["check", "--device", "cpu", "--only", "identity", "--dtype", "float32"]
+    assert main(words) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(words) == 0
+    assert "cpu: 1 of 7 cases" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import bp_arrays as bp
+from bp_arrays.testing.pytest_plugin import parametrize_with_checks
 
 SUITE = """
 from dataclasses import dataclass
@@ -25,6 +26,19 @@ def test_right(check):
 
 @parametrize_with_checks(Wrong(), input_shape=3)
 def test_wrong(check):
+    check()
+
+class ReadsBack(bp.Layer):
+    def forward(self, params, a, ctx):
+        factor = 2.0 if float(ctx.xp.max(a)) > -1e9 else 3.0
+        return a * factor, lambda delta: (delta * factor, {})
+
+@parametrize_with_checks(ReadsBack(), input_shape=3)
+def test_reads(check):
+    check()
+
+@parametrize_with_checks(bp.Tanh(), input_shape=3, dtypes=["float32"])
+def test_narrow(check):
     check()
 
 def test_on_every(device):
@@ -70,6 +84,25 @@ def test_a_required_device_that_cannot_be_used_stops_everything(run):
     code, said = run("--device", "cpu", "--device", "cuda", "-k", "every")
     assert code == 0
     assert "cuda:0           NOT RUN" in said and "CUDA never verified" in said
+
+
+def test_a_number_read_on_the_host_fails_where_no_gpu_is(run):
+    pytest.importorskip("torch", reason="the device without numbers is PyTorch's")
+    code, said = run("--device", "cpu", "-k", "reads and hidden")
+    assert code == 1
+    assert "ReadsBack, ordinary: needs a number on the host" in said
+
+
+def test_dtypes_are_those_asked_for(run):
+    _, said = run("--device", "cpu", "--collect-only", "-k", "narrow and cpu")
+    assert "cpu-float32" in said and "float64" not in said and "float16" not in said
+    _, said = run("--device", "cpu", "--collect-only", "-k", "right and cpu")
+    assert "cpu-float64" in said and "float16" not in said
+
+
+def test_unknown_dtypes_are_named():
+    with pytest.raises(bp.InputError, match="did you mean 'float32'"):
+        parametrize_with_checks(bp.Tanh(), input_shape=3, dtypes=["flaot32"])
 
 
 def test_unknown_devices_are_named(run):

@@ -1,0 +1,120 @@
+"""This library as a contestant, and the floor below which nobody can go."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import threading
+from collections.abc import Iterator
+from queue import SimpleQueue
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+import bp_arrays as bp
+from benchmarks.workloads import EPSILON, LEARNING_RATE, Epoch, HostArray, Workload
+
+
+@contextlib.contextmanager
+def plainly() -> Iterator[None]:
+    """Trainings that begin in here are not captured as CUDA graphs."""
+    fit_module = importlib.import_module("bp_arrays.training.fit")
+    with mock.patch.object(fit_module, "why_no_graph", lambda device: "not wanted"):
+        yield
+
+
+def ours(workload: Workload, device: str = "cpu", *, plain: bool = False) -> Epoch:
+    """One long `bp.fit`, let go on for an epoch at a time.
+
+    `fit` runs in a thread of its own and asks there for the order of the rows of each epoch;
+    between two turns it waits for the answer.
+    """
+    place = bp.device(device)
+    model = bp.Model(network(workload.layers), workload.layers[0], device=place, seed=0)
+    values = {}
+    for k, (w, b) in enumerate(workload.weights):
+        values |= {f"{2 * k}.weight": w, f"{2 * k}.bias": b}
+    model.set_parameters(values)
+    optimizer = bp.Adam(LEARNING_RATE, epsilon=EPSILON)
+    if place.is_writable:
+        _compile_update(optimizer)
+    x = workload.x if place.backend == "numpy" else place.asarray(workload.x)
+    orders: SimpleQueue[HostArray] = SimpleQueue()
+    losses: SimpleQueue[float | BaseException] = SimpleQueue()
+
+    begun = threading.Event()
+
+    class Report(bp.Callback):
+        def on_start(self, run: Any) -> None:
+            begun.set()
+
+        def on_epoch_end(self, run: Any) -> None:
+            losses.put(run.history["loss"][-1])
+
+    def train() -> None:
+        try:
+            bp.fit(
+                model, x, workload.t, loss=bp.CrossEntropy(), optimizer=optimizer,
+                batch_size=workload.batch, epochs=10**9, shuffle=lambda epoch: orders.get(),
+                callbacks=[Report()],
+            )  # fmt: skip
+        except BaseException as error:  # told to the main thread, which raises it
+            losses.put(error)
+            begun.set()
+
+    with plainly() if plain else contextlib.nullcontext():
+        threading.Thread(target=train, daemon=True).start()
+        begun.wait()
+
+    def epoch(order: HostArray) -> float:
+        orders.put(order)
+        loss = losses.get()
+        if isinstance(loss, BaseException):
+            raise loss
+        return loss
+
+    return epoch
+
+
+def network(layers: tuple[int, ...]) -> bp.Layer:
+    """Linear layers with ReLU between them."""
+    parts: list[bp.Layer] = []
+    for units in layers[1:-1]:
+        parts += [bp.Linear(units), bp.ReLU()]
+    return bp.Sequential(*parts, bp.Linear(layers[-1]))
+
+
+def _compile_update(optimizer: Any) -> None:
+    """Have Numba's loop from the start, as a long training has it after its first second."""
+    from bp_arrays.execution import InPlaceUpdate, lean
+
+    InPlaceUpdate(optimizer.update, 2, 3, True, "float32", lean).wait_for_compiler()
+
+
+def matmuls(workload: Workload, device: str = "cpu") -> Epoch:
+    """The matrix products of the steps and nothing else: what no implementation can go below."""
+    place = bp.device(device)
+    xp: Any = np
+    if place.backend == "cupy":
+        import cupy as xp
+    with place.activate():
+        weights = [xp.asarray(w) for w, _ in workload.weights]
+        deltas = [xp.ones((workload.batch, n), np.float32) for n in workload.layers[1:]]
+        inputs = [xp.asarray(workload.x[: workload.batch]), *deltas[:-1]]
+        forward = [xp.empty_like(d) for d in deltas]
+        gradients = [xp.empty_like(w) for w in weights]
+
+    def epoch(order: HostArray) -> float:
+        with place.activate():
+            for _ in range(workload.steps):
+                for x, w, a in zip(inputs, weights, forward, strict=True):
+                    xp.matmul(x, w, out=a)
+                for k in range(len(weights) - 1, -1, -1):
+                    xp.matmul(inputs[k].T, deltas[k], out=gradients[k])
+                    if k:
+                        xp.matmul(deltas[k], weights[k].T, out=forward[k - 1])
+        place.synchronize()
+        return float("nan")
+
+    return epoch

@@ -1,0 +1,97 @@
+"""The tables of README.md, written from the files under results/ so that no figure is typed in."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contestants import FLOOR, OURS, PLAIN
+from benchmarks.sweeps import BARE
+
+ABSENT = "*Not measured yet.*"
+
+
+def write_tables(page: Path, results: Path) -> None:
+    """Fill what stands between `<!-- NAME -->` and `<!-- /NAME -->` for each kind of result."""
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"<!-- /([a-z-]+) -->", text):
+        kind, _, _ = name.partition("-")
+        path = results / f"{name}.json"
+        filling = TABLES[kind](json.loads(path.read_text()), name) if path.exists() else ABSENT
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, _, rest = text.partition(begin)
+        text = before + begin + "\n" + filling + "\n" + end + rest.partition(end)[2]
+    page.write_text(text, encoding="utf-8")
+
+
+def speed_table(report: dict[str, Any], name: str) -> str:
+    """Microseconds a step, in brackets ours in units of it; then the memory and the machine."""
+    networks = report["networks"]
+    others = list(dict.fromkeys(n for network in networks for n in network["ratio"]))
+    lines = [
+        f"| network, batch | {OURS} | {' | '.join(others)} |",
+        f"| --- |{' ---: |' * (len(others) + 1)}",
+    ]
+    for network in networks:
+        times, ratios = network["microseconds"], network["ratio"]
+        cells = [f"{times[n]:,.0f} ({ratios[n]:.2f})" if n in ratios else "–" for n in others]
+        lines.append(f"| {network['name']} | **{times[OURS]:,.0f}** | {' | '.join(cells)} |")
+    lines += ["", f"![times in units of ours](results/{name}.png)", ""]
+    lines.append(
+        f"Microseconds a step, medians of {report['rounds']} rounds; in brackets, {OURS}'s time "
+        f"in units of it. A peer is faster in {_slower(networks)} of {len(networks)} rows."
+    )
+    lines += [
+        f"Memory, {use['name']}: {use['peak'] / 1e6:.1f} MB at the peak of a training; four times "
+        f"the parameters, activations and two batches are {use['needed'] / 1e6:.1f} MB."
+        for use in report["memory"]
+    ]
+    return "\n".join([*lines, "", machine_line(report)])
+
+
+def sweep_table(report: dict[str, Any], name: str) -> str:
+    """The line through each sweep."""
+    lines = [
+        "| sweep | what | fixed, µs a step | µs more per | farthest point |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for sweep in report["sweeps"]:
+        for who in sweep["microseconds"]:
+            lines.append(
+                f"| {sweep['name']} | {who} | {sweep['fixed'][who]:.1f} | "
+                f"{sweep['slope'][who]:.3g} / {sweep['unit']} | {sweep['farthest'][who]:.0%} |"
+            )
+    lines += ["", f"![time of a step over the work](results/{name}.png)", ""]
+    for sweep in report["sweeps"]:
+        if BARE in sweep["slope"]:
+            own = sweep["slope"][OURS] - sweep["slope"][BARE]
+            lines.append(f"The library's own code takes {own:.2f} µs per layer and step.")
+    return "\n".join([*lines, "", machine_line(report)])
+
+
+def machine_line(report: dict[str, Any]) -> str:
+    """Where and with what it was measured."""
+    versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items())
+    threads = "; ".join(
+        " ".join(str(value) for value in (pool.get("internal_api"), pool.get("version"),
+        f"for {pool['architecture']}" if "architecture" in pool else "",
+        f"with {pool.get('num_threads')} threads") if value)
+        for pool in report["threads"]
+    )  # fmt: skip
+    set_ = ", ".join(f"{k}={v}" for k, v in report["variables"].items()) or "none"
+    return (
+        f"Measured at commit {report['commit'][:12] or 'unknown'} on {report['processor']}, "
+        f"{report['machine']}; {versions}. {threads}. Variables set: {set_}."
+    )
+
+
+def _slower(networks: list[dict[str, Any]]) -> int:
+    return sum(
+        any(ratio > 1.0 for n, ratio in network["ratio"].items() if n not in (FLOOR, PLAIN))
+        for network in networks
+    )
+
+
+TABLES = {"speed": speed_table, "sweep": sweep_table}

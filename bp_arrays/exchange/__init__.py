@@ -1,0 +1,1 @@
+"""Networks in the languages of other tools: ONNX, and PyTorch's modules."""

@@ -1,0 +1,43 @@
+"""Rows that are read like those of a NumPy array, without being one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.typing import Shape
+
+
+class Rows(ABC):
+    """Numbers on the host that are made an array a batch at a time.
+
+    `rows[3:7]` and `rows[[5, 2]]` are NumPy arrays; the whole never is one unless asked for by
+    `np.asarray`.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (rows, ...).
+    dtype : numpy.dtype
+    """
+
+    def __init__(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype, self.ndim = shape, dtype, len(shape)
+
+    @abstractmethod
+    def take(self, rows: Any) -> np.ndarray[Any, Any]:
+        """The rows of a slice, or of an array of row numbers, as they are asked for."""
+
+    def __getitem__(self, rows: Any) -> np.ndarray[Any, Any]:
+        if isinstance(rows, tuple):  # x[start:stop, ...]
+            (rows, _) = rows
+        return self.take(rows)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        whole = self.take(slice(0, self.shape[0]))
+        return whole if dtype is None else whole.astype(dtype)

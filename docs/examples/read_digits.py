@@ -1,0 +1,85 @@
+"""Teach a network to read handwritten digits, see what it still gets wrong, and keep it.
+
+    python read_digits.py
+    python read_digits.py --device cuda
+
+1,797 real digits come with the library. A part of them is watched during the training, which
+stops when the network no longer gets better there; a third part, which it has never seen, tells
+how good it is. The page worst.html shows every number of its worst mistake.
+"""
+
+import argparse
+
+import numpy as np
+
+import bp_arrays as bp
+from bp_arrays.data import read_digits, split
+from bp_arrays.seeing import ConfusionMatrix
+
+SHADES = " .:-=+*#%"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, torch:cpu, ...")
+    parser.add_argument("--epochs", type=int, default=200, help="at most so many; 200")
+    options = parser.parse_args()
+
+    digits = read_digits()
+    x, t = digits.x / 16.0, digits.t
+    train, watched, test, _ = split(digits, validation=0.15)
+
+    net = bp.Sequential(
+        bp.Linear(128, weight_init=bp.HeNormal()),
+        bp.ReLU(),
+        bp.Dropout(0.2),
+        bp.Linear(10),
+    )
+    model = bp.Model(net, input_shape=64, device=options.device, seed=0)
+    print(model.summary())
+
+    stopping = bp.EarlyStopping(patience=10)
+    history = bp.fit(
+        model,
+        x[train],
+        t[train],
+        loss=bp.CrossEntropy(label_smoothing=0.05),
+        optimizer=bp.AdamW(3e-3),
+        epochs=options.epochs,
+        batch_size=32,
+        validation=(x[watched], t[watched]),
+        metrics=[bp.Accuracy()],
+        callbacks=[stopping],
+        progress=True,
+    )
+    took = f"{history.epochs} epochs on {model.device} in {sum(history['seconds']):.1f} s"
+    print(f"\n{took}; the best was epoch {stopping.best_epoch}")
+
+    logits = model.predict(x[test])
+    read = logits.argmax(axis=1)
+    print(f"{(read == t[test]).mean():.1%} of {len(test)} unseen digits are read correctly\n")
+    print(ConfusionMatrix.of(t[test], read, digits.classes))
+
+    wrong = np.flatnonzero(read != t[test])
+    if len(wrong):
+        surest = wrong[logits[wrong].max(axis=1).argmax()]
+        row = test[surest]
+        print(f"\nThe surest mistake is row {row}: a {t[row]}, read as {read[surest]}")
+        show_image(digits.x[row])
+        bp.explain(model, x[row], t[row], bp.CrossEntropy()).to_html("worst.html")
+        print("worst.html shows how the error goes back through the network")
+
+    model.save("digits.safetensors")
+    again = bp.load("digits.safetensors", device="cpu")
+    same = np.abs(again.predict(x[test]) - logits).max()
+    print(f"\nsaved to digits.safetensors; loaded on cpu, its outputs differ by {same:.1e} at most")
+
+
+def show_image(pixels: np.ndarray) -> None:
+    """8×8 pixels from 0 to 16 as characters."""
+    for line in pixels.reshape(8, 8):
+        print("    " + "".join(2 * SHADES[int(pixel) // 2] for pixel in line))
+
+
+if __name__ == "__main__":
+    main()

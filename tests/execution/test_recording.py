@@ -1,0 +1,266 @@
+"""A recorded step does what the step does, to the last bit, in memory of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import bp_arrays as bp
+from bp_arrays.activations import ACTIVATIONS
+from bp_arrays.execution import Arena, NotRecordable, Program, Recorder, lean
+from bp_arrays.training import in_place
+from bp_arrays.training.passes import RecordedPass, is_ours
+
+
+def record(function, *shapes, dtype="float64"):
+    """The recorded function of arguments of these shapes, as a function of arrays."""
+    recorder = Recorder()
+    arguments = [recorder.array(shape, dtype) for shape in shapes]
+    result = function(*arguments)
+    arena = Arena()
+    program = Program(
+        recorder.instructions,
+        [],
+        arguments=[a.slot for a in arguments],
+        given=[],
+        results=[result.slot],
+        written=[],
+        arena=arena,
+    )
+    program.bind({})
+
+    def replay(*arrays):
+        program.forward(*arrays)
+        return program.array(result.slot)
+
+    replay.program, replay.arena = program, arena
+    return replay
+
+
+FUNCTIONS = {
+    "arithmetic": lambda x, y: (x + 2.0) * y / (1.0 - x) - -y,
+    "powers": lambda x, y: x**2 + abs(y) ** 0.5 + (x + 3.0) ** -1 + x**3,
+    "one number": lambda x, y: lean.maximum(x, 0.1) + lean.minimum(0, y) + np.maximum(x.T, 2).T,
+    "comparisons": lambda x, y: lean.where(x > 0.0, y, 0.0) + lean.where(x <= y, x, 1.0),
+    "bits kept": lambda x, y: lean.where(x > 0.0, y * (x / 0.0), 0.0),
+    "product": lambda x, y: (x @ y.T) @ x @ (x.T @ y),
+    "sums": lambda x, y: lean.sum(x, axis=0) + lean.max(y, axis=-1, keepdims=True),
+    "sum of all": lambda x, y: lean.sum(x) * lean.sum(y, axis=(0, 1)),
+    "parts": lambda x, y: (x + y)[1:, ...] * (x * y)[:2, None, 1:3][:, 0, :1],
+    "of arguments": lambda x, y: x[1:, ...].T @ y[:2, ...] + lean.reshape(x, (4, 3))[0, 0],
+    "reshaped": lambda x, y: lean.reshape((x + y).T, (3, 4)) + lean.reshape(x * y, (3, 4)),
+    "joined": lambda x, y: lean.concat([x, y + 1.0, x * 2.0], axis=0),
+    "picked": lambda x, y: lean.take(x + y, np.array([2, 0, 0]), axis=0),
+    "chosen": lambda x, y: x[np.array([0, 2])] + lean.argmax(y, axis=1)[:2, None],
+    "converted": lambda x, y: lean.astype(x > y, x.dtype) + lean.astype(x, np.float32),
+    "constants": lambda x, y: x * lean.arange(4, dtype=np.float64) + lean.zeros_like(y),
+    "stretched": lambda x, y: lean.broadcast_to(lean.expand_dims(x[0, ...], axis=0), (3, 4)) - y,
+    "rows": lambda x, y: sum((row for row in x), start=y[0, ...]),
+    "other functions": lambda x, y: lean.tanh(x) + lean.logaddexp(x, y) + np.cumsum(x, axis=1),
+    "matrices of matrices": lambda x, y: x[:, :, None] @ y[:, None, :],
+    "turned": lambda x, y: lean.permute_dims(x, (1, 0)).mT + y,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_replayed_with_other_numbers(name):
+    function, rng = FUNCTIONS[name], np.random.default_rng(0)
+    with np.errstate(all="ignore"):
+        replay = record(function, (3, 4), (3, 4))
+        for _ in range(3):
+            x, y = rng.normal(size=(2, 3, 4))
+            copies = x.copy(), y.copy()
+            expected, found = function(x, y), replay(x, y)
+            assert found.dtype == expected.dtype and found.shape == expected.shape
+            np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal((x, y), copies, "arguments are not written over")
+
+
+def test_one_number_for_a_large_array():
+    x = np.random.default_rng(0).normal(size=(300, 100))
+    replay = record(lambda x: lean.maximum(x, 0.0), x.shape)
+    np.testing.assert_array_equal(replay(x), np.maximum(x, 0.0))
+
+
+def test_augmented_assignment_binds_a_new_array():
+    def function(x, y):
+        kept = x * 1.0
+        z = kept
+        z += y
+        return z * kept  # in NumPy, where z is kept, this would be another number
+
+    x, y = np.random.default_rng(0).normal(size=(2, 3, 4))
+    np.testing.assert_array_equal(record(function, (3, 4), (3, 4))(x, y), (x + y) * x)
+
+
+DEPENDS_ON_NUMBERS = {
+    "a decision": lambda x: x if x[0, 0] > 0 else -x,
+    "a number": lambda x: x * float(x[0, 0]),
+    "an index": lambda x: x[int(x[0, 0]), ...],
+    "a mask": lambda x: x[x > 0],
+    "where it is": lambda x: np.nonzero(x)[0],
+    "an array": lambda x: np.asarray(x),
+    "a result elsewhere": lambda x: np.add(x, 1.0, out=np.empty((3, 4))),
+    "two results": lambda x: np.modf(x)[0],
+    "scattered": lambda x: np.add.at(x, [0], 1.0),
+    "several arrays": lambda x: np.split(x, 3)[0],
+    "another size": lambda x: x.view(np.float32),
+    "no product": lambda x: x @ x,
+}
+
+
+@pytest.mark.parametrize("name", DEPENDS_ON_NUMBERS)
+def test_what_depends_on_the_numbers_is_refused(name):
+    with pytest.raises(NotRecordable):
+        DEPENDS_ON_NUMBERS[name](Recorder().array((3, 4), "float64"))
+
+
+def test_memory_is_used_again():
+    def chain(x):
+        for _ in range(50):
+            x = lean.tanh(x * 2.0)
+        return x
+
+    replay = record(chain, (100, 10))
+    assert sum(chunk.nbytes for chunk in replay.arena.chunks) == 100 * 10 * 8
+    x = np.random.default_rng(0).normal(size=(100, 10))
+    np.testing.assert_array_equal(replay(x), chain(x))
+
+
+def test_what_nobody_reads_is_not_computed():
+    def function(x):
+        lean.exp(x)
+        return x + 1.0
+
+    assert "exp" not in record(function, (3,)).program.source
+
+
+# -- whole steps -------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+X, CLASSES = RNG.normal(size=(45, 6)), RNG.integers(0, 3, 45)
+LOSSES = {
+    "CrossEntropy": (bp.CrossEntropy(), CLASSES),
+    "smoothed": (bp.CrossEntropy(label_smoothing=0.1, class_weights=(1, 2, 3)), CLASSES),
+    "probabilities": (bp.CrossEntropy(), np.eye(3)[CLASSES]),
+    "BinaryCrossEntropy": (bp.BinaryCrossEntropy(), np.eye(3)[CLASSES]),
+    "L2Loss": (bp.L2Loss(), RNG.normal(size=(45, 3))),
+    "MeanSquaredError": (bp.MeanSquaredError(reduction="sum"), RNG.normal(size=(45, 3))),
+    "MeanAbsoluteError": (bp.MeanAbsoluteError(), RNG.normal(size=(45, 3))),
+    "Huber": (bp.Huber(), RNG.normal(size=(45, 3))),
+}
+NETS = {
+    name: bp.Sequential(bp.Linear(5), kind(), bp.Linear(3)) for name, kind in ACTIVATIONS.items()
+}
+NETS |= {
+    "one layer": bp.Linear(3),
+    "deep": bp.Sequential(*[bp.Linear(3), bp.Tanh()] * 4, bp.Linear(3)),
+    "dropout": bp.Sequential(bp.Linear(8), bp.Dropout(0.3), bp.ReLU(), bp.Linear(3)),
+    "residual": bp.Sequential(bp.Residual(bp.Linear(6), bp.ReLU()), bp.Linear(3, bias=False)),
+    "fixed": bp.Sequential(bp.Standardize(), bp.Flatten(), bp.Linear(3)),
+}  # fmt: skip
+
+
+def trained(net, loss, t, **settings):
+    model = bp.Model(net, 6, device="cpu", dtype=settings.pop("dtype", "float32"), seed=3)
+    history = bp.fit(
+        model, X, t, loss=loss, optimizer=bp.Adam(0.01), epochs=2, batch_size=16, **settings
+    )
+    return model.vector, history
+
+
+def compare(monkeypatch, *of, **settings):
+    """Train with recorded steps, and again with plain ones."""
+    made = []
+    original = RecordedPass.__init__
+
+    def count(self, *arguments):
+        original(self, *arguments)
+        made.append(self)
+
+    with monkeypatch.context() as m:
+        m.setattr(RecordedPass, "__init__", count)
+        vector, series = trained(*of, **settings)
+    assert len(made) == 2, "one for whole batches, one for the last"
+    with monkeypatch.context() as m:
+        m.setattr(in_place, "RECORDINGS", 0)
+        expected, its_series = trained(*of, **settings)
+    np.testing.assert_array_equal(vector, expected)
+    for name in series:
+        if name != "seconds":
+            np.testing.assert_allclose(series[name], its_series[name], rtol=1e-6)
+    return made
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(monkeypatch, dtype, name):
+    loss, t = LOSSES[name]
+    metrics = [bp.R2()] if t.ndim == 2 else [bp.Accuracy()]
+    weight = RNG.uniform(size=45)
+    net = NETS["Tanh"]
+    compare(monkeypatch, net, loss, t, metrics=metrics, dtype=dtype)
+    compare(monkeypatch, net, loss, t, sample_weight=weight, dtype=dtype)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_nets(monkeypatch, dtype, name):
+    assert is_ours(NETS[name])
+    compare(monkeypatch, NETS[name], bp.CrossEntropy(), CLASSES, dtype=dtype)
+    compare(monkeypatch, NETS[name], bp.L2Loss(), RNG.normal(size=(45, 3)), dtype=dtype)
+
+
+def test_the_penalty(monkeypatch):
+    penalty = bp.L2Penalty(0.1)
+    compare(monkeypatch, NETS["Tanh"], bp.CrossEntropy(), CLASSES, penalty=penalty)
+
+
+def test_gradients_are_computed_where_they_are_needed(monkeypatch):
+    made = compare(monkeypatch, NETS["Tanh"], bp.CrossEntropy(), CLASSES)
+    backward = made[0]._program.source.partition("def backward")[2]
+    assert backward.count("dot(") == 3  # no gradient of the first layer's input
+    assert "copyto" not in backward
+
+
+@dataclass(frozen=True)
+class Noise(bp.Layer):
+    """Not a function of what it is handed: draws on its own."""
+
+    def forward(self, params, x, ctx):
+        factor = 1.0 + 0.1 * np.random.default_rng().normal(size=x.shape[1])
+        return x * factor, lambda delta: (delta * factor, {})
+
+
+@dataclass(frozen=True)
+class Double(bp.Layer):
+    def forward(self, params, x, ctx):
+        return 2.0 * x, lambda delta: (2.0 * delta, {})
+
+
+@pytest.mark.parametrize(("layer", "recorded"), [(Noise(), 0), (Double(), 2)])
+def test_layers_of_other_people(monkeypatch, layer, recorded):
+    kept = []
+    original = in_place.InPlaceTrainer.__init__
+
+    def keep(self, *of):
+        original(self, *of)
+        kept.append(self)
+
+    monkeypatch.setattr(in_place.InPlaceTrainer, "__init__", keep)
+    net = bp.Sequential(bp.Linear(5), bp.Residual(layer), bp.Linear(3))
+    assert not is_ours(net)
+    trained(net, bp.CrossEntropy(), CLASSES)
+    assert len(kept[0].recorded) == recorded
+
+
+def test_batches_of_many_shapes(monkeypatch):
+    model = bp.Model(NETS["Tanh"], 6, device="cpu")
+    optimizer, other = bp.Adam(0.01), bp.Model(NETS["Tanh"], 6, device="cpu")
+    for rows in range(1, 9):
+        bp.fit(model, X[:rows], CLASSES[:rows], loss=bp.CrossEntropy(), optimizer=optimizer)
+    optimizer = bp.Adam(0.01)
+    monkeypatch.setattr(in_place, "RECORDINGS", 0)
+    for rows in range(1, 9):
+        bp.fit(other, X[:rows], CLASSES[:rows], loss=bp.CrossEntropy(), optimizer=optimizer)
+    np.testing.assert_array_equal(model.vector, other.vector)

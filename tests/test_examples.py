@@ -1,0 +1,63 @@
+"""The scripts of docs/examples run as a user starts them, quickly, and do what they claim."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parent.parent / "docs" / "examples"
+LIMIT = 60
+
+
+def run(script: str, folder: Path, *words: str) -> str:
+    """What the script prints, warnings being errors."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", str(SCRIPTS / script), *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout
+
+
+def test_digits_are_read(tmp_path):
+    printed = run("read_digits.py", tmp_path, "--device", "cpu")
+    [share] = re.findall(r"([\d.]+)% of 360 unseen digits", printed)
+    assert float(share) > 96.0
+    assert "its outputs differ by 0.0e+00 at most" in printed
+    assert (tmp_path / "digits.safetensors").exists()
+    assert "<html" in (tmp_path / "worst.html").read_text(encoding="utf-8")
+
+
+def test_the_network_in_a_pipeline_does_better_than_the_mean(tmp_path):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    printed = run("disease_progression.py", tmp_path)
+    errors = dict(re.findall(r"^  (.+?) +([\d.]+)$", printed, re.MULTILINE))
+    assert float(errors["the network"]) < 0.85 * float(errors["the mean, always"])
+    assert float(errors["the network"]) < 1.1 * float(errors["ridge regression"])
+
+
+def test_a_loss_is_the_same_everywhere(tmp_path):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")
+    devices = ("--device", "cpu", "--device", "strict")
+    printed = run("own_loss_everywhere.py", tmp_path, *devices)
+    assert "all agree" in printed
+    rows = re.findall(r"^(\S+) +(0\.\d+) +(0\.\d+) +(\d+)%$", printed, re.MULTILINE)
+    assert [row[0] for row in rows] == ["cpu", "strict"]
+    assert rows[0][1:] == rows[1][1:]
+    assert 70 <= int(rows[0][3]) <= 90
+
+
+def test_every_script_is_run_here():
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert all(f'run("{path.name}"' in source for path in SCRIPTS.glob("*.py"))

@@ -1,0 +1,32 @@
+"""The progress bar in a pipe and in a terminal; for notebooks see tests/seeing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import bp_arrays as bp
+model = bp.Model(bp.Linear(1), 1, device="cpu")
+bp.fit(model, [[0.0], [1.0]], [[1.0], [3.0]], loss=bp.L2Loss(), optimizer=bp.SGD(0.1), epochs=3,
+       progress=True)
+"""
+
+
+def test_a_pipe_is_kept_quiet():
+    result = subprocess.run([sys.executable, "-c", CODE], capture_output=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+def test_a_terminal_has_a_bar():
+    pty, termios = map(pytest.importorskip, ("pty", "termios"))
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    result = subprocess.run([sys.executable, "-c", CODE], stdout=subprocess.PIPE, stderr=theirs)
+    shown = os.read(ours, 65536)  # while the other end is open: what was written, and no error
+    os.close(theirs)
+    os.close(ours)
+    assert result.stdout == b"" and b"3/3" in shown and b"loss" in shown
