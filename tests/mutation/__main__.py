@@ -47,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what happened here")
     args = parser.parse_args(argv)
     faults = [fault for fault in FAULTS if args.only in fault.name]
+    if not faults:
+        parser.error(f"--only {args.only!r}: no fault is named so")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in COPIED:

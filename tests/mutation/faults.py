@@ -243,6 +243,8 @@ FAULTS = (
     Fault(IN_PLACE, "training/in_place.py", "sys.getrefcount(self.shown) == 3",
           "sys.getrefcount(self.shown) >= 3", "", "training"),
     Fault(STALE, "training/in_place.py", "self.can_go_back = True", "pass", "", "training"),
+    Fault(STALE, "execution/memory.py", "if last_read[key] == number]",
+          "if last_read[key] >= number]", "", "execution"),
     Fault(STALE, "execution/memory.py", "last[id(slot.root)] = number", "last[id(slot)] = number",
           "", "execution"),
     Fault(WRONG, "execution/recording.py", "if out is not None and out[0] is not inputs[0]:",
