@@ -1,1 +1,3 @@
 """`bp-arrays`: train, predict and look at devices from a shell. One file a command."""
+
+__all__ = []
