@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.command_line._main import main
+from bp_arrays.command_line import main
 from bp_arrays.readers import read_digits
 
 ROOT = Path(__file__).parent.parent

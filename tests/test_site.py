@@ -65,7 +65,7 @@ def test_the_reference_has_every_public_name(room):
 
 
 def test_the_command_line_reference_has_every_command():
-    from bp_arrays.command_line._main import COMMANDS
+    from bp_arrays.command_line import COMMANDS
 
     page = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
     assert re.findall(r'^\[`bp-arrays (\w+)`\].*"help"\)$', page, re.MULTILINE) == list(COMMANDS)

@@ -28,7 +28,7 @@ def test_version_and_help():
 
 
 def test_every_command_is_in_the_overview_and_has_its_file():
-    from bp_arrays.command_line._main import COMMANDS
+    from bp_arrays.command_line import COMMANDS
 
     overview = process("--help").stdout
     for name in COMMANDS:
