@@ -1,15 +1,19 @@
-"""The device-selection layer: the only room that knows the array libraries by name."""
+"""Device selection: the only room that knows the array libraries by name, and how to add one."""
 
-from bp_arrays.devices._backend import Availability
-from bp_arrays.devices._device import Device, owner
-from bp_arrays.devices._selection import DeviceStatus, device, device_of, devices
+from bp_arrays.devices._backend import Availability, Backend
+from bp_arrays.devices._device import Device, device_of_or_none
+from bp_arrays.devices._selection import DeviceList, DeviceStatus, device, device_of, devices
+
+owner = device_of_or_none  # the old name, until the room `inputs` uses the new one
 
 __all__ = [
     "Availability",
+    "Backend",
     "Device",
+    "DeviceList",
     "DeviceStatus",
     "device",
     "device_of",
+    "device_of_or_none",
     "devices",
-    "owner",
 ]
