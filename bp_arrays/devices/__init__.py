@@ -2,6 +2,7 @@
 
 from bp_arrays.devices._backend import Availability, Backend
 from bp_arrays.devices._device import Device, device_of_or_none
+from bp_arrays.devices._jax import ask_for_float64
 from bp_arrays.devices._selection import DeviceList, DeviceStatus, device, device_of, devices
 
 owner = device_of_or_none  # the old name, until the room `inputs` uses the new one
@@ -12,6 +13,7 @@ __all__ = [
     "Device",
     "DeviceList",
     "DeviceStatus",
+    "ask_for_float64",
     "device",
     "device_of",
     "device_of_or_none",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -9,6 +11,22 @@ import numpy as np
 
 from bp_arrays.devices._backend import Availability, Backend, imported, probed
 from bp_arrays.typing import Array, HostArray, Namespace
+
+
+def ask_for_float64(*, compiled: str) -> None:
+    """Have JAX compute in float64 too, and keep what it compiles in the folder `compiled`.
+
+    It reads such settings when it is imported: if it already is, nothing changes.
+    """
+    if "jax" in sys.modules:
+        return
+    for name, value in {
+        "JAX_ENABLE_X64": "1",
+        "JAX_COMPILATION_CACHE_DIR": compiled,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }.items():
+        os.environ.setdefault(name, value)
 
 
 class JaxBackend(Backend):

@@ -138,6 +138,7 @@ class DeviceList:
 
 
 devices = DeviceList()
+"""The list of devices; `register` adds an array library."""
 
 
 def device_of(array: Any) -> Device:
