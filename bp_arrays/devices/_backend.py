@@ -20,7 +20,7 @@ RunsAs = Literal["replay", "jit", "cuda graph", "eager"]
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a device can be used; if not, exactly why, and what to do."""
+    """The usability of a device: if it cannot be used, exactly why, and what to do."""
 
     usable: bool
     reason: str = ""
@@ -160,7 +160,7 @@ class Backend:
         return f"{self.name} {version}".strip()
 
     def availability(self, kind: str, index: int) -> Availability:
-        """Whether a device computes, found out by computing on it."""
+        """Test a device by computing on it."""
         status = imported(self.module, self.module, f"install what has the module {self.module!r}")
         return status if not status.usable else self._probe(kind, index)
 
@@ -194,9 +194,9 @@ class Backend:
                 )
             location = self.locate(array)
             if location != (kind, index):
-                its = "no array of it" if location is None else self.device_name(*location)
+                where = "" if location is None else f" but on {self.device_name(*location)}"
                 return (
-                    f"an array made on {what} is taken for {its}",
+                    f"an array made on {what} is not recognized as there{where}",
                     f"mend __array_namespace__ or device of its arrays, or {override}locate",
                 )
             host = self.to_host(array + 2.0)
@@ -231,7 +231,7 @@ class Backend:
 
 
 def imported(module: str, package: str, advice: str) -> Availability:
-    """Whether a module can be imported; a missing one and a broken one are told apart."""
+    """Try to import a module; tell a missing one from a broken one."""
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -256,7 +256,7 @@ def _one_line(error: Exception) -> str:
 
 
 def probed(compute: Callable[[], float], what: str) -> Availability:
-    """Whether adding one and two on the device gives three."""
+    """Check that adding one and two on the device gives three."""
     try:
         answer = compute()
     except Exception as error:

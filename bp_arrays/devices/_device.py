@@ -61,7 +61,7 @@ class Device:
         return f"device({self.name!r})"
 
     def availability(self) -> Availability:
-        """Whether this device computes, and if not, why; found out once a process."""
+        """Test whether this device computes, and if not, why; tested once per process."""
         return _availability(self)
 
     def require(self) -> Device:
@@ -92,17 +92,17 @@ class Device:
 
     @property
     def is_asynchronous(self) -> bool:
-        """Whether a call returns before its result is there, so that reading one waits."""
+        """True if a call returns before its result is there, so that reading one waits."""
         return self.kind in library(self.backend).asynchronous_kinds
 
     @property
     def is_host(self) -> bool:
-        """Whether arrays here are NumPy's own: what comes from the host need not be copied."""
+        """True if arrays here are NumPy's own: what comes from the host need not be copied."""
         return library(self.backend).is_host
 
     @property
     def is_writable(self) -> bool:
-        """Whether arrays here are NumPy's own, which the execution room may write over."""
+        """True if arrays here are NumPy's own, which the execution room may write over."""
         return library(self.backend).is_writable
 
     @property
@@ -121,7 +121,7 @@ class Device:
 
     @property
     def is_for_checking(self) -> bool:
-        """Whether the library exists to check programs, not to compute fast."""
+        """True if the library exists to check programs, not to compute fast."""
         return library(self.backend).is_for_checking
 
     @property
@@ -185,7 +185,7 @@ class Device:
         return library(self.backend).to_host(array)
 
     def owns(self, array: Any) -> bool:
-        """Whether this is an array of this library on this device."""
+        """Check whether this is an array of this library on this device."""
         return library(self.backend).locate(array) == (self.kind, self.index)
 
     def activate(self) -> AbstractContextManager[Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bp_arrays.devices._backend import Availability, Backend
@@ -33,7 +33,9 @@ RESERVED = {*BUILT_IN, "auto", "cpu", "cuda", "gpu"}
 """Names that no other library can have: each is a device, or reads like one."""
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_added: dict[str, Backend] = {}  # replaced, never changed: threads may be going through it
+_added: dict[str, Backend] = {}
+_libraries: tuple[Backend, ...] = tuple(BUILT_IN.values())
+# Both are replaced, never changed: threads may be going through them.
 
 logger = logging.getLogger("bp_arrays")
 
@@ -62,10 +64,9 @@ class Unloadable(Backend):
         return None
 
 
-def libraries() -> Iterable[Backend]:
+def libraries() -> tuple[Backend, ...]:
     """The libraries known so far; NumPy is the first."""
-    yield from BUILT_IN.values()
-    yield from _added.values()
+    return _libraries
 
 
 def library(name: str) -> Backend:
@@ -96,7 +97,6 @@ def register(backend: Backend | type[Backend]) -> None:
     InputError
         If the name is taken or reserved, or the backend is incomplete.
     """
-    global _added
     instance = checked(backend)
     other = _added.get(instance.name)
     if not (other is None or isinstance(other, Unloadable) or _is_same(instance, other)):
@@ -105,7 +105,7 @@ def register(backend: Backend | type[Backend]) -> None:
             f"{_class_name(other)}; choose another name, or call "
             f"bp.devices.unregister({instance.name!r}) first"
         )
-    _added = {**_added, instance.name: instance}
+    _replace({**_added, instance.name: instance})
 
 
 def unregister(name: str) -> None:
@@ -116,13 +116,17 @@ def unregister(name: str) -> None:
     InputError
         If none of that name was registered.
     """
-    global _added
     if name not in _added:
         raise InputError(
             f"bp.devices.unregister(name={name!r}): expected a registered library, one of "
             f"{', '.join(sorted(_added)) or 'none so far'}"
         )
-    _added = {other: backend for other, backend in _added.items() if other != name}
+    _replace({other: backend for other, backend in _added.items() if other != name})
+
+
+def _replace(added: dict[str, Backend]) -> None:
+    global _added, _libraries
+    _added, _libraries = added, (*BUILT_IN.values(), *added.values())
 
 
 def checked(backend: Backend | type[Backend]) -> Backend:
@@ -169,7 +173,6 @@ def load_entry_points(name: str | None = None) -> bool:
 
     One that cannot be loaded is there as well, with the reason. Returns whether any was added.
     """
-    global _added
     from importlib.metadata import entry_points
 
     points: dict[str, list[EntryPoint]] = {}
@@ -182,7 +185,7 @@ def load_entry_points(name: str | None = None) -> bool:
             _warn_reserved(point_name, _packages(same_name))
         else:
             backends[point_name] = _loaded(point_name, same_name)
-    _added = {**backends, **_added}  # what importing them registered has been checked already
+    _replace({**backends, **_added})  # what importing them registered stays
     return bool(backends)
 
 

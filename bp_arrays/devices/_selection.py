@@ -1,4 +1,4 @@
-"""Which device: from a name, by looking at the machine, or from an array."""
+"""Choose a device: from a name, by looking at the machine, or from an array."""
 
 from __future__ import annotations
 

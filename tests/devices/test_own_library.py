@@ -263,7 +263,7 @@ def test_arrays_without_a_device(faulty):
 
 def test_arrays_of_another_namespace(faulty):
     faulty.Array.__array_namespace__ = lambda self, api_version=None: np
-    assert "an array made on faulty:cpu is taken for no array of it" in refusal()
+    assert "an array made on faulty:cpu is not recognized as there. To use it: mend" in refusal()
 
 
 def test_arrays_that_numpy_cannot_read(faulty):
