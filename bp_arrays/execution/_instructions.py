@@ -40,6 +40,8 @@ class Slot:
         For an array that lies in another's memory: which, and how it is cut out of it.
     constant : array, optional
         For an array that never changes.
+    has_views : bool
+        Whether other arrays lie in its memory.
     """
 
     kind: Kind
@@ -50,6 +52,7 @@ class Slot:
     base: Slot | None = None
     view: Callable[[HostArray], HostArray] | None = None
     constant: HostArray | None = None
+    has_views: bool = False
 
     @cached_property
     def name(self) -> str:

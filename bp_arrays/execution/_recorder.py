@@ -77,6 +77,7 @@ class Recorder:
             return Recorded(self, slot)
         slot = self._slot("view", like.shape, like.dtype)
         slot.contiguous = contiguous
+        of.slot.root.has_views = True
         slot.lies_in(of.slot, function)
         return Recorded(self, slot)
 
@@ -223,8 +224,8 @@ class Recorded(NDArrayOperatorsMixin):
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any
     ) -> Recorded:
-        if out is not None:  # also `x += y`: whoever else holds x would not see the change
-            raise NotRecordable(f"{ufunc.__name__} written into an array that exists already")
+        if out is not None:
+            return self._written_over(ufunc, method, inputs, out, options)
         if method == "reduce":
             return self._reduced(ufunc, *inputs, **options)
         if method != "__call__" or ufunc.nout != 1:
@@ -240,6 +241,24 @@ class Recorded(NDArrayOperatorsMixin):
         shape = np.broadcast_shapes(*(getattr(x, "shape", ()) for x in inputs))
         operands = _with_constants(ufunc, inputs, shape)
         return self.recorder.result(ufunc, operands, shape, dtype, elementwise=True)
+
+    @staticmethod
+    def _written_over(
+        ufunc: np.ufunc, method: str, inputs: Any, out: Any, options: dict[str, Any]
+    ) -> Recorded:
+        """Record `x += y`: the array object stands for the new numbers from here on.
+
+        That is what NumPy does only where no other array shares the memory of x.
+        """
+        [target] = out
+        whole = isinstance(target, Recorded) and target.slot.kind == "result"
+        if not whole or target.slot.has_views:
+            raise NotRecordable(f"{ufunc.__name__} written into memory that others may read")
+        result = getattr(ufunc, method)(*inputs, **options)
+        if result.shape != target.shape or result.dtype != target.dtype:
+            raise NotRecordable(f"{ufunc.__name__} written into an array of another kind")
+        target.slot = result.slot
+        return target
 
     def _product(self, a: Any, b: Any) -> Recorded:
         """a b; `dot` finds its way to the same BLAS call sooner than `matmul`."""

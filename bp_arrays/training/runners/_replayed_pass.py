@@ -103,7 +103,7 @@ class ReplayedPass:
             written.append(_record_copy(recorder, made.state, memory[1], 0))
         self._results = (made.loss, made.weight, made.sums)
         results = [made.loss, made.weight, *itertools.chain(*made.sums)]
-        self._program = Program(
+        self.program = Program(
             recorder.instructions[:split],
             recorder.instructions[split:],
             arguments=[array.slot for array in (*leaves(inputs), counter)],
@@ -119,26 +119,26 @@ class ReplayedPass:
 
     def bind(self, theta: HostArray, state: HostArray, g: HostArray) -> None:
         """Use other memory from the next batch on."""
-        self._program.bind(dict(zip(self._names, (theta, state, g), strict=True)))
+        self.program.bind(dict(zip(self._names, (theta, state, g), strict=True)))
         loss, weight, sums = self._results
         self._loss, self._weight = self._memory_of(loss), self._memory_of(weight)
         self._sums = [[self._memory_of(part) for part in parts] for parts in sums]
 
     def _memory_of(self, result: Any) -> Any:
         """Where a result lies after a run; what is no array is what it is."""
-        return self._program.array(result.slot) if isinstance(result, Recorded) else result
+        return self.program.array(result.slot) if isinstance(result, Recorded) else result
 
     def forward(self, batch: Batch, counter: int) -> Measured:
         """Compute the loss of a batch; `counter` is the number of updates before this one."""
         self._counter[0] = counter
         self._arguments = (*arrays_of(batch), self._counter)
-        self._program.forward(*self._arguments)
+        self.program.forward(*self._arguments)
         sums = tuple([tuple(map(_value, parts)) for parts in self._sums])
         return self._loss.item(), _value(self._weight), sums
 
     def backward(self) -> None:
         """Write the gradient over g, and the new values of parameters that are not trained."""
-        self._program.backward(*self._arguments)
+        self.program.backward(*self._arguments)
 
 
 def arrays_of(batch: Batch) -> tuple[HostArray, ...]:
@@ -203,5 +203,6 @@ def is_library_layer(layer: Layer) -> bool:
 
 
 def is_library_object(thing: Any) -> bool:
-    """Return True if the class of a layer, loss, metric or penalty is of this library."""
-    return type(thing).__module__.partition(".")[0] == __name__.partition(".")[0]
+    """Return True if a layer, loss, metric or penalty is this library's own."""
+    module = str(getattr(thing, "__module__", ""))
+    return module.partition(".")[0] == __name__.partition(".")[0]
