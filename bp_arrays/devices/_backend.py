@@ -170,7 +170,7 @@ class Backend:
         try:
             fault, advice = self._first_fault(kind, index, what)
         except Exception as error:  # of any class: it is somebody else's library
-            fault = f"a probe on {what} failed: {_one_line(error)}"
+            fault = f"a probe on {what} failed: {one_line(error)}"
             advice = f"mend {self.module}, or override methods of {type(self).__name__}"
         return Availability(not fault, fault, advice)
 
@@ -246,12 +246,13 @@ def imported(module: str, package: str, advice: str) -> Availability:
 def _broken(package: str, error: Exception) -> Availability:
     return Availability(
         False,
-        f"{package} is installed but broken: {_one_line(error)}",
+        f"{package} is installed but broken: {one_line(error)}",
         f"reinstall {package}",
     )
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """The class and message of an error without line breaks, cut where it is long."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
@@ -262,7 +263,7 @@ def probed(compute: Callable[[], float], what: str) -> Availability:
     except Exception as error:
         return Availability(
             False,
-            f"a probe on {what} failed: {_one_line(error)}",
+            f"a probe on {what} failed: {one_line(error)}",
             "check the driver and that the library's build suits it",
         )
     if answer != 3.0:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.devices._backend import Availability, RunsAs
+from bp_arrays.devices._backend import Availability, RunsAs, one_line
 from bp_arrays.devices._libraries import libraries, library, load_all_once
 from bp_arrays.errors import DeviceUnavailableError, InputError
 from bp_arrays.typing import Array, HostArray, Namespace
@@ -226,7 +226,16 @@ def forget_probes() -> None:
 
 @functools.cache
 def _availability(device: Device) -> Availability:
-    return library(device.backend).availability(device.kind, device.index)
+    try:
+        return library(device.backend).availability(device.kind, device.index)
+    except InputError:
+        raise
+    except Exception as error:  # of a registered Backend: it must not take the others with it
+        return Availability(
+            False,
+            f"the availability of its Backend raises {one_line(error)}",
+            f"mend the Backend of {device.backend!r}",
+        )
 
 
 @functools.cache

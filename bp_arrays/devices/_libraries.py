@@ -13,7 +13,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bp_arrays.devices._backend import Availability, Backend
+import numpy as np
+
+from bp_arrays.devices._backend import Availability, Backend, one_line
 from bp_arrays.devices._cupy import CuPyBackend
 from bp_arrays.devices._jax import JaxBackend
 from bp_arrays.devices._numpy import NumPyBackend
@@ -131,7 +133,7 @@ def _replace(added: dict[str, Backend]) -> None:
 
 def checked(backend: Backend | type[Backend]) -> Backend:
     """A backend that can be registered: an instance, complete, under a name that is free."""
-    instance = backend() if isinstance(backend, type) else backend
+    instance = _called(backend) if isinstance(backend, type) else backend
     if not isinstance(instance, Backend):
         raise InputError(
             "bp.devices.register(backend): expected a subclass of bp_arrays.devices.Backend or "
@@ -141,6 +143,16 @@ def checked(backend: Backend | type[Backend]) -> Backend:
     if fault:
         raise InputError(f"bp.devices.register({type(instance).__name__}.{fault}")
     return instance
+
+
+def _called(backend: type[Backend]) -> Backend:
+    try:
+        return backend()
+    except Exception as error:  # of any class: it is the user's constructor
+        raise InputError(
+            f"bp.devices.register({backend.__name__}): calling it without arguments raises "
+            f"{one_line(error)}; pass an instance"
+        ) from error
 
 
 def _fault(backend: Backend) -> str:
@@ -153,18 +165,30 @@ def _fault(backend: Backend) -> str:
     if not (isinstance(backend.module, str) and backend.module):
         return f"module): expected the import path of the namespace, got {backend.module!r}"
     if (
-        isinstance(kinds, str)
+        not isinstance(kinds, (tuple, list))
         or not kinds
         or not all(isinstance(kind, str) and _WORD.fullmatch(kind) for kind in kinds)
     ):
         return f"kinds): expected words such as ('cpu', 'gpu'), got {kinds!r}"
-    if isinstance(numbered, str) or not set(numbered) <= set(kinds):
+    if not isinstance(numbered, (set, frozenset, tuple, list)) or not set(numbered) <= set(kinds):
         return f"numbered_kinds): expected some of {tuple(kinds)}, got {numbered!r}"
     if len(kinds) > 1 and type(backend).native is Backend.native:
         return f"native): with the kinds {tuple(kinds)}, override native to tell them apart"
     for attribute in ("is_host", "is_writable", "runs_as"):
         if getattr(backend, attribute) != getattr(Backend, attribute):
             return f"{attribute}): only libraries built into bp_arrays can set it; leave it out"
+    return _fault_of_locate(backend)
+
+
+def _fault_of_locate(backend: Backend) -> str:
+    """Ask about what is no array of the library: whatever comes into a model will be."""
+    for value in (None, [1.0], np.zeros(1)):
+        try:
+            location = backend.locate(value)
+        except Exception as error:  # of any class: it is the user's method
+            return f"locate): expected None for {value!r}, but it raises {one_line(error)}"
+        if location is not None:
+            return f"locate): expected None for {value!r}, got {location!r}"
     return ""
 
 
@@ -213,10 +237,9 @@ def _loaded(name: str, points: Sequence[EntryPoint]) -> Backend:
         if backend.name != name:
             raise InputError(f"it gives a Backend of the name {backend.name!r}, not {name!r}")
     except Exception as error:  # of any class: it is somebody else's module
-        message = " ".join(str(error).split())[:300]
         return Unloadable(
             name,
-            f"its entry point in {packages} cannot be loaded: {type(error).__name__}: {message}",
+            f"its entry point in {packages} cannot be loaded: {one_line(error)}",
             f"mend or uninstall {packages}",
         )
     return backend
