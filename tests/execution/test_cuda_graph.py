@@ -35,7 +35,7 @@ def numbers(shape, dtype, seed=0):
 
 def product(cupy):
     stream = cupy.cuda.Stream(non_blocking=True)
-    return Product(stream, cupy.cuda.MemoryPool())
+    return Product(stream)
 
 
 # -- products --------------------------------------------------------------------------------------
