@@ -108,7 +108,7 @@ def test_the_workspace_ends_with_the_graph(cupy):
     assert free - with_graphs >= 3 * WORKSPACE_BYTES
     del graphs
     gc.collect()
-    assert cupy.cuda.runtime.memGetInfo()[0] == free
+    assert cupy.cuda.runtime.memGetInfo()[0] >= free
 
 
 # -- captured arrays -------------------------------------------------------------------------------
