@@ -1,8 +1,8 @@
 """A net as a chain of stages for one sample: which follows which, and what each value is called.
 
-The sample goes through the net once, and each layer is noted on the way with what it takes and
-gives. A container whose parts hand one array from one to the next is a chain, whatever its class; so
-its parts become stages. A block is y = x + f(x). Any other container is one stage, measured.
+The sample goes through the net once, and each layer is noted with what it takes and gives. A
+container whose parts pass one array on from each to the next is a chain, whatever its class: its
+parts become stages. A residual block is y = x + f(x). Any other container is one stage, measured.
 """
 
 from __future__ import annotations
@@ -87,12 +87,10 @@ class Visited:
 def follow(
     net: Layer, params: ParameterTree, x: Vector, context: Context
 ) -> tuple[Visited, Backward]:
-    """Send a sample x (1, *input_shape) through a net; return what was visited, and the way back."""
+    """Send a sample (1, *input_shape) through a net: what was visited, and the way back."""
     outer: list[list[Visited]] = [[]]
 
-    def visit(
-        layer: Layer, own: ParameterTree, x: Vector, ctx: Context
-    ) -> tuple[Vector, Backward]:
+    def visit(layer: Layer, own: ParameterTree, x: Vector, ctx: Context) -> tuple[Vector, Backward]:
         outer.append([])
         y, layer_backward = layer.forward(own, x, ctx)
         visited = Visited(layer, ctx.path, own, x, y, parts=outer.pop())
@@ -187,7 +185,12 @@ class _Chain:
             "y_name": after,
             "shape": tuple(visited.x.shape[1:]),
             "inner": [
-                InnerLayer(part.path, type(part.layer).__name__, np.ravel(part.y), part.delta)
+                InnerLayer(
+                    part.path,
+                    type(part.layer).__name__,
+                    np.ravel(part.y),
+                    None if part.delta is None else np.ravel(part.delta),
+                )
                 for part in visited.inner
             ],
         }

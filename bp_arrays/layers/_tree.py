@@ -97,8 +97,7 @@ def _parts(layer: Layer) -> Mapping[str, Layer]:
     parts = layer.parts()
     if not isinstance(parts, Mapping) or not all(isinstance(p, Layer) for p in parts.values()):
         raise InputError(
-            f"{type(layer).__name__}.parts(): expected a dict of layers by name, "
-            f"got {parts!r:.80}"
+            f"{type(layer).__name__}.parts(): expected a dict of layers by name, got {parts!r:.80}"
         )
     return parts
 

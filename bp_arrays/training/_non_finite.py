@@ -37,9 +37,7 @@ def _first_non_finite(net: Layer, params: ParameterTree, x: Array, context: Cont
     """Return the first layer, in order, whose output is not finite; a part before its container."""
     culprits: list[str] = []
 
-    def visit(
-        layer: Layer, own: ParameterTree, x: Array, ctx: Context
-    ) -> tuple[Array, Backward]:
+    def visit(layer: Layer, own: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
         y, backward = layer.forward(own, x, ctx)
         if not culprits and not _is_finite(y, ctx.xp):
             culprits.append(f"layer {ctx.path or 'net'} ({type(layer).__name__})")
