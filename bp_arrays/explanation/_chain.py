@@ -93,7 +93,7 @@ def follow(
     def visit(layer: Layer, own: ParameterTree, x: Vector, ctx: Context) -> tuple[Vector, Backward]:
         outer.append([])
         y, layer_backward = layer.forward(own, x, ctx)
-        visited = Visited(layer, ctx.path, own, x, y, parts=outer.pop())
+        visited = Visited(layer, ".".join(ctx.path), own, x, y, parts=outer.pop())
         outer[-1].append(visited)
 
         def backward(delta: Vector) -> tuple[Vector, ParameterTree]:

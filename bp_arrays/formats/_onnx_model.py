@@ -127,15 +127,15 @@ class _Writer:
         self, layer: Layer, params: dict[str, Any], x: Value, ctx: Context
     ) -> tuple[Value, Backward]:
         """Write one layer; a container's forward comes back here for its parts."""
-        name = type(layer).__name__
+        name, path = type(layer).__name__, ".".join(ctx.path)
         try:
-            with self.graph.scope(ctx.path):
+            with self.graph.scope(path):
                 y = self._write(layer, params, x, ctx)
         except _Refused:
             raise
         except Exception as error:  # a forward may do anything to arrays that are none
             reason = " ".join(str(error).split())
-            where = f", layer {ctx.path}" if ctx.path else ""
+            where = f", layer {path}" if path else ""
             raise _Refused(
                 f"{name} cannot be written as ONNX{where}: {reason:.200}. Say how, with "
                 f"to_onnx(path, operators={{{name}: write}}), where write(layer, params, x, graph) "

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bp_arrays.errors import InputError
-from bp_arrays.layers._context import join
 from bp_arrays.layers._layer import Layer, Specification
 from bp_arrays.typing import Shape
 
@@ -90,7 +89,9 @@ def _walk(
     for name, part in parts.items():
         into, out_of = shapes.get(name, (None, None))
         inner = specification.get(name, {}) if name else specification
-        yield from _walk(join(path, name), part, into, out_of, inner)
+        yield from _walk(
+            f"{path}.{name}" if path and name else path or name, part, into, out_of, inner
+        )
 
 
 def _parts(layer: Layer) -> Mapping[str, Layer]:

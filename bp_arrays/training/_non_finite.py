@@ -40,7 +40,7 @@ def _first_non_finite(net: Layer, params: ParameterTree, x: Array, context: Cont
     def visit(layer: Layer, own: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
         y, backward = layer.forward(own, x, ctx)
         if not culprits and not _is_finite(y, ctx.xp):
-            culprits.append(f"layer {ctx.path or 'net'} ({type(layer).__name__})")
+            culprits.append(f"layer {'.'.join(ctx.path) or 'net'} ({type(layer).__name__})")
         return y, backward
 
     replace(context, visit=visit).forward("", net, params, x, needs_input_gradient=False)

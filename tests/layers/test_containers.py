@@ -134,7 +134,7 @@ def test_a_visit_runs_each_layer_with_its_path_and_its_own_parameters():
     seen = []
 
     def visit(layer, params, x, ctx):
-        seen.append((ctx.path, type(layer).__name__, sorted(params)))
+        seen.append((".".join(ctx.path), type(layer).__name__, sorted(params)))
         return layer.forward(params, x, ctx)
 
     model = model_of(CONTAINERS["in Sequential in Residual"])
@@ -160,7 +160,7 @@ def test_a_visit_runs_each_layer_with_its_path_and_its_own_parameters():
 def test_a_visit_may_compute_something_else():
     def visit(layer, params, x, ctx):
         y, backward = layer.forward(params, x, ctx)
-        return (0.0 * y if ctx.path == "1.left" else y), backward
+        return (0.0 * y if ctx.path == ("1", "left") else y), backward
 
     model = model_of(CONTAINERS["branches"])
     context = bp.Context(np, visit=visit)
@@ -175,7 +175,7 @@ def test_a_visit_may_compute_something_else():
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_part_is_told_whether_its_input_gradient_is_used(asked):
     def visit(layer, params, x, ctx):
-        seen[ctx.path] = ctx.needs_input_gradient
+        seen[".".join(ctx.path)] = ctx.needs_input_gradient
         return layer.forward(params, x, ctx)
 
     seen = {}
@@ -213,7 +213,7 @@ def test_layers_that_a_container_runs_by_itself_are_seen_from_outside(parts):
     seen = []
 
     def visit(layer, params, x, ctx):
-        seen.append((ctx.path, type(layer).__name__))
+        seen.append((".".join(ctx.path), type(layer).__name__))
         return layer.forward(params, x, ctx)
 
     net = bp.Sequential(Closed(bp.Sequential(bp.Linear(3), bp.Tanh())), bp.Linear(1))
@@ -471,3 +471,34 @@ def test_a_watched_pass_draws_the_same_masks_as_an_unwatched_one():
     np.testing.assert_array_equal(
         output(lambda layer, params, x, ctx: layer.forward(params, x, ctx)), output(None)
     )
+
+
+@dataclass(frozen=True)
+class Remember(bp.Layer):
+    """Keeps the mean of the last batch, and lets everything through."""
+
+    def init(self, input_shape):
+        return {"mean": bp.Parameter(input_shape, bp.Zeros(), trainable=False)}, input_shape
+
+    def forward(self, params, x, ctx):
+        if ctx.training:
+            ctx.update_state(mean=ctx.xp.mean(x, axis=0))
+        return x, lambda delta: (delta, {})
+
+
+def test_layers_in_containers_change_their_own_state(device):
+    net = bp.Sequential(
+        Remember(),
+        bp.Residual(Remember()),
+        bp.Residual(bp.Identity(), Remember()),
+        Branches(Remember(), bp.Sequential(bp.Identity(), Remember())),
+        bp.Linear(1),
+    )
+    model = model_of(net, device)
+    settings = {"loss": bp.L2Loss(), "optimizer": bp.SGD(1e-3), "batch_size": 40}
+    bp.fit(model, X, np.zeros((40, 1)), **settings)
+    values = model.host_parameters()
+    for name, factor in {
+        "0.mean": 1.0, "1.mean": 1.0, "2.1.mean": 2.0, "3.left.mean": 4.0, "3.right.1.mean": 4.0,
+    }.items():  # fmt: skip
+        np.testing.assert_allclose(values[name], factor * X.mean(axis=0), rtol=1e-12)

@@ -97,7 +97,7 @@ class _Watch:
         own = [name for name in params if name not in names and "" not in names]
         if (is_container and not own) or isinstance(y, (tuple, dict)):
             return y, backward
-        watched = _Watched(ctx.path, layer, y)
+        watched = _Watched(".".join(ctx.path), layer, y)
         self.layers.append(watched)
 
         def looked_at(delta: Array) -> tuple[Array, ParameterTree]:
