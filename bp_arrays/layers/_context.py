@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from bp_arrays.typing import Array, Backward, ParameterTree
@@ -33,9 +33,6 @@ class Context:
         one matrix product in three.
     random : Stream or None, default None
         Where a layer draws its random numbers; None where the pass has none to give.
-    path : tuple of str, default ()
-        The names that lead from the net to this layer, as its parameters bear them; of a layer
-        without parameters only where there is a `visit`.
     state_updates : dict or None, default None
         Where `update_state` puts its values; None where the pass changes no state.
     constants : dict or None, default None
@@ -44,8 +41,8 @@ class Context:
         Runs each layer in place of `layer.forward`, which it may call: reports and exports see
         every layer on its way forward and, by wrapping `backward`, on its way back. None in
         training and prediction.
-    container : Layer, optional
-        The layer that runs; known only where there is a `visit`.
+    trail : list of (str, Layer)
+        The layers that run at this moment, the innermost last, by their names; kept by `forward`.
     """
 
     xp: Namespace
@@ -53,11 +50,10 @@ class Context:
     training: bool = False
     needs_input_gradient: bool = True
     random: Stream | None = None
-    path: tuple[str, ...] = ()
     state_updates: StateUpdates | None = None
     constants: dict[Any, Array] | None = None
     visit: Visit | None = None
-    container: Layer | None = None
+    trail: list[tuple[str, Layer]] = field(default_factory=list, compare=False, repr=False)
 
     def forward(
         self,
@@ -98,38 +94,30 @@ class Context:
         ((1, 2), ['bias', 'weight'])
         """
         own = params.get(name, {}) if name else params
+        ctx = self
+        if needs_input_gradient is not self.needs_input_gradient:
+            ctx = self.with_input_gradient if needs_input_gradient else self._without
+        run = layer.forward
         if self.visit is not None:
-            return self._visited(name, layer, own, x, needs_input_gradient)
-        if own and self.state_updates is not None:  # it may change its state, under its path
-            return layer.forward(own, x, self._inner(name, layer, needs_input_gradient))
-        if needs_input_gradient is self.needs_input_gradient:
-            return layer.forward(own, x, self)
-        ctx = self.with_input_gradient if needs_input_gradient else self._without
-        return layer.forward(own, x, ctx)
+            if self.trail and name not in self.trail[-1][1].parts():
+                return run(own, x, ctx)  # in a container that keeps its parts to itself
+            run = partial(self.visit, layer)
+        elif not own or self.state_updates is None:
+            return run(own, x, ctx)  # nobody asks for its path
+        self.trail.append((name, layer))
+        try:
+            return run(own, x, ctx)
+        finally:
+            self.trail.pop()
 
-    def _visited(
-        self, name: str, layer: Layer, own: ParameterTree, x: Array, needs_input_gradient: bool
-    ) -> tuple[Array, Backward]:
-        assert self.visit is not None
-        inner = self._inner(name, layer, needs_input_gradient)
-        if self.container is None or name in self.container.parts():
-            return self.visit(layer, own, x, inner)
-        # In a container that keeps its parts to itself: their paths would be wrong.
-        return layer.forward(own, x, replace(inner, visit=None))
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The names that lead from the net to the layer that runs, as its parameters bear them.
 
-    def _inner(self, name: str, layer: Layer, needs_input_gradient: bool) -> Context:
-        """The surroundings of a part.
-
-        Once per layer and step: a fifth of the time that dataclasses.replace takes.
+        Kept where somebody asks: for every layer where there is a `visit`, for layers with
+        parameters where the pass changes state.
         """
-        fields = {**self.__dict__, "container": layer, "needs_input_gradient": needs_input_gradient}
-        if name:
-            fields["path"] = (*self.path, name)
-        fields.pop("with_input_gradient", None)  # cached, with this path
-        fields.pop("_without", None)
-        inner = object.__new__(Context)
-        inner.__dict__.update(fields)
-        return inner
+        return tuple(name for name, _ in self.trail if name)
 
     def update_state(self, **values: Array) -> None:
         """Give parameters of this layer that are not trained new values, for after this step.
