@@ -73,7 +73,7 @@ def test_only_numpy_lists_and_frames_are_host_data(device):
 def test_rows_of_a_frame_lie_together():
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame({"a": [1, 2], "b": [True, False], "c": [0.5, float("nan")]})
-    array = doors.to_host_array(frame, "x")
+    array = doors.as_numpy(frame, "x")
     assert array.flags.c_contiguous and array.dtype == np.float64
     np.testing.assert_array_equal(array, [[1, 1, 0.5], [2, 0, np.nan]])
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.errors import InputError
-from bp_arrays.inputs import prepare_targets, to_device
+from bp_arrays.inputs import prepare_targets, samples_to_device
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.plots import draw_health
@@ -119,7 +119,7 @@ class Diagnosis(Callback):
     def _look(self, model: Model, epoch: int) -> None:
         device = model.device
         with device.activate():
-            x = to_device(self.x, device, model.dtype, model.input_shape, "Diagnosis(x)")
+            x = samples_to_device(self.x, model.inputs, device, model.dtype, "Diagnosis(x)")
             t = prepare_targets(
                 self.t, x.shape[0], self.loss, model.output_shape, device, model.dtype
             )
