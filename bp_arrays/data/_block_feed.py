@@ -172,7 +172,8 @@ class BlockFeed(Feed):
         if len(chosen) == 1:
             return self._read(chosen[0])
         rows = sum(self.blocks.block_rows[block] for block in chosen)
-        window, start = None, 0
+        window: Any = None
+        start = 0
         for block in chosen:
             parts = self._read(block)
             if window is None:

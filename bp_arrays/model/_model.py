@@ -160,15 +160,12 @@ class Model:
 
     @vector.setter
     def vector(self, theta: Array) -> None:
-        shape, device = (self.layout.trainable_size,), self.device
-        if (
-            not device.owns(theta)
-            or tuple(theta.shape) != shape
-            or theta.dtype != device.dtype(self.dtype)
-        ):
+        own, device = self._theta, self.device
+        if not device.owns(theta) or theta.shape != own.shape or theta.dtype != own.dtype:
             raise InputError(
-                f"Model.vector: expected an array of shape {shape}, dtype {self.dtype}, on device "
-                f"{str(device)!r}, got {_described(theta)}; set_parameters takes host data by name"
+                f"Model.vector: expected an array of shape {tuple(own.shape)}, dtype {self.dtype}, "
+                f"on device {str(device)!r}, got {_described(theta)}; set_parameters takes host "
+                "data by name"
             )
         self._theta = device.detached(theta)
 
