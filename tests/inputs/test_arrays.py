@@ -196,7 +196,7 @@ def test_complex_numbers_are_refused_in_one_line(device):
             with pytest.raises(bp.InputError, match=message) as caught:
                 use(z)
             assert "\n" not in str(caught.value)
-    with pytest.raises(bp.InputError, match="^sample_weight must hold real numbers"):
+    with pytest.raises(bp.InputError, match=r"^sample_weight must hold real numbers"):
         model.gradients(X, T, bp.CrossEntropy(), sample_weight=weight)
 
 
