@@ -96,6 +96,7 @@ from bp_arrays.training import (
     LearningCurve,
     Metric,
     TensorBoard,
+    Trainer,
     evaluate,
     fit,
 )
@@ -180,6 +181,7 @@ __all__ = [
     "StepDecay",
     "Tanh",
     "TensorBoard",
+    "Trainer",
     "Warmup",
     "WeightDecay",
     "Zeros",

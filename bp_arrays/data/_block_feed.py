@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bp_arrays.data._feed import Batch, Feed, Order
-from bp_arrays.data._prefetch import ahead
+from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order
+from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import (
     BatchSpec,
@@ -136,9 +136,9 @@ class BlockFeed(Feed):
             )
         return (seed, epoch) if shuffle else None
 
-    def epoch(self, batch_size: int, order: tuple[int, int] | None) -> Iterator[Batch]:
-        batches = self._batches(ahead(self._windows(order)), batch_size)
-        return ahead(batches) if self.spec.device.is_asynchronous else batches
+    def epoch(self, batch_size: int, order: tuple[int, int] | None) -> BatchIterator:
+        batches = self._batches(Prefetch(self._windows(order)), batch_size)
+        return Prefetch(batches) if self.spec.device.is_asynchronous else batches
 
     # -- from the disk into windows, in a second thread ----------------------------------------
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
-from bp_arrays.data._feed import Batch, Feed, Order
-from bp_arrays.data._prefetch import ahead
+from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order
+from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec
 
@@ -36,9 +36,9 @@ class ReadyFeed(Feed):
     def order(self, shuffle: bool | Order, seed: int, epoch: int) -> None:
         return None
 
-    def epoch(self, batch_size: int, order: Any) -> Iterator[Batch]:
+    def epoch(self, batch_size: int, order: Any) -> BatchIterator:
         batches = self._checked()
-        return ahead(batches) if self.spec.device.is_asynchronous else batches
+        return Prefetch(batches) if self.spec.device.is_asynchronous else batches
 
     def steps(self, batch_size: int) -> int | None:
         try:
