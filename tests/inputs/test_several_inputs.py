@@ -85,7 +85,7 @@ def test_every_kind_of_host_data_may_be_one_of_several_inputs(device, tmp_path):
         x = {"ids": ids, "age": age}
         y = model.predict(x)
         assert isinstance(y, np.ndarray) or device.owns(age)  # to the host if all came from it
-        np.testing.assert_array_equal(np.asarray(device.asarray(y, "float32")), expected)
+        np.testing.assert_array_equal(device.to_numpy(device.asarray(y, "float32")), expected)
         assert float(model.gradients(x, T, LOSS)[0]) == value
         assert bp.evaluate(model, x, T, loss=LOSS)["loss"] == pytest.approx(value, rel=1e-6)
 
