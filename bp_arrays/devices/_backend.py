@@ -149,6 +149,10 @@ class Backend:
         """The context in which the library computes on this device; by default nothing."""
         return nullcontext()
 
+    def detached(self, array: Array) -> Array:
+        """The array without its library's record of how it was computed; by default as it is."""
+        return array
+
     def synchronize(self, kind: str, index: int) -> None:
         """Wait until the device has done all it was given; by default it computes at once."""
         return

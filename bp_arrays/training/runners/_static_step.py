@@ -198,10 +198,11 @@ class StaticStep:
         data = self.data
         assert data is not None
         x, t, weight = map_tree(lambda a: xp.take(a, rows, axis=0), (data.x, data.t, data.weight))
-        return Batch(map_tree(self._as_model_dtype, x), t, weight)
+        return Batch(map_tree(self._as_dtype, x, data.dtypes), t, weight)
 
-    def _as_model_dtype(self, x: Array) -> Array:
-        return x if x.dtype == self.dtype else self.xp.astype(x, self.dtype)
+    def _as_dtype(self, x: Array, name: str) -> Array:
+        dtype = self.device.dtype(name)
+        return x if x.dtype == dtype else self.xp.astype(x, dtype)
 
     def _copy_in(self, batch: Batch) -> None:
         if self.batch is None:
