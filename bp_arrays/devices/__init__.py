@@ -5,8 +5,6 @@ from bp_arrays.devices._device import Device, device_of_or_none
 from bp_arrays.devices._jax import ask_for_float64
 from bp_arrays.devices._selection import DeviceList, DeviceStatus, device, device_of, devices
 
-owner = device_of_or_none  # the old name, until the room `inputs` uses the new one
-
 __all__ = [
     "Availability",
     "Backend",

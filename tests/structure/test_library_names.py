@@ -16,7 +16,6 @@ NOT_YET = {  # strike a file from this list with the last comparison in it
     "execution/_describe.py",
     "execution/_jit.py",
     "execution/cuda/_graph.py",
-    "inputs/_arrays.py",
     "training/runners/_eager.py",
 }
 FILES = sorted(
