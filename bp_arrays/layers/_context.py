@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bp_arrays.random import Stream
-    from bp_arrays.typing import Namespace
+    from bp_arrays.typing import Array, Namespace
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class Context:
     training: bool = False
     needs_input_gradient: bool = True
     random: Stream | None = None
+
+    def constant(self, values: tuple[float, ...], dtype: Any) -> Array:
+        """Numbers that never change, as an array of the device."""
+        return self.xp.asarray(values, dtype=dtype, device=self.device)
 
     @cached_property
     def with_input_gradient(self) -> Context:
