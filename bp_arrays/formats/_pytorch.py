@@ -156,7 +156,7 @@ def _module(layer: Layer, params: ParameterTree, shape: Shape, dtype: Any) -> An
     settings = pair.to_module(layer)
     if type(layer) is not Linear:
         return getattr(torch.nn, pair.module)(**settings)
-    module = torch.nn.utils.skip_init(torch.nn.Linear, shape[0], dtype=dtype, **settings)
+    module = torch.nn.utils.skip_init(torch.nn.Linear, shape[-1], dtype=dtype, **settings)
     with torch.no_grad():
         module.weight.copy_(torch.tensor(params["weight"].T.copy()))  # (out, in) there
         if layer.bias:
@@ -237,8 +237,10 @@ def _layer(module: Any, path: str, shape: Shape) -> tuple[Layer, Shape]:
         output_shape = layer.init(shape)[1]
     except InputError as error:
         raise InputError(f"{where}{error}") from None
-    if isinstance(layer, Linear) and shape != (module.in_features,):
-        raise InputError(f"{where}{module} takes {module.in_features} values, but gets {shape}")
+    if isinstance(layer, Linear) and shape[-1:] != (module.in_features,):
+        raise InputError(
+            f"{where}{module} takes {module.in_features} values on the last axis, but gets {shape}"
+        )
     return layer, output_shape
 
 

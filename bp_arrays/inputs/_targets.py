@@ -40,7 +40,7 @@ def check_targets(
         host = host.reshape(rows, 1)
     loss.check_shapes((rows, *output_shape), tuple(host.shape))
     if host.ndim < len(output_shape) + 1:
-        _check_classes(host, output_shape[-1])
+        _check_classes(host, output_shape[-1], loss)
         return host, index_dtype(device)
     check_finite(host, "t")
     return host, dtype
@@ -124,19 +124,23 @@ def check_finite(values: Any, what: str) -> None:
         raise InputError(f"{what}[{', '.join(map(str, bad))}] is {values[bad]}: it must be finite")
 
 
-def _check_classes(t: HostArray, classes: int) -> None:
+def _check_classes(t: HostArray, classes: int, loss: Loss) -> None:
     check_finite(t, "t")
     for start, part in pieces(t):
         if part.dtype.kind == "f" and (odd := part != np.floor(part)).any():
-            row = int(np.argmax(odd))
+            row, *rest = map(int, np.argwhere(odd)[0])
+            at = ", ".join(map(str, (start + row, *rest)))
             raise InputError(
-                f"t[{start + row}] is {part[row]}: classes must be integers from 0 to {classes - 1}"
+                f"t[{at}] is {part[row, *rest]}: classes must be integers from 0 to {classes - 1}"
             )
         outside = (part < 0) | (part >= classes)
+        if (counted := loss.counted(part)) is not None:
+            outside &= counted
         if outside.any():
-            row = int(np.argmax(outside))
+            row, *rest = map(int, np.argwhere(outside)[0])
+            at = ", ".join(map(str, (start + row, *rest)))
             raise InputError(
-                f"t[{start + row}] is {part[row]}: the model has {classes} outputs, so classes "
+                f"t[{at}] is {part[row, *rest]}: the model has {classes} outputs, so classes "
                 f"must be integers from 0 to {classes - 1}"
             )
 

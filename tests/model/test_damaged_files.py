@@ -94,7 +94,7 @@ def training(**fields):
         ({"net": {"Sequential": [3]}}, "argument 0 is not a layer"),
         ({"net": {"Residual": [{"Linear": {"out_features": 3}}]}}, "do not fit each other"),
         ({"input_shape": [7]}, r"weight should be F32 of shape \(7, 2\), but is F32 of shape \(4"),
-        ({"input_shape": [2, 2]}, "do not fit each other"),
+        ({"input_shape": []}, "do not fit each other"),
         ({"input_shape": "4"}, "input_shape"),
         ({"input_shape": [True]}, "input_shape"),
         ({"input_shape": [4.0]}, "input_shape"),
@@ -135,7 +135,7 @@ RIGHT = json.dumps(description())
         (RIGHT[:-1] + ', "schema": 1}', "twice"),
         (RIGHT.replace('"seed": 0', '"seed": NaN'), "NaN is no JSON number"),
         (RIGHT.replace('"out_features": 2', '"out_features": Infinity'), "no JSON number"),
-        (RIGHT.replace('"out_features": 2', '"out_features": 1e999'), "expected an int"),
+        (RIGHT.replace('"out_features": 2', '"out_features": 1e999'), "expected a whole number"),
         (RIGHT.replace('"out_features": 2', '"out_features": ' + "9" * 5000), "not valid JSON"),
     ],
 )
