@@ -48,7 +48,7 @@ class GELU(Layer):
 
 def _exact(a: Array, xp: Namespace) -> tuple[Array, Backward]:
     held = _held(a, xp)
-    cdf = 0.5 * erfc(held * -math.sqrt(0.5), xp)
+    cdf = 0.5 * erfc(held * -math.sqrt(0.5), xp=xp)
 
     def backward(delta: Array) -> tuple[Array, ParameterTree]:
         density = xp.exp(-0.5 * held * held) / math.sqrt(2.0 * math.pi)
