@@ -12,6 +12,7 @@ import numpy as np
 from bp_arrays.devices._backend import Availability, Backend
 from bp_arrays.devices._cupy import CuPyBackend
 from bp_arrays.devices._jax import JaxBackend
+from bp_arrays.devices._namespaces import remember_namespace
 from bp_arrays.devices._numpy import NumPyBackend
 from bp_arrays.devices._strict import StrictBackend
 from bp_arrays.devices._torch import TorchBackend
@@ -209,7 +210,7 @@ def _availability(device: Device) -> Availability:
 
 @functools.cache
 def _namespace(device: Device) -> Namespace:
-    return BACKENDS[device.require().backend].namespace()
+    return remember_namespace(BACKENDS[device.require().backend].namespace(), device.backend)
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.activations import LogSoftmax, Softmax
+from bp_arrays.checks import array_error
 from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import ELEMENTWISE
 from bp_arrays.explanation._stages import (
@@ -197,7 +198,15 @@ class _Chain:
         self.stages.append(self._stage(visited, values))
 
     def _stage(self, visited: Visited, values: dict[str, Any]) -> Stage:
-        layer = visited.layer
+        layer, x = visited.layer, visited.x
+        if isinstance(layer, (Linear, Softmax, LogSoftmax)) and x.ndim > 2:
+            raise array_error(
+                "explain",
+                "x",
+                f"one vector per sample at layer {values['path']!r} ({type(layer).__name__})",
+                f"shape {tuple(x.shape[1:])}",
+                "put Flatten() before it",
+            )
         if isinstance(layer, Linear):
             return LinearStage(**values, **self.names.weights())
         if type(layer) in ELEMENTWISE:
