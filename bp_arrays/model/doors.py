@@ -22,10 +22,13 @@ PIECE = 2**22
 
 
 def is_host_data(x: Any) -> bool:
-    """Whether x is NumPy, a list, a data frame: anything that is not another library's array."""
-    return isinstance(x, np.ndarray) or not (
-        hasattr(x, "__array_namespace__") or type(x).__module__.partition(".")[0] == "torch"
-    )
+    """Whether x is NumPy, a list, a data frame: anything but another array library's array.
+
+    The devices room says whose array it is: CuPy's have no `__array_namespace__`.
+    """
+    if isinstance(x, np.ndarray):
+        return True
+    return owner(x) is None and not hasattr(x, "__array_namespace__")
 
 
 @runtime_checkable

@@ -65,6 +65,11 @@ def test_the_same_numbers_from_anywhere_train_alike(device, kind):
     )
 
 
+def test_only_numpy_lists_and_frames_are_host_data(device):
+    assert doors.is_host_data(device.asarray(X)) == (device.backend == "numpy")
+    assert all(doors.is_host_data(x) for x, _ in sources().values())
+
+
 def test_rows_of_a_frame_lie_together():
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame({"a": [1, 2], "b": [True, False], "c": [0.5, float("nan")]})
