@@ -25,8 +25,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import bp_arrays as bp
-from bp_arrays.data.idx import read_idx
-from bp_arrays.testing import provenance
+from bp_arrays.readers._idx import read_idx
+from bp_arrays.testing import _provenance as provenance
 
 SEEDS = range(5)
 RESULTS = Path(__file__).parent / "results"

@@ -19,7 +19,7 @@ from benchmarks.workloads import EPSILON, LEARNING_RATE, Epoch, HostArray, Workl
 @contextlib.contextmanager
 def plainly() -> Iterator[None]:
     """Trainings that begin in here are not captured as CUDA graphs."""
-    fit_module = importlib.import_module("bp_arrays.training.fit")
+    fit_module = importlib.import_module("bp_arrays.training._fit")
     with mock.patch.object(fit_module, "why_no_graph", lambda device: "not wanted"):
         yield
 

@@ -27,7 +27,7 @@ import pyarrow
 from pyarrow import parquet
 
 import bp_arrays as bp
-from bp_arrays.testing import provenance
+from bp_arrays.testing import _provenance as provenance
 
 COLUMNS, ROWS, PARQUET_ROWS, GROUP_ROWS = 100, 3_750_000, 1_000_000, 50_000
 BATCH, EPOCHS = 1024, 2

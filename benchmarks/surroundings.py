@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bp_arrays.testing import provenance
+from bp_arrays.testing import _provenance as provenance
 
 SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 """Variables by which somebody has OpenBLAS compute for another processor than it finds."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.training.speed import operations
+from bp_arrays.command_line._speed import operations
 
 HostArray = np.ndarray[Any, Any]
 

@@ -62,7 +62,7 @@ from bp_arrays.losses import (
     MeanAbsoluteError,
     MeanSquaredError,
 )
-from bp_arrays.model import Model, load
+from bp_arrays.model import Model, from_torch, load
 from bp_arrays.optimizers import (
     SGD,
     Adagrad,
@@ -87,6 +87,8 @@ from bp_arrays.training import (
     Accuracy,
     BinaryAccuracy,
     Callback,
+    ConfusionMatrix,
+    Diagnosis,
     EarlyStopping,
     History,
     L2Penalty,
@@ -101,7 +103,6 @@ if TYPE_CHECKING:
     from bp_arrays import data, testing
     from bp_arrays.estimators import MLPClassifier, MLPRegressor  # noqa: F401
     from bp_arrays.explanation import Explanation, explain
-    from bp_arrays.model.conversions import from_torch
 
 __version__ = "0.1.0"
 
@@ -121,6 +122,7 @@ __all__ = [
     "Callback",
     "Chain",
     "ClipByGlobalNorm",
+    "ConfusionMatrix",
     "Constant",
     "Context",
     "Cosine",
@@ -129,6 +131,7 @@ __all__ = [
     "Device",
     "DeviceMismatchError",
     "DeviceUnavailableError",
+    "Diagnosis",
     "Dropout",
     "EarlyStopping",
     "Explanation",
@@ -195,7 +198,6 @@ LAZY = {
     "MLPRegressor": "bp_arrays.estimators",
     "data": "bp_arrays.data",
     "explain": "bp_arrays.explanation",
-    "from_torch": "bp_arrays.model.conversions",
     "testing": "bp_arrays.testing",
 }
 """What is imported when it is first asked for, and from where: training needs none of it.

@@ -10,8 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 Array = Any
 """An array of any namespace that follows the array API standard 2024.12."""
+
+HostArray = np.ndarray[Any, Any]
+"""A NumPy array of any shape and dtype."""
 
 Namespace = Any
 """A module of array functions: what `device.xp` returns."""

@@ -24,8 +24,8 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.command_line.main import main
-from bp_arrays.data import read_digits
+from bp_arrays.command_line import main
+from bp_arrays.readers import read_digits
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -58,7 +58,7 @@ def test_there_are_as_many_cases_as_it_says():
 
 
 def test_what_is_said_of_gpus_is_what_was_recorded():
-    from bp_arrays.testing.evidence import cuda_line
+    from bp_arrays.testing import cuda_line
 
     [said] = re.findall(r"<!-- evidence -->(.*?)<!-- /evidence -->", README.read_text(), re.DOTALL)
     assert " ".join(said.split()) == cuda_line(), "write the line of the evidence into the README"

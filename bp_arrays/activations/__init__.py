@@ -1,14 +1,15 @@
 """Activations: layers without parameters, each with its derivative right below it."""
 
-from bp_arrays.activations.elu import ELU, SELU
-from bp_arrays.activations.gelu import GELU, SiLU
-from bp_arrays.activations.identity import Identity
-from bp_arrays.activations.relu import LeakyReLU, ReLU
-from bp_arrays.activations.sigmoid import Sigmoid, Tanh
-from bp_arrays.activations.softmax import LogSoftmax, Softmax
-from bp_arrays.activations.softplus import Softplus
-from bp_arrays.errors import unknown_name
-from bp_arrays.layers.layer import Layer
+from bp_arrays.activations._elementwise import logistic
+from bp_arrays.activations._elu import ELU, SELU
+from bp_arrays.activations._gelu import GELU, SiLU
+from bp_arrays.activations._identity import Identity
+from bp_arrays.activations._relu import LeakyReLU, ReLU
+from bp_arrays.activations._sigmoid import Sigmoid, Tanh
+from bp_arrays.activations._softmax import LogSoftmax, Softmax
+from bp_arrays.activations._softplus import Softplus
+from bp_arrays.layers import Layer
+from bp_arrays.names import by_name
 
 ACTIVATIONS: dict[str, type[Layer]] = {
     kind.__name__: kind
@@ -36,11 +37,7 @@ def activation_named(name: str) -> type[Layer]:
     >>> activation_named("leaky-relu")()
     LeakyReLU(negative_slope=0.01)
     """
-    plain = str(name).lower().replace("-", "").replace("_", "")
-    for known, kind in ACTIVATIONS.items():
-        if known.lower() == plain:
-            return kind
-    raise unknown_name("activation", name, ACTIVATIONS)
+    return by_name("activation", name, ACTIVATIONS)
 
 
 __all__ = [
@@ -58,4 +55,5 @@ __all__ = [
     "Softplus",
     "Tanh",
     "activation_named",
+    "logistic",
 ]

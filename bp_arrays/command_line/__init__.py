@@ -1,1 +1,5 @@
-"""`bp-arrays`: train, predict and look at devices from a shell. One file a command."""
+"""The `bp-arrays` commands: parse, call, print. One file per command."""
+
+from bp_arrays.command_line._main import COMMANDS, main
+
+__all__ = ["COMMANDS", "main"]

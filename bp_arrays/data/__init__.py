@@ -1,13 +1,22 @@
 """Data sets: in batches, as blocks on disk, from the usual files, and two that come along."""
 
-from bp_arrays.data.array_blocks import ArrayBlocks
-from bp_arrays.data.dataset import Dataset, Task
-from bp_arrays.data.digits import read_digits
-from bp_arrays.data.notes import read_notes
-from bp_arrays.data.opening import BUILT_IN, open_dataset
-from bp_arrays.data.parquet_blocks import ParquetBlocks
-from bp_arrays.data.splitting import Split, split
-from bp_arrays.feeding import Batches, Blocks
+from bp_arrays.data._array_blocks import ArrayBlocks
+from bp_arrays.data._array_feed import RowFeed as RowFeed
+from bp_arrays.data._batches import Batches, as_batches as as_batches
+from bp_arrays.data._block_feed import Blocks
+from bp_arrays.data._feed import Batch as Batch, Feed as Feed, Order as Order
+from bp_arrays.data._input_spec import Door as Door, ModelDoor as ModelDoor
+from bp_arrays.data._parquet_blocks import ParquetBlocks
+from bp_arrays.readers import (
+    BUILT_IN,
+    Dataset,
+    Split,
+    Task,
+    open_dataset,
+    read_digits,
+    read_notes,
+    split,
+)
 
 __all__ = [
     "BUILT_IN",

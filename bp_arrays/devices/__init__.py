@@ -1,8 +1,8 @@
 """The device-selection layer: the only room that knows the array libraries by name."""
 
-from bp_arrays.devices.backend import Availability
-from bp_arrays.devices.device import Device
-from bp_arrays.devices.selection import DeviceStatus, device, device_of, devices
+from bp_arrays.devices._backend import Availability
+from bp_arrays.devices._device import Device, owner
+from bp_arrays.devices._selection import DeviceStatus, device, device_of, devices
 
 __all__ = [
     "Availability",
@@ -11,4 +11,5 @@ __all__ = [
     "device",
     "device_of",
     "devices",
+    "owner",
 ]

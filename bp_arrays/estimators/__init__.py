@@ -9,8 +9,10 @@ except ImportError as error:
         "MLPClassifier and MLPRegressor are scikit-learn estimators, and scikit-learn is not "
         'installed: pip install "bp_arrays[sklearn]"'
     ) from error
+from bp_arrays.estimators._classifier import MLPClassifier
+from bp_arrays.estimators._regressor import MLPRegressor
 
-from bp_arrays.estimators.classifier import MLPClassifier
-from bp_arrays.estimators.regressor import MLPRegressor
-
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
+]

@@ -1,15 +1,15 @@
 """What makes the maths fast without touching it."""
 
-from bp_arrays.execution.compiling import compile_step, compiled
-from bp_arrays.execution.cuda_graph import StepGraph, capturable, why_no_graph
-from bp_arrays.execution.cuda_update import update_kernel
-from bp_arrays.execution.instructions import identity
-from bp_arrays.execution.lean_numpy import lean
-from bp_arrays.execution.memory import Arena
-from bp_arrays.execution.paths import path_of
-from bp_arrays.execution.program import Program
-from bp_arrays.execution.recording import NotRecordable, Recorded, Recorder
-from bp_arrays.execution.updating import InPlaceUpdate
+from bp_arrays.execution._describe import path_of
+from bp_arrays.execution._fast_numpy import lean
+from bp_arrays.execution._in_place_update import InPlaceUpdate
+from bp_arrays.execution._instructions import identity
+from bp_arrays.execution._jit import compile_step, compiled
+from bp_arrays.execution._memory_plan import Arena
+from bp_arrays.execution._program import Program
+from bp_arrays.execution._recorder import NotRecordable, Recorded, Recorder
+from bp_arrays.execution.cuda._graph import StepGraph, capturable, why_no_graph
+from bp_arrays.execution.cuda._update_kernel import update_kernel
 
 __all__ = [
     "Arena",

@@ -1,12 +1,12 @@
 """Where the weights start: small descriptions that draw a parameter's first values on the host."""
 
-from bp_arrays.errors import unknown_name
-from bp_arrays.initializers.constant import Ones, Zeros
-from bp_arrays.initializers.glorot import GlorotNormal, GlorotUniform
-from bp_arrays.initializers.he import HeNormal, HeUniform
-from bp_arrays.initializers.initializer import Initializer, fans
-from bp_arrays.initializers.lecun import LeCunNormal, LeCunUniform
-from bp_arrays.initializers.orthogonal import Orthogonal
+from bp_arrays.initializers._constant import Ones, Zeros
+from bp_arrays.initializers._glorot import GlorotNormal, GlorotUniform
+from bp_arrays.initializers._he import HeNormal, HeUniform
+from bp_arrays.initializers._initializer import Initializer, fans
+from bp_arrays.initializers._lecun import LeCunNormal, LeCunUniform
+from bp_arrays.initializers._orthogonal import Orthogonal
+from bp_arrays.names import by_name
 
 INITIALIZERS: dict[str, type[Initializer]] = {
     kind.__name__: kind
@@ -31,11 +31,7 @@ def initializer_named(name: str) -> type[Initializer]:
     >>> initializer_named("he-normal")()
     HeNormal()
     """
-    plain = str(name).lower().replace("-", "").replace("_", "")
-    for known, kind in INITIALIZERS.items():
-        if known.lower() == plain:
-            return kind
-    raise unknown_name("initializer", name, INITIALIZERS)
+    return by_name("initializer", name, INITIALIZERS)
 
 
 __all__ = [

@@ -1,13 +1,13 @@
 """Layers: each one small class, its derivation in one place. `layer.py` holds the contract."""
 
-from bp_arrays.layers.context import Context
-from bp_arrays.layers.dropout import Dropout
-from bp_arrays.layers.flatten import Flatten
-from bp_arrays.layers.layer import Layer, Parameter
-from bp_arrays.layers.linear import Linear
-from bp_arrays.layers.residual import Residual
-from bp_arrays.layers.sequential import Sequential
-from bp_arrays.layers.standardize import Standardize
+from bp_arrays.layers._context import Context
+from bp_arrays.layers._dropout import Dropout
+from bp_arrays.layers._flatten import Flatten
+from bp_arrays.layers._layer import Layer, Parameter, Specification
+from bp_arrays.layers._linear import Linear
+from bp_arrays.layers._residual import Residual
+from bp_arrays.layers._sequential import Sequential
+from bp_arrays.layers._standardize import Standardize
 
 __all__ = [
     "Context",
@@ -18,5 +18,6 @@ __all__ = [
     "Parameter",
     "Residual",
     "Sequential",
+    "Specification",
     "Standardize",
 ]

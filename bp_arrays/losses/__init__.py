@@ -1,9 +1,9 @@
 """Losses: a value and its derivative from one place, weights and reduction in another."""
 
-from bp_arrays.errors import unknown_name
-from bp_arrays.losses.cross_entropy import BinaryCrossEntropy, CrossEntropy
-from bp_arrays.losses.difference import Huber, L2Loss, MeanAbsoluteError, MeanSquaredError
-from bp_arrays.losses.loss import Loss
+from bp_arrays.losses._cross_entropy import BinaryCrossEntropy, CrossEntropy
+from bp_arrays.losses._difference import Huber, L2Loss, MeanAbsoluteError, MeanSquaredError
+from bp_arrays.losses._loss import Loss, PerSample
+from bp_arrays.names import by_name
 
 LOSSES: dict[str, type[Loss]] = {
     kind.__name__: kind
@@ -25,11 +25,7 @@ def loss_named(name: str) -> type[Loss]:
     >>> loss_named("cross-entropy").__name__, loss_named("l2").__name__
     ('CrossEntropy', 'L2Loss')
     """
-    plain = str(name).lower().replace("-", "").replace("_", "").removesuffix("loss")
-    for known, kind in LOSSES.items():
-        if known.lower().removesuffix("loss") == plain:
-            return kind
-    raise unknown_name("loss", name, LOSSES)
+    return by_name("loss", name, LOSSES, suffix="loss")
 
 
 __all__ = [
@@ -41,5 +37,6 @@ __all__ = [
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "PerSample",
     "loss_named",
 ]

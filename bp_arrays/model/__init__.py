@@ -1,6 +1,7 @@
 """A layer tree with its parameters: one vector on one device; saved and loaded."""
 
-from bp_arrays.model.files import load
-from bp_arrays.model.model import Model
+from bp_arrays.model._layout import Entry, Layout
+from bp_arrays.model._model import Model
+from bp_arrays.model._open import from_torch, load
 
-__all__ = ["Model", "load"]
+__all__ = ["Entry", "Layout", "Model", "from_torch", "load"]

@@ -1,13 +1,14 @@
 """How the parameters move: update rules on one flat vector, and what may stand before them."""
 
-from bp_arrays.errors import unknown_name
-from bp_arrays.optimizers.adagrad import Adagrad
-from bp_arrays.optimizers.adam import Adam, AdamW
-from bp_arrays.optimizers.chain import Chain
-from bp_arrays.optimizers.optimizer import Optimizer, Scalars, State
-from bp_arrays.optimizers.rmsprop import RMSProp
-from bp_arrays.optimizers.sgd import SGD
-from bp_arrays.optimizers.transforms import ClipByGlobalNorm, Transform, WeightDecay
+from bp_arrays.names import by_name
+from bp_arrays.optimizers._adagrad import Adagrad
+from bp_arrays.optimizers._adam import Adam, AdamW, one_minus_power
+from bp_arrays.optimizers._chain import Chain
+from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
+from bp_arrays.optimizers._rmsprop import RMSProp
+from bp_arrays.optimizers._sgd import SGD
+from bp_arrays.optimizers._training_state import TrainingState
+from bp_arrays.optimizers._transforms import ClipByGlobalNorm, Transform, WeightDecay
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     kind.__name__: kind for kind in (SGD, RMSProp, Adagrad, Adam, AdamW)
@@ -21,11 +22,7 @@ def optimizer_named(name: str) -> type[Optimizer]:
     >>> optimizer_named("sgd")(0.5)
     SGD(learning_rate=0.5, momentum=0.0, nesterov=False)
     """
-    plain = str(name).lower().replace("-", "").replace("_", "")
-    for known, kind in OPTIMIZERS.items():
-        if known.lower() == plain:
-            return kind
-    raise unknown_name("optimizer", name, OPTIMIZERS)
+    return by_name("optimizer", name, OPTIMIZERS)
 
 
 __all__ = [
@@ -40,7 +37,9 @@ __all__ = [
     "RMSProp",
     "Scalars",
     "State",
+    "TrainingState",
     "Transform",
     "WeightDecay",
+    "one_minus_power",
     "optimizer_named",
 ]

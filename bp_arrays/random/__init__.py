@@ -6,8 +6,14 @@ computed on the device by `Stream`, from a counter-based generator written in th
 its bits are equal on every backend, eager or compiled.
 """
 
-from bp_arrays.random.host import host_generator
-from bp_arrays.random.stream import Stream
-from bp_arrays.random.threefry import threefry2x32
+from bp_arrays.random._host import filled, host_generator, orthonormal_columns
+from bp_arrays.random._stream import Stream
+from bp_arrays.random._threefry import threefry2x32
 
-__all__ = ["Stream", "host_generator", "threefry2x32"]
+__all__ = [
+    "Stream",
+    "filled",
+    "host_generator",
+    "orthonormal_columns",
+    "threefry2x32",
+]

@@ -1,14 +1,20 @@
 """The proof that every device gives the same gradients: cases, oracles, and how near is near."""
 
-from bp_arrays.testing.agreement import error_in_eps
-from bp_arrays.testing.case import Case, Derivatives
-from bp_arrays.testing.checking import check, check_cases, chosen_cases
-from bp_arrays.testing.html import to_html
-from bp_arrays.testing.oracles import Oracle, oracles_for
-from bp_arrays.testing.own_cases import own_cases
-from bp_arrays.testing.place import Place
-from bp_arrays.testing.registry import cases, components
-from bp_arrays.testing.report import DeviceResult, Disagreement, Report
+from bp_arrays.testing._case import (
+    DTYPES as DTYPES,
+    DTYPES_WITH_HALF as DTYPES_WITH_HALF,
+    Case,
+    Derivatives,
+)
+from bp_arrays.testing._checking import DEVICES as DEVICES, check, check_cases, chosen_cases
+from bp_arrays.testing._error_norms import error_in_eps
+from bp_arrays.testing._evidence import cuda_line as cuda_line
+from bp_arrays.testing._html import to_html
+from bp_arrays.testing._oracles import Oracle, oracles_for
+from bp_arrays.testing._placement import Place
+from bp_arrays.testing._registry import cases, components
+from bp_arrays.testing._report import DeviceResult, Disagreement, Report
+from bp_arrays.testing.cases._user import own_cases
 
 __all__ = [
     "Case",

@@ -33,13 +33,13 @@ from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import InputError
 from bp_arrays.layers import Layer
 from bp_arrays.losses import Loss
-from bp_arrays.testing.case import DTYPES, Case
-from bp_arrays.testing.checking import DEVICES, check_dtypes, places
-from bp_arrays.testing.evidence import cuda_line
-from bp_arrays.testing.oracles import Oracle, oracles_for
-from bp_arrays.testing.own_cases import own_cases
-from bp_arrays.testing.place import Place
-from bp_arrays.testing.running import hidden_transfer, judged_by, run_case, shows_transfers
+from bp_arrays.testing._case import DTYPES, Case
+from bp_arrays.testing._checking import DEVICES, check_dtypes, places
+from bp_arrays.testing._evidence import cuda_line
+from bp_arrays.testing._oracles import Oracle, oracles_for
+from bp_arrays.testing._placement import Place
+from bp_arrays.testing._running import hidden_transfer, judged_by, run_case, shows_transfers
+from bp_arrays.testing.cases._user import own_cases
 from bp_arrays.typing import Shape
 
 MARK = "bp_arrays_checks"
@@ -62,7 +62,7 @@ def parametrize_with_checks(
     Examples
     --------
     >>> import bp_arrays as bp
-    >>> from bp_arrays.testing.pytest_plugin import parametrize_with_checks
+    >>> from bp_arrays.testing import parametrize_with_checks
     >>> @parametrize_with_checks(bp.Tanh(), bp.Linear(3), input_shape=4)
     ... def test_my_layers(check):
     ...     check()

@@ -57,7 +57,7 @@ def filled_in(markdown: str, folder: Path) -> str:
             return _fenced(source(path, name), path)
         if kind == "help":
             return f"```text\n{command_help(name)}```"
-        from bp_arrays.testing.evidence import cuda_line
+        from bp_arrays.testing import cuda_line
 
         return f"**{cuda_line()}.**"
 

@@ -13,8 +13,8 @@ import argparse
 import numpy as np
 
 import bp_arrays as bp
-from bp_arrays.data import read_digits, split
-from bp_arrays.seeing import ConfusionMatrix
+from bp_arrays.readers import read_digits, split
+from bp_arrays.training import ConfusionMatrix
 
 SHADES = " .:-=+*#%"
 

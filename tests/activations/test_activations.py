@@ -10,7 +10,7 @@ import pytest
 
 import bp_arrays as bp
 from bp_arrays.activations import ACTIVATIONS, activation_named
-from bp_arrays.activations.error_function import erfc
+from bp_arrays.kernels import erfc
 
 POINTS = np.concatenate([np.linspace(-30, 30, 601), [-1e4, 1e4, -700.0, 700.0, 1e-300, -1e-12]])
 

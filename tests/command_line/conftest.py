@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from bp_arrays.command_line.main import main
+from bp_arrays.command_line import main
 
 
 class Result(NamedTuple):

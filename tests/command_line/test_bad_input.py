@@ -7,7 +7,7 @@ import builtins
 import numpy as np
 import pytest
 
-from bp_arrays.command_line import train
+from bp_arrays.command_line import _train as train
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_nor_a_device_file(fails):
 
 
 def test_a_folder_that_cannot_be_written_to(fails, monkeypatch):
-    from bp_arrays.command_line import outputs
+    from bp_arrays.command_line import _output_files as outputs
 
     def refuse(**kwargs):
         raise PermissionError(13, "Permission denied")
@@ -220,7 +220,7 @@ def test_ctrl_c_outside_the_training(run, monkeypatch):
 @pytest.mark.parametrize("option", ["--out", "--report", "--plot"])
 def test_a_write_that_fails_leaves_the_old_file(run, tmp_path, monkeypatch, option):
     pytest.importorskip("matplotlib")
-    from bp_arrays.model import files
+    from bp_arrays.formats import _safetensors as files
 
     def full(handle):
         raise OSError(28, "No space left on device")

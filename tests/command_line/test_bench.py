@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bp_arrays.command_line import bench
+from bp_arrays.command_line import _bench as bench
 from bp_arrays.errors import InputError
 
 WORDS = ("bench", "--layers", "5,8,3", "--batch", 4, "--steps", 8)
@@ -59,6 +59,6 @@ def test_ctrl_c_is_an_interruption(run, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bp_arrays.training.functional.FunctionalTrainer.epoch", interrupted)
+    monkeypatch.setattr("bp_arrays.training.runners._eager.FunctionalTrainer.epoch", interrupted)
     result = run(*WORDS, "--device", "strict")
     assert result.code == 130 and "interrupted" in result.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bp_arrays.command_line.main import main
+from bp_arrays.command_line import main
 
 
 def test_the_notes_are_printed(capsys):

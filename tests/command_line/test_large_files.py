@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from bp_arrays.command_line import train
-from bp_arrays.data import spool
-from bp_arrays.data.selecting import SelectedRows
+from bp_arrays.command_line import _train as train
+from bp_arrays.inputs import SelectedRows
+from bp_arrays.readers import _spool as spool
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_version_and_help():
 
 
 def test_every_command_is_in_the_overview_and_has_its_file():
-    from bp_arrays.command_line.main import COMMANDS
+    from bp_arrays.command_line import COMMANDS
 
     overview = process("--help").stdout
     for name in COMMANDS:
@@ -66,7 +66,7 @@ def test_an_error_is_one_line_without_traceback():
 def test_help_needs_no_heavy_library():
     code = (
         "import sys\n"
-        "from bp_arrays.command_line.main import main\n"
+        "from bp_arrays.command_line import main\n"
         "try:\n    main(['train', '--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'jax', 'cupy', 'matplotlib', 'tqdm', 'safetensors'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.command_line.recipe import SCHEDULES
-from bp_arrays.command_line.standardizing import input_scale, output_scale
-from bp_arrays.training import progress
+from bp_arrays.command_line._recipe import SCHEDULES
+from bp_arrays.command_line._standardizing import input_scale, output_scale
+from bp_arrays.training import _progress as progress
 
 
 def report_in(folder):
@@ -64,7 +64,7 @@ def test_the_main_job(run, tmp_path):
 
 
 def test_the_reported_accuracy_is_that_of_the_saved_model(run, tmp_path):
-    from bp_arrays.data import read_digits
+    from bp_arrays.readers import read_digits
 
     run("train", "digits", "--device", "cpu", "--epochs", 2, "--out", "m", "--report", "r.json")
     digits = read_digits()
@@ -76,8 +76,8 @@ def test_the_reported_accuracy_is_that_of_the_saved_model(run, tmp_path):
 
 def test_held_out_rows_are_never_trained_on(run, monkeypatch):
     """Neither as samples nor in the measured scale."""
-    from bp_arrays.command_line import train
-    from bp_arrays.data import read_digits
+    from bp_arrays.command_line import _train as train
+    from bp_arrays.readers import read_digits
 
     seen, real = {}, train.fit
 
@@ -317,7 +317,7 @@ def test_quiet_is_one_line_and_no_result_is_lost(run):
 
 def test_options_reach_the_training(run, monkeypatch):
     """And a bar is asked for unless --quiet."""
-    from bp_arrays.command_line import train
+    from bp_arrays.command_line import _train as train
 
     real, asked = train.fit, []
 
@@ -387,7 +387,7 @@ def test_the_picture(run, flowers, tmp_path, kind):
 
 def test_a_picture_before_the_first_epoch_ended(run, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
-    from bp_arrays.training.in_place import InPlaceTrainer
+    from bp_arrays.training.runners._replay import InPlaceTrainer
 
     def press(self, *args):
         raise KeyboardInterrupt
@@ -445,7 +445,7 @@ def test_values_are_not_confused(run, tmp_path, prices):
 )
 def test_the_picture_of_a_training(run, tmp_path, prices, words, monkeypatch):
     pytest.importorskip("matplotlib")
-    from bp_arrays.command_line import plotting
+    from bp_arrays.command_line import _plotting as plotting
 
     drawn = []
     monkeypatch.setattr(plotting, "save_picture", lambda figure, path: drawn.append(figure))
@@ -470,7 +470,7 @@ def test_many_classes_have_a_matrix_as_high_as_the_curves_above_each_other(
     run, tmp_path, monkeypatch
 ):
     pytest.importorskip("matplotlib")
-    from bp_arrays.command_line import plotting
+    from bp_arrays.command_line import _plotting as plotting
 
     drawn = []
     monkeypatch.setattr(plotting, "save_picture", lambda figure, path: drawn.append(figure))

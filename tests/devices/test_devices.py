@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.devices import backend, device_of
+from bp_arrays.devices import _backend as backend, device_of
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def fresh(monkeypatch):
         for cached in ("_availability", "_namespace", "_native"):
             getattr(device_module, cached).cache_clear()
 
-    device_module = importlib.import_module("bp_arrays.devices.device")
+    device_module = importlib.import_module("bp_arrays.devices._device")
     clear()
     yield monkeypatch
     monkeypatch.undo()
@@ -259,7 +259,7 @@ def test_auto_takes_cuda_only_if_it_computes_and_says_so(fresh, caplog):
         assert bp.device("auto").name == "cuda:0"
         assert "'auto' is cuda:0" in caplog.text
         caplog.clear()
-        importlib.import_module("bp_arrays.devices.device")._availability.cache_clear()
+        importlib.import_module("bp_arrays.devices._device")._availability.cache_clear()
         fresh.setitem(sys.modules, "cupy", None)
         assert bp.device("auto").name == "cpu"
         assert "CuPy is not installed" in caplog.text

@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import bp_arrays as bp
-from bp_arrays.estimators.inputs import has_dtype
+from bp_arrays.estimators._samples import has_dtype
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

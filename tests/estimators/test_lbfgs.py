@@ -9,9 +9,9 @@ pytest.importorskip("sklearn")
 from sklearn import neural_network
 
 import bp_arrays as bp
-from bp_arrays.estimators import lbfgs
-from bp_arrays.estimators.inputs import has_dtype
-from bp_arrays.feeding import Batches, ModelDoor
+from bp_arrays.data import Batches, ModelDoor
+from bp_arrays.estimators import _lbfgs as lbfgs
+from bp_arrays.estimators._samples import has_dtype
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

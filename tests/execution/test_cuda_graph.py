@@ -11,8 +11,9 @@ import pytest
 from execution import stand_in_cupy as machine
 
 import bp_arrays as bp
-from bp_arrays.execution import StepGraph, capturable, cuda_graph, path_of, why_no_graph
-from bp_arrays.execution.cuda_product import Product
+from bp_arrays.execution import StepGraph, capturable, path_of, why_no_graph
+from bp_arrays.execution.cuda import _graph as cuda_graph
+from bp_arrays.execution.cuda._product import Product
 
 CUDA = machine.CUDA
 

@@ -16,10 +16,9 @@ import pytest
 
 import bp_arrays as bp
 from bp_arrays.execution import update_kernel
-from bp_arrays.execution.cuda_update import kernel_of
-from bp_arrays.execution.formula import traced
-from bp_arrays.optimizers import OPTIMIZERS
-from bp_arrays.optimizers.optimizer import Optimizer
+from bp_arrays.execution._formula import traced
+from bp_arrays.execution.cuda._update_kernel import kernel_of
+from bp_arrays.optimizers import OPTIMIZERS, Optimizer
 
 
 class Swaps(Optimizer):

@@ -10,8 +10,8 @@ import pytest
 import bp_arrays as bp
 from bp_arrays.activations import ACTIVATIONS
 from bp_arrays.execution import Arena, NotRecordable, Program, Recorder, lean
-from bp_arrays.training import in_place
-from bp_arrays.training.passes import RecordedPass, is_ours
+from bp_arrays.training.runners import _replay as in_place
+from bp_arrays.training.runners._passes import RecordedPass, is_ours
 
 
 def record(function, *shapes, dtype="float64"):

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.execution import InPlaceUpdate, formula, lean, loops
-from bp_arrays.execution.updating import BLOCK
-from bp_arrays.optimizers import OPTIMIZERS
-from bp_arrays.optimizers.optimizer import Optimizer
+from bp_arrays.execution import InPlaceUpdate, _formula as formula, _update_loop as loops, lean
+from bp_arrays.execution._in_place_update import BLOCK
+from bp_arrays.optimizers import OPTIMIZERS, Optimizer
 
 KINDS = {name: kind(0.1) for name, kind in OPTIMIZERS.items()} | {
     "SGD, momentum": bp.SGD(0.1, momentum=0.9),

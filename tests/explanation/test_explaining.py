@@ -9,7 +9,7 @@ import pytest
 
 import bp_arrays as bp
 from bp_arrays.activations import ACTIVATIONS
-from bp_arrays.explanation.stages import LinearStage
+from bp_arrays.explanation._stages import LinearStage
 from bp_arrays.losses import LOSSES
 
 RNG = np.random.default_rng(0)

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import bp_arrays as bp
-from bp_arrays.model.files import HEADER_LIMIT
+from bp_arrays.formats._safetensors import HEADER_LIMIT
 
 ARRAYS = {
     "weight": {"dtype": "F32", "shape": [4, 2], "data_offsets": [0, 32]},

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import bp_arrays as bp
-from bp_arrays.model.architecture import DEPTH_LIMIT
+from bp_arrays.formats._architecture import DEPTH_LIMIT
 
 X = np.random.default_rng(0).normal(size=(6, 4))
 

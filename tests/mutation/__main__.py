@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bp_arrays.testing import provenance
+from bp_arrays.testing import _provenance as provenance
 from tests.mutation.faults import FAULTS, Fault
 
 ROOT = Path(__file__).parents[2]

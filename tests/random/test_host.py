@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from bp_arrays.errors import InputError
-from bp_arrays.random import host_generator
-from bp_arrays.random.host import orthonormal_columns
-from bp_arrays.random.seeds import derived_key
+from bp_arrays.random import host_generator, orthonormal_columns
+from bp_arrays.random._seeds import derived_key
 
 
 def test_keys_are_pinned():

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from bp_arrays.errors import InputError
-from bp_arrays.random import Stream
-from bp_arrays.random.threefry import threefry2x32
+from bp_arrays.random import Stream, threefry2x32
 
 
 def host_bits(count, seed=0, step=0):

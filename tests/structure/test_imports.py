@@ -18,20 +18,24 @@ ROOMS = [  # from the top down; a room imports only from itself and from rooms b
     ("estimators",),
     ("explanation",),
     ("testing",),
-    ("training", "data"),
-    ("seeing",),
-    ("feeding",),
+    ("training",),
+    ("data",),
+    ("readers",),
     ("model",),
-    ("exchange",),
+    ("inputs",),
+    ("formats",),
+    ("execution",),
     ("losses",),
     ("optimizers",),
     ("schedules",),
     ("activations",),
     ("layers",),
     ("initializers",),
-    ("execution",),
     ("random",),
+    ("kernels",),
+    ("plots",),
     ("devices",),
+    ("checks", "files", "names", "trees"),
     ("errors", "typing"),
 ]
 HEIGHT = {room: -level for level, rooms in enumerate(ROOMS) for room in rooms}
@@ -72,6 +76,16 @@ def test_imports_go_down_only(path):
         if there == "__version__":
             continue
         assert there == here or HEIGHT[there] < HEIGHT[here], f"{path}: {here} imports {there}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_private_modules_are_imported_by_their_own_room_only(path):
+    for module in imported_modules(path):
+        parts = module.split(".")
+        if parts[0] == "bp_arrays" and any(
+            part.startswith("_") for part in parts[1:] if part != "__version__"
+        ):
+            assert parts[1] == room_of(path), f"{path} imports {module}: import the room's name"
 
 
 @pytest.mark.parametrize(

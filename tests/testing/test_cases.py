@@ -8,8 +8,8 @@ import pytest
 import bp_arrays as bp
 from bp_arrays import activations, initializers, layers, losses, optimizers
 from bp_arrays.testing import Place, cases
-from bp_arrays.testing.maths_cases import SATURATED, VARIANTS
-from bp_arrays.testing.training_cases import PROBLEMS
+from bp_arrays.testing.cases._maths import SATURATED, VARIANTS
+from bp_arrays.testing.cases._training import PROBLEMS
 
 
 @pytest.mark.bp_arrays_checks(cases())
@@ -25,10 +25,10 @@ def test_every_backward_has_an_oracle():
 
 
 TABLES = {
-    activations: "ACTIVATIONS in bp_arrays/testing/maths_cases.py",
-    layers: "LAYERS in bp_arrays/testing/maths_cases.py",
-    losses: "LOSSES in bp_arrays/testing/maths_cases.py",
-    optimizers: "OPTIMIZERS in bp_arrays/testing/update_cases.py",
+    activations: "ACTIVATIONS in bp_arrays/testing/cases/_maths.py",
+    layers: "LAYERS in bp_arrays/testing/cases/_maths.py",
+    losses: "LOSSES in bp_arrays/testing/cases/_maths.py",
+    optimizers: "OPTIMIZERS in bp_arrays/testing/cases/_optimizers.py",
     initializers: "INITIALIZERS in bp_arrays/initializers/__init__.py",
 }
 BASES = (

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.command_line.main import main
+from bp_arrays.command_line import main
 
 
 def test_it_prints_the_matrix_and_writes_the_report(tmp_path, capsys):

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from bp_arrays.testing import cases, check_cases, chosen_cases
-from bp_arrays.testing.evidence import cuda_line, latest
+from bp_arrays.testing import cases, check_cases, chosen_cases, cuda_line
+from bp_arrays.testing._evidence import latest
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.training import captured, standing
-from bp_arrays.training.functional import WINDOW
+from bp_arrays.training.runners import _cuda_graph as captured, _static_step as standing
+from bp_arrays.training.runners._eager import WINDOW
 
 # the attribute of that name is the function
-fit_module = importlib.import_module("bp_arrays.training.fit")
+fit_module = importlib.import_module("bp_arrays.training._fit")
 ROWS, FEATURES, CLASSES = 50, 5, 3
 NETS = {
     "relu": bp.Sequential(bp.Linear(7), bp.ReLU(), bp.Linear(CLASSES)),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.training import speed as speed_module
-from bp_arrays.training.speed import Speed, measure_speed, operations
+from bp_arrays.command_line import _speed as speed_module
+from bp_arrays.command_line._speed import Speed, measure_speed, operations
 
 
 def test_the_operations_are_those_of_the_products_by_hand():

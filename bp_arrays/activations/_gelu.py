@@ -1,0 +1,91 @@
+"""Gated by a probability: GELU and SiLU, h = a Φ(a) and h = a σ(a)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from bp_arrays.activations._elementwise import logistic
+from bp_arrays.errors import InputError
+from bp_arrays.kernels import erfc
+from bp_arrays.layers import Context, Layer
+from bp_arrays.typing import Array, Backward, Namespace, ParameterTree
+
+SATURATED = 40.0
+"""Beyond it Φ is 0 or 1 in every dtype; held there, no power of a can overflow."""
+
+
+@dataclass(frozen=True)
+class GELU(Layer):
+    """h = a Φ(a), with Φ the distribution function of the standard normal, φ its density.
+
+    Exact: h' = Φ(a) + a φ(a). By tanh: Φ(a) ≈ ½ (1 + tanh z) = σ(2z) with
+    z = √(2/π) (a + 0.044715 a³); the form with σ does not cancel for negative a.
+
+    Parameters
+    ----------
+    exact : bool, default False
+        True for Φ itself, False for the approximation by tanh.
+
+    Raises
+    ------
+    InputError
+        If `exact` is neither.
+
+    Notes
+    -----
+    Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016.
+    """
+
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.exact, bool):
+            raise InputError(f"GELU(exact): expected True or False, got {self.exact!r}")
+
+    def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
+        return _exact(a, ctx.xp) if self.exact else _by_tanh(a, ctx.xp)
+
+
+def _exact(a: Array, xp: Namespace) -> tuple[Array, Backward]:
+    held = _held(a, xp)
+    cdf = 0.5 * erfc(held * -math.sqrt(0.5), xp)
+
+    def backward(delta: Array) -> tuple[Array, ParameterTree]:
+        density = xp.exp(-0.5 * held * held) / math.sqrt(2.0 * math.pi)
+        return delta * (cdf + held * density), {}
+
+    return a * cdf, backward
+
+
+def _by_tanh(a: Array, xp: Namespace) -> tuple[Array, Backward]:
+    c = math.sqrt(2.0 / math.pi)
+    held = _held(a, xp)
+    gate = logistic(2.0 * c * (held + 0.044715 * (held * held * held)), xp)
+
+    def backward(delta: Array) -> tuple[Array, ParameterTree]:
+        dz = c * (1.0 + 3.0 * 0.044715 * (held * held))
+        return delta * (gate + held * (gate * (1.0 - gate)) * (2.0 * dz)), {}
+
+    return a * gate, backward
+
+
+def _held(a: Array, xp: Namespace) -> Array:
+    return xp.maximum(xp.minimum(a, SATURATED), -SATURATED)
+
+
+@dataclass(frozen=True)
+class SiLU(Layer):
+    """h = a σ(a), h' = σ(a) + a σ(a) (1 − σ(a)); also called swish.
+
+    Source: Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units for neural network function
+    approximation in reinforcement learning", 2018.
+    """
+
+    def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
+        s = logistic(a, ctx.xp)
+
+        def backward(delta: Array) -> tuple[Array, ParameterTree]:
+            return delta * (s + a * (s * (1.0 - s))), {}
+
+        return a * s, backward

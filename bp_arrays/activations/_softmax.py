@@ -1,0 +1,47 @@
+"""Probabilities from logits, over the last axis: h_k = e^a_k / Σ_j e^a_j."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bp_arrays.layers import Context, Layer
+from bp_arrays.typing import Array, Backward, ParameterTree
+
+
+@dataclass(frozen=True)
+class Softmax(Layer):
+    """h_k = e^a_k / Σ_j e^a_j over the last axis; unchanged when all a shift together.
+
+    ∂h_k/∂a_j = h_k (1[k = j] − h_j), so ∂L/∂a_j = h_j (δ_j − Σ_k δ_k h_k).
+
+    For training, the loss CrossEntropy takes the logits a themselves, which is more accurate.
+    """
+
+    def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
+        xp = ctx.xp
+        e = xp.exp(a - xp.max(a, axis=-1, keepdims=True))
+        h = e / xp.sum(e, axis=-1, keepdims=True)
+
+        def backward(delta: Array) -> tuple[Array, ParameterTree]:
+            return h * (delta - xp.sum(delta * h, axis=-1, keepdims=True)), {}
+
+        return h, backward
+
+
+@dataclass(frozen=True)
+class LogSoftmax(Layer):
+    """h_k = a_k − log Σ_j e^a_j over the last axis.
+
+    ∂h_k/∂a_j = 1[k = j] − p_j with p = softmax(a), so ∂L/∂a_j = δ_j − p_j Σ_k δ_k.
+    """
+
+    def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
+        xp = ctx.xp
+        shifted = a - xp.max(a, axis=-1, keepdims=True)
+        e = xp.exp(shifted)
+        total = xp.sum(e, axis=-1, keepdims=True)
+
+        def backward(delta: Array) -> tuple[Array, ParameterTree]:
+            return delta - (e / total) * xp.sum(delta, axis=-1, keepdims=True), {}
+
+        return shifted - xp.log(total), backward

@@ -1,0 +1,116 @@
+"""Explain one sample's backward pass: every number, and the chain rule of any weight."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.activations import Sigmoid
+from bp_arrays.command_line._match_columns import matching_data
+from bp_arrays.command_line._output_files import check_outputs
+from bp_arrays.command_line._schema import Meaning
+from bp_arrays.errors import InputError
+from bp_arrays.explanation import Explanation, explain
+from bp_arrays.files import write_atomically
+from bp_arrays.layers import Linear, Sequential
+from bp_arrays.losses import BinaryCrossEntropy, CrossEntropy, L2Loss, Loss, loss_named
+from bp_arrays.model import Model, load
+from bp_arrays.readers import Dataset, read_notes
+
+NOTES = "notes"
+
+LOSSES: dict[str, type[Loss]] = {
+    "values": L2Loss,
+    "logits": CrossEntropy,
+    "independent logits": BinaryCrossEntropy,
+}
+"""The loss that a model's outputs were made for."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `bp-arrays explain`."""
+    add = parser.add_argument
+    add("model", metavar="MODEL", help=f"a trained model's file, or {NOTES!r}: the notes' net")
+    add("data", nargs="?", metavar="DATA", help="what it was trained on: a file or a name")
+    add("--sample", type=int, default=1, metavar="N", help="which row, from 1 (default: 1)")
+    add("--weight", action="append", default=[], metavar="NAME:I,J",
+        help="write out this weight's chain rule, such as 0.weight:1,1 (repeatable)")  # fmt: skip
+    add("--loss", metavar="NAME", help="the loss (default: that of the training)")
+    add("--eta", type=float, default=0.1, metavar="X",
+        help="learning rate of the update shown (default: 0.1)")  # fmt: skip
+    add("--latex", type=Path, metavar="FILE",
+        help="write what is printed as Markdown with LaTeX here")  # fmt: skip
+    add("--html", type=Path, metavar="FILE", help="write a page to click through here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the derivation; write the other faces of it where asked."""
+    outputs = {"--latex": args.latex, "--html": args.html}
+    check_outputs(outputs, args.model, args.data or "")
+    explanation = _notes(args) if args.model == NOTES else _own(args)
+    rules = [explanation.weight(*_weight(spec)) for spec in args.weight]
+    print("\n\n".join(rule.text for rule in rules) if rules else explanation.to_text())
+    if args.latex is not None:
+        written = "\n\n".join(f"$$\n{rule.latex}\n$$" for rule in rules) or explanation.to_latex()
+        write_atomically(args.latex.resolve(), f"{written.rstrip()}\n".encode())
+    if args.html is not None:
+        explanation.to_html(args.html)
+    return 0
+
+
+def _notes(args: argparse.Namespace) -> Explanation:
+    """The 2-3-2 net of the notes, as it is before any training."""
+    if args.data is not None:
+        raise InputError(f"explain {NOTES}: it brings its own data, leave out {args.data!r}")
+    notes = read_notes()
+    net = Sequential(Linear(3), Sigmoid(), Linear(2), Sigmoid())
+    model = Model(net, 2, device="cpu", dtype="float64", seed=0)
+    assert notes.t is not None
+    row = _row(args.sample, notes.rows)
+    return explain(model, notes.x[row], notes.t[row], L2Loss(), eta=args.eta)
+
+
+def _own(args: argparse.Namespace) -> Explanation:
+    if args.data is None:
+        raise InputError("explain MODEL DATA: name the data too, what the model was trained on")
+    model = load(args.model, device="cpu")
+    meaning = Meaning.from_metadata(model.metadata, args.model)
+    data = matching_data(model, meaning, args.data)
+    loss = loss_named(args.loss)() if args.loss else LOSSES[meaning.outputs]()
+    row = _row(args.sample, data.rows)
+    if data.t is None:
+        raise InputError(f"{data.source}: without targets there is no error to propagate")
+    x = data.x[row].reshape(model.input_shape)
+    return explain(model, x, _target(data, meaning, loss, row), loss, eta=args.eta)
+
+
+def _target(data: Dataset, meaning: Meaning, loss: Loss, row: int) -> Any:
+    """The target of a row as the loss takes it: a class, or one number for each output."""
+    assert data.t is not None
+    if data.classes is None or meaning.classes is None:
+        return data.t[row]
+    name = data.classes[int(data.t[row])]
+    if name not in meaning.classes:
+        raise InputError(
+            f"{data.source}: row {row + 1} is of the class {name!r}, which the model does not "
+            f"know: it knows {', '.join(meaning.classes)}"
+        )
+    k = meaning.classes.index(name)
+    return k if loss.takes_classes else np.eye(len(meaning.classes))[k]
+
+
+def _row(sample: int, rows: int) -> int:
+    if not 1 <= sample <= rows:
+        raise InputError(f"--sample: the data has the samples 1 to {rows}, got {sample}")
+    return sample - 1
+
+
+def _weight(spec: str) -> tuple[str, *tuple[int, ...]]:
+    match = re.fullmatch(r"(.+):(\d+(?:,\d+)*)", spec)
+    if match is None:
+        raise InputError(f"--weight: expected NAME:I,J such as 0.weight:1,1, got {spec!r}")
+    return (match[1], *(int(index) for index in match[2].split(",")))

@@ -1,0 +1,117 @@
+"""The entrance: finds the command, turns every expected error into one line and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import NoReturn
+
+import bp_arrays
+from bp_arrays.errors import BpArraysError, InputError, unknown_name
+
+COMMANDS = {
+    "train": "train a network on digits, the notes' task, or your own file",
+    "predict": "apply a trained model to data",
+    "explain": "write out the backward pass of one sample, with every number",
+    "check": "prove that every device gives the same, right gradients",
+    "bench": "measure how fast a network of your sizes trains, on each device",
+    "devices": "list the devices and whether they can be used here",
+}
+"""Each command is a file here with `add_arguments(parser)` and `run(args) -> exit code`."""
+
+FAILED, INTERRUPTED, UNREAD = 2, 130, 141
+"""Exit codes: of an error, of Ctrl-C, of output that nobody reads (as a shell counts signals)."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises where argparse prints its usage and leaves."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The words after `bp-arrays`; by default those of the process.
+
+    Returns
+    -------
+    int
+        The exit code: 0; 2 after an error, which is one line on stderr; 130 after Ctrl-C;
+        141 if whoever reads the output has left.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        with warnings.catch_warnings():
+            if not sys.warnoptions:  # an overflow shows as a loss that is not finite
+                warnings.simplefilter("ignore", RuntimeWarning)
+            code = _run(argv)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNREAD
+    except BpArraysError as error:
+        return _fail(str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}")
+    except MemoryError as error:
+        return _fail(f"not enough memory; use less data or smaller layers ({error})")
+    except KeyboardInterrupt:
+        print("bp-arrays: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(argv: list[str]) -> int:
+    if not argv or argv[0].startswith("-"):
+        parser = _overview()
+        parser.parse_args(argv)
+        parser.error(f"expected a command: {', '.join(COMMANDS)}")
+    name, *words = argv
+    if name not in COMMANDS:
+        raise unknown_name("command", name, COMMANDS)
+    command = importlib.import_module(f"bp_arrays.command_line._{name}")
+    parser = Parser(prog=f"bp-arrays {name}", description=command.__doc__, allow_abbrev=False)
+    command.add_arguments(parser)
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        parser.error(f"unexpected {unknown[0]!r}{_nearest_option(parser, unknown[0])}")
+    code: int = command.run(args)
+    return code
+
+
+def _overview() -> Parser:
+    commands = "\n".join(f"  {name:<10} {what}" for name, what in COMMANDS.items())
+    parser = Parser(
+        prog="bp-arrays",
+        usage="bp-arrays [--version] [--help] COMMAND ...",
+        description="Train neural networks on the arrays you already have.",
+        epilog=f"commands:\n{commands}\n\nbp-arrays COMMAND --help describes each.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"bp-arrays {bp_arrays.__version__}")
+    return parser
+
+
+def _nearest_option(parser: Parser, word: str) -> str:
+    options = set(re.findall(r"--[a-z][a-z-]*", parser.format_help()))
+    near = difflib.get_close_matches(word.partition("=")[0], options, n=1)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+def _fail(message: str) -> int:
+    print(f"bp-arrays: error: {' '.join(message.split())}", file=sys.stderr)
+    return FAILED

@@ -1,0 +1,150 @@
+"""From options and data to a network, a loss and an optimizer."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bp_arrays.activations import Sigmoid, activation_named
+from bp_arrays.command_line._schema import LOGITS
+from bp_arrays.errors import InputError, unknown_name
+from bp_arrays.layers import Dropout, Layer, Linear, Standardize
+from bp_arrays.losses import Loss, loss_named
+from bp_arrays.optimizers import Optimizer, optimizer_named
+from bp_arrays.readers import Dataset
+from bp_arrays.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    OneCycle,
+    ReduceOnPlateau,
+    Schedule,
+    StepDecay,
+    Warmup,
+)
+from bp_arrays.typing import HostArray
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a training needs beside the data; None stands for "by the task"."""
+
+    layers: tuple[int, ...] = (128, 64)
+    activation: str = "relu"
+    dropout: float = 0.0
+    loss: str | None = None
+    optimizer: str = "adam"
+    rate: float | None = None
+    schedule: str = "cosine"
+    epochs: int = 30
+    batch: int = 32
+    standardise: bool = True
+    sigmoid_outputs: bool = False
+
+
+NOTES = Recipe(
+    layers=(3,),
+    activation="sigmoid",
+    loss="l2",
+    optimizer="sgd",
+    rate=2.0,
+    schedule="constant",
+    epochs=1500,
+    batch=4,
+    standardise=False,
+    sigmoid_outputs=True,
+)
+"""The 2-3-2 net of the course notes: sigmoids throughout, ½Σ(y − t)², plain gradient descent."""
+
+ADAM_RATE = 3e-3
+"""With a cosine to zero after it, Adam's own 1e-3 is slower and no better on the digits."""
+
+SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
+    "constant": lambda rate, steps: Constant(rate),
+    "cosine": lambda rate, steps: Cosine(rate, steps),
+    "exponential": lambda rate, steps: Exponential(rate, 0.01 ** (1.0 / steps)),
+    "one_cycle": lambda rate, steps: OneCycle(rate, steps),
+    "reduce_on_plateau": lambda rate, steps: ReduceOnPlateau(rate, factor=0.3, patience=3),
+    "step_decay": lambda rate, steps: StepDecay(rate, factor=0.1, every=math.ceil(steps / 3)),
+    "warmup": lambda rate, steps: Warmup(math.ceil(steps / 10), then=rate),
+}
+"""Schedules by name, laid over a training of so many updates."""
+
+
+def recipe_for(args: argparse.Namespace) -> Recipe:
+    """What the user asked for, over the defaults of the data set; every name is looked up.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, with the nearest one that exists.
+    """
+    start = NOTES if args.data == "notes" else Recipe()
+    given = {name: getattr(args, name) for name in start.__dataclass_fields__ if name in args}
+    recipe = replace(start, **{name: value for name, value in given.items() if value is not None})
+    if args.optimizer is not None and args.rate is None:
+        recipe = replace(recipe, rate=None)
+    activation_named(recipe.activation)
+    optimizer_named(recipe.optimizer)
+    if recipe.loss is not None:
+        loss_named(recipe.loss)
+    recipe = replace(recipe, schedule=recipe.schedule.lower().replace("-", "_"))
+    if recipe.schedule not in SCHEDULES:
+        raise unknown_name("schedule", recipe.schedule, SCHEDULES)
+    return recipe
+
+
+def build_loss(recipe: Recipe, data: Dataset) -> Loss:
+    """The loss asked for, else cross-entropy for classes and the squared error for values."""
+    name = recipe.loss
+    if name is None:
+        name = "mean_squared_error" if data.classes is None else "cross_entropy"
+    loss = loss_named(name)()
+    if type(loss).__name__ in LOGITS and data.classes is None:
+        raise InputError(
+            f"the loss {name!r} needs classes, but {data.source} has values: choose "
+            "--loss mean_squared_error, or --task classification if the values are classes"
+        )
+    return loss
+
+
+def targets_for(loss: Loss, data: Dataset) -> HostArray:
+    """The targets as the loss takes them: classes become rows with a single 1 where it must."""
+    assert data.t is not None
+    if data.classes is None or loss.takes_classes:
+        return data.t
+    return np.eye(len(data.classes))[data.t]
+
+
+def build_layers(recipe: Recipe, loss: Loss, data: Dataset) -> tuple[Layer, ...]:
+    """Hidden layers between a scale for the inputs and, for values, one for the outputs.
+
+    Losses that compare outputs with the 0 and 1 of classes get sigmoid outputs, except
+    BinaryCrossEntropy, which has the sigmoid inside.
+    """
+    assert data.t is not None
+    layers: list[Layer] = [Standardize()] if recipe.standardise else []
+    for size in recipe.layers:
+        layers += [Linear(size), activation_named(recipe.activation)()]
+        if recipe.dropout:
+            layers.append(Dropout(recipe.dropout))
+    layers.append(Linear(data.t.shape[1] if data.classes is None else len(data.classes)))
+    compares_classes = data.classes is not None and type(loss).__name__ not in LOGITS
+    if recipe.sigmoid_outputs or compares_classes:
+        layers.append(Sigmoid())
+    elif recipe.standardise and data.classes is None:
+        layers.append(Standardize())
+    return tuple(layers)
+
+
+def build_optimizer(recipe: Recipe, steps: int) -> Optimizer:
+    """The optimizer with its rate, laid over so many updates."""
+    kind = optimizer_named(recipe.optimizer)
+    rate = recipe.rate
+    if rate is None:
+        rate = ADAM_RATE if kind.__name__ in ("Adam", "AdamW") else kind().rate(0)  # type: ignore[call-arg]
+    return kind(SCHEDULES[recipe.schedule](rate, steps))

@@ -1,0 +1,83 @@
+"""The report of a training, as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import re
+import sys
+from typing import Any
+
+import numpy as np
+
+import bp_arrays
+from bp_arrays.command_line._training_job import Job, Outcome
+
+NUMBERS = re.compile(r"\[\n[^\[\]{}\"]*\]")
+"""A list of plain numbers in indented JSON, over many lines: no text has a line break in JSON."""
+
+
+def report_of(job: Job, outcome: Outcome, saved: object | None) -> dict[str, Any]:
+    """All that is known about a training, as plain values by name."""
+    data, parts, model, history = job.data, job.parts, job.model, outcome.history
+    return {
+        "device": model.device.name,
+        "backend": model.device.backend,
+        "dtype": model.dtype,
+        "seed": job.seed,
+        "epochs": history.epochs,
+        "stopped": history.stopped,
+        "seconds": outcome.seconds,
+        **{f"train_{name}": value for name, value in outcome.train.items()},
+        **{f"test_{name}": value for name, value in (outcome.test or {"loss": math.nan}).items()},
+        "test_confusion": outcome.confusion and outcome.confusion.to_json(),
+        "data": {
+            "source": data.source,
+            "task": data.task,
+            "features": data.x.shape[1],
+            "classes": data.classes,
+            "targets": data.target_names,
+            "train_rows": len(parts.train),
+            "validation_rows": len(parts.validation),
+            "test_rows": len(parts.test),
+            "test_rule": parts.rule,
+        },
+        "layers": job.layer_names,
+        "parameters": model.parameter_count,
+        "loss": repr(job.loss),
+        "optimizer": repr(job.optimizer),
+        "batch_size": job.recipe.batch,
+        "model": None if saved is None else str(saved),
+        "versions": _versions(model.device.backend),
+        "history": dict(history),
+    }
+
+
+def to_json(report: dict[str, Any]) -> bytes:
+    """The report as JSON text, a list of numbers a line; NaN and infinity are null there."""
+    text = json.dumps(_plain(report), indent=2, allow_nan=False, ensure_ascii=False)
+    text = NUMBERS.sub(lambda found: f"[{' '.join(found[0][1:-1].split())}]", text)
+    return f"{text}\n".encode()
+
+
+def _versions(backend: str) -> dict[str, str]:
+    versions = {
+        "bp_arrays": bp_arrays.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+    library = sys.modules.get(backend)  # imported by now, if it has a module of that name
+    if library is not None:
+        versions[backend] = str(getattr(library, "__version__", "unknown"))
+    return versions
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,251 @@
+"""Train a network on the digits, on the notes' task, or on your own file."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from bp_arrays.command_line import _options as options
+from bp_arrays.command_line._main import INTERRUPTED
+from bp_arrays.command_line._output_files import check_outputs
+from bp_arrays.command_line._plotting import check_plot, plot
+from bp_arrays.command_line._recipe import (
+    build_layers,
+    build_loss,
+    build_optimizer,
+    recipe_for,
+    targets_for,
+)
+from bp_arrays.command_line._report import report_of, to_json
+from bp_arrays.command_line._schema import Meaning
+from bp_arrays.command_line._standardizing import measured_scales
+from bp_arrays.command_line._training_job import Job, Outcome, last_line, plan
+from bp_arrays.devices import device
+from bp_arrays.errors import DataError
+from bp_arrays.files import write_atomically
+from bp_arrays.inputs import SelectedRows
+from bp_arrays.layers import Sequential
+from bp_arrays.model import Model
+from bp_arrays.readers import Dataset, open_dataset, split
+from bp_arrays.training import R2, Accuracy, ConfusionMatrix, EarlyStopping, evaluate, fit
+from bp_arrays.typing import Array
+
+DEVICE_BYTES = 2**30
+"""Samples of up to this many bytes in float32 are moved to the device before the training."""
+
+PATIENT_VALIDATION = 0.1
+"""The share of rows that --patience watches, unless --validation says another."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `bp-arrays train`."""
+    add = parser.add_argument
+    add(
+        "data",
+        metavar="DATA",
+        help="digits, notes, or a file: .csv, .parquet, .npz, X.npy,T.npy, IDX images",
+    )
+    group = parser.add_argument_group("data")
+    add = group.add_argument
+    add("--target", metavar="COLUMN", help="the column of a .csv or .parquet file to predict")
+    add("--task", choices=("classification", "regression"), help="by default found from the target")
+    add(
+        "--test",
+        type=options.share,
+        metavar="SHARE",
+        help="share of rows held out; 0.2, or the data's own held-out rows",
+    )
+    add(
+        "--validation",
+        type=options.share,
+        metavar="SHARE",
+        help="share of the other rows watched in training; 0, or 0.1 with --patience",
+    )
+    add(
+        "--standardise",
+        action=argparse.BooleanOptionalAction,
+        help="scale inputs, and outputs that are values, by the training rows; on but for notes",
+    )
+    add(
+        "--standardize",
+        action=argparse.BooleanOptionalAction,
+        dest="standardise",
+        help=argparse.SUPPRESS,
+    )
+
+    group = parser.add_argument_group("network and training")
+    add = group.add_argument
+    add("--layers", type=options.sizes, metavar="N,N", help="hidden layers; 128,64 (notes: 3)")
+    add("--activation", help="of the hidden layers; relu (notes: sigmoid)")
+    add("--dropout", type=options.share, metavar="SHARE", help="after each hidden layer; 0")
+    add("--loss", help="cross_entropy for classes, mean_squared_error for values (notes: l2)")
+    add("--optimizer", help="adam (notes: sgd)")
+    add("--rate", type=options.positive, help="learning rate; 0.003 with adam (notes: 2)")
+    add("--schedule", help="of the learning rate over the training; cosine (notes: constant)")
+    add("--epochs", type=options.count, help="30 (notes: 1500)")
+    add("--batch", type=options.count, help="rows a step; 32 (notes: 4)")
+    add(
+        "--patience",
+        type=options.count,
+        metavar="EPOCHS",
+        help="stop after so many epochs without a better validation loss, keep the best",
+    )
+    add("--seed", type=options.seed, default=0, help="0; the same on every device")
+    add("--device", default="auto", help="auto, cpu, cuda, ...: see bp-arrays devices")
+    add("--dtype", default="float32", help="float32 or float64")
+
+    group = parser.add_argument_group("results")
+    add = group.add_argument
+    add("--out", type=Path, metavar="MODEL", help="save the model here (safetensors)")
+    add(
+        "--report",
+        type=Path,
+        metavar="FILE.json",
+        help="all about this training; prints the confusion matrix",
+    )
+    add(
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="its curves and confusion matrix (extra: plot)",
+    )
+    add("--quiet", action="store_true", help="only the last line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, measure, save, report; the exit code is 130 if Ctrl-C ended the training."""
+    check_outputs({"--out": args.out, "--report": args.report, "--plot": args.plot}, args.data)
+    if args.plot is not None:
+        check_plot(args.plot)
+    with _log_kept() as log:  # an error is to be the only line on stderr
+        job = prepare(args)
+    if not args.quiet:
+        sys.stderr.writelines(f"bp-arrays: {record.getMessage()}\n" for record in log)
+        print(plan(job), flush=True)
+    outcome = train(job, patience=args.patience, progress=not args.quiet)
+    if args.out is not None:
+        job.model.save(args.out.resolve())
+    if args.report is not None:
+        report = report_of(job, outcome, saved=args.out)
+        write_atomically(args.report.resolve(), to_json(report))
+        if outcome.confusion is not None and not args.quiet:
+            print(outcome.confusion)
+    if args.plot is not None:
+        plot(outcome, f"{job.network} on {job.name}", args.plot)
+    print(last_line(job, outcome, saved=args.out))
+    return INTERRUPTED if outcome.history.stopped == "interrupted" else 0
+
+
+def prepare(args: argparse.Namespace) -> Job:
+    """From options to a training that is ready to begin; everything is checked by then."""
+    recipe = recipe_for(args)
+    place = device(args.device).require()
+    place.dtype(args.dtype)
+    data = open_dataset(args.data, target=args.target, task=args.task)
+    check_data(data, args.dtype)
+    validation = args.validation
+    if validation is None:
+        validation = PATIENT_VALIDATION if args.patience else 0.0
+    parts = split(data, test=args.test, validation=validation, seed=args.seed)
+    loss = build_loss(recipe, data)
+    layers = build_layers(recipe, loss, data)
+    model = Model(
+        Sequential(*layers), data.x.shape[1], device=place, dtype=args.dtype, seed=args.seed
+    )
+    model.metadata = Meaning.of(data, loss).to_metadata()
+    model.set_parameters(measured_scales(layers, data, parts.train))
+    return Job(
+        name=args.data,
+        data=data,
+        parts=parts,
+        recipe=recipe,
+        t=targets_for(loss, data),
+        layers=layers,
+        loss=loss,
+        optimizer=build_optimizer(recipe, recipe.epochs * -(-len(parts.train) // recipe.batch)),
+        model=model,
+        seed=args.seed,
+    )
+
+
+def train(job: Job, *, patience: int | None, progress: bool) -> Outcome:
+    """The training, then the finished model on what it has seen and on what it has not."""
+    metrics = (R2(),) if job.data.classes is None else (Accuracy(),)
+    training, validation, test = (
+        (_moved(job.model, SelectedRows(job.data.x, rows)), job.t[rows]) for rows in job.parts[:3]
+    )
+    started = time.perf_counter()
+    history = fit(
+        job.model,
+        *training,
+        loss=job.loss,
+        optimizer=job.optimizer,
+        epochs=job.recipe.epochs,
+        batch_size=job.recipe.batch,
+        seed=job.seed,
+        validation=validation if len(validation[1]) else None,
+        metrics=metrics,
+        callbacks=[EarlyStopping(patience)] if patience else [],
+        progress=progress,
+    )
+    seconds = time.perf_counter() - started
+    seen, unseen = (
+        evaluate(job.model, x, t, loss=job.loss, metrics=metrics) if len(t) else {}
+        for x, t in (training, test)
+    )
+    return Outcome(history, seen, unseen, seconds, _confusion(job, test[0]))
+
+
+def _confusion(job: Job, x: Array) -> ConfusionMatrix | None:
+    """Which classes the finished model takes for which, of the rows held out, if there are any."""
+    rows = job.parts.test
+    if job.data.classes is None or job.data.t is None or not len(rows):
+        return None
+    y = job.model.device.to_numpy(job.model.predict(x))
+    return ConfusionMatrix.of(job.data.t[rows], y.argmax(axis=1), job.data.classes)
+
+
+def check_data(data: Dataset, dtype: str) -> None:
+    """Raise DataError for data that cannot be learned, or not in this dtype."""
+    if data.classes is not None and len(data.classes) < 2:
+        raise DataError(
+            f"{data.source}: expected two classes or more, found only {data.classes[0]!r}; "
+            "choose another target, or --task regression"
+        )
+    largest = float(np.finfo("float32" if dtype == "bfloat16" else dtype).max)
+    for what, values in (("a feature", data.x), ("a target", data.t)):
+        if values is not None and max(-float(values.min()), float(values.max())) > largest:
+            raise DataError(
+                f"{data.source}: {what} is beyond {largest:.3g}, the most that {dtype} can hold; "
+                "give it in another unit, or use --dtype float64"
+            )
+
+
+def _moved(model: Model, x: SelectedRows) -> Array:
+    """Samples on the model's device at once where they fit, else left for `fit` to pick."""
+    fits = math.prod(x.shape) * np.dtype(np.float32).itemsize <= DEVICE_BYTES and len(x) > 0
+    return model.device.asarray(x, model.dtype) if fits else x
+
+
+@contextmanager
+def _log_kept() -> Iterator[list[logging.LogRecord]]:
+    """What the library says that it decided, such as what "auto" is."""
+    logger = logging.getLogger("bp_arrays")
+    records: list[logging.LogRecord] = []
+    handler, level = logging.Handler(), logger.level
+    handler.emit = records.append  # type: ignore[method-assign, assignment]
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -1,0 +1,77 @@
+"""Batches that come ready-made, from any iterable."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any
+
+from bp_arrays.data._feed import Batch, Feed, Order
+from bp_arrays.data._input_spec import Door
+from bp_arrays.data._prefetch import ahead
+from bp_arrays.errors import InputError
+
+
+class ReadyFeed(Feed):
+    """An iterable whose items are batches, each checked when it comes.
+
+    Parameters
+    ----------
+    door : Door
+    batches : iterable
+        Of (x, t) or (x, t, sample_weight); of samples alone where no targets are asked for.
+        Begun anew for each epoch.
+    what : str, optional
+        What to call the batches in messages.
+    """
+
+    rows = None
+    repeats = False
+
+    def __init__(self, door: Door, batches: Iterable[Any], *, what: str = "") -> None:
+        self.door, self.batches, self.what = door, batches, what
+        self.once = iter(batches) is batches
+        self._begun = False
+
+    def order(self, shuffle: bool | Order, seed: int, epoch: int) -> None:
+        return None
+
+    def epoch(self, batch_size: int, order: Any) -> Iterator[Batch]:
+        batches = self._checked()
+        return ahead(batches) if self.door.device.is_asynchronous else batches
+
+    def steps(self, batch_size: int) -> int | None:
+        try:
+            return len(self.batches)  # type: ignore[arg-type]
+        except TypeError:
+            return None
+
+    def _checked(self) -> Generator[Batch]:
+        number = 0
+        begun, self._begun = self._begun, True
+        for number, item in enumerate(self.batches, start=1):
+            try:
+                with self.door.device.activate():
+                    batch = self._batch(item)
+            except InputError as error:
+                raise type(error)(f"{self.what}batch {number}: {error}") from None
+            yield batch
+        if number == 0:
+            raise InputError(
+                f"{self.what}batches: this iterable gave none"
+                + (
+                    " in its second pass: a generator can be gone through only once, so hand in "
+                    "an object that begins anew whenever it is iterated over"
+                    if begun
+                    else "; expected at least one, (x, t)"
+                )
+            )
+
+    def _batch(self, item: Any) -> Batch:
+        if not isinstance(item, (tuple, list)):
+            item = (item,)
+        if not 1 <= len(item) <= 3:
+            raise InputError(f"expected (x, t) or (x, t, sample_weight), got {len(item)} parts")
+        x, t, weight = (*item, None, None)[:3]
+        x = self.door.checked_inputs(x)
+        rows = int(x.shape[0])
+        return Batch(x, self.door.checked_targets(t, rows), self.door.checked_weights(weight, rows))

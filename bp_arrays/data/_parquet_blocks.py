@@ -1,0 +1,123 @@
+"""Parquet files as blocks: a table larger than memory, read group of rows by group of rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.data._block_feed import Blocks
+from bp_arrays.errors import DataError
+from bp_arrays.readers import ParquetTable, parquet_files, place_of
+
+
+class ParquetBlocks(Blocks):
+    """Parquet files read group of rows by group of rows: a table larger than memory.
+
+    What is checked at once are names and types of the columns; values, such as NaN and null,
+    are when their group is read, each time. Memory is needed for two windows and a group, see
+    `Batches`: files written with groups of some 10,000 to 100,000 rows suit it.
+
+    Parameters
+    ----------
+    path : path, or sequence of paths
+        A file, a folder of .parquet files, or several files, in this order; all of the same
+        columns.
+    target : str or sequence of str, optional
+        The column of targets; several are targets of several values. A column of text holds
+        classes: it is read through once to find them.
+    columns : sequence of str, optional
+        The features, in this order; by default all columns but the others named here.
+    weight : str, optional
+        The column of sample weights.
+
+    Attributes
+    ----------
+    feature_names : tuple of str
+    classes : tuple of str, or None
+        The names of the classes in ascending order, where the target is text: class k of the
+        targets is `classes[k]`.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, it is damaged, or has no rows; for a column that does not
+        exist or holds no numbers.
+    MissingExtraError
+        If pyarrow is not installed.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import pyarrow
+    >>> from pyarrow import parquet
+    >>> import bp_arrays as bp
+    >>> table = pyarrow.table({"rooms": [1, 2, 3, 4], "price": [1.5, 2.5, 3.5, 4.5]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     parquet.write_table(table, pathlib.Path(folder) / "a.parquet", row_group_size=2)
+    ...     blocks = ParquetBlocks(folder, "price")
+    ...     batches = bp.data.Batches(blocks, batch_size=3, seed=0, device="cpu")
+    ...     [t.tolist() for x, t in batches]
+    [[4.5, 2.5, 1.5], [3.5]]
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        target: str | Sequence[str] | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        weight: str | None = None,
+    ) -> None:
+        self._table = table = ParquetTable(parquet_files(path))
+        names = table.names
+        self._targets = [target] if isinstance(target, str) else list(target or ())
+        self._weights = [] if weight is None else [weight]
+        taken = [*self._targets, *self._weights]
+        features = [n for n in names if n not in taken] if columns is None else list(columns)
+        for name in self._targets:
+            place_of(table.path, name, names, "target column")
+        for name in (*self._weights, *features):
+            place_of(table.path, name, names, "column")
+        if not features:
+            raise DataError(f"{table.path}: expected columns beside {taken}, found none")
+        self.feature_names = tuple(features)
+        self.sample_shape = (len(features),)
+        self.dtype = table.dtype(self.feature_names)
+        self.block_rows = [group.rows for group in table.groups]
+        if self.rows == 0:
+            raise DataError(f"{table.path}: expected at least one row, found none")
+        self.classes = self._found_classes()
+        for name in (*(self._targets if self.classes is None else ()), *self._weights):
+            table.dtype([name])  # raises where it holds no numbers
+
+    def read(self, block: int) -> tuple[Any, ...]:
+        table, group = self._table, self._table.groups[block]
+        parts = [table.numbers(group, self.feature_names)]
+        if self.classes is not None:
+            [text] = table.columns(group, self._targets)
+            parts.append(np.searchsorted(self.classes, np.asarray(text.to_pylist())))
+        elif self._targets:
+            t = table.numbers(group, self._targets)
+            parts.append(t[:, 0] if len(self._targets) == 1 else t)
+        if self._weights:
+            parts.append(table.numbers(group, self._weights)[:, 0])
+        return tuple(parts)
+
+    def place(self, block: int, *index: int) -> str:
+        group = self._table.groups[block]
+        if index:
+            return self._table.place(group, index[0], self.feature_names[index[1]])
+        return f"{group.path}, row group {group.number}"
+
+    def _found_classes(self) -> tuple[str, ...] | None:
+        """The different texts in a target column of text."""
+        table = self._table
+        if len(self._targets) != 1 or table.holds_numbers(self._targets[0]):
+            return None
+        found: set[str] = set()
+        for group in table.groups:
+            found.update(table.texts(group, self._targets[0]))
+        return tuple(sorted(found))

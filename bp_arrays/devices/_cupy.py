@@ -1,0 +1,109 @@
+"""CuPy: NVIDIA GPUs.
+
+CuPy computes on its *current* device, and array-api-compat ignores `device=` in every creation
+function but asarray: so whatever is done on "cuda:1" is done inside `activate`. CuPy imports, and
+even constructs device objects, where there is no driver: only a computation proves anything.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.devices._backend import Availability, Backend, imported, probed
+from bp_arrays.typing import Array, HostArray, Namespace
+
+INSTALL = 'pip install "bp_arrays[cuda12]" or "bp_arrays[cuda13]", as your driver supports'
+
+
+class CuPyBackend(Backend):
+    name = "cupy"
+    asynchronous_kinds = frozenset({"cuda"})
+
+    def namespace(self) -> Namespace:
+        import array_api_compat.cupy as xp
+
+        return xp
+
+    def availability(self, kind: str, index: int) -> Availability:
+        found = imported("cupy", "CuPy", INSTALL)
+        if not found.usable:
+            return found
+        import cupy
+
+        try:
+            driver = cupy.cuda.runtime.driverGetVersion()
+        except Exception:
+            driver = 0
+        if driver == 0:
+            return Availability(
+                False,
+                f"CuPy {cupy.__version__} found no NVIDIA driver",
+                "install an NVIDIA driver, or use device='cpu'",
+            )
+        try:
+            count = cupy.cuda.runtime.getDeviceCount()
+        except Exception as error:
+            return Availability(
+                False,
+                f"CuPy {cupy.__version__} cannot use the driver (CUDA {driver // 1000}."
+                f"{driver % 1000 // 10}): {' '.join(str(error).split())}",
+                "update the driver, or install the CuPy build for it: " + INSTALL,
+            )
+        if index >= count:
+            return Availability(
+                False, f"CuPy sees {count} CUDA device(s), numbered from 0", "use a lower number"
+            )
+
+        def compute() -> float:
+            with cupy.cuda.Device(index):
+                return float((cupy.ones(1) + cupy.full(1, 2.0)).get()[0])
+
+        return probed(compute, f"cuda:{index}")
+
+    def native(self, kind: str, index: int) -> Any:
+        import cupy
+
+        return cupy.cuda.Device(index)
+
+    def from_host(self, host: HostArray, dtype: Any, kind: str, index: int) -> Array:
+        import cupy
+
+        with cupy.cuda.Device(index):
+            return cupy.array(host, dtype=dtype)
+
+    def to_host(self, array: Array) -> HostArray:
+        with array.device:
+            return np.array(array.get())
+
+    def place_of(self, array: Any) -> tuple[str, int] | None:
+        if type(array).__module__.partition(".")[0] != "cupy" or not hasattr(array, "device"):
+            return None
+        return "cuda", int(array.device.id)
+
+    def activate(self, kind: str, index: int) -> AbstractContextManager[Any]:
+        import cupy
+
+        context: AbstractContextManager[Any] = cupy.cuda.Device(index)
+        return context
+
+    def synchronize(self, kind: str, index: int) -> None:
+        import cupy
+
+        cupy.cuda.Device(index).synchronize()
+
+    def description(self, kind: str, index: int) -> str:
+        import cupy
+
+        runtime = cupy.cuda.runtime
+        card = runtime.getDeviceProperties(index)["name"].decode()
+        versions = [
+            f"{v // 1000}.{v % 1000 // 10}"
+            for v in (runtime.driverGetVersion(), runtime.runtimeGetVersion())
+        ]
+        return (
+            f"CuPy {cupy.__version__} on {card}, driver for CUDA {versions[0]}, "
+            f"runtime {versions[1]}"
+        )

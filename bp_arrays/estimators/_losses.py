@@ -1,0 +1,38 @@
+"""Losses that scikit-learn's MLP has beside those of the library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bp_arrays.layers import Context
+from bp_arrays.losses import BinaryCrossEntropy, Loss, PerSample
+from bp_arrays.typing import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummedBinaryCrossEntropy(Loss):
+    """Several yes-no outputs, their losses added up: n times `BinaryCrossEntropy`."""
+
+    mean: BinaryCrossEntropy = field(default_factory=BinaryCrossEntropy)
+
+    def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
+        n = float(y.shape[1])
+        losses, derivative = self.mean.per_sample(y, t, ctx)
+        return n * losses, lambda c: derivative(n * c)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoissonLoss(Loss):
+    """Counts t whose mean is e^y, half the Poisson deviance, summed over the outputs.
+
+    ℓ = Σ_j (t_j log t_j − t_j y_j − t_j + e^{y_j}), ∂ℓ/∂y_j = e^{y_j} − t_j; t log t is 0 at 0.
+
+    Source: McCullagh, Nelder, "Generalized Linear Models", 1989, section 6.
+    """
+
+    def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
+        xp = ctx.xp
+        rate = xp.exp(y)
+        positive = xp.where(t > 0.0, t, 1.0)
+        terms = t * (xp.log(positive) - y) - t + rate
+        return xp.sum(terms, axis=1), lambda c: c * (rate - t)

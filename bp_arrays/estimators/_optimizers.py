@@ -1,0 +1,74 @@
+"""The update rules in the forms that scikit-learn's MLP uses.
+
+They differ from `bp.SGD` and `bp.Adam` by rounding, by what a change of the learning rate does
+to the velocity, and by where ε stands. With the same seed, these give scikit-learn's weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bp_arrays.optimizers import Adam, Optimizer, Scalars, State, one_minus_power
+from bp_arrays.schedules import Schedule
+from bp_arrays.typing import Array, Namespace
+
+
+@dataclass(frozen=True)
+class ClassicalMomentum(Optimizer):
+    """Gradient descent whose velocity holds the learning rate of the steps it remembers.
+
+        v ← μ v − η g
+        θ ← θ + v                with Nesterov's look ahead: θ ← θ + μ v − η g
+
+    Source: Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum
+    in deep learning", ICML 2013, equations 1 and 2.
+    """
+
+    momentum: float = 0.9
+    nesterov: bool = True
+
+    def init(self, theta: Array, xp: Namespace) -> State:
+        return (xp.zeros_like(theta),)
+
+    def update(
+        self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
+    ) -> tuple[Array, State]:
+        ((v,), (eta,)) = state, scalars
+        v = self.momentum * v - eta * g
+        step = self.momentum * v - eta * g if self.nesterov else v
+        return theta + step, (v,)
+
+
+@dataclass(frozen=True)
+class AdamEpsilonHat(Adam):
+    """Adam with the corrections gathered in the learning rate: ε̂ stands beside the raw √v.
+
+        θ ← θ − η √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε̂)
+
+    Source: Kingma, Ba, "Adam: a method for stochastic optimization", ICLR 2015, the end of
+    section 2.
+    """
+
+    def scalars(self, step: int, eta: float) -> tuple[float, ...]:
+        c1, c2 = (one_minus_power(beta, step) for beta in (self.beta1, self.beta2))
+        return (eta * math.sqrt(c2) / c1,)
+
+    def update(
+        self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
+    ) -> tuple[Array, State]:
+        ((m, v), (eta,)) = state, scalars
+        m = self.beta1 * m + (1.0 - self.beta1) * g
+        v = self.beta2 * v + (1.0 - self.beta2) * (g * g)
+        return theta - eta * m / (xp.sqrt(v) + self.epsilon), (m, v)
+
+
+class EpochRate(Schedule):
+    """A learning rate that a rule sets between epochs, by scores no other schedule can see."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __call__(self, step: int, monitored: Sequence[float] = ()) -> float:
+        return self.value

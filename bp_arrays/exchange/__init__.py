@@ -1,1 +1,0 @@
-"""Networks in the languages of other tools: ONNX, and PyTorch's modules."""

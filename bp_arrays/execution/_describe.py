@@ -1,0 +1,30 @@
+"""How the steps of a training run on each device."""
+
+from __future__ import annotations
+
+from bp_arrays.devices import Device
+from bp_arrays.execution._update_loop import has_compiler
+from bp_arrays.execution.cuda._graph import why_no_graph
+
+
+def path_of(device: Device) -> str:
+    """What a training on this device is compiled by, or why not, in a few words.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> path_of(bp.device("torch:cpu"))
+    'plain, operation by operation'
+    """
+    if device.backend == "numpy":
+        return "recorded steps, " + (
+            "updates by Numba's loops"
+            if has_compiler()
+            else 'plain updates; faster with Numba: pip install "bp_arrays[fast]"'
+        )
+    if device.backend == "jax":
+        return "whole steps by jax.jit"
+    if device.backend == "cupy":
+        why = why_no_graph(device)
+        return "whole steps as CUDA graphs" if not why else f"plain, operation by operation: {why}"
+    return "plain, operation by operation"

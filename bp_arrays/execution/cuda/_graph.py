@@ -1,0 +1,167 @@
+"""A step of training as a CUDA graph: captured once, then launched whole.
+
+Not proven on hardware yet: no run on a GPU is recorded (see benchmarks/README.md).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from types import SimpleNamespace
+from typing import Any
+
+from bp_arrays.devices import Device
+from bp_arrays.execution.cuda._product import Product
+from bp_arrays.typing import Array, Namespace
+
+WARM = 2
+"""Steps that run operation by operation first: kernels are compiled at their first call."""
+
+COPIED_ONE_BY_ONE = 8
+"""CuPy joins up to so many arrays without uploading a list of their addresses."""
+
+logger = logging.getLogger("bp_arrays")
+
+
+def why_no_graph(device: Device) -> str:
+    """Why steps cannot be captured on this device, "" if they can."""
+    if device.backend != "cupy":
+        return "only CuPy's arrays have CUDA graphs"
+    if importlib.util.find_spec("nvmath") is None:
+        return "CUDA graphs need nvmath-python: pip install nvmath-python"
+    return ""
+
+
+class StepGraph:
+    """A computation without arguments, on arrays that stay where they are, run again and again.
+
+    It runs as it stands `WARM` times, is then captured, and from there on launched as one graph.
+    If it cannot be captured, it goes on running as it stands, and the log says why.
+
+    Parameters
+    ----------
+    device : Device
+
+    Raises
+    ------
+    Exception
+        Whatever CUDA or cuBLAS raise where there is no room for a stream or a handle.
+    """
+
+    def __init__(self, device: Device) -> None:
+        import cupy
+
+        self._device = device
+        with device.activate():
+            self.stream = cupy.cuda.Stream(non_blocking=True)
+            # What the body allocates while captured is written to by every launch: it comes from
+            # a pool that nobody else takes memory from, and that lives as long as the graph.
+            self._pool = cupy.cuda.MemoryPool()
+            with self.stream:
+                self._product = Product(self.stream)
+        self._graph: Any = None
+        self._runs = 0
+        self._refused = False
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether the computation is launched as a graph by now."""
+        return self._graph is not None
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Arrays are computed on the graph's stream; at the end everything on it is done."""
+        import cupy
+
+        with self._device.activate():
+            self.follow(cupy.cuda.get_current_stream())
+            with self.stream:
+                try:
+                    yield
+                finally:
+                    self.stream.synchronize()
+
+    def outside(self) -> AbstractContextManager[Any]:
+        """The default stream again, for a while."""
+        import cupy
+
+        stream: AbstractContextManager[Any] = cupy.cuda.Stream.null
+        return stream
+
+    def follow(self, other: Any = None) -> None:
+        """What comes next waits for everything that another stream, the default one unless
+        given, was told so far."""
+        import cupy
+
+        stream = cupy.cuda.Stream.null if other is None else other
+        self.stream.wait_event(stream.record())
+
+    def __call__(self, body: Callable[[], None]) -> None:
+        """Run the computation once more; inside `entered`.
+
+        Parameters
+        ----------
+        body : function without arguments or result
+            The same computation at every call. It reads and writes arrays that live as long as
+            this object; nothing may come from the host or go there.
+        """
+        if self._graph is None and not self._refused and self._runs >= WARM:
+            self._capture(body)
+        if self._graph is not None:
+            self._graph.launch(self.stream)
+            return
+        self._runs += 1
+        with self._surroundings():
+            body()
+
+    @contextmanager
+    def _surroundings(self) -> Iterator[None]:
+        import cupy
+
+        with cupy.cuda.using_allocator(self._pool.malloc), self._product.in_charge():
+            yield
+
+    def _capture(self, body: Callable[[], None]) -> None:
+        """Record what the body does; none of it happens until the launch."""
+        try:
+            with self._surroundings():
+                self._graph = self._recorded(body)
+        except Exception as error:
+            self._refused = True
+            logger.warning(
+                "%s: a step cannot be captured as a CUDA graph and runs operation by operation: %s",
+                self._device,
+                " ".join(str(error).split()),
+            )
+
+    def _recorded(self, body: Callable[[], None]) -> Any:
+        self.stream.begin_capture()
+        try:
+            body()
+        except BaseException:
+            with suppress(Exception):  # what failed must be ended too, and fails again
+                self.stream.end_capture()
+            raise
+        return self.stream.end_capture()
+
+
+def capturable(xp: Namespace) -> Namespace:
+    """CuPy's namespace with what cannot be captured done another way."""
+    found = SimpleNamespace(**{name: getattr(xp, name) for name in dir(xp)})
+
+    def concat(arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
+        parts = list(arrays)
+        while len(parts) > COPIED_ONE_BY_ONE:
+            parts = [
+                xp.concat(parts[k : k + COPIED_ONE_BY_ONE], axis=axis)
+                for k in range(0, len(parts), COPIED_ONE_BY_ONE)
+            ]
+        return xp.concat(parts, axis=axis)
+
+    def matmul(a: Array, b: Array, /) -> Array:
+        return a @ b
+
+    found.concat, found.matmul = concat, matmul
+    return found

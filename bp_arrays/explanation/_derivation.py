@@ -1,0 +1,204 @@
+"""Every number of one backward pass, and the chain rule behind any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bp_arrays.errors import InputError, unknown_name
+from bp_arrays.explanation._backward import deltas_of, linear_gradients
+from bp_arrays.explanation._chain_rule import ChainRule
+from bp_arrays.explanation._differences import central_difference
+from bp_arrays.explanation._expression import Term
+from bp_arrays.explanation._stages import LinearStage, Stage, Vector
+from bp_arrays.explanation._weight_explanation import WeightExplanation
+from bp_arrays.explanation._weight_rule import weight_rule
+from bp_arrays.inputs import prepare_targets
+from bp_arrays.losses import L2Loss, Loss
+from bp_arrays.model import Model
+
+
+@dataclass(frozen=True)
+class LayerValues:
+    """What one layer did with the sample, forward and backward.
+
+    Parameters
+    ----------
+    path, kind : str
+        Its place in the net, "0", and its class, "Linear".
+    written : str
+        What it computes, "a⁽¹⁾ = xw + b⁽¹⁾".
+    input, output : vectors
+    slope : vector or None
+        The local derivative ∂h_j/∂a_j of a layer that works element by element.
+    delta : vector
+        δ = ∂L/∂(output).
+    parameters, gradients, updated : dict of str to array
+        By their names in the model: values, ∂L/∂ of each, and the values after the update.
+    """
+
+    path: str
+    kind: str
+    written: str
+    input: Vector
+    output: Vector
+    slope: Vector | None
+    delta: Vector
+    parameters: dict[str, Vector]
+    gradients: dict[str, Vector]
+    updated: dict[str, Vector]
+
+
+class Derivation:
+    """One sample's way through a model, and the error's way back.
+
+    Attributes
+    ----------
+    layers : list of LayerValues
+        From the input to the output.
+    loss_value : float
+    gradients : dict of str to array
+        ∂L/∂ of each parameter, from the layers' backward.
+    eta : float
+        The learning rate of the updates shown.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        loss: Loss,
+        x: Vector,
+        t: Vector,
+        stages: list[Stage],
+        loss_terms: list[Term],
+        loss_value: float,
+        gradients: dict[str, Vector],
+        eta: float,
+    ) -> None:
+        self.loss_target = prepare_targets(
+            t, 1, loss, model.output_shape, model.device, model.dtype
+        )
+        self.model, self.loss, self.x, self.t = model, loss, x, t
+        self.stages, self.loss_terms = stages, loss_terms
+        self.loss_value, self.gradients, self.eta = loss_value, gradients, eta
+        self.deltas = deltas_of(stages, np.asarray([term.value for term in loss_terms]))
+        self.layers = [self._values(stage, delta) for stage, delta in zip(
+            stages, self.deltas, strict=True)]  # fmt: skip
+
+    # -- one weight ---------------------------------------------------------------------------
+
+    def weight(self, name: str, *indices: int) -> WeightExplanation:
+        """The chain rule for one weight or bias, written out and checked.
+
+        Parameters
+        ----------
+        name : str
+            As in `model.parameters`: "0.weight".
+        *indices : int
+            From 1, as on paper: `weight("0.weight", 1, 2)` is w₁₂, from the first input to the
+            second unit; `weight("0.bias", 2)` is b₂.
+
+        Raises
+        ------
+        InputError
+            For a name or an index the model does not have; the message says which it has.
+        """
+        named = self.model.parameters
+        if name not in named:
+            raise unknown_name("weight", name, named)
+        shape = tuple(named[name].shape)
+        if len(indices) != len(shape) or not all(
+            isinstance(i, (int, np.integer)) and not isinstance(i, bool) and 1 <= i <= n
+            for i, n in zip(indices, shape, strict=False)
+        ):
+            ranges = ", ".join(f"1 to {n}" for n in shape)
+            raise InputError(
+                f"{name} has the shape {shape} and its indices count from 1: expected {ranges}, "
+                f"got {', '.join(map(str, indices)) or 'none'}"
+            )
+        if name not in self.gradients:
+            raise InputError(f"{name} is not trained: no gradient belongs to it")
+        at = tuple(int(i) - 1 for i in indices)
+        rule = weight_rule(
+            name, at, self.stages, ChainRule(self.stages, self.loss_terms, self.deltas)
+        )
+        if rule is None:
+            raise InputError(f"{name}: the layer that has this weight cannot be explained")
+        return WeightExplanation(
+            weight=rule.weight,
+            expression=rule.expression,
+            where=rule.where,
+            computed=float(self.gradients[name][at]),
+            numeric=self._measured(name, at),
+            eta=self.eta,
+        )
+
+    @property
+    def follows_notes(self) -> bool:
+        """Whether this is a net like that of the notes: two Linear layers and the loss ½Σ(y−t)²."""
+        linears = sum(isinstance(stage, LinearStage) for stage in self.stages)
+        return linears == 2 and isinstance(self.loss, L2Loss)
+
+    @property
+    def first_weight(self) -> tuple[str, tuple[int, ...]] | None:
+        """The first trained parameter and the indices of its first element that has a gradient:
+        w₁₁ in the notes; of an image whose first pixels are black, a later one."""
+        for name, gradient in self.gradients.items():
+            first = np.argmax(gradient != 0.0)
+            return name, tuple(int(i) + 1 for i in np.unravel_index(first, gradient.shape))
+        return None
+
+    def largest_difference(self) -> float:
+        """The largest difference between the gradients explained here and those of backward,
+        relative to the largest gradient."""
+        differences, scale = [0.0], 1e-300
+        for stage, delta in zip(self.stages, self.deltas, strict=True):
+            for name, explained in linear_gradients(stage, delta):
+                computed = self.gradients[name]
+                differences.append(float(np.max(np.abs(explained - computed))))
+                scale = max(scale, float(np.max(np.abs(computed))))
+        return max(differences) / scale
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.model.net!r}, loss={self.loss!r}, "
+            f"value={self.loss_value:.6g}, {len(self.gradients)} parameters)"
+        )
+
+    def _measured(self, name: str, at: tuple[int, ...]) -> float:
+        """The derivative by central differences of the loss itself."""
+        [entry] = [entry for entry in self.model.layout.trainable if entry.name == name]
+        index = entry.offset + int(np.ravel_multi_index(at, entry.shape))
+        context = self.model.context(training=False, needs_input_gradient=False)
+
+        def loss(value: float) -> float:
+            theta = self.model.vector.copy()
+            theta[index] = value
+            y, _ = self.model.net.forward(self.model.tree(theta), self.x, context)
+            return float(self.loss.forward(y, self.loss_target, context)[0])
+
+        return float(central_difference(loss, float(self.model.vector[index])))
+
+    def _values(self, stage: Stage, delta: Vector) -> LayerValues:
+        prefix = f"{stage.path}." if stage.path else ""
+        parameters = {
+            name: value
+            for name, value in self.model.parameters.items()
+            if name.startswith(prefix) and (prefix or "." not in name or len(self.stages) == 1)
+        }
+        gradients = {name: self.gradients[name] for name in parameters if name in self.gradients}
+        slopes: Callable[[], Vector] | None = getattr(stage, "slopes", None)
+        return LayerValues(
+            path=stage.path,
+            kind=type(stage.layer).__name__,
+            written=stage.written,
+            input=stage.x,
+            output=stage.y,
+            slope=None if slopes is None else slopes(),
+            delta=delta,
+            parameters=parameters,
+            gradients=gradients,
+            updated={name: parameters[name] - self.eta * g for name, g in gradients.items()},
+        )

@@ -1,0 +1,134 @@
+"""From a model and a sample to the derivation: what comes in is checked, then computed."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bp_arrays.errors import InputError
+from bp_arrays.explanation._chain import chain_of
+from bp_arrays.explanation._derivation import Derivation
+from bp_arrays.explanation._differences import central_difference
+from bp_arrays.explanation._expression import Symbol, Term, partial
+from bp_arrays.explanation._naming import Name
+from bp_arrays.explanation._notation import loss_derivative
+from bp_arrays.explanation._stages import Stage, Vector
+from bp_arrays.inputs import to_host_array
+from bp_arrays.layers import Context
+from bp_arrays.losses import Loss
+from bp_arrays.model import Model
+
+Kind = TypeVar("Kind", bound=Derivation)
+
+
+def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: float) -> Kind:
+    """The derivation for one sample, all of it checked at the door; see `bp.explain`."""
+    if not isinstance(model, Model):
+        raise InputError(f"explain(model): expected a bp.Model, got {type(model).__name__}")
+    if not isinstance(loss, Loss):
+        raise InputError(f"explain(loss): expected a loss such as L2Loss(), got {loss!r}")
+    if not (isinstance(eta, Real) and np.isfinite(float(eta)) and eta > 0):
+        raise InputError(f"explain(eta): expected a number above 0, got {eta!r}")
+    copy = Model(model.net, model.input_shape, device="cpu", dtype="float64")
+    copy.set_parameters(model.host_parameters())
+    sample = _sample(x, copy)
+    target = _target(t, loss, copy)
+    for name, value in copy.parameters.items():
+        if not np.isfinite(value).all():
+            raise InputError(f"explain: the model's {name} holds values that are not finite")
+    context = Context(copy.device.xp, copy.device.native)
+    with np.errstate(over="ignore", invalid="ignore"):  # told in a sentence instead
+        stages = chain_of(copy.net, copy.tree(), sample, context)
+        loss_value, gradients = copy.gradients(sample, target, loss, training=False)
+    _finite(stages, float(loss_value), gradients)
+    y = stages[-1].y if stages else np.ravel(sample)
+    return kind(
+        copy,
+        loss,
+        sample,
+        target,
+        stages,
+        _loss_terms(loss, y, target, copy, context),
+        float(loss_value),
+        gradients,
+        float(eta),
+    )
+
+
+def _finite(stages: list[Stage], loss_value: float, gradients: dict[str, Vector]) -> None:
+    for stage in stages:
+        if not np.isfinite(stage.y).all():
+            raise InputError(
+                f"explain: layer {stage.path or 0} ({type(stage.layer).__name__}) gives values "
+                "that are not finite for this sample; use smaller inputs or weights"
+            )
+    if not np.isfinite(loss_value):
+        raise InputError(
+            f"explain: the loss of this sample is {loss_value}; use smaller inputs or weights"
+        )
+    for name, gradient in gradients.items():
+        if not np.isfinite(gradient).all():
+            raise InputError(f"explain: the gradient of {name} holds values that are not finite")
+
+
+def _sample(x: Any, model: Model) -> Vector:
+    array = to_host_array(_on_host(x), "x").astype(np.float64)
+    if array.shape == model.input_shape:
+        array = array[None]
+    if array.shape != (1, *model.input_shape):
+        raise InputError(
+            f"explain(x): expected one sample of shape {model.input_shape}, got {array.shape}; "
+            "choose one of several, such as x[3]"
+        )
+    if not np.isfinite(array).all():
+        raise InputError("explain(x): the sample holds values that are not finite")
+    return np.asarray(array)
+
+
+def _target(t: Any, loss: Loss, model: Model) -> Vector:
+    array = to_host_array(_on_host(t), "t")
+    if array.shape == model.output_shape or (array.ndim == 0 and loss.takes_classes):
+        array = array[None]
+    elif array.ndim == 0 and model.output_shape == (1,):
+        array = array.reshape(1, 1)
+    classes = loss.takes_classes and array.shape == (1,)
+    if not classes and array.shape != (1, *model.output_shape):
+        also = " or one class" if loss.takes_classes else ""
+        raise InputError(
+            f"explain(t): expected a target of shape {model.output_shape}{also}, got {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise InputError("explain(t): the target holds values that are not finite")
+    return np.asarray(array)
+
+
+def _on_host(value: Any) -> Any:
+    from bp_arrays.devices import owner
+
+    device = owner(value)
+    return value if device is None else device.to_numpy(value)
+
+
+def _loss_terms(loss: Loss, y: Vector, t: Vector, model: Model, context: Context) -> list[Term]:
+    """∂L/∂y_k as terms; for a loss of the user's own as symbols, by central differences."""
+    outputs = [Name("y").symbol(float(value), k + 1) for k, value in enumerate(y)]
+    if t.shape == (1,) and loss.takes_classes:
+        t = np.eye(y.size)[int(t[0])][None]
+    targets = [Name("t").symbol(float(value), k + 1) for k, value in enumerate(np.ravel(t))]
+    terms = loss_derivative(loss, outputs, targets)
+    if terms is not None:
+        return terms
+
+    def measured(k: int) -> Symbol:
+        def loss_at(value: float) -> float:
+            moved = y.copy()
+            moved[k] = value
+            batch = moved.reshape((1, *model.output_shape))
+            return float(loss.forward(batch, t, context)[0])
+
+        slope = float(central_difference(loss_at, float(y[k])))
+        return partial(Symbol("L", "L", 0.0), outputs[k], slope)
+
+    return [measured(k) for k in range(y.size)]

@@ -1,0 +1,230 @@
+"""The derivative of each activation and of each loss, as it is written on paper.
+
+Each entry is written from the formula, not from the code of the layer: what comes out is held
+against the layer's own backward.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bp_arrays import activations, losses
+from bp_arrays.explanation._expression import (
+    Difference,
+    Expression,
+    Number,
+    Product,
+    Square,
+    Sum,
+    Symbol,
+    Term,
+)
+from bp_arrays.layers import Layer
+from bp_arrays.losses import Loss
+
+Derivative = Callable[[Layer, Symbol, Symbol], Term]
+"""From the activation, its input a and its output h, as symbols, to h'(a)."""
+
+HostVector = np.ndarray[Any, Any]
+ONE = Number(1.0, "1", "1")
+
+
+def _function(letter: str, latex: str, of: Symbol, value: float) -> Symbol:
+    return Symbol(f"{letter}({of.text})", f"{latex}({of.latex})", value)
+
+
+def _indicator(condition: bool, of: Symbol) -> Symbol:
+    return Symbol(f"[{of.text} > 0]", rf"\mathbb{{1}}[{of.latex} > 0]", float(condition))
+
+
+def logistic(a: float) -> float:
+    """σ(a) = 1 / (1 + e⁻ᵃ)."""
+    return 1.0 / (1.0 + math.exp(-a)) if a >= 0.0 else math.exp(a) / (1.0 + math.exp(a))
+
+
+def _identity(layer: Layer, a: Symbol, h: Symbol) -> Term:
+    return ONE
+
+
+def _sigmoid(layer: Layer, a: Symbol, h: Symbol) -> Term:
+    return Product([h, Difference(ONE, h)])
+
+
+def _tanh(layer: Layer, a: Symbol, h: Symbol) -> Term:
+    return Difference(ONE, Square(h))
+
+
+def _relu(layer: Layer, a: Symbol, h: Symbol) -> Term:
+    return _indicator(a.value > 0.0, a)
+
+
+def _leaky(layer: activations.LeakyReLU, a: Symbol, h: Symbol) -> Term:
+    slope = Symbol("s", "s", layer.negative_slope)
+    if a.value > 0.0:
+        return _indicator(True, a)
+    return Product([slope, Symbol(f"[{a.text} ≤ 0]", rf"\mathbb{{1}}[{a.latex} \le 0]", 1.0)])
+
+
+def _exponential(scale: float, alpha: float, a: Symbol) -> Term:
+    factors: list[Term] = []
+    if scale != 1.0:
+        factors.append(Symbol("λ", r"\lambda", scale))
+    if a.value > 0.0:
+        return Product([*factors, _indicator(True, a)])
+    exponential = Symbol(f"exp({a.text})", rf"\exp({a.latex})", math.exp(a.value))
+    return Product([*factors, Symbol("α", r"\alpha", alpha), exponential])
+
+
+def _elu(layer: activations.ELU, a: Symbol, h: Symbol) -> Term:
+    return _exponential(1.0, layer.alpha, a)
+
+
+def _selu(layer: Layer, a: Symbol, h: Symbol) -> Term:
+    return _exponential(1.0507009873554805, 1.6732632423543772, a)
+
+
+def _softplus(layer: Layer, a: Symbol, h: Symbol) -> Term:
+    return _function("σ", r"\sigma", a, logistic(a.value))
+
+
+def _silu(layer: Layer, a: Symbol, h: Symbol) -> Term:
+    s = _function("σ", r"\sigma", a, logistic(a.value))
+    return Sum([s, Product([a, s, Difference(ONE, s)])])
+
+
+def _gelu(layer: activations.GELU, a: Symbol, h: Symbol) -> Term:
+    z = a.value
+    if layer.exact:
+        cdf = _function("Φ", r"\Phi", a, 0.5 * math.erfc(-z / math.sqrt(2.0)))
+        density = math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+        return Sum([cdf, Product([a, _function("φ", r"\varphi", a, density)])])
+    c = 2.0 * math.sqrt(2.0 / math.pi)
+    held = min(max(z, -40.0), 40.0)
+    s = logistic(c * (held + 0.044715 * held**3))
+    gate = Symbol(f"σ(2z({a.text}))", rf"\sigma(2z({a.latex}))", s)
+    slope = Symbol(f"2z′({a.text})", rf"2z'({a.latex})", c * (1.0 + 3.0 * 0.044715 * held**2))
+    return Sum([gate, Product([a, gate, Difference(ONE, gate), slope])])
+
+
+ELEMENTWISE: dict[type[Layer], Derivative] = {
+    activations.Identity: _identity,
+    activations.Sigmoid: _sigmoid,
+    activations.Tanh: _tanh,
+    activations.ReLU: _relu,
+    activations.LeakyReLU: _leaky,  # type: ignore[dict-item]
+    activations.ELU: _elu,  # type: ignore[dict-item]
+    activations.SELU: _selu,
+    activations.GELU: _gelu,  # type: ignore[dict-item]
+    activations.SiLU: _silu,
+    activations.Softplus: _softplus,
+}
+"""h'(a) of the activations that work element by element."""
+
+
+def softmax(a: HostVector) -> HostVector:
+    """p_k = eᵃᵏ / Σ eᵃ."""
+    e = np.exp(a - np.max(a))
+    p: HostVector = e / np.sum(e)
+    return p
+
+
+LOSSES: dict[type[Loss], tuple[str, str]] = {
+    losses.L2Loss: ("½ Σ (y − t)²", r"\tfrac{1}{2} \sum_k (y_k - t_k)^2"),
+    losses.MeanSquaredError: ("1/n Σ (y − t)²", r"\tfrac{1}{n} \sum_k (y_k - t_k)^2"),
+    losses.MeanAbsoluteError: ("1/n Σ |y − t|", r"\tfrac{1}{n} \sum_k |y_k - t_k|"),
+    losses.Huber: (
+        "1/n Σ (½(y − t)² where |y − t| ≤ d, else d(|y − t| − ½d))",
+        r"\tfrac{1}{n} \sum_k \operatorname{Huber}_d(y_k - t_k)",
+    ),
+    losses.BinaryCrossEntropy: (
+        "−1/n Σ (t log σ(y) + (1 − t) log(1 − σ(y)))",
+        r"-\tfrac{1}{n} \sum_k (t_k \log \sigma(y_k) + (1 - t_k) \log(1 - \sigma(y_k)))",
+    ),
+    losses.CrossEntropy: (
+        "−Σ t log p, p = softmax(y)",
+        r"-\sum_k t_k \log p_k, \quad p = \operatorname{softmax}(y)",
+    ),
+}
+"""What each loss is, in plain text and in LaTeX, before weights and smoothing."""
+
+
+def loss_formula(loss: Loss, latex: bool = False) -> str:
+    """L in the notes' symbols; of a loss of the user's own, its name."""
+    name = type(loss).__name__
+    own = (f"{name}(y, t)", rf"\text{{{name}}}(y, t)")
+    return LOSSES.get(type(loss), own)[latex]
+
+
+def loss_derivative(loss: Loss, y: list[Symbol], t: list[Symbol]) -> list[Term] | None:
+    """∂L/∂y_k of one sample for each output; None for a loss that is not the library's."""
+    n = len(y)
+    if type(loss) is losses.L2Loss:
+        return [Difference(a, b) for a, b in zip(y, t, strict=True)]
+    if type(loss) is losses.MeanSquaredError:
+        two = _over(2.0, n)
+        return [_scaled(two, Difference(a, b)) for a, b in zip(y, t, strict=True)]
+    if type(loss) is losses.MeanAbsoluteError:
+        return [_scaled(_over(1.0, n), _sign(a, b)) for a, b in zip(y, t, strict=True)]
+    if type(loss) is losses.Huber:
+        d = loss.threshold
+        return [_scaled(_over(1.0, n), _held(a, b, d)) for a, b in zip(y, t, strict=True)]
+    if type(loss) is losses.BinaryCrossEntropy:
+        return [
+            _scaled(_over(1.0, n), Difference(_function("σ", r"\sigma", a, logistic(a.value)), b))
+            for a, b in zip(y, t, strict=True)
+        ]
+    if type(loss) is losses.CrossEntropy:
+        return _cross_entropy(loss, y, t)
+    return None
+
+
+def _over(a: float, n: int) -> Number | None:
+    if a == n:
+        return None
+    return Number(a / n, f"{a:g}/{n}", rf"\tfrac{{{a:g}}}{{{n}}}")
+
+
+def _scaled(factor: Number | None, term: Expression | Symbol) -> Term:
+    return term if factor is None else Product([factor, term])
+
+
+def _sign(y: Symbol, t: Symbol) -> Symbol:
+    return Symbol(
+        f"sign({y.text} − {t.text})",
+        rf"\operatorname{{sign}}({y.latex} - {t.latex})",
+        float(np.sign(y.value - t.value)),
+    )
+
+
+def _held(y: Symbol, t: Symbol, d: float) -> Term:
+    r = y.value - t.value
+    if abs(r) <= d:
+        return Difference(y, t)
+    return Product([Symbol("d", "d", d), _sign(y, t)])
+
+
+def _cross_entropy(loss: losses.CrossEntropy, y: list[Symbol], t: list[Symbol]) -> list[Term]:
+    """p_k − q_k; times Σq where the targets do not sum to 1, times the class's weight."""
+    s, n = loss.label_smoothing, len(y)
+    p = softmax(np.asarray([a.value for a in y]))
+    q = [(1.0 - s) * b.value + s / n if s else b.value for b in t]
+    total = math.fsum(q)
+    weight = 1.0
+    if loss.class_weights is not None and loss.reduction == "sum":
+        weight = math.fsum(w * b.value for w, b in zip(loss.class_weights, t, strict=True))
+    terms: list[Term] = []
+    for k in range(n):
+        pk = Symbol(y[k].text.replace("y", "p"), y[k].latex.replace("y", "p"), float(p[k]))
+        qk = t[k] if not s else Symbol(f"q{t[k].text[1:]}", f"q{t[k].latex[1:]}", q[k])
+        left: Term = pk
+        if abs(total - 1.0) > 1e-12:
+            left = Product([pk, Symbol("Σq", r"\textstyle\sum q", total)])
+        term: Term = Difference(left, qk)
+        if weight != 1.0:
+            term = Product([Symbol("c", "c", weight), term])
+        terms.append(term)
+    return terms

@@ -1,0 +1,103 @@
+"""An explanation as one page of HTML that works offline: data here, the rest in `page.*`."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from importlib import resources
+
+from bp_arrays.errors import InputError, NonFiniteLossError
+from bp_arrays.explanation._derivation import Derivation
+from bp_arrays.explanation._deriving import derived
+from bp_arrays.explanation._drawing import drawing_of
+from bp_arrays.explanation._page_data import PageData
+from bp_arrays.explanation._recording import Recorder, descend
+from bp_arrays.explanation._stages import Vector
+from bp_arrays.explanation._text import to_text
+from bp_arrays.model import Model
+
+STEPS = 60
+"""Steps of gradient descent that are recorded where no training is given."""
+
+FEW_STEPS = 8
+"""Steps that are recorded of nets with more than `MANY` parameters."""
+
+MANY = 60
+
+SCRIPTS = ("page.js", "page_drawing.js", "page_panels.js")
+
+
+def to_html(explanation: Derivation, recording: Recorder | None) -> str:
+    """The page, everything in it."""
+    if recording is None:
+        recording, recorded = _descended(explanation)
+    else:
+        _check(recording, explanation.model)
+        recorded = (
+            f"Recorded from a training of {recording.epochs[-1]} epochs. L is of this sample."
+        )
+    data = PageData(explanation, drawing_of(explanation), recorded)
+    for epoch, parameters in zip(recording.epochs, recording.parameters, strict=True):
+        data.add(epoch, _at(explanation, parameters))
+    filled = {
+        "data": json.dumps(data.to_json(), ensure_ascii=False, separators=(",", ":")),
+        "text": escape(to_text(explanation)),
+    }
+    return _filled(filled)
+
+
+def _filled(parts: dict[str, str]) -> str:
+    folder = resources.files("bp_arrays.explanation")
+    page, style, *scripts = (
+        (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", *SCRIPTS)
+    )
+    page = page.replace("/* style */", style).replace("/* script */", "\n".join(scripts))
+    # "</" would end the script element that the data is in
+    data = parts["data"].replace("</", "<\\/").replace("<!--", "<\\u0021--")
+    return page.replace("/* text */", parts["text"]).replace("/* data */", data)
+
+
+def _check(recording: Recorder, model: Model) -> None:
+    if not isinstance(recording, Recorder):
+        raise InputError(f"to_html(recording): expected a Recorder, got {recording!r}")
+    if not recording.epochs:
+        raise InputError(
+            "to_html(recording): nothing is recorded yet; hand it to fit(callbacks=[...]) first"
+        )
+    ours = {name: value.shape for name, value in model.parameters.items()}
+    theirs = {name: value.shape for name, value in recording.parameters[0].items()}
+    if ours != theirs:
+        raise InputError(
+            f"to_html(recording): recorded from another net: expected {ours}, got {theirs}"
+        )
+
+
+def _descended(explanation: Derivation) -> tuple[Recorder, str]:
+    """The recording of a descent; where η is so large that it explodes, of no step at all."""
+    model, eta = explanation.model, explanation.eta
+    if not explanation.gradients:
+        return _standing(model), "This net has nothing to train."
+    steps = STEPS if model.parameter_count <= MANY else FEW_STEPS
+    try:
+        recorder = descend(model, explanation.x, explanation.t, explanation.loss, eta, steps)
+    except NonFiniteLossError:
+        return _standing(model), f"With η = {eta:g} the loss explodes at the first steps."
+    return recorder, (
+        f"Gradient descent on this sample with η = {eta:g}: each step is the update of all weights."
+    )
+
+
+def _standing(model: Model) -> Recorder:
+    recorder = Recorder()
+    recorder.epochs, recorder.parameters = [0], [model.host_parameters()]
+    return recorder
+
+
+def _at(explanation: Derivation, parameters: dict[str, Vector]) -> Derivation:
+    """The same sample, explained with other parameters."""
+    old = explanation.model
+    model = Model(old.net, old.input_shape, device="cpu", dtype="float64")
+    model.set_parameters(parameters)
+    t = explanation.t
+    target = t[0] if t.shape != (1,) else t
+    return derived(Derivation, model, explanation.x, target, explanation.loss, explanation.eta)

@@ -1,0 +1,71 @@
+"""A training to look back on: the parameters at some of its epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bp_arrays.errors import InputError
+from bp_arrays.losses import Loss
+from bp_arrays.model import Model
+from bp_arrays.optimizers import SGD
+from bp_arrays.training import Callback, Run, fit
+from bp_arrays.typing import HostArray
+
+
+class Recorder(Callback):
+    """Keeps the parameters of a model while it is trained.
+
+    Of a long training every second, fourth, ... epoch is kept, so that there are never more
+    than `frames`.
+
+    Parameters
+    ----------
+    frames : int, default 60
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> from bp_arrays.explanation import Recorder
+    >>> model = bp.Model(bp.Linear(1), 1, device="cpu", seed=0)
+    >>> recorder = Recorder(frames=4)
+    >>> history = bp.fit(model, [[0.0], [1.0]], [[1.0], [3.0]], loss=bp.L2Loss(),
+    ...                  optimizer=bp.SGD(0.5), epochs=10, callbacks=[recorder])
+    >>> recorder.epochs
+    [0, 4, 8]
+    """
+
+    def __init__(self, frames: int = 60) -> None:
+        if not isinstance(frames, int) or frames < 2:
+            raise InputError(f"Recorder(frames): expected an integer of 2 or more, got {frames!r}")
+        self.frames = frames
+        self.epochs: list[int] = []
+        self.parameters: list[dict[str, HostArray]] = []
+        self._every = 1
+
+    def on_start(self, run: Run) -> None:
+        self.epochs, self.parameters, self._every = [], [], 1
+        self._keep(0, run.model)
+
+    def on_epoch_end(self, run: Run) -> None:
+        epoch = run.history.epochs
+        if epoch % self._every:
+            return
+        self._keep(epoch, run.model)
+        if len(self.epochs) > self.frames:
+            self._every *= 2
+            kept = [k for k, epoch in enumerate(self.epochs) if epoch % self._every == 0]
+            self.epochs = [self.epochs[k] for k in kept]
+            self.parameters = [self.parameters[k] for k in kept]
+
+    def _keep(self, epoch: int, model: Model) -> None:
+        self.epochs.append(epoch)
+        self.parameters.append(model.host_parameters())
+
+
+def descend(model: Model, x: Any, t: Any, loss: Loss, eta: float, steps: int) -> Recorder:
+    """Gradient descent on one sample, u ← u − η∇L, on a copy of the model."""
+    copy = Model(model.net, model.input_shape, device="cpu", dtype="float64")
+    copy.set_parameters(model.host_parameters())
+    recorder = Recorder(frames=steps + 1)
+    fit(copy, x, t, loss=loss, optimizer=SGD(eta), epochs=steps, callbacks=[recorder])
+    return recorder

@@ -1,0 +1,87 @@
+"""An explanation as plain text, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bp_arrays.explanation._derivation import Derivation, LayerValues
+from bp_arrays.explanation._notation import loss_formula
+from bp_arrays.explanation._stages import LinearStage, Stage, Vector
+from bp_arrays.explanation._weight_explanation import shown_fully
+
+SHOWN = 8
+"""Numbers of a vector, and rows of a matrix, that are printed."""
+
+CORRECTIONS = (
+    "Two slips of the notes are corrected here: ∂L/∂y_j is (y_j − t_j), and the δ of a hidden "
+    "unit j\ncarries its own h_j(1 − h_j) and the weight u_jk that leads to output k."
+)
+
+
+def to_text(explanation: Derivation) -> str:
+    """Forward, δ, gradients and update, layer by layer; then one weight's chain rule."""
+    lines = [
+        f"forward: x = {vector(np.ravel(explanation.x))}",
+        *(f"  {values.written} = {vector(values.output)}" for values in explanation.layers),
+        f"  t = {vector(np.ravel(explanation.t))}",
+        f"  L = {loss_formula(explanation.loss)} = {shown_fully(explanation.loss_value)}",
+        "",
+        "backward: the derivative of L by what each layer gives, from the output to the input",
+        *_backward(explanation),
+        "",
+        f"gradients, and the update with η = {explanation.eta:g}",
+    ]
+    for values, stage in zip(explanation.layers, explanation.stages, strict=True):
+        lines += _parameters(values, stage)
+    lines += [
+        "",
+        f"largest difference between the explained gradients and those of backward: "
+        f"{explanation.largest_difference():.1e} of the largest gradient",
+    ]
+    first = explanation.first_weight
+    if first is not None:
+        name, at = first
+        lines += ["", explanation.weight(name, *at).text]
+    if explanation.follows_notes:
+        lines += ["", CORRECTIONS]
+    return "\n".join(lines)
+
+
+def vector(values: Vector) -> str:
+    """[0.05, 0.35], or the first few of many."""
+    kept = ", ".join(f"{value:.4g}" for value in values[:SHOWN]).replace("-", "−")
+    left = values.size - SHOWN
+    return f"[{kept}, … {left} more]" if left > 0 else f"[{kept}]"
+
+
+def _backward(explanation: Derivation) -> Iterator[str]:
+    """δ of every stage, and the slope it passes on the way to the stage before."""
+    for values, stage in zip(
+        reversed(explanation.layers), reversed(explanation.stages), strict=True
+    ):
+        y = stage.y_name.text()
+        delta = f"{stage.delta_name.text()} = " if isinstance(stage, LinearStage) else ""
+        yield f"  {delta}∂L/∂{y} = {vector(values.delta)}"
+        if values.slope is not None:
+            yield f"    local derivative ∂{y}/∂{stage.x_name.text()} = {vector(values.slope)}"
+
+
+def _parameters(values: LayerValues, stage: Stage) -> Iterator[str]:
+    symbols = {}
+    if isinstance(stage, LinearStage):
+        symbols = {
+            "weight": f"{stage.weight_name.text()} = ",
+            "bias": f"{stage.bias_name.text()} = ",
+        }
+    for name, gradient in values.gradients.items():
+        yield f"  {symbols.get(name.rpartition('.')[2], '')}{name} {tuple(gradient.shape)}"
+        rows = np.atleast_2d(gradient)
+        old, new = np.atleast_2d(values.parameters[name]), np.atleast_2d(values.updated[name])
+        for k in range(min(len(rows), SHOWN)):
+            yield f"    value {vector(old[k])}"
+            yield f"    ∂L/∂  {vector(rows[k])}"
+            yield f"    new   {vector(new[k])}"
+        if len(rows) > SHOWN:
+            yield f"    … {len(rows) - SHOWN} more rows"

@@ -1,0 +1,102 @@
+"""From the name of a weight to its chain rule: where it stands in the net decides how it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.explanation._backward import deltas_of
+from bp_arrays.explanation._chain_rule import ChainRule, product
+from bp_arrays.explanation._differences import central_difference
+from bp_arrays.explanation._expression import Sum, Symbol, Term, partial
+from bp_arrays.explanation._stages import LinearStage, MeasuredStage, ResidualStage, Stage, Vector
+from bp_arrays.typing import ParameterTree
+
+
+@dataclass(frozen=True)
+class WeightRule:
+    """The symbol of a weight, its chain rule, and what the δ in it stand for."""
+
+    weight: Symbol
+    expression: Term
+    where: dict[str, Term]
+
+
+def weight_rule(
+    name: str, at: tuple[int, ...], stages: Sequence[Stage], rule: ChainRule
+) -> WeightRule | None:
+    """The chain rule of the weight of that name and those indices, from 0; None if no stage has it.
+
+    Of a Linear layer it is ∂L/∂w_ij = δ_j x_i and ∂L/∂b_j = δ_j.
+    """
+    path, _, leaf = name.rpartition(".")
+    for s, stage in enumerate(stages):
+        if isinstance(stage, LinearStage) and stage.path == path:
+            delta = rule.at_output(s, at[-1])
+            if leaf == "bias":
+                return WeightRule(stage.bias_symbol(at[0]), delta, rule.where())
+            symbol = stage.weight_symbol(*at)
+            return WeightRule(symbol, product(delta, stage.input(at[0])), rule.where())
+        if isinstance(stage, MeasuredStage) and name.startswith(stage.parameter("")):
+            return _measured(name, at, s, stage, rule)
+        if isinstance(stage, ResidualStage):
+            found = _in_residual(name, at, s, stage, rule)
+            if found is not None:
+                return found
+    return None
+
+
+def _in_residual(
+    name: str, at: tuple[int, ...], s: int, stage: ResidualStage, rule: ChainRule
+) -> WeightRule | None:
+    """A weight inside a block: the error at the block's output goes down the block's own path."""
+    delta = rule.deltas[s]
+    errors = [stage.error(k, float(value)) for k, value in enumerate(delta)]
+    body = ChainRule(stage.body, errors, deltas_of(stage.body, delta))
+    found = weight_rule(name, at, stage.body, body)
+    if found is None:
+        return None
+    written = [found.expression, *found.where.values()]
+    used = {t.text for e in written for t in e.tokens() if isinstance(t, Symbol)}
+    above = {
+        error.text: rule.at_output(s, k) for k, error in enumerate(errors) if error.text in used
+    }
+    return WeightRule(found.weight, found.expression, {**found.where, **above, **rule.where()})
+
+
+def _measured(
+    name: str, at: tuple[int, ...], s: int, stage: MeasuredStage, rule: ChainRule
+) -> WeightRule:
+    """A weight of a layer without a formula: ∂y_k/∂w by central differences."""
+    keys = name.removeprefix(stage.parameter("")).split(".")
+    values: Any = stage.params
+    for key in keys:
+        values = values[key]
+    start = float(values[at])
+    below = ",".join(str(i + 1) for i in at)
+    words = name.replace("_", r"\_")
+    weight = Symbol(f"{name}[{below}]", rf"\text{{{words}}}_{{{below}}}", start)
+
+    def output(value: float) -> Vector:
+        return stage.forward(stage.x, _replaced(stage.params, keys, at, value))
+
+    terms = [
+        product(rule.at_output(s, k), partial(stage.output(k), weight, float(slope)))
+        for k, slope in enumerate(central_difference(output, start))
+    ]
+    return WeightRule(weight, Sum(terms), rule.where())
+
+
+def _replaced(
+    params: ParameterTree, keys: Sequence[str], at: tuple[int, ...], value: float
+) -> ParameterTree:
+    """The same parameters with one number changed."""
+    key, *deeper = keys
+    if deeper:
+        return {**params, key: _replaced(params[key], deeper, at, value)}
+    changed = np.array(params[key])
+    changed[at] = value
+    return {**params, key: changed}

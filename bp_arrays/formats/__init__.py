@@ -1,0 +1,20 @@
+"""Convert (header, arrays) to and from safetensors, ONNX and PyTorch; knows no `Model`."""
+
+from bp_arrays.formats._architecture import classes_by_name
+from bp_arrays.formats._header import MONITORED, STORED_AS, Header, vector_names
+from bp_arrays.formats._onnx_model import onnx_bytes
+from bp_arrays.formats._pytorch import from_module, to_module
+from bp_arrays.formats._safetensors import encode, open_model_file
+
+__all__ = [
+    "MONITORED",
+    "STORED_AS",
+    "Header",
+    "classes_by_name",
+    "encode",
+    "from_module",
+    "onnx_bytes",
+    "open_model_file",
+    "to_module",
+    "vector_names",
+]

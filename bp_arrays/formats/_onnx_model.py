@@ -1,0 +1,149 @@
+"""A network as an ONNX model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.errors import InputError, MissingExtraError
+from bp_arrays.formats._onnx_functions import Functions
+from bp_arrays.formats._onnx_graph import BATCH, IR_VERSION, OPSET, Graph, Value
+from bp_arrays.formats._onnx_operators import OPERATORS, SINGLE_PRECISION, Write
+from bp_arrays.layers import Context, Layer, Residual, Sequential
+from bp_arrays.typing import ParameterTree, Shape
+
+SIZE_LIMIT = 2**31 - 2**20
+"""Bytes of parameters that go into one protobuf message, with room for the rest."""
+
+
+def onnx_bytes(
+    net: Layer,
+    params: ParameterTree,
+    input_shape: Shape,
+    dtype: str,
+    *,
+    metadata: Mapping[str, str],
+    operators: Mapping[type[Layer], Write],
+) -> bytes:
+    """The content of an ONNX file that computes what the net does when it is used.
+
+    Parameters
+    ----------
+    net : Layer
+    params : nested dict of NumPy arrays
+    input_shape : tuple of int
+        Of one sample; the number of rows is left open.
+    dtype : str
+        "float32" or "float64".
+    metadata : mapping of str to str
+    operators : mapping from layer class to function
+        How layers of your own are written, before anything else is tried.
+
+    Raises
+    ------
+    MissingExtraError
+        If onnx is not installed.
+    InputError
+        For another dtype, a layer that cannot be written, more than 2 GiB of parameters.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise MissingExtraError('ONNX files need onnx: pip install "bp_arrays[onnx]"') from None
+    from bp_arrays import __version__
+
+    if dtype not in ("float32", "float64"):
+        raise InputError(
+            f"to_onnx writes float32 and float64, but this model is {dtype}: save it and read it "
+            'again with bp.load(path, dtype="float32")'
+        )
+    graph = Graph(dtype)
+    values = _parameters(graph, params, ())
+    if sum(parameter.ByteSize() for parameter in graph.parameters) > SIZE_LIMIT:
+        raise InputError("to_onnx: an ONNX file holds at most 2 GiB of parameters")
+    x = graph.input("input", (BATCH, *input_shape))
+    standard = OPERATORS | SINGLE_PRECISION if dtype == "float32" else OPERATORS
+    y = _write(net, values, x, graph, standard | dict(operators))
+    if y.name == x.name:  # nothing was done, and a graph may not give out its input
+        y = graph.node("Identity", y)
+    output = graph.fresh("output")
+    graph.rename(y.name, output)
+    element = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    described = onnx.helper.make_graph(
+        graph.nodes,
+        "net",
+        [onnx.helper.make_tensor_value_info(x.name, element, ["batch", *input_shape])],
+        [onnx.helper.make_tensor_value_info(output, element, ["batch", *net.init(input_shape)[1]])],
+        graph.parameters,
+    )
+    model = onnx.helper.make_model(
+        described,
+        producer_name="bp_arrays",
+        producer_version=__version__,
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    onnx.helper.set_model_props(model, dict(metadata))
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"the operators given do not make valid ONNX: {reason:.300}") from None
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _parameters(graph: Graph, tree: ParameterTree, path: tuple[str, ...]) -> dict[str, Any]:
+    """The same tree with values of the graph in place of arrays."""
+    return {
+        name: _parameters(graph, part, (*path, name))
+        if isinstance(part, dict)
+        else graph.parameter(".".join((*path, name)), part)
+        for name, part in tree.items()
+    }
+
+
+def _write(
+    layer: Layer,
+    params: dict[str, Any],
+    x: Value,
+    graph: Graph,
+    operators: Mapping[type[Layer], Write],
+) -> Value:
+    if type(layer) in operators:
+        return _checked(operators[type(layer)], layer, params, x, graph)
+    if type(layer) is Residual:
+        return x + _write(layer.body, params, x, graph, operators)
+    if type(layer) is not Sequential:
+        return _checked(_recorded, layer, params, x, graph)
+    for k, part in enumerate(layer):
+        with graph.within(str(k)):
+            x = _write(part, params.get(str(k), {}), x, graph, operators)
+    return x
+
+
+def _recorded(layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+    """The layer's own forward, its every operation a node."""
+    context = Context(Functions(graph), needs_input_gradient=False)
+    y: Value = layer.forward(params, x, context)[0]
+    return y
+
+
+def _checked(write: Write, layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+    """What `write` makes of the layer, if that is a value of the layer's output shape."""
+    name = type(layer).__name__
+    expected = (BATCH, *layer.init(tuple(x.shape[1:]))[1])
+    try:
+        y = write(layer, params, x, graph)
+        if not isinstance(y, Value) or y.shape != expected:
+            raise InputError(f"it gave {y!r:.80} instead of shape {expected}")
+    except Exception as error:  # a forward may do anything to arrays that are none
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{name} cannot be written as ONNX: {reason:.200}. Say how, with "
+            f"to_onnx(path, operators={{{name}: write}}), where write(layer, params, x, graph) "
+            'returns such as graph.node("Mul", x, params["gain"])'
+        ) from None
+    return y

@@ -1,0 +1,64 @@
+"""The layers for which ONNX has an operator of its own.
+
+    write(layer, params, x, graph) -> y
+
+Everything else is written by recording the layer's own forward, operation by operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bp_arrays import activations
+from bp_arrays.formats._onnx_graph import Graph, Value
+from bp_arrays.layers import Dropout, Flatten, Layer, Linear
+
+Write = Callable[[Any, dict[str, Any], Value, Graph], Value]
+"""(layer, its parameters as values, its input, the graph) -> its output."""
+
+
+def _linear(layer: Linear, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+    bias = [params["bias"]] if layer.bias else []
+    shape = (*x.shape[:-1], layer.out_features)
+    return graph.node("Gemm", x, params["weight"], *bias, shape=shape)
+
+
+def _flatten(layer: Flatten, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+    return graph.node("Flatten", x, shape=(x.shape[0], *layer.init(x.shape[1:])[1]), axis=1)
+
+
+def _nothing(layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+    return x
+
+
+def _elementwise(operator: str, **attributes: Any) -> Write:
+    return lambda layer, params, a, graph: graph.node(operator, a, **attributes)
+
+
+OPERATORS: dict[type[Layer], Write] = {
+    Linear: _linear,
+    Flatten: _flatten,
+    Dropout: _nothing,  # which it does when a network is used
+    activations.Identity: _nothing,
+    activations.Sigmoid: _elementwise("Sigmoid"),
+    activations.Tanh: _elementwise("Tanh"),
+    activations.ReLU: _elementwise("Relu"),
+    activations.Softmax: _elementwise("Softmax", axis=-1),
+    activations.LogSoftmax: _elementwise("LogSoftmax", axis=-1),
+}
+"""Right in every dtype."""
+
+SINGLE_PRECISION: dict[type[Layer], Write] = {
+    activations.LeakyReLU: lambda layer, params, a, graph: graph.node(
+        "LeakyRelu", a, alpha=layer.negative_slope
+    ),
+    activations.ELU: lambda layer, params, a, graph: graph.node("Elu", a, alpha=layer.alpha),
+    activations.SELU: _elementwise("Selu"),
+    activations.Softplus: _elementwise("Softplus"),
+    activations.GELU: lambda layer, params, a, graph: graph.node(
+        "Gelu", a, approximate="none" if layer.exact else "tanh"
+    ),
+}
+"""In float32 only: an operator's attributes are float32 numbers, and ONNX Runtime computes most
+of these in float32 alone."""

@@ -1,0 +1,34 @@
+"""Parameters that start at one value: biases at 0, scales at 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bp_arrays.initializers._initializer import Initializer
+from bp_arrays.random import filled
+from bp_arrays.typing import Array, Shape
+
+
+@dataclass(frozen=True)
+class Zeros(Initializer):
+    """Every element 0. For biases; a weight of zeros passes no error back and learns nothing.
+
+    >>> Zeros().draw((3,), None).tolist()
+    [0.0, 0.0, 0.0]
+    """
+
+    def draw(self, shape: Shape, rng: Any) -> Array:
+        return filled(shape, 0.0)
+
+
+@dataclass(frozen=True)
+class Ones(Initializer):
+    """Every element 1. For scales.
+
+    >>> Ones().draw((3,), None).tolist()
+    [1.0, 1.0, 1.0]
+    """
+
+    def draw(self, shape: Shape, rng: Any) -> Array:
+        return filled(shape, 1.0)

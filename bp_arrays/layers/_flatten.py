@@ -1,0 +1,33 @@
+"""One vector a sample, whatever its shape was."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from bp_arrays.layers._context import Context
+from bp_arrays.layers._layer import Layer, Specification
+from bp_arrays.typing import Array, Backward, ParameterTree, Shape
+
+
+@dataclass(frozen=True)
+class Flatten(Layer):
+    """All axes but the batch become one: (batch, 28, 28) -> (batch, 784), last axis fastest.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> bp.Model(bp.Flatten(), input_shape=(28, 28), device="cpu").output_shape
+    (784,)
+    """
+
+    def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
+        return {}, (math.prod(input_shape),)
+
+    def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        xp = ctx.xp
+
+        def backward(delta: Array) -> tuple[Array, ParameterTree]:
+            return xp.reshape(delta, x.shape), {}
+
+        return xp.reshape(x, (x.shape[0], math.prod(x.shape[1:]))), backward

@@ -1,0 +1,79 @@
+"""The contract of a layer. A new layer is one small class that keeps it.
+
+A layer is a description: a frozen dataclass whose fields are its whole configuration. Its arrays
+live in the model and are handed in. Going forward it returns its output *and the function that
+propagates the error back through it*:
+
+    y, backward = layer.forward(params, x, ctx)
+    dx, dparams = backward(delta)
+
+where, for a loss L, delta = ∂L/∂y has the shape of y, dx = ∂L/∂x the shape of x, and dparams
+holds ∂L/∂p for every trainable parameter p under p's own name. A backward assumes nothing about
+its neighbours: not which loss follows, nor which layer stands before it.
+
+A complete layer, one gain for each feature, h = g x:
+
+    @dataclass(frozen=True)
+    class Gain(Layer):
+        def init(self, input_shape):
+            return {"gain": Parameter(input_shape, Ones())}, input_shape
+
+        def forward(self, params, x, ctx):
+            xp, g = ctx.xp, params["gain"]
+
+            def backward(delta):
+                return delta * g, {"gain": xp.sum(delta * x, axis=0)}
+
+            return x * g, backward
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bp_arrays.typing import Array, Backward, ParameterTree, Shape
+
+if TYPE_CHECKING:
+    from bp_arrays.initializers import Initializer
+    from bp_arrays.layers._context import Context
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a layer asks the model to keep for it: an array of this shape, first drawn so.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The shape of the array.
+    initializer : Initializer
+        Draws the first values, on the host, the same for every device.
+    trainable : bool, default True
+        False for values that optimizers leave alone, such as the means of `Standardize`;
+        backward returns no gradient for them.
+    """
+
+    shape: Shape
+    initializer: Initializer
+    trainable: bool = True
+
+
+Specification = dict[str, Any]
+"""Parameters by name; a layer of layers nests the specifications of its parts."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A function of arrays with parameters, and its derivative. Base of every layer."""
+
+    def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
+        """What this layer needs for inputs of this shape, and the shape it turns them into.
+
+        Shapes leave out the batch. The default: no parameters, and the shape stays.
+        """
+        return {}, input_shape
+
+    def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        """The output for a batch x, and the function that propagates the error back."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")

@@ -1,0 +1,82 @@
+"""Layers one after the other: the chain rule, walked backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bp_arrays.errors import InputError
+from bp_arrays.layers._context import Context
+from bp_arrays.layers._layer import Layer, Specification
+from bp_arrays.typing import Array, Backward, ParameterTree, Shape
+
+
+@dataclass(frozen=True, init=False)
+class Sequential(Layer):
+    """Each layer takes the output of the one before it.
+
+    Parameters
+    ----------
+    *layers : Layer
+        In order, first to last. The parameters of the k-th are named "k.name", from 0.
+
+    Raises
+    ------
+    InputError
+        If something handed in is not a layer.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> net = bp.Sequential(bp.Linear(3), bp.Sigmoid(), bp.Linear(2))
+    >>> list(bp.Model(net, input_shape=(2,), device="cpu").parameters)
+    ['0.weight', '0.bias', '2.weight', '2.bias']
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __init__(self, *layers: Layer) -> None:
+        for k, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                what = f"the class {layer.__name__}" if isinstance(layer, type) else repr(layer)
+                raise InputError(
+                    f"Sequential: argument {k} is not a layer but {what}"
+                    + (f"; write {layer.__name__}(...)" if isinstance(layer, type) else "")
+                )
+        object.__setattr__(self, "layers", layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
+        specifications: Specification = {}
+        shape = input_shape
+        for k, layer in enumerate(self.layers):
+            specification, shape = layer.init(shape)
+            if specification:
+                specifications[str(k)] = specification
+        return specifications, shape
+
+    def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        steps: list[tuple[str, Backward]] = []
+        for k, layer in enumerate(self.layers):
+            own = params.get(str(k), {})
+            x, back = layer.forward(own, x, ctx)
+            steps.append((str(k), back))
+            if own:  # from here on, some parameter before a layer needs its input gradient
+                ctx = ctx.with_input_gradient
+
+        def backward(delta: Array) -> tuple[Array, ParameterTree]:
+            gradients: ParameterTree = {}
+            for k, back in reversed(steps):
+                if delta is None:  # no parameters further down, and nobody asked for dx
+                    break
+                delta, own_gradients = back(delta)
+                if own_gradients:
+                    gradients[k] = own_gradients
+            return delta, gradients
+
+        return x, backward

@@ -1,0 +1,133 @@
+"""Where each parameter lies in the model's vectors.
+
+All trainable parameters of a model are one contiguous vector θ, all others a second one; each
+layer's weight and bias are views of them. So an optimizer update is a handful of operations over
+one array whatever the number of layers, and so are saving, moving and clipping by the norm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from bp_arrays.errors import InputError
+from bp_arrays.layers import Parameter, Specification
+from bp_arrays.typing import Array, Namespace, ParameterTree, Shape
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One parameter: its path in the tree of layers and its place in its vector."""
+
+    path: tuple[str, ...]
+    parameter: Parameter
+    offset: int
+
+    @cached_property
+    def name(self) -> str:
+        return ".".join(self.path)
+
+    @cached_property
+    def shape(self) -> Shape:
+        return self.parameter.shape
+
+    @cached_property
+    def size(self) -> int:
+        return math.prod(self.parameter.shape)
+
+
+class Layout:
+    """The places of all parameters of a net, in the order of its layers."""
+
+    def __init__(self, specification: Specification) -> None:
+        trainable: list[Entry] = []
+        fixed: list[Entry] = []
+        for path, parameter in _walk(specification, ()):
+            entries = trainable if parameter.trainable else fixed
+            offset = entries[-1].offset + entries[-1].size if entries else 0
+            entries.append(Entry(path, parameter, offset))
+        self.trainable = tuple(trainable)
+        self.fixed = tuple(fixed)
+        self.trainable_size = sum(entry.size for entry in trainable)
+        self.fixed_size = sum(entry.size for entry in fixed)
+        order = {path: k for k, (path, _) in enumerate(_walk(specification, ()))}
+        self.entries = tuple(sorted(trainable + fixed, key=lambda e: order[e.path]))
+
+    def tree(self, theta: Array, fixed: Array, xp: Namespace) -> ParameterTree:
+        """The vectors cut into the nested dictionaries that layers take: views, no copies."""
+        tree: ParameterTree = {}
+        for vector, entries in ((theta, self.trainable), (fixed, self.fixed)):
+            for entry in entries:
+                branch = tree
+                for part in entry.path[:-1]:
+                    branch = branch.setdefault(part, {})
+                branch[entry.path[-1]] = _cut(vector, entry, xp)
+        return tree
+
+    def named(self, theta: Array, fixed: Array, xp: Namespace) -> dict[str, Array]:
+        """The same views under their public names, "0.weight"."""
+        return {
+            entry.name: _cut(theta if entry.parameter.trainable else fixed, entry, xp)
+            for entry in self.entries
+        }
+
+    def gather(self, gradients: ParameterTree, xp: Namespace) -> Array:
+        """The gradients of all trainable parameters as one vector with the layout of θ.
+
+        Raises
+        ------
+        InputError
+            If a layer's backward left a gradient out or gave it another shape than its
+            parameter's.
+        """
+        parts = list(self.flat(gradients, xp))
+        return parts[0] if len(parts) == 1 else xp.concat(parts)
+
+    def flat(self, gradients: ParameterTree, xp: Namespace) -> Iterator[Array]:
+        """The gradient of each trainable parameter as a vector; raises as `gather` does."""
+        for entry in self.trainable:
+            gradient = _find(gradients, entry)
+            if tuple(gradient.shape) != entry.shape:
+                raise InputError(
+                    f"the backward of {entry.name!r} returned a gradient of shape "
+                    f"{tuple(gradient.shape)} for a parameter of shape {entry.shape}"
+                )
+            yield xp.reshape(gradient, (entry.size,))
+
+    def names(self, gradients: ParameterTree) -> dict[str, Array]:
+        """Nested gradients under their public names."""
+        return {entry.name: _find(gradients, entry) for entry in self.trainable}
+
+
+def _walk(
+    specification: Mapping[str, object], path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Parameter]]:
+    for name, part in specification.items():
+        if isinstance(part, Parameter):
+            yield (*path, name), part
+        elif isinstance(part, Mapping):
+            yield from _walk(part, (*path, name))
+        else:
+            raise InputError(
+                f"init() of a layer must give Parameters by name, but "
+                f"{'.'.join((*path, name))!r} is {part!r}"
+            )
+
+
+def _cut(vector: Array, entry: Entry, xp: Namespace) -> Array:
+    return xp.reshape(vector[entry.offset : entry.offset + entry.size], entry.shape)
+
+
+def _find(gradients: ParameterTree, entry: Entry) -> Array:
+    branch = gradients
+    try:
+        for part in entry.path:
+            branch = branch[part]
+    except (KeyError, TypeError, IndexError):
+        raise InputError(
+            f"the backward of the layer of {entry.name!r} returned no gradient for it; "
+            "every trainable parameter needs one, under the parameter's own name"
+        ) from None
+    return branch

@@ -1,0 +1,485 @@
+"""A layer tree with its numbers: one parameter vector, on one device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.devices import Device, device as find_device
+from bp_arrays.errors import InputError, unknown_name
+from bp_arrays.files import write_atomically
+from bp_arrays.formats import MONITORED, Header, encode, onnx_bytes, to_module, vector_names
+from bp_arrays.inputs import (
+    GivesSamples,
+    check_same_device,
+    is_host_data,
+    is_iterable_of_batches,
+    prepare_targets,
+    prepare_weights,
+    to_device,
+    to_host_array,
+)
+from bp_arrays.layers import Context, Layer
+from bp_arrays.losses import Loss
+from bp_arrays.model._layout import Entry, Layout
+from bp_arrays.model._summary import Summary, summary_of
+from bp_arrays.optimizers import TrainingState
+from bp_arrays.random import Stream, host_generator
+from bp_arrays.typing import Array, ParameterTree, Shape
+
+PREDICTION_ROWS = 8192
+"""Rows that `predict` passes through at once, unless told: bounds the memory of activations."""
+
+
+class Model:
+    """A network that has numbers: its parameters, on a device, in a dtype.
+
+    Parameters
+    ----------
+    net : Layer
+        What to compute; usually a `Sequential`.
+    input_shape : tuple of int or int
+        The shape of one sample, without the batch.
+    device : str or Device, default "auto"
+        Where the parameters live: "cpu", "cuda", "cuda:1", "torch:cpu", "jax:cpu", ...; "auto"
+        takes a CUDA device that computes, else the CPU.
+    dtype : str, default "float32"
+        "float32" or "float64"; "float16" or "bfloat16" where the device has them.
+    seed : int, default 0
+        Initial weights are drawn from it on the host: the same on every device.
+
+    Raises
+    ------
+    InputError
+        If the layers do not fit each other or the input, or the device has no such dtype.
+    DeviceUnavailableError
+        If the device cannot compute here; the message says why and what to do.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> net = bp.Sequential(bp.Linear(3), bp.Sigmoid(), bp.Linear(2), bp.Sigmoid())
+    >>> model = bp.Model(net, input_shape=(2,), device="cpu", dtype="float64", seed=0)
+    >>> value, gradients = model.gradients([[0.1, 0.2]], [[0.0, 1.0]], bp.L2Loss())
+    >>> gradients["0.weight"].shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        net: Layer,
+        input_shape: Shape | int,
+        *,
+        device: str | Device = "auto",
+        dtype: str = "float32",
+        seed: int = 0,
+    ) -> None:
+        def draw(entry: Entry) -> np.ndarray[Any, Any]:
+            generator = host_generator(seed, *entry.path)
+            return np.asarray(entry.parameter.initializer.draw(entry.shape, generator))
+
+        self._assemble(net, input_shape, find_device(device), dtype, seed, draw)
+
+    @classmethod
+    def from_values(
+        cls,
+        net: Layer,
+        input_shape: Shape | int,
+        values: Callable[[Entry], np.ndarray[Any, Any]],
+        *,
+        device: str | Device = "auto",
+        dtype: str = "float32",
+    ) -> Model:
+        """A model whose parameters come from `values` instead of their initialisers."""
+        model = cls.__new__(cls)
+        model._assemble(net, input_shape, find_device(device), dtype, 0, values)
+        return model
+
+    def _assemble(
+        self,
+        net: Layer,
+        input_shape: Shape | int,
+        device: Device,
+        dtype: str,
+        seed: int,
+        values: Callable[[Entry], np.ndarray[Any, Any]],
+    ) -> None:
+        if not isinstance(net, Layer):
+            raise InputError(f"Model(net): expected a layer such as Sequential(...), got {net!r}")
+        self.net = net
+        self.input_shape = as_shape(input_shape)
+        self.device = device.require()
+        self.dtype = str(dtype)
+        self.seed = seed
+        self.metadata: dict[str, str] = {}
+        self.training_state: Any = None
+        specification, self.output_shape = net.init(self.input_shape)
+        self.layout = Layout(specification)
+        device.dtype(self.dtype)  # raises where the device lacks it, before anything is drawn
+        self._theta, self._fixed = (
+            device.asarray(_fill(entries, values), self.dtype)
+            for entries in (self.layout.trainable, self.layout.fixed)
+        )
+
+    # -- parameters --------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """Every parameter by name, on the model's device: {"0.weight": ..., "0.bias": ...}."""
+        with self.device.activate():
+            return self.layout.named(self._theta, self._fixed, self.device.xp)
+
+    @property
+    def vector(self) -> Array:
+        """All trainable parameters as one vector, in the order of `layout.trainable`."""
+        return self._theta
+
+    @vector.setter
+    def vector(self, theta: Array) -> None:
+        self._theta = theta
+
+    @property
+    def fixed_vector(self) -> Array:
+        """All parameters that training leaves alone, as one vector."""
+        return self._fixed
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers training changes."""
+        return self.layout.trainable_size
+
+    def set_parameters(self, values: Mapping[str, Any]) -> None:
+        """Replace the named parameters; all or, if one of them does not fit, none.
+
+        Parameters
+        ----------
+        values : mapping of str to array
+            Host data, or arrays on the model's device, of the parameter's shape.
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            For a name the model does not have, another shape, another device.
+        """
+        named = {entry.name: entry for entry in self.layout.entries}
+        checked: dict[str, np.ndarray[Any, Any]] = {}
+        for name, value in values.items():
+            if name not in named:
+                raise unknown_name("parameter", name, named)
+            if is_host_data(value):
+                host = to_host_array(value, name)
+            else:
+                check_same_device(value, self.device, name)
+                host = self.device.to_numpy(value)
+            if host.shape != named[name].shape:
+                raise InputError(
+                    f"{name}: expected shape {named[name].shape}, got {tuple(host.shape)}"
+                )
+            checked[name] = host
+        current = self.host_parameters()
+
+        def choose(entry: Entry) -> np.ndarray[Any, Any]:
+            return checked.get(entry.name, current[entry.name])
+
+        theta = self.device.asarray(_fill(self.layout.trainable, choose), self.dtype)
+        fixed = self.device.asarray(_fill(self.layout.fixed, choose), self.dtype)
+        self._theta, self._fixed = theta, fixed
+
+    def host_parameters(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Every parameter by name, as NumPy arrays of its own."""
+        theta, fixed = map(self.device.to_numpy, (self._theta, self._fixed))
+        return self.layout.named(theta, fixed, np)
+
+    def tree(self, theta: Array | None = None) -> ParameterTree:
+        """The parameters nested as the layers take them; with θ instead of the model's own."""
+        vector = self._theta if theta is None else theta
+        return self.layout.tree(vector, self._fixed, self.device.xp)
+
+    # -- forward and backward ----------------------------------------------------------------
+
+    def context(self, *, training: bool, needs_input_gradient: bool, step: Any = 0) -> Context:
+        """What a pass of this model tells its layers; `step` selects the random numbers."""
+        device = self.device
+        random = Stream(device.xp, device.native, self.seed, step) if training else None
+        return Context(device.xp, device.native, training, needs_input_gradient, random)
+
+    def forward(
+        self, x: Any, training: bool = False
+    ) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, Array]]]]:
+        """The output y for a batch x, and the function that propagates an error back.
+
+        Parameters
+        ----------
+        x : array (batch, *input_shape)
+            Host data, or an array on the model's device.
+        training : bool, default False
+            Whether layers such as Dropout act.
+
+        Returns
+        -------
+        y : array (batch, *output_shape), on the model's device
+        backward : function
+            Takes δ = ∂L/∂y, returns ∂L/∂x and the gradients by the parameters' names.
+        """
+        device = self.device
+        with device.activate():
+            x = to_device(x, device, self.dtype, self.input_shape)
+            context = self.context(training=training, needs_input_gradient=True)
+            y, net_backward = self.net.forward(self.tree(), x, context)
+
+        def backward(delta: Array) -> tuple[Array, dict[str, Array]]:
+            with device.activate():
+                delta = to_device(delta, device, self.dtype, tuple(y.shape[1:]), "delta")
+                if delta.shape != y.shape:
+                    raise InputError(
+                        f"delta: expected the shape of y, {tuple(y.shape)}, "
+                        f"got {tuple(delta.shape)}"
+                    )
+                dx, gradients = net_backward(delta)
+            return dx, self.layout.names(gradients)
+
+        return y, backward
+
+    def gradients(
+        self, x: Any, t: Any, loss: Loss, *, sample_weight: Any = None, training: bool = True
+    ) -> tuple[Array, dict[str, Array]]:
+        """The loss of a batch and its derivative by every trainable parameter.
+
+        Parameters
+        ----------
+        x : array (batch, *input_shape)
+        t : array
+            Targets, as the loss takes them.
+        loss : Loss
+        sample_weight : array (batch,), optional
+        training : bool, default True
+            Whether layers such as Dropout act, as in the first step of a training.
+
+        Returns
+        -------
+        value : 0-d array on the model's device
+        gradients : dict of str to array
+            Under the names of `parameters`.
+        """
+        device = self.device
+        with device.activate():
+            x = to_device(x, device, self.dtype, self.input_shape)
+            t = prepare_targets(t, x.shape[0], loss, self.output_shape, device, self.dtype)
+            weight = prepare_weights(sample_weight, x.shape[0], device, self.dtype)
+            context = self.context(training=training, needs_input_gradient=False)
+            y, backward = self.net.forward(self.tree(), x, context)
+            value, loss_backward = loss.forward(y, t, context, weight)
+            _, gradients = backward(loss_backward())
+            return value, self.layout.names(gradients)
+
+    def predict(self, x: Any, batch_size: int | None = None) -> Array:
+        """The output for each row of x: NumPy for host data, else on the model's device.
+
+        Parameters
+        ----------
+        x : array (batch, *input_shape), bp.data.Batches, or iterable of batches
+            Batches are samples, or tuples of which the first part counts, so that what was
+            trained on can be predicted; `bp.data.Batches` are taken as their rows lie, and
+            give NumPy.
+        batch_size : int, optional
+            How many rows of an array pass through at once; by default as many as 8192.
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            If x has the wrong shape, holds no real numbers, or is on another device.
+        """
+        device = self.device
+        outputs = []
+        with device.activate():
+            context = self.context(training=False, needs_input_gradient=False)
+            params = self.tree()
+            for part, host in self._parts(x, batch_size):
+                part = to_device(part, device, self.dtype, self.input_shape)
+                y, _ = self.net.forward(params, part, context)
+                outputs.append(device.to_numpy(y) if host else y)
+            if not outputs:
+                raise InputError("x: expected at least one batch, this iterable gave none")
+            joined = np if host else device.xp
+            return outputs[0] if len(outputs) == 1 else joined.concat(outputs, axis=0)
+
+    def _parts(self, x: Any, batch_size: int | None) -> Iterator[tuple[Any, bool]]:
+        """x in batches, and for each of them whether its output is to be on the host."""
+        rows = PREDICTION_ROWS if batch_size is None else batch_size
+        if rows < 1:
+            raise InputError(f"batch_size: expected 1 or more, got {batch_size}")
+        if batch_size is not None and (isinstance(x, GivesSamples) or is_iterable_of_batches(x)):
+            raise InputError("batch_size: leave it out, the batches of x have their own")
+        if isinstance(x, GivesSamples):
+            yield from ((part, True) for part in x.samples(self.device, self.dtype))
+            return
+        if is_iterable_of_batches(x):
+            for item in x:
+                part = item[0] if isinstance(item, tuple) else item
+                yield part, is_host_data(part)
+            return
+        host = is_host_data(x)
+        if host:
+            x = to_host_array(x, "x")
+        else:
+            check_same_device(x, self.device)
+        for start in range(0, max(x.shape[0] if x.ndim else 1, 1), rows):
+            yield (x[start : min(start + rows, x.shape[0]), ...] if x.ndim else x), host
+
+    # -- moving, seeing, keeping -------------------------------------------------------------
+
+    def to(self, device: str | Device) -> Model:
+        """Move the model, and the state of its training, to another device; returns itself.
+
+        The numbers are not changed. Everything is built there before anything is replaced.
+
+        Raises
+        ------
+        InputError
+            If the device lacks the model's dtype.
+        DeviceUnavailableError
+            If the device cannot compute here; the model stays where it was.
+        """
+        target = find_device(device).require()
+        target.dtype(self.dtype)
+        theta = target.asarray(self._theta, self.dtype)
+        fixed = target.asarray(self._fixed, self.dtype)
+        state = self.training_state
+        if state is not None:
+            state = state.moved_to(target, self.dtype)
+        self.device, self._theta, self._fixed, self.training_state = target, theta, fixed, state
+        return self
+
+    def summary(self) -> Summary:
+        """A table of the layers: what each is, its output shape, its number of parameters.
+
+        Text where it is printed, an HTML table where a notebook shows it.
+        """
+        return summary_of(self.net, self.input_shape, description=f"{self.dtype}, on {self.device}")
+
+    def __repr__(self) -> str:
+        return (
+            f"Model({self.net!r}, input_shape={self.input_shape}, "
+            f"device={str(self.device)!r}, dtype={self.dtype!r})"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    def save(self, path: str | os.PathLike[str], *, training_state: bool = False) -> None:
+        """Write architecture, parameters and `metadata` to a safetensors file; see `bp.load`.
+
+        Parameters
+        ----------
+        path : path
+            An existing file is replaced at the very end; after a failure it is what it was.
+        training_state : bool, default False
+            Whether the optimizer goes along with all it remembers, so that `fit` can go on from
+            the file as if it had never stopped. With Adam such a file is three times as large.
+
+        Raises
+        ------
+        OSError
+            If the folder does not exist or cannot be written to.
+        InputError
+            If a layer or an optimizer of your own cannot be described as JSON.
+        """
+        state: TrainingState | None = self.training_state if training_state else None
+        if training_state and state is None:
+            raise InputError("training_state=True: this model has none, fit has not trained it")
+        arrays = self.host_parameters()
+        if state is not None:
+            vectors = map(self.device.to_numpy, state.vectors)
+            arrays |= dict(zip(vector_names(state), vectors, strict=True))
+        # NumPy has no bfloat16; what came from such a device is float32 already
+        stored = np.float32 if self.dtype == "bfloat16" else np.dtype(self.dtype)
+        arrays = {
+            name: np.ascontiguousarray(value, dtype=stored).reshape(value.shape)
+            for name, value in arrays.items()
+        }
+        if state is not None:
+            arrays[MONITORED] = np.asarray(state.monitored, dtype=np.float64)
+        header = Header(
+            self.net, self.input_shape, self.dtype, int(self.seed), self.metadata, state
+        )
+        write_atomically(path, encode(header, arrays))
+
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        operators: Mapping[type[Layer], Callable[..., Any]] | None = None,
+    ) -> None:
+        """Write what `predict` computes to an ONNX file, for any number of rows.
+
+        Its input is "input", its output "output"; parameters keep their names, `metadata` goes
+        along. Layers are written with ONNX's own operators where it has them in the model's
+        dtype, others by what their forward does with `xp`.
+
+        Parameters
+        ----------
+        path : path
+            An existing file is replaced at the very end.
+        operators : mapping from layer class to function, optional
+            How to write layers of your own that use more of `xp` than ONNX has:
+            write(layer, params, x, graph) returns, say, graph.node("Mul", x, params["gain"]).
+
+        Raises
+        ------
+        MissingExtraError
+            If onnx is not installed (extra `onnx`).
+        InputError
+            If a layer cannot be written, or the model is neither float32 nor float64.
+        OSError
+            If the folder does not exist or cannot be written to.
+        """
+        content = onnx_bytes(
+            self.net,
+            self._host_tree(),
+            self.input_shape,
+            self.dtype,
+            metadata=self.metadata,
+            operators=operators or {},
+        )
+        write_atomically(path, content)
+
+    def to_torch(self) -> Any:
+        """The same network as a `torch.nn.Sequential`, on the CPU, in the model's dtype.
+
+        It is in evaluation mode, so that it computes what `predict` does: call its `train()`
+        before you train it. Nothing is shared with this model.
+
+        Raises
+        ------
+        MissingExtraError
+            If PyTorch is not installed.
+        InputError
+            If PyTorch has no module for a layer, such as Residual or one of your own.
+        """
+        return to_module(self.net, self._host_tree(), self.input_shape, self.dtype)
+
+    def _host_tree(self) -> ParameterTree:
+        """The parameters nested as the layers are, as NumPy arrays."""
+        theta, fixed = map(self.device.to_numpy, (self._theta, self._fixed))
+        return self.layout.tree(theta, fixed, np)
+
+
+def as_shape(shape: Shape | int) -> Shape:
+    """The shape of one sample as a tuple of positive Python integers, or an InputError."""
+    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    if not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+        raise InputError(f"input_shape: expected positive integers, got {shape}")
+    return tuple(int(n) for n in shape)
+
+
+def _fill(
+    entries: tuple[Entry, ...], values: Callable[[Entry], np.ndarray[Any, Any]]
+) -> np.ndarray[Any, Any]:
+    """The values of these entries in one host vector, float64 so that nothing is lost."""
+    vector = np.empty(sum(entry.size for entry in entries), dtype=np.float64)
+    for entry in entries:
+        vector[entry.offset : entry.offset + entry.size] = values(entry).reshape(-1)
+    return vector

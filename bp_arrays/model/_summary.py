@@ -1,0 +1,141 @@
+"""The table of a model's layers, for terminals and for notebooks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from bp_arrays.layers import Layer, Sequential
+from bp_arrays.typing import Shape
+
+HEADER = ("layer", "", "output", "parameters")
+
+STYLE = """
+table.bp-arrays-summary { color: inherit; border-collapse: collapse;
+  font-variant-numeric: tabular-nums; }
+table.bp-arrays-summary th, table.bp-arrays-summary td { padding: .2em .8em; border: 0;
+  text-align: left !important; }
+table.bp-arrays-summary :is(th, td):nth-child(4) { text-align: right !important; }
+table.bp-arrays-summary thead th { border-bottom: 1px solid rgba(128, 128, 128, .6); }
+table.bp-arrays-summary tfoot td { border-top: 1px solid rgba(128, 128, 128, .6); }
+"""
+"""No colours of its own: the text's colour and paper are the notebook's, light or dark.
+
+Notebooks align every cell to the right, which names and shapes are not made for.
+"""
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer of a model.
+
+    Parameters
+    ----------
+    path : str
+        Its place in the net: "0", "2.1"; the names of its parameters begin with it.
+    kind : str
+        Its class.
+    output_shape : tuple of int
+        Of one sample.
+    parameters : int
+        How many numbers it has, trainable or fixed.
+    """
+
+    path: str
+    kind: str
+    output_shape: Shape
+    parameters: int
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """The row as it is shown."""
+        shape = ", ".join(("batch", *map(str, self.output_shape)))
+        return self.path, self.kind, f"({shape})", f"{self.parameters:,}"
+
+
+@dataclass(frozen=True, repr=False)
+class Summary:
+    """The layers of a model: a table where it is printed, HTML where a notebook shows it.
+
+    Parameters
+    ----------
+    rows : tuple of LayerRow
+    trainable, fixed : int
+        How many numbers training changes, and leaves alone.
+    place : str
+        The dtype and the device.
+    """
+
+    rows: tuple[LayerRow, ...]
+    trainable: int
+    fixed: int
+    place: str
+
+    @property
+    def total(self) -> str:
+        """The line under the table."""
+        fixed = f", {self.fixed:,} fixed" if self.fixed else ""
+        return f"{self.trainable:,} trainable parameters{fixed}, {self.place}"
+
+    def __str__(self) -> str:
+        table = [HEADER, *(row.cells for row in self.rows)]
+        widths = [max(len(cells[k]) for cells in table) for k in range(len(HEADER))]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if k == len(HEADER) - 1 else cell.ljust(width)
+                for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            )
+            for cells in table
+        ]
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1:], rule, self.total])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col">{name}</th>' for name in HEADER)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row.cells) + "</tr>\n"
+            for row in self.rows
+        )
+        return (
+            f"<style>{STYLE}</style>\n"
+            f'<table class="bp-arrays-summary">\n<thead><tr>{head}</tr></thead>\n'
+            f"<tbody>\n{body}</tbody>\n"
+            f'<tfoot><tr><td colspan="{len(HEADER)}">{escape(self.total)}</td></tr></tfoot>\n'
+            "</table>"
+        )
+
+
+def summary_of(net: Layer, input_shape: Shape, description: str) -> Summary:
+    """Return the table of a net's layers; `description` says where its parameters are."""
+    specification, _ = net.init(input_shape)
+    return Summary(
+        rows=tuple(_rows(net, input_shape, "")),
+        trainable=_count(specification, trainable=True),
+        fixed=_count(specification, trainable=False),
+        place=description,
+    )
+
+
+def _rows(layer: Layer, shape: Shape, path: str) -> Iterator[LayerRow]:
+    """Every layer that is not a mere sequence."""
+    if isinstance(layer, Sequential):
+        for k, part in enumerate(layer):
+            yield from _rows(part, shape, f"{path}.{k}" if path else str(k))
+            shape = part.init(shape)[1]
+        return
+    specification, shape = layer.init(shape)
+    yield LayerRow(path or "net", type(layer).__name__, shape, _count(specification))
+
+
+def _count(specification: dict[str, Any], trainable: bool | None = None) -> int:
+    return sum(
+        _count(part, trainable)
+        if isinstance(part, dict)
+        else math.prod(part.shape) * (trainable in (None, part.trainable))
+        for part in specification.values()
+    )

@@ -1,0 +1,74 @@
+"""Gradient descent, with and without momentum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bp_arrays.checks import check_number
+from bp_arrays.errors import InputError
+from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
+from bp_arrays.schedules import Schedule
+from bp_arrays.typing import Array, Namespace
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent.
+
+        b ← μ b + g
+        θ ← θ − η b              with Nesterov momentum: θ ← θ − η (g + μ b)
+
+    Without momentum (μ = 0) this is θ ← θ − η g, and nothing is remembered. The learning rate
+    multiplies the velocity b and is not part of it, as in PyTorch; in Sutskever et al. it is
+    inside, which differs when η changes.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.01
+        η, > 0.
+    momentum : float, default 0.0
+        μ in [0, 1).
+    nesterov : bool, default False
+        Look ahead along the velocity; needs momentum > 0.
+
+    Raises
+    ------
+    InputError
+        If a parameter is out of its range, or nesterov is asked for without momentum.
+
+    Notes
+    -----
+    Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in
+    deep learning", ICML 2013.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> theta, state = SGD(0.5).update(np.ones(2), np.ones(2), (), (0.5,), np)
+    >>> theta.tolist()
+    [0.5, 0.5]
+    """
+
+    learning_rate: float | Schedule = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(self, "momentum", at_least=0.0, below=1.0)
+        if self.nesterov and self.momentum == 0.0:
+            raise InputError("SGD: nesterov needs a momentum > 0, got momentum=0.0")
+
+    def init(self, theta: Array, xp: Namespace) -> State:
+        return (xp.zeros_like(theta),) if self.momentum else ()
+
+    def update(
+        self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
+    ) -> tuple[Array, State]:
+        (eta,) = scalars
+        if not self.momentum:
+            return theta - eta * g, ()
+        (b,) = state
+        b = self.momentum * b + g
+        direction = g + self.momentum * b if self.nesterov else b
+        return theta - eta * direction, (b,)

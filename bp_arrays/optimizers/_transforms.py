@@ -1,0 +1,115 @@
+"""What may be done to the gradient before an optimizer sees it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bp_arrays.checks import check_number
+from bp_arrays.typing import Array, Namespace
+
+
+@dataclass(frozen=True)
+class Transform(ABC):
+    """A function of the gradient and the parameters that gives another gradient; no state."""
+
+    elementwise: ClassVar[bool] = True
+    """Whether element i of the result depends on no other element than i."""
+
+    @abstractmethod
+    def __call__(self, g: Array, theta: Array, xp: Namespace) -> Array:
+        """The gradient to use instead of `g`; nothing handed in is changed.
+
+        Parameters
+        ----------
+        g, theta : arrays (parameters,)
+            The gradient and the parameters, of equal dtype.
+        xp : namespace
+            Their array namespace.
+
+        Returns
+        -------
+        array (parameters,)
+            Of the same dtype.
+        """
+
+
+@dataclass(frozen=True)
+class ClipByGlobalNorm(Transform):
+    """Shortens a gradient that is longer than `max_norm`: g · min(1, max_norm / ‖g‖₂).
+
+    The norm is that of the whole vector, so the direction stays. It is measured in units of the
+    largest element: squares alone would overflow in float32 from 1e19 on. A zero gradient stays
+    zero; one with NaN or infinity becomes NaN throughout.
+
+    Parameters
+    ----------
+    max_norm : float
+        The greatest length let through, > 0.
+
+    Raises
+    ------
+    InputError
+        If max_norm is not finite and > 0.
+
+    Notes
+    -----
+    Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks",
+    ICML 2013, algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ClipByGlobalNorm(1.0)(np.asarray([3.0, 4.0]), np.zeros(2), np).tolist()
+    [0.6000000000000001, 0.8]
+    """
+
+    max_norm: float
+
+    elementwise: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_number(self, "max_norm", above=0.0)
+
+    def __call__(self, g: Array, theta: Array, xp: Namespace) -> Array:
+        if g.shape[0] == 0:  # a largest element there must be
+            return g
+        largest = xp.max(xp.abs(g))
+        unit = xp.where(largest == 0.0, 1.0, largest)
+        h = g / unit
+        norm = unit * xp.sqrt(xp.sum(h * h))
+        return g * (self.max_norm / xp.maximum(norm, self.max_norm))
+
+
+@dataclass(frozen=True)
+class WeightDecay(Transform):
+    """Adds the gradient of a penalty on large parameters, λ/2 ‖θ‖²: g + λ θ.
+
+    Under plain SGD this is the same as shrinking θ; under Adam it is not (see AdamW). Every
+    parameter is decayed, biases too.
+
+    Parameters
+    ----------
+    decay : float
+        λ >= 0.
+
+    Raises
+    ------
+    InputError
+        If the decay is not finite and >= 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> WeightDecay(0.5)(np.ones(2), np.asarray([0.0, 2.0]), np).tolist()
+    [1.0, 2.0]
+    """
+
+    decay: float
+
+    def __post_init__(self) -> None:
+        check_number(self, "decay", at_least=0.0)
+
+    def __call__(self, g: Array, theta: Array, xp: Namespace) -> Array:
+        return g + self.decay * theta

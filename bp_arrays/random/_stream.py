@@ -1,0 +1,151 @@
+"""The random numbers of one forward pass, computed on the device."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+
+from bp_arrays.errors import InputError
+from bp_arrays.random._seeds import checked_seed, derived_key
+from bp_arrays.random._threefry import threefry2x32
+from bp_arrays.typing import Array, Namespace, Shape
+
+LEVELS = 2**16
+LIMIT = 2**31
+
+
+class Stream:
+    """Random draws for one training step: a function of (seed, step, which draw of the pass).
+
+    The seed and the number of the draw make the key; the step and the index of the element make
+    the counter. So a layer needs no identity and no state: the first layer that draws gets draw 0,
+    the next draw 1, and the same step run again, on any device, draws the same bits.
+
+    Parameters
+    ----------
+    xp : namespace
+        The functions of the arrays to draw.
+    device : object
+        The native device, as the creation functions of `xp` take it (None: the default).
+    seed : int
+        Whole number >= 0, of any size.
+    step : int or 0-d integer array, default 0
+        The number of the update, in [0, 2**31). Inside a compiled step it must be an array
+        argument: a Python int is a constant to the compiler, and the mask of the first step
+        would be used for ever.
+
+    Raises
+    ------
+    InputError
+        If the seed is no whole number >= 0 or the step is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mask, keep = Stream(np, None, seed=0, step=7).keep_mask((2, 4), rate=0.5)
+    >>> mask.shape, keep
+    ((2, 4), 0.5)
+    """
+
+    def __init__(self, xp: Namespace, device: object, seed: int, step: int | Array = 0) -> None:
+        self.xp = xp
+        self.device = device
+        self.seed = checked_seed(seed)
+        self.restart(step)
+
+    def restart(self, step: int | Array) -> None:
+        """Begin the pass of another step: the next draw is its first.
+
+        Raises
+        ------
+        InputError
+            If the step is out of range.
+        """
+        if isinstance(step, numbers.Integral) and not 0 <= operator.index(step) < LIMIT:
+            raise InputError(f"a step must lie in [0, 2**31), got {step}")
+        self._step = step
+        self._draws = 0
+
+    def bits(self, count: int) -> Array:
+        """`count` random 32-bit words; takes the next draw of the pass.
+
+        Parameters
+        ----------
+        count : int
+            How many, 0 <= count < 2**31.
+
+        Returns
+        -------
+        int32 array (count,)
+            Every bit pattern equally likely.
+
+        Raises
+        ------
+        InputError
+            If the count is out of range: the counter has 31 bits.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> Stream(np, None, seed=0).bits(2).tolist()
+        [1603149255, -1625596554]
+        """
+        return self.xp.concat(self._words(count, per_block=2))[:count]
+
+    def keep_mask(self, shape: Shape, rate: float) -> tuple[Array, float]:
+        """Which elements dropout keeps; takes the next draw of the pass.
+
+        Each element gets 16 random bits, a quarter of a Threefry block, and is kept if they are
+        below keep_probability * 2**16. The probability is therefore rounded to a multiple of
+        2**-16 (and is at least 2**-16): dividing by the value returned, instead of by 1 - rate,
+        leaves the expectation exact.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Shape of the mask, fewer than 2**31 elements.
+        rate : float
+            The probability that an element is dropped, in [0, 1).
+
+        Returns
+        -------
+        mask : bool array of `shape`
+            True where the element is kept.
+        keep_probability : float
+            The probability of True, a multiple of 2**-16.
+
+        Raises
+        ------
+        InputError
+            If the rate is not in [0, 1) or the mask has 2**31 elements or more.
+        """
+        if not 0.0 <= rate < 1.0:
+            raise InputError(f"a dropout rate must lie in [0, 1), got {rate!r}")
+        threshold = max(1, round((1.0 - float(rate)) * LEVELS))
+        count = math.prod(shape)
+        quarters = []
+        for word in self._words(count, per_block=4):
+            # A signed shift gives the upper half as a number in [-2**15, 2**15).
+            quarters.append((word & (LEVELS - 1)) < threshold)
+            quarters.append((word >> 16) < threshold - LEVELS // 2)
+        mask = self.xp.reshape(self.xp.concat(quarters)[:count], shape)
+        return mask, threshold / LEVELS
+
+    def _words(self, count: int, per_block: int) -> tuple[Array, Array]:
+        """The two words of as many Threefry blocks as `count` numbers need."""
+        if not 0 <= count < LIMIT:
+            raise InputError(f"one draw gives fewer than 2**31 random numbers, asked for {count}")
+        xp = self.xp
+        key = derived_key(64, self.seed, "stream", self._draws)
+        self._draws += 1
+        blocks = (count + per_block - 1) // per_block
+        index = xp.arange(blocks, dtype=xp.int32, device=self.device)
+        step = xp.broadcast_to(self._step_as_array(), (blocks,))
+        return threefry2x32((key % 2**32, key >> 32), index, step)
+
+    def _step_as_array(self) -> Array:
+        xp, step = self.xp, self._step
+        if isinstance(step, numbers.Integral):
+            return xp.full((1,), operator.index(step), dtype=xp.int32, device=self.device)
+        return xp.reshape(xp.astype(step, xp.int32), (1,))

@@ -1,0 +1,25 @@
+"""Read files into arrays with names: CSV, Parquet, IDX, NumPy's own, and two built-in data sets."""
+
+from bp_arrays.readers._columns import place_of
+from bp_arrays.readers._dataset import Dataset, Task
+from bp_arrays.readers._digits import read_digits
+from bp_arrays.readers._notes import read_notes
+from bp_arrays.readers._npz import mapped_npy
+from bp_arrays.readers._open_dataset import BUILT_IN, open_dataset
+from bp_arrays.readers._parquet_table import ParquetTable, parquet_files
+from bp_arrays.readers._split import Split, split
+
+__all__ = [
+    "BUILT_IN",
+    "Dataset",
+    "ParquetTable",
+    "Split",
+    "Task",
+    "mapped_npy",
+    "open_dataset",
+    "parquet_files",
+    "place_of",
+    "read_digits",
+    "read_notes",
+    "split",
+]

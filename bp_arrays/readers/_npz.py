@@ -1,0 +1,205 @@
+"""NumPy's own files: .npz archives, and .npy pairs. Never unpickled: a file cannot run code."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from bp_arrays.errors import DataError
+from bp_arrays.readers._dataset import Dataset, Task, flat_rows
+from bp_arrays.readers._targets import targets_from_numbers
+from bp_arrays.typing import HostArray, Shape
+
+X_NAMES = ("x", "X", "x_train", "X_train")
+T_NAMES = ("t", "y", "T", "Y", "t_train", "y_train", "T_train", "Y_train")
+
+
+def read_npz(path: Path, task: Task | None = None, *, require_target: bool = True) -> Dataset:
+    """Samples and targets from the arrays of an .npz file, read into memory whole.
+
+    A member of a zip archive cannot be mapped: data larger than memory belongs in .npy files.
+
+    The samples are called x or X, the targets t or y; or x_train and y_train, and then x_test
+    and y_test, if there are any, are the held-out part.
+
+    Raises
+    ------
+    DataError
+        If the file is no such archive, is truncated or damaged, holds Python objects, or lacks
+        the arrays.
+    """
+    with path.open("rb") as file:
+        try:
+            arrays, x_name, t_name = _members(path, file, require_target)
+        except DataError:
+            raise
+        # what a damaged archive makes zipfile and its decompressors raise
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            RuntimeError,
+            OSError,
+            ValueError,
+        ) as error:
+            raise DataError(
+                f"{path}: not a readable .npz archive (truncated or damaged?): {error}"
+            ) from None
+    return _dataset(path, arrays, x_name, t_name, task)
+
+
+def read_npy_pair(x: Path, t: Path | None, task: Task | None = None) -> Dataset:
+    """Samples from one .npy file and, unless they are only to be predicted, targets from another.
+
+    The samples stay on disk and are read as they are asked for, unless their first axis is the
+    fastest, which would scatter each row over the whole file.
+
+    Raises
+    ------
+    DataError
+        If a file is no .npy file, is truncated or damaged, or holds Python objects.
+    """
+    mapped = mapped_npy(x)
+    arrays = {"x": mapped if mapped.flags.c_contiguous else read_npy(x)}
+    if t is not None:
+        arrays["t"] = read_npy(t)
+    return _dataset(x, arrays, "x", None if t is None else "t", task)
+
+
+def read_npy(path: Path) -> HostArray:
+    """The array in an .npy file."""
+    with path.open("rb") as file:
+        return _read_array(str(path), file, path.stat().st_size)
+
+
+def _members(
+    path: Path, file: BinaryIO, require_target: bool
+) -> tuple[dict[str, HostArray], str, str | None]:
+    """The arrays that matter, and the names under which samples and targets were found."""
+    with zipfile.ZipFile(file) as archive:
+        members = {info.filename: info for info in archive.infolist()}
+        names = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
+        x_name = next((name for name in X_NAMES if name in names), None)
+        t_name = next((name for name in T_NAMES if name in names), None)
+        if x_name is None or (t_name is None and require_target):
+            raise DataError(
+                f"{path}: expected arrays x and t (or X and y, or x_train and y_train), "
+                f"found: {', '.join(names) or 'none'}"
+            )
+        wanted = [name for name in (x_name, t_name) if name]
+        wanted += [test for name in wanted if (test := _test_name(name)) in names]
+        arrays = {}
+        for name in wanted:
+            info = members[f"{name}.npy"]
+            with archive.open(info) as member:
+                # ZipExtFile reads as a file does, without being one to the type checker
+                stream = cast(BinaryIO, member)
+                arrays[name] = _read_array(f"{path}, array {name}", stream, info.file_size)
+    return arrays, x_name, t_name
+
+
+def _dataset(
+    path: Path,
+    arrays: Mapping[str, HostArray],
+    x_name: str,
+    t_name: str | None,
+    task: Task | None,
+) -> Dataset:
+    x_test, t_test = _test_name(x_name), _test_name(t_name or "")
+    held_out = None
+    x, values = arrays[x_name], arrays[t_name] if t_name else None
+    if x_test in arrays and (t_name is None or t_test in arrays):
+        held_out = np.arange(len(x), len(x) + len(arrays[x_test]))
+        x = _stacked(path, x, arrays[x_test], x_name, x_test)
+        if values is not None:
+            values = _stacked(path, values, arrays[t_test], str(t_name), t_test)
+    t, classes = None, None
+    target_names: tuple[str, ...] = ("target",)
+    if values is not None:
+        t, classes = targets_from_numbers(values, task, lambda row: f"{path}, {t_name}[{row}]")
+        if classes is None and t.shape[1] > 1:
+            target_names = tuple(f"target_{k}" for k in range(t.shape[1]))
+    return Dataset(
+        x=flat_rows(x, f"{path}, array {x_name}"),
+        t=t,
+        classes=classes,
+        feature_names=(),
+        target_names=target_names,
+        source=str(path),
+        held_out=held_out,
+        one_unit=x.ndim > 2,
+    )
+
+
+def _test_name(name: str) -> str:
+    return name.replace("_train", "_test") if name.endswith("_train") else ""
+
+
+def _stacked(path: Path, train: HostArray, test: HostArray, name: str, other: str) -> HostArray:
+    if not train.ndim == test.ndim > 0 or train.shape[1:] != test.shape[1:]:
+        raise DataError(
+            f"{path}: {name} and {other} must have samples of one shape, "
+            f"got {train.shape} and {test.shape}"
+        )
+    return np.concatenate([train, test])
+
+
+def mapped_npy(path: Path) -> HostArray:
+    """The array in an .npy file, left on disk: what is asked for is read, when it is.
+
+    Raises
+    ------
+    DataError
+        If the file is no .npy file, is truncated or damaged, or holds Python objects.
+    """
+    with path.open("rb") as file:
+        shape, fortran, dtype = _header(str(path), file, path.stat().st_size)
+        start = file.tell()
+    if 0 in shape or shape == ():  # nothing to map
+        return read_npy(path)
+    return np.memmap(path, dtype, "r", start, shape, order="F" if fortran else "C")
+
+
+def _read_array(what: str, file: BinaryIO, size: int) -> HostArray:
+    """One array in NumPy's format."""
+    shape, fortran, dtype = _header(what, file, size)
+    expected = dtype.itemsize * math.prod(shape)
+    data = file.read(expected)
+    if len(data) != expected:
+        raise DataError(f"{what}: expected {expected} bytes, got {len(data)}: truncated")
+    array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    return np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)
+
+
+def _header(what: str, file: BinaryIO, size: int) -> tuple[Shape, bool, np.dtype[Any]]:
+    """Shape, whether the first axis is the fastest, and dtype; compared with the size."""
+    try:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        else:
+            raise ValueError(f"format version {version}")
+    except (ValueError, EOFError) as error:
+        raise DataError(
+            f"{what}: not a readable .npy file (truncated or damaged?): {error}"
+        ) from None
+    if dtype.hasobject:
+        raise DataError(
+            f"{what}: expected numbers or text, got Python objects, which are never loaded; "
+            "save it again with a number dtype"
+        )
+    expected, found = dtype.itemsize * math.prod(shape), size - file.tell()
+    if min(shape, default=0) < 0 or expected != found:
+        raise DataError(
+            f"{what}: the header says shape {shape} of {dtype}, {expected} bytes, "
+            f"but {found} follow it: truncated or damaged"
+        )
+    return shape, fortran, dtype

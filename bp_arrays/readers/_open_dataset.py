@@ -1,0 +1,130 @@
+"""From what a user names to a data set: by name, or by the kind of file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bp_arrays.errors import DataError, unknown_name
+from bp_arrays.readers._csv import read_csv
+from bp_arrays.readers._dataset import Dataset, Task
+from bp_arrays.readers._digits import read_digits
+from bp_arrays.readers._idx import GZIP_MAGIC, read_idx
+from bp_arrays.readers._notes import read_notes
+from bp_arrays.readers._npz import read_npy_pair, read_npz
+from bp_arrays.readers._parquet import read_parquet
+from bp_arrays.readers._parquet_table import SUFFIXES as PARQUET
+
+BUILT_IN: dict[str, Callable[[], Dataset]] = {"digits": read_digits, "notes": read_notes}
+"""Data sets that come with the library, by name."""
+
+KINDS = ".csv, .parquet, .npz, two .npy files as X.npy,T.npy, or IDX images (.gz or not)"
+
+READ_TABLE = {"csv": read_csv, "parquet": read_parquet}
+"""The kinds of file that have columns with names."""
+
+
+def open_dataset(
+    spec: str,
+    *,
+    target: str | None = None,
+    task: Task | None = None,
+    columns: Sequence[str] | None = None,
+    require_target: bool = True,
+) -> Dataset:
+    """The data set of that name, or in that file.
+
+    Parameters
+    ----------
+    spec : str
+        "digits", "notes", or the path of a .csv, .parquet, .npz or IDX file, or of a folder of
+        .parquet files; or two paths with a comma between them, for samples and targets in .npy
+        or IDX files.
+    target : str, optional
+        The target column of a .csv or .parquet file.
+    task : "classification", "regression" or None
+        None finds it out from the targets.
+    columns : sequence of str, optional
+        The columns of a .csv or .parquet file to take as features; by default all but the target.
+    require_target : bool, default True
+        Whether it is an error if the data has no targets.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    DataError
+        If there is no such data, or a file is not what it claims to be; nothing is read in part.
+    OSError
+        If a file cannot be opened.
+
+    Examples
+    --------
+    >>> open_dataset("digits").rows
+    1797
+    """
+    if spec in BUILT_IN:
+        if target is not None and require_target:
+            raise DataError(
+                f"{spec!r} has its own target: leave --target out, it is for files with columns"
+            )
+        return BUILT_IN[spec]()
+    paths = _paths(spec)
+    kind = _kind(paths[0])
+    if target is not None and require_target and kind not in READ_TABLE:
+        raise DataError(
+            f"{spec}: --target names a column of a .csv or .parquet file; leave it out here"
+        )
+    if len(paths) == 2 and kind not in ("npy", "idx"):
+        raise DataError(f"{spec}: only .npy and IDX files come in pairs; name one .{kind} file")
+    second = paths[1] if len(paths) == 2 else None
+    if kind in READ_TABLE:
+        read = READ_TABLE[kind]
+        return read(paths[0], target, task, columns=columns, require_target=require_target)
+    if kind == "npz":
+        return read_npz(paths[0], task, require_target=require_target)
+    if kind == "idx":
+        return read_idx(paths[0], second, task, require_target=require_target)
+    if second is None and require_target:
+        raise DataError(f"{spec}: a .npy file holds one array; name two, SAMPLES.npy,TARGETS.npy")
+    return read_npy_pair(paths[0], second, task)
+
+
+def _paths(spec: str) -> list[Path]:
+    """One path or two; a comma divides them unless it is part of a file's name."""
+    names = [spec] if Path(spec).exists() else spec.split(",")
+    if len(names) > 2:
+        raise DataError(f"{spec}: expected one file, or two with a comma between, got {len(names)}")
+    for name in names:
+        path = Path(name)
+        if path.is_dir() and _kind(path) != "parquet":
+            raise DataError(f"{name} is a folder; name a file in it: {KINDS}")
+        if not path.exists():
+            if path.suffix or path.parent != Path():
+                raise DataError(f"there is no file {name!r}; check the path")
+            nearest = str(unknown_name("data", name, BUILT_IN))
+            raise DataError(f"{nearest}, or a file: {KINDS}")
+    return [Path(name) for name in names]
+
+
+def _kind(path: Path) -> str:
+    """By the end of the name, else, for IDX has no usual one, by the first bytes."""
+    if path.is_dir():
+        shards = any(file.suffix.lower() in PARQUET for file in path.iterdir())
+        return "parquet" if shards else "folder"
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return "csv"
+    if suffix in PARQUET:
+        return "parquet"
+    if suffix in (".npz", ".npy"):
+        return suffix[1:]
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start == b"PA":  # of PAR1
+        return "parquet"
+    if "idx" in path.name or start in (b"\0\0", GZIP_MAGIC):
+        return "idx"
+    raise DataError(f"{path}: cannot tell what kind of file it is; expected {KINDS}")

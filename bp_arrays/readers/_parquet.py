@@ -1,0 +1,102 @@
+"""Parquet files (extra: parquet) as a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bp_arrays.errors import DataError
+from bp_arrays.inputs import first_not_finite
+from bp_arrays.readers._columns import chosen_columns
+from bp_arrays.readers._dataset import Dataset, Task
+from bp_arrays.readers._parquet_table import Group, ParquetTable, parquet_files
+from bp_arrays.readers._spool import Spool
+from bp_arrays.readers._targets import targets_from_numbers, targets_from_text
+from bp_arrays.typing import HostArray
+
+
+def read_parquet(
+    path: Path,
+    target: str | None = None,
+    task: Task | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    require_target: bool = True,
+) -> Dataset:
+    """The table in a Parquet file, or in a folder of them: one column the target.
+
+    Features that need more than 1 GiB go to a temporary file and are mapped.
+
+    Parameters
+    ----------
+    path : Path
+    target, task, columns, require_target
+        As for `read_csv`.
+
+    Raises
+    ------
+    DataError
+        Naming row and column, for null and NaN; for a column that is missing or holds no
+        numbers; for a file that is no Parquet file, is damaged or has no rows.
+    MissingExtraError
+        If pyarrow is not installed.
+    """
+    table = ParquetTable(parquet_files(path))
+    names = table.names
+    chosen, goal = chosen_columns(table.path, names, target, columns, require_target=require_target)
+    features = [names[place] for place in chosen]
+    table.dtype(features)
+    if not sum(group.rows for group in table.groups):
+        raise DataError(f"{path}: expected at least one row, found none")
+    targets = []
+    with Spool(str(path)) as spool:
+        for group in table.groups:
+            spool.append(_finite_numbers(table, group, features))
+            if goal is not None:
+                targets.append(_target_values(table, group, names[goal]))
+        x = spool.array()
+    t, classes = None, None
+    if goal is not None:
+        t, classes = _targets(table, names[goal], np.concatenate(targets), task)
+    return Dataset(
+        x=x,
+        t=t,
+        classes=classes,
+        feature_names=tuple(features),
+        target_names=(target,) if target is not None else (),
+        source=str(path),
+    )
+
+
+def _finite_numbers(table: ParquetTable, group: Group, features: Sequence[str]) -> HostArray:
+    x = table.numbers(group, features)
+    bad = first_not_finite(x)
+    if bad is not None:
+        raise DataError(
+            f"{table.place(group, bad[0], features[bad[1]])}: {x[bad]} is not a finite number; "
+            "fill it or drop the row"
+        )
+    return x
+
+
+def _target_values(table: ParquetTable, group: Group, name: str) -> HostArray:
+    """The target column of one row group: numbers, or text."""
+    if table.holds_numbers(name):
+        return table.numbers(group, [name])[:, 0]
+    return np.array(table.texts(group, name), dtype=object)
+
+
+def _targets(
+    table: ParquetTable, name: str, values: HostArray, task: Task | None
+) -> tuple[HostArray, tuple[str, ...] | None]:
+    firsts = np.cumsum([0, *(group.rows for group in table.groups)])
+
+    def place(row: int) -> str:
+        block = int(np.searchsorted(firsts, row, side="right")) - 1
+        return table.place(table.groups[block], row - int(firsts[block]), name)
+
+    if values.dtype.kind == "O":
+        return targets_from_text(values.tolist(), task, place)
+    return targets_from_numbers(values, task, place)

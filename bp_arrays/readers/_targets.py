@@ -1,0 +1,151 @@
+"""Telling classes from values, in a column of targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bp_arrays.errors import DataError
+from bp_arrays.inputs import first_not_finite
+from bp_arrays.readers._cells import is_missing, is_number, number
+from bp_arrays.readers._dataset import Task
+from bp_arrays.typing import HostArray
+
+CLASS_LIMIT = 20
+"""More different whole numbers than this are taken for values, unless the task is told."""
+
+Targets = tuple[HostArray, tuple[str, ...] | None]
+"""Classes int64 (rows,) and their names, or values float64 (rows, outputs) and None."""
+
+Place = Callable[[int], str]
+"""Says where a row is, for people: "data.csv, line 7, column 'age'"."""
+
+
+def targets_from_text(cells: Sequence[str], task: Task | None, place: Place) -> Targets:
+    """Targets from the cells of a table.
+
+    Text is classes, except that a column which is mostly numbers, more than `CLASS_LIMIT` of
+    them different, is a number column with a mistake in it. For numbers see
+    `targets_from_numbers`.
+
+    Parameters
+    ----------
+    cells : sequence of str, one a row
+    task : "classification", "regression" or None
+        None finds it out.
+    place : function
+        Names the place of a row in messages.
+
+    Raises
+    ------
+    DataError
+        For an empty cell; for text in a column of numbers; for text that hardly ever repeats,
+        which cannot be classes.
+
+    Examples
+    --------
+    >>> t, classes = targets_from_text(["no", "yes", "no"], "classification", str)
+    >>> t.tolist(), classes
+    ([0, 1, 0], ('no', 'yes'))
+    """
+    for row, cell in enumerate(cells):
+        if is_missing(cell):
+            raise DataError(
+                f"{place(row)}: expected a target, got {cell.strip() or 'an empty cell'}; "
+                "fill it or drop the row"
+            )
+    if all(map(is_number, cells)):
+        return targets_from_numbers(np.array(list(map(number, cells))), task, place)
+    distinct = {cell.strip() for cell in cells}
+    if task is None:
+        texts = [row for row, cell in enumerate(cells) if not is_number(cell)]
+        if len(distinct) > CLASS_LIMIT and 2 * len(texts) < len(cells):
+            task = "regression"
+        elif 2 * len(distinct) > len(cells) and len(cells) > 2 * CLASS_LIMIT:
+            raise DataError(
+                f"{place(0)}: {len(distinct)} different texts in {len(cells)} rows are hardly "
+                "classes: choose another target, or say --task classification if they are"
+            )
+    if task == "regression":
+        row = next(row for row, cell in enumerate(cells) if not is_number(cell))
+        raise DataError(f"{place(row)}: expected a number, got the text {cells[row]!r}; correct it")
+    names, t = np.unique(np.array([cell.strip() for cell in cells]), return_inverse=True)
+    return t.astype(np.int64), tuple(str(name) for name in names)
+
+
+def targets_from_numbers(values: HostArray, task: Task | None, place: Place) -> Targets:
+    """Targets from an array of numbers, or of text.
+
+    One whole number a row is a class where there are at most `CLASS_LIMIT` different ones, each
+    twice or more on average. A row of several numbers is values, except that rows with a single
+    one and zeros elsewhere are classes (one-hot). All else is values.
+
+    Parameters
+    ----------
+    values : array (rows,) or (rows, outputs)
+    task : "classification", "regression" or None
+        None finds it out.
+    place : function
+        Names the place of a row in messages.
+
+    Raises
+    ------
+    DataError
+        For NaN, infinity, complex numbers, objects; for a shape or values unfit for the task.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> targets_from_numbers(np.array([7, 3, 7, 3]), None, str)[1]
+    ('3', '7')
+    >>> targets_from_numbers(np.array([7.5, 3.0, 7.0, 3.0]), None, str)[0].shape
+    (4, 1)
+    """
+    if values.dtype.kind in "US":
+        return targets_from_text([str(v) for v in values.astype(str).ravel()], task, place)
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{place(0)}: expected numbers or text, got dtype {values.dtype}")
+    if values.ndim not in (1, 2):
+        raise DataError(
+            f"{place(0)}: expected targets of shape (rows,), or (rows, outputs) for values "
+            f"or one-hot classes, got {values.shape}"
+        )
+    bad = first_not_finite(values)
+    if bad is not None:
+        raise DataError(
+            f"{place(bad[0])}: the target is {values[bad]}; expected a finite number: "
+            "fill it or drop the row"
+        )
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim == 2:
+        if task != "regression" and _is_one_hot(values):
+            return np.argmax(values, axis=1), tuple(str(k) for k in range(values.shape[1]))
+        if task == "classification":
+            raise DataError(
+                f"{place(0)}: expected one class a row, or rows with a single 1 and zeros, "
+                f"got shape {values.shape}"
+            )
+        return values.astype(np.float64), None
+    if task is None:
+        task = "classification" if _are_classes(values) else "regression"
+    if task == "regression":
+        return values.astype(np.float64)[:, None], None
+    kinds, t = np.unique(values, return_inverse=True)
+    names = (str(int(kind)) if kind == int(kind) else repr(float(kind)) for kind in kinds)
+    return t.astype(np.int64), tuple(names)
+
+
+def _are_classes(values: HostArray) -> bool:
+    kinds = np.unique(values)
+    few = len(kinds) <= CLASS_LIMIT and 2 * len(kinds) <= len(values)
+    return bool(few and np.all(kinds == np.floor(kinds)))
+
+
+def _is_one_hot(values: HostArray) -> bool:
+    return bool(
+        values.shape[1] > 1
+        and np.all((values == 0) | (values == 1))
+        and np.all(np.sum(values, axis=1, dtype=np.int64) == 1)
+    )

@@ -1,0 +1,57 @@
+"""How far a result is from the reference, in units of the dtype's eps.
+
+Element by element, a relative error means nothing for a gradient: sums that nearly cancel are far
+off in every arithmetic. The norm of the error relative to the norm of the result is stable over
+sizes, so that is what is held to a limit: in the 2-norm, which sees a small fault everywhere, and
+in the maximum norm, which sees a large fault in one place.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bp_arrays.typing import HostArray
+
+EPS = {
+    "float64": 2.0**-52,
+    "float32": 2.0**-23,
+    "float16": 2.0**-10,
+    "bfloat16": 2.0**-7,
+}
+SMALLEST_NORMAL = {
+    "float64": 2.0**-1022,
+    "float32": 2.0**-126,
+    "float16": 2.0**-14,
+    "bfloat16": 2.0**-126,
+}
+
+
+def error_in_eps(result: HostArray, reference: HostArray, dtype: str) -> float:
+    """The larger of the two relative errors of a result, in eps of the dtype; inf where the
+    results differ in kind: another shape, or a NaN or infinity in only one of them.
+
+    >>> error_in_eps(np.array([1.0, 2.0]), np.array([1.0, 2.0 + 2**-51]), "float64") < 1.0
+    True
+    """
+    if result.shape != reference.shape:
+        return float("inf")
+    if reference.size == 0:
+        return 0.0
+    result = result.astype(np.float64)
+    finite = np.isfinite(reference)
+    same_specials = np.array_equal(result[~finite], reference[~finite], equal_nan=True)
+    if not same_specials or not np.isfinite(result[finite]).all():
+        return float("inf")
+    exact = np.where(finite, reference, 0.0)
+    scale = float(np.max(np.abs(exact)))
+    # Below the smallest normal number devices may flush to zero: nothing is expected there.
+    floor = SMALLEST_NORMAL[dtype] / EPS[dtype]
+    if scale <= floor:
+        return (
+            0.0 if float(np.max(np.abs(np.where(finite, result, 0.0)))) <= floor else float("inf")
+        )
+    error = (np.where(finite, result, 0.0) - exact) / scale
+    exact = exact / scale
+    in_two_norm = float(np.linalg.norm(error)) / float(np.linalg.norm(exact))
+    in_maximum_norm = float(np.max(np.abs(error)))
+    return max(in_two_norm, in_maximum_norm) / EPS[dtype]

@@ -1,0 +1,37 @@
+"""The registry of cases: everything this library says is the same on every device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+from bp_arrays.testing._case import Case
+from bp_arrays.testing.cases import (
+    _maths as maths_cases,
+    _optimizers as update_cases,
+    _training as training_cases,
+)
+
+
+@cache
+def cases() -> tuple[Case, ...]:
+    """Every case, in the order of the report.
+
+    >>> {"Linear", "Sigmoid", "CrossEntropy", "Adam"} <= {case.component for case in cases()}
+    True
+    """
+    found: Iterable[Case] = (
+        *maths_cases.activation_cases(),
+        *maths_cases.loss_cases(),
+        *maths_cases.layer_cases(),
+        *update_cases.initializer_cases(),
+        *update_cases.random_cases(),
+        *update_cases.optimizer_cases(),
+        *training_cases.training_cases(),
+    )
+    return tuple(found)
+
+
+def components() -> list[str]:
+    """The names of what is checked, in the order of the report."""
+    return list(dict.fromkeys(case.component for case in cases()))

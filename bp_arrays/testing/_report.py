@@ -1,0 +1,234 @@
+"""What a check found, as data and as the table a person reads."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bp_arrays.testing import _provenance as provenance
+from bp_arrays.testing._case import Case
+
+REFERENCE = ("cpu", "float64")
+"""What everything is compared with; its own backwards are held against the oracles."""
+
+
+EVERY = "every device"
+"""Where a fault of the component itself is: a wrong derivative is wrong wherever it runs."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """One result that is not what it must be: where, and what is wrong with it."""
+
+    component: str
+    case: str
+    device: str
+    dtype: str
+    message: str
+
+
+@dataclass
+class DeviceResult:
+    """What happened on one device.
+
+    Parameters
+    ----------
+    name : str
+    ran : bool
+    reason : str
+        Why it did not run.
+    description : str
+        The library and its version, and which accelerator.
+    cases : int
+        How many were computed there, each dtype counted.
+    lacks : list of str
+        The dtypes asked for that it does not have.
+    worst : dict of str to float
+        The largest measured error of each component, in eps of the dtype tested.
+    worst_by_dtype : dict of str to float
+        The largest of all components in each dtype.
+    errors : dict of str to dict of str to float
+        The measured error of each case in each dtype.
+    """
+
+    name: str
+    ran: bool = False
+    reason: str = ""
+    description: str = ""
+    cases: int = 0
+    lacks: list[str] = field(default_factory=list)
+    worst: dict[str, float] = field(default_factory=dict)
+    worst_by_dtype: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def add(self, case: Case, dtype: str, error: float) -> None:
+        """Count a case and keep its error."""
+        self.cases += 1
+        self.errors.setdefault(case.name, {})[dtype] = error
+        self.worst[case.component] = max(error, self.worst.get(case.component, 0.0))
+        self.worst_by_dtype[dtype] = max(error, self.worst_by_dtype.get(dtype, 0.0))
+
+    def worst_of(self, dtype: str) -> str:
+        """The largest error in a dtype, in words where there is no number to give."""
+        if dtype not in self.worst_by_dtype:
+            return "lacks it" if dtype in self.lacks else "-"
+        if (self.name, dtype) == REFERENCE:
+            return "reference"
+        return f"{self.worst_by_dtype[dtype]:.1f}"
+
+
+@dataclass
+class Report:
+    """What a check found on every device it was asked for; printed, a table.
+
+    Parameters
+    ----------
+    devices : list of DeviceResult
+    disagreements : list of Disagreement
+    oracles : dict of str to list of str
+        Which independent derivatives each component's backward was held against.
+    properties : dict of str to str
+        What was checked besides values that not every machine can check, and on how many cases.
+    required : list of str
+        Devices that had to run.
+    limits : dict of str to float
+        How many eps each case may be off.
+    """
+
+    devices: list[DeviceResult] = field(default_factory=list)
+    disagreements: list[Disagreement] = field(default_factory=list)
+    oracles: dict[str, list[str]] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
+    required: list[str] = field(default_factory=list)
+    limits: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    date: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat())
+    machine: str = field(default_factory=provenance.machine)
+    versions: dict[str, str] = field(default_factory=provenance.versions)
+    commit: str = field(default_factory=provenance.commit)
+    source: str = field(default_factory=provenance.source_hash)
+
+    @property
+    def ran(self) -> list[DeviceResult]:
+        """The devices that ran."""
+        return [device for device in self.devices if device.ran]
+
+    @property
+    def not_run(self) -> list[DeviceResult]:
+        """The devices that did not run."""
+        return [device for device in self.devices if not device.ran]
+
+    @property
+    def ok(self) -> bool:
+        """Whether anything ran, everything that ran agrees, and everything required ran."""
+        missed = any(device.name in self.required for device in self.not_run)
+        return bool(self.ran) and not self.disagreements and not missed
+
+    @property
+    def cases(self) -> int:
+        """How many cases were computed, on all devices together."""
+        return sum(device.cases for device in self.devices)
+
+    @property
+    def components(self) -> list[str]:
+        """What was checked."""
+        return list(dict.fromkeys(name for device in self.ran for name in device.worst))
+
+    def verdict(self, component: str, device: DeviceResult) -> str:
+        """ "PASS" or "FAIL"; "-" where the component has no case for the device."""
+        if component not in device.worst:
+            return "-"
+        failed = any(
+            d.component == component and d.device in (device.name, EVERY)
+            for d in self.disagreements
+        )
+        return "FAIL" if failed else "PASS"
+
+    def summary(self) -> str:
+        """The outcome in one line."""
+        names = ", ".join(device.name for device in self.ran)
+        count = len(self.disagreements)
+        outcome = "all agree"
+        if count:
+            outcome = f"{count} {'result DISAGREES' if count == 1 else 'results DISAGREE'}"
+        return (
+            f"{f'{self.cases} cases on {names}: {outcome}' if names else 'NOTHING ran'}; "
+            f"{len(self.not_run)} device{'' if len(self.not_run) == 1 else 's'} NOT RUN; "
+            f"{self.seconds:.0f} s"
+        )
+
+    @property
+    def found(self) -> dict[str, list[str]]:
+        """What is wrong with each component, a line for all cases wrong in the same words."""
+        alike: dict[tuple[str, str], list[Disagreement]] = {}
+        for d in self.disagreements:
+            alike.setdefault((d.component, d.message), []).append(d)
+        lines: dict[str, list[str]] = {}
+        for (component, message), (d, *more) in alike.items():
+            also = f" (and {len(more)} more)" if more else ""
+            line = f"{d.case} on {d.device}, {d.dtype}: {message}{also}"
+            lines.setdefault(component, []).append(line)
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole report as what JSON can hold: null for an error that is no number."""
+        whole: dict[str, Any] = _without_infinities(asdict(self))
+        return whole | {"ok": self.ok, "cases": self.cases}
+
+    def __str__(self) -> str:
+        blocks = (self._matrix(), self._properties(), self._found(), self._missing())
+        shown = ["\n".join(lines) for lines in blocks]
+        return "\n\n".join([*filter(None, shown), self.summary()])
+
+    def _matrix(self) -> Iterator[str]:
+        first = max([len(name) for name in self.components] + [20])
+        widths = [max(len(device.name), 11) for device in self.ran]
+
+        def row(name: str, cells: list[str], last: str = "") -> str:
+            shown = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+            return f"{name:<{first}}  {'  '.join(shown)}  {last}".rstrip()
+
+        if not self.ran:
+            return
+        yield row("worst error, in eps", [d.name for d in self.ran], "backward checked by")
+        for name in self.components:
+            cells = [
+                f"{d.worst[name]:.1f} {self.verdict(name, d)}" if name in d.worst else "-"
+                for d in self.ran
+            ]
+            yield row(name, cells, ", ".join(self.oracles.get(name, [])))
+        for dtype in dict.fromkeys(dtype for d in self.ran for dtype in d.worst_by_dtype):
+            yield row(f"all, {dtype}", [d.worst_of(dtype) for d in self.ran])
+        yield row("cases", [str(d.cases) for d in self.ran])
+
+    def _properties(self) -> Iterator[str]:
+        if not self.ran:
+            return
+        yield (
+            "on every device, for every case: results stay on the device and in the dtype, have "
+            "the same bits\nwhen run twice, and leave the inputs as they were"
+        )
+        for name, measured in self.properties.items():
+            yield f"{name}: {measured}"
+
+    def _found(self) -> Iterator[str]:
+        for found in self.found.values():
+            yield from (f"DISAGREES  {line}" for line in found)
+
+    def _missing(self) -> Iterator[str]:
+        for device in self.not_run:
+            required = "REQUIRED, " if device.name in self.required else ""
+            yield f"NOT RUN    {device.name}: {required}{device.reason}"
+
+
+def _without_infinities(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_infinities(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_infinities(part) for part in value]
+    if isinstance(value, float):
+        return float(f"{value:.4g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,1 @@
+"""The cases of `bp-arrays check`, by subject."""

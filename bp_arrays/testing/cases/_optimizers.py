@@ -1,0 +1,140 @@
+"""The cases of initialisers, random streams and optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bp_arrays import initializers as i, optimizers as o
+from bp_arrays.optimizers import Optimizer
+from bp_arrays.random import host_generator
+from bp_arrays.schedules import Cosine
+from bp_arrays.testing._case import Case
+from bp_arrays.testing._placement import HostArrays, Place
+from bp_arrays.testing.cases._inputs import normal
+from bp_arrays.typing import Array
+
+INITIALIZERS = {name: kind() for name, kind in i.INITIALIZERS.items()}
+SHAPES = {"wide": (3, 7), "tall": (7, 3), "one column": (5, 1)}
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "SGD": o.SGD(0.1),
+    "SGD, momentum": o.SGD(0.1, momentum=0.9),
+    "SGD, Nesterov": o.SGD(0.1, momentum=0.9, nesterov=True),
+    "RMSProp": o.RMSProp(0.01),
+    "RMSProp, momentum": o.RMSProp(0.01, momentum=0.9),
+    "Adagrad": o.Adagrad(0.05),
+    "Adam": o.Adam(0.01),
+    "Adam, cosine": o.Adam(Cosine(0.01, steps=4)),
+    "AdamW": o.AdamW(0.01, weight_decay=0.1),
+    "ClipByGlobalNorm": o.Chain(o.ClipByGlobalNorm(0.5), o.SGD(0.1)),
+    "WeightDecay": o.Chain(o.WeightDecay(0.1), o.SGD(0.1)),
+    "Chain": o.Chain(o.ClipByGlobalNorm(2.0), o.WeightDecay(0.01), o.Adam(0.01)),
+}
+VECTORS = {
+    "ordinary": (101, 1.0),
+    "a single parameter": (1, 1.0),
+    "non-contiguous": (101, 1.0),
+    "tiny gradients": (101, 1e-6),
+    "huge gradients": (101, 1e6),
+    "large reduction": (30_001, 1.0),
+}
+"""How many parameters, and how large their gradients are."""
+UPDATES = 4
+
+
+def initializer_cases() -> Iterator[Case]:
+    """Values drawn on the host must arrive on a device bit for bit."""
+    for name, initializer in INITIALIZERS.items():
+        for variant, shape in SHAPES.items():
+
+            def inputs(
+                initializer: i.Initializer = initializer,
+                shape: tuple[int, ...] = shape,
+                path: tuple[str, str] = (name, variant),
+            ) -> HostArrays:
+                return {"drawn": np.asarray(initializer.draw(shape, host_generator(0, *path)))}
+
+            yield Case(name, variant, "initializer", inputs, _as_it_is, exact=frozenset({"values"}))
+
+
+def _as_it_is(place: Place, arrays: dict[str, Array]) -> dict[str, Array]:
+    return {"values": arrays["drawn"]}
+
+
+def random_cases() -> Iterator[Case]:
+    """Random words and masks, equal to the last bit for any seed, step and number of draws."""
+    for seed, step, count in ((0, 0, 1), (0, 1, 64), (2026, 7, 1001), (2**40 + 1, 2**31 - 1, 33)):
+        yield Case(
+            "random bits",
+            f"seed {seed}, step {step}, {count} words",
+            "random",
+            dict,
+            partial(_bits, seed=seed, step=step, count=count),
+            exact=frozenset({"first draw", "second draw"}),
+            dtypes=("float32",),
+        )
+    for rate in (0.0, 0.1, 0.5, 0.999):
+        yield Case(
+            "dropout masks",
+            f"rate {rate}",
+            "random",
+            dict,
+            partial(_masks, rate=rate),
+            exact=frozenset({"first mask", "second mask"}),
+            dtypes=("float32",),
+        )
+
+
+def _bits(
+    place: Place, arrays: dict[str, Array], seed: int, step: int, count: int
+) -> dict[str, Array]:
+    stream = place.context(seed, step).random
+    assert stream is not None
+    return {"first draw": stream.bits(count), "second draw": stream.bits(count)}
+
+
+def _masks(place: Place, arrays: dict[str, Array], rate: float) -> dict[str, Array]:
+    stream = place.context(seed=3, step=5).random
+    assert stream is not None
+    return {
+        "first mask": stream.keep_mask((7, 31), rate)[0],
+        "second mask": stream.keep_mask((1, 3), rate)[0],
+    }
+
+
+def optimizer_cases() -> Iterator[Case]:
+    """A few updates of a vector, each with a gradient of its own."""
+    for name, optimizer in OPTIMIZERS.items():
+        for variant in VECTORS:
+            yield Case(
+                name,
+                variant,
+                "optimizer",
+                partial(_vectors, name, variant),
+                partial(_updates, optimizer),
+            )
+
+
+def _vectors(name: str, variant: str) -> HostArrays:
+    size, scale = VECTORS[variant]
+    step = 2 if variant == "non-contiguous" else 1
+
+    def vector(*path: str | int) -> np.ndarray[Any, Any]:
+        return normal(name, variant, *path, shape=(step * size,))[::step]
+
+    # θ is no larger than its updates, so that a fault in them is not lost beside it
+    theta = 0.01 * vector("theta")
+    return {"theta": theta} | {f"g{k}": scale * vector("g", k) for k in range(UPDATES)}
+
+
+def _updates(optimizer: Optimizer, place: Place, arrays: dict[str, Array]) -> dict[str, Array]:
+    xp, theta = place.xp, arrays["theta"]
+    state = optimizer.init(theta, xp)
+    for k in range(UPDATES):
+        scalars = optimizer.scalars(k + 1, optimizer.rate(k))
+        theta, state = optimizer.update(theta, arrays[f"g{k}"], state, scalars, xp)
+    return {"theta": theta} | {f"state {k}": vector for k, vector in enumerate(state)}

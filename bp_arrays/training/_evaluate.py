@@ -1,0 +1,133 @@
+"""Loss and metrics of a model on data it is not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.data import Feed, ModelDoor, as_batches
+from bp_arrays.devices import Device
+from bp_arrays.losses import Loss
+from bp_arrays.model import Model
+from bp_arrays.training._metrics import Metric
+
+EVALUATION_ROWS = 1024
+"""Rows that pass through at once when a model is evaluated."""
+
+
+class Totals:
+    """The loss and the metrics of an epoch, added up on the device and read once.
+
+    The mean over batches of different weight is the sum of value · weight over the sum of the
+    weights, where a batch weighs what the loss divided by: so the epoch's loss is that of all
+    its samples together.
+    """
+
+    def __init__(self, loss: Loss, metrics: Sequence[Metric]) -> None:
+        self.loss = loss
+        self.metrics = metrics
+        self._value: Any = 0.0
+        self._weight: Any = 0.0
+        self._measured: Any = ()
+
+    def add(self, value: Any, weight: Any, measured: tuple[tuple[Any, ...], ...]) -> None:
+        """Add the sums of one batch, as `batch_sums` gives them."""
+        self._value = self._value + value
+        self._weight = self._weight + weight
+        if measured:
+            so_far = self._measured or [(0.0,) * len(sums) for sums in measured]
+            self._measured = [
+                tuple([a + b for a, b in zip(one, other, strict=True)])
+                for one, other in zip(so_far, measured, strict=True)
+            ]
+
+    def values(self, device: Device) -> dict[str, float]:
+        """The values by name; waits for the device."""
+        total = _on_host(self._value, device)
+        mean = self.loss.reduction == "mean"
+        values = {"loss": float(total / _on_host(self._weight, device) if mean else total)}
+        for metric, sums in zip(self.metrics, self._measured, strict=True):
+            values[metric.name] = metric.value(tuple(_on_host(s, device) for s in sums))
+        return values
+
+
+def batch_sums(
+    value: Any, y: Any, batch: Any, loss: Loss, metrics: Sequence[Metric], ctx: Any
+) -> tuple[Any, Any, tuple[tuple[Any, ...], ...]]:
+    """What one batch adds to the epoch: value · weight, weight, and the sums of each metric."""
+    weight = mean_weight(y, batch, loss, ctx)
+    measured = tuple(metric.sums(y, batch.t, ctx) for metric in metrics)
+    return value * weight, weight, measured
+
+
+def mean_weight(y: Any, batch: Any, loss: Loss, ctx: Any) -> Any:
+    """What the loss of a batch was divided by: 1 where it only adds up."""
+    return loss.total_weight(batch.t, y, ctx, batch.weight) if loss.reduction == "mean" else 1.0
+
+
+def evaluate(
+    model: Model,
+    x: Any,
+    t: Any = None,
+    *,
+    loss: Loss,
+    metrics: Sequence[Metric] = (),
+    batch_size: int | None = None,
+    sample_weight: Any = None,
+) -> dict[str, float]:
+    """The loss and the metrics of a model on data, as floats by name.
+
+    Parameters
+    ----------
+    model : Model
+    x : array (rows, *input_shape), bp.data.Batches, or iterable of batches
+        As `fit` takes it; the rows are taken as they lie.
+    t : array
+        Targets of an array, as the loss takes them.
+    loss : Loss
+    metrics : sequence of Metric, optional
+    batch_size : int, default 1024
+        Rows of an array that pass through at once.
+    sample_weight : array (rows,), optional
+        Weights of the samples in the loss.
+
+    Raises
+    ------
+    InputError, DeviceMismatchError
+        As `fit` does for the same data.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> model = bp.Model(bp.Identity(), input_shape=(1,), device="cpu")
+    >>> bp.evaluate(model, [[1.0], [3.0]], [[1.0], [1.0]], loss=bp.L2Loss())
+    {'loss': 1.0}
+    """
+    batches = as_batches(x, t, sample_weight, batch_size=batch_size)
+    rows = batches.batch_size if batches is x else batch_size or EVALUATION_ROWS
+    return evaluate_feed(
+        model, batches.feed(ModelDoor(model, loss)), loss=loss, metrics=metrics, rows=rows
+    )
+
+
+def evaluate_feed(
+    model: Model, feed: Feed, *, loss: Loss, metrics: Sequence[Metric], rows: int
+) -> dict[str, float]:
+    """The same for data that has been checked already, so many rows at once."""
+    totals = Totals(loss, metrics)
+    with model.device.activate():
+        context = model.context(training=False, needs_input_gradient=False)
+        params = model.tree()
+        for batch in feed.epoch(rows, None):
+            y, _ = model.net.forward(params, batch.x, context)
+            value, _ = loss.forward(y, batch.t, context, batch.weight)
+            totals.add(*batch_sums(value, y, batch, loss, metrics, context))
+        return totals.values(model.device)
+
+
+def _on_host(value: Any, device: Device) -> Any:
+    if isinstance(value, float):
+        return np.float64(value)
+    return device.to_numpy(value).astype(np.float64)

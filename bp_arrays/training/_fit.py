@@ -1,0 +1,196 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.data import Feed, ModelDoor, Order, as_batches
+from bp_arrays.devices import Device
+from bp_arrays.errors import InputError
+from bp_arrays.execution import why_no_graph
+from bp_arrays.losses import Loss
+from bp_arrays.model import Model
+from bp_arrays.optimizers import Optimizer
+from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed
+from bp_arrays.training._history import History
+from bp_arrays.training._metrics import Metric
+from bp_arrays.training._penalty import L2Penalty
+from bp_arrays.training._progress import Progress
+from bp_arrays.training.callbacks._callback import Callback, Run
+from bp_arrays.training.runners._cuda_graph import CapturedTrainer
+from bp_arrays.training.runners._eager import FunctionalTrainer
+from bp_arrays.training.runners._replay import InPlaceTrainer
+from bp_arrays.training.runners._runner import Trainer
+
+
+def fit(
+    model: Model,
+    x: Any,
+    t: Any = None,
+    *,
+    loss: Loss,
+    optimizer: Optimizer,
+    epochs: int = 1,
+    batch_size: int | None = None,
+    shuffle: bool | Order | None = None,
+    seed: int = 0,
+    sample_weight: Any = None,
+    penalty: L2Penalty | None = None,
+    validation: Any = None,
+    metrics: Sequence[Metric] = (),
+    callbacks: Sequence[Callback] = (),
+    progress: bool = False,
+) -> History:
+    """Train a model: for each batch forward, backward, and the update u ← u − η∇L.
+
+    Called again with the same optimizer object it goes on where it stopped: two calls of five
+    epochs are one of ten.
+
+    Parameters
+    ----------
+    model : Model
+        Its parameters are replaced after every batch.
+    x : array (rows, *input_shape), bp.data.Batches, bp.data.Blocks, or iterable of batches
+        Host data, moved in batches: NumPy, memory-mapped files, lists, data frames, sparse
+        matrices, what speaks DLPack; or an array on the model's device. All of it is looked at
+        once for NaN before the training begins. Or batches: (x, t) or (x, t, sample_weight)
+        from anything that can be iterated over once an epoch; they, and blocks on disk, are
+        looked at as they come.
+    t : array
+        Targets of an array, as the loss takes them: classes (rows,), or values
+        (rows, *output_shape).
+    loss : Loss
+    optimizer : Optimizer
+    epochs : int, default 1
+        Passes over the rows.
+    batch_size : int, default 32
+        Rows a step; the last batch of an epoch may be smaller. Batches have their own size.
+    shuffle : bool or function, default True
+        Whether each epoch takes the rows in a new order, drawn on the host from `seed`; or your
+        own order: a function from the number of the epoch, counted from 0 over all calls, to
+        an array of row numbers (rows,).
+    seed : int, default 0
+        For the order of the rows and for Dropout's masks; the same on every device.
+    sample_weight : array (rows,), optional
+        How much each sample counts in the loss, 0 or more.
+    penalty : L2Penalty, optional
+        On large weights; part of the recorded "loss", not of "val_loss".
+    validation : (x, t) or (x, t, sample_weight), or batches as x may be, optional
+        Data that is only evaluated, after each epoch: "val_loss" and the metrics as "val_...".
+    metrics : sequence of Metric, optional
+    callbacks : sequence of Callback, optional
+    progress : bool, default False
+        Whether a progress bar is shown, in a terminal (on stderr) or in a notebook.
+
+    Returns
+    -------
+    History
+        After Ctrl-C, the history so far, with `history.stopped == "interrupted"`.
+
+    Raises
+    ------
+    InputError, DeviceMismatchError
+        For data, targets or settings that do not fit; nothing has been trained then, but for
+        data that is looked at as it comes: then the model keeps what it learned before.
+    NonFiniteLossError
+        When the loss becomes NaN or infinite: the message names the epoch, the batch and the
+        first layer at fault, and the model keeps the last parameters whose loss was finite.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> model = bp.Model(bp.Linear(1), input_shape=(1,), device="cpu", seed=0)
+    >>> history = bp.fit(model, [[0.0], [1.0]], [[1.0], [3.0]], loss=bp.L2Loss(),
+    ...                  optimizer=bp.SGD(0.5), epochs=200, batch_size=2)
+    >>> model.parameters["weight"].round(3).tolist(), history["loss"][-1] < 1e-6
+    ([[2.0]], True)
+    """
+    _check_settings(model, loss, optimizer, epochs)
+    door = ModelDoor(model, loss)
+    data = as_batches(x, t, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
+    feed, rows = data.feed(door), data.batch_size
+    held_out = _held_out(validation, door)
+    _check_passes(feed, held_out, epochs)
+
+    trainer = _kind_of_trainer(model.device)(model, loss, optimizer, tuple(metrics), seed, penalty)
+    history = History()
+    run = Run(model, history, epochs)
+    steps = feed.steps(rows)
+    total = None if steps is None else epochs * steps
+    # Overflow is looked for in the loss, and told with its place: NumPy need not warn too.
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    with quiet, Progress(total, enabled=progress) as bar:
+        try:
+            for callback in callbacks:
+                callback.on_start(run)
+            for _ in range(epochs):
+                started = time.perf_counter()
+                order = feed.order(data.shuffle, data.seed, trainer.state.epoch)
+                values = trainer.epoch(feed, rows, order, bar)
+                if held_out is not None:
+                    measured = evaluate_feed(
+                        model,
+                        held_out,
+                        loss=loss,
+                        metrics=metrics,
+                        rows=max(rows, EVALUATION_ROWS),
+                    )
+                    values |= {f"val_{name}": value for name, value in measured.items()}
+                trainer.finish_epoch(values.get("val_loss", values["loss"]))
+                history.record(values | {"seconds": time.perf_counter() - started})
+                bar.epoch(values)
+                for callback in callbacks:
+                    callback.on_epoch_end(run)
+                if run.stopped:
+                    break
+        except KeyboardInterrupt:
+            run.stopped = "interrupted"
+    history.stopped = run.stopped
+    history.compiled_by = trainer.compiled_by
+    for callback in callbacks:
+        callback.on_end(run)
+    return history
+
+
+def _held_out(validation: Any, door: ModelDoor) -> Feed | None:
+    """The data that is only evaluated, checked."""
+    if validation is None:
+        return None
+    listed = isinstance(validation, list) and all(isinstance(v, tuple) for v in validation)
+    if listed or not isinstance(validation, (tuple, list)):
+        return as_batches(validation).feed(door, what="validation ")
+    if not 2 <= len(validation) <= 3:
+        raise InputError("validation: expected (x, t) or (x, t, sample_weight)")
+    return as_batches(*validation).feed(door, what="validation ")
+
+
+def _kind_of_trainer(device: Device) -> type[Trainer]:
+    if device.is_writable:
+        return InPlaceTrainer
+    return FunctionalTrainer if why_no_graph(device) else CapturedTrainer
+
+
+def _check_passes(feed: Feed, held_out: Feed | None, epochs: int) -> None:
+    for what, each in (("batches", feed), ("validation batches", held_out)):
+        if each is not None and each.once and epochs > 1:
+            raise InputError(
+                f"{what}: a generator can be gone through only once, but epochs={epochs}; hand "
+                "in an object that begins anew whenever it is iterated over, such as a list"
+            )
+
+
+def _check_settings(model: Model, loss: Loss, optimizer: Optimizer, epochs: int) -> None:
+    if not isinstance(model, Model):
+        raise InputError(f"fit(model): expected a bp.Model, got {type(model).__name__}")
+    if not isinstance(loss, Loss):
+        raise InputError(f"fit(loss=): expected a loss such as CrossEntropy(), got {loss!r}")
+    if not isinstance(optimizer, Optimizer):
+        raise InputError(f"fit(optimizer=): expected one such as Adam(1e-3), got {optimizer!r}")
+    if model.parameter_count == 0:
+        raise InputError("fit: this model has no trainable parameters")
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        raise InputError(f"fit(epochs=): expected an integer of 1 or more, got {epochs!r}")

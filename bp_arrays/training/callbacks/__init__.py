@@ -1,0 +1,1 @@
+"""Callbacks: early stopping, curves, TensorBoard, training health."""

@@ -1,0 +1,1 @@
+"""Runners: how the one training step runs on each device."""

@@ -1,0 +1,164 @@
+"""What may come in: frames, DLPack, memory maps, lists; and what is said of what may not."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+import bp_arrays as bp
+from bp_arrays.inputs import _arrays as doors
+
+X = np.array([[0.5, 1.0], [2.0, -3.0], [0.0, 4.0]])
+T = np.array([0, 1, 0])
+
+
+class OnlyDlpack:
+    """An array of a library that speaks DLPack and nothing else."""
+
+    def __init__(self, array, device=None):
+        self.array, self.device = array, device
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.device or self.array.__dlpack_device__()
+
+
+def sources():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    columns = {"a": X[:, 0], "b": X[:, 1]}
+    mapped = np.asfortranarray(X)
+    return {
+        "pandas": (pandas.DataFrame(columns), pandas.Series(T)),
+        "pandas, nullable": (
+            pandas.DataFrame(columns).astype("Float64"),
+            pandas.Series(T, dtype="Int8"),
+        ),
+        "polars": (polars.DataFrame(columns), polars.Series(T)),
+        "DLPack": (OnlyDlpack(X), OnlyDlpack(T)),
+        "DLPack, negative strides": (OnlyDlpack(X[::-1].copy()[::-1]), OnlyDlpack(T)),
+        "lists": (X.tolist(), T.tolist()),
+        "the other order": (mapped, T),
+        "the other byte order": (X.astype(">f8"), T.astype(">i2")),
+        "objects": ([[Decimal(v) for v in row] for row in X.tolist()], T),
+    }
+
+
+@pytest.mark.parametrize("kind", sources())
+def test_the_same_numbers_from_anywhere_train_alike(device, kind):
+    x, t = sources()[kind]
+    settings = {"loss": bp.CrossEntropy(), "optimizer": bp.SGD(0.1), "batch_size": 2}
+    models = [bp.Model(bp.Linear(2), 2, device=device, seed=0) for _ in range(2)]
+    bp.fit(models[0], X, T, **settings)
+    bp.fit(models[1], x, t, validation=(x, t), **settings)
+    np.testing.assert_array_equal(*(device.to_numpy(model.vector) for model in models))
+    np.testing.assert_array_equal(models[1].predict(x), models[1].predict(X))
+    value, gradients = models[1].gradients(x, t, bp.CrossEntropy())
+    expected, expected_gradients = models[1].gradients(X, T, bp.CrossEntropy())
+    assert float(value) == float(expected)
+    np.testing.assert_array_equal(
+        *(device.to_numpy(g["weight"]) for g in (gradients, expected_gradients))
+    )
+
+
+def test_only_numpy_lists_and_frames_are_host_data(device):
+    assert doors.is_host_data(device.asarray(X)) == (device.backend == "numpy")
+    assert all(doors.is_host_data(x) for x, _ in sources().values())
+
+
+def test_rows_of_a_frame_lie_together():
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"a": [1, 2], "b": [True, False], "c": [0.5, float("nan")]})
+    array = doors.to_host_array(frame, "x")
+    assert array.flags.c_contiguous and array.dtype == np.float64
+    np.testing.assert_array_equal(array, [[1, 1, 0.5], [2, 0, np.nan]])
+
+
+DAY = datetime.date(2020, 1, 1)
+BAD_COLUMNS = {
+    "text": (["1", "two", "3"], "column 'b'.*: expected (numbers, got|a number, got '1')"),
+    "mixed": ([1, "two", None], "column 'b', row (1|2)"),
+    "missing": ([1, 2, None], "column 'b', row 2 has no value: drop such rows or fill"),
+    "missing yes": ([True, None, False], "column 'b', row 1 has no value"),
+    "dates": ([DAY, DAY, DAY], "column 'b'.*(expected numbers, got dtype|expected a number)"),
+    "lists": ([[1], [2], [3]], "column 'b'.*expected (a number|numbers), got"),
+}
+
+
+def column(library, kind, values):
+    """A column of that kind, in the dtype that the library has for it."""
+    if library.__name__ == "polars":
+        mixed = {"dtype": library.Object} if kind == "mixed" else {}
+        return library.Series("b", values, **mixed)
+    dtype = {"missing": "Int64", "missing yes": "boolean"}.get(kind)
+    return library.Series(values, name="b", dtype=dtype)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("kind", BAD_COLUMNS)
+def test_a_column_that_holds_no_numbers_is_named(library, kind):
+    library = pytest.importorskip(library)
+    values, message = BAD_COLUMNS[kind]
+    frame = library.DataFrame({"a": [1.0, 2.0, 3.0], "b": column(library, kind, values)})
+    model = bp.Model(bp.Linear(2), 2, device="cpu")
+    for given in (frame, frame["b"]):
+        with pytest.raises(bp.InputError, match=f"^x, {message}"):
+            model.predict(given)
+
+
+def test_what_is_no_array_is_told_what_to_do():
+    polars = pytest.importorskip("polars")
+    model = bp.Model(bp.Linear(2), 2, device="cpu")
+    for given, message in {
+        "table.csv": "x: expected an array, got the text 'table.csv'; if it names a file",
+        OnlyDlpack(X, device=(2, 0)): "OnlyDlpack that is not in the host's memory: move it",
+        OnlyDlpack(X, device=(99, 0)): "not in the host's memory",
+    }.items():
+        with pytest.raises(bp.InputError, match=message):
+            model.predict(given)
+    with pytest.raises(bp.InputError, match="got a dict of a, b: choose one of them"):
+        bp.fit(model, {"a": X, "b": X}, T, loss=bp.CrossEntropy(), optimizer=bp.SGD(0.1))
+    with pytest.raises(bp.InputError, match=r"LazyFrame, .*collect\(\) it first"):
+        model.predict(polars.LazyFrame({"a": [1]}))
+
+
+def test_an_array_of_an_unknown_library_is_no_device_of_ours():
+    class Foreign:
+        def __array_namespace__(self, api_version=None):
+            raise NotImplementedError
+
+    model = bp.Model(bp.Linear(2), 2, device="cpu")
+    with pytest.raises(bp.InputError, match=r"x is a .*Foreign, an array of no device"):
+        model.predict(Foreign())
+
+
+def test_what_is_masked_is_no_number():
+    model = bp.Model(bp.Linear(2), 2, device="cpu")
+    whole = np.ma.masked_array(X, mask=False)
+    np.testing.assert_array_equal(model.predict(whole), model.predict(X))
+    with pytest.raises(bp.InputError, match="x has masked values: drop such rows, or fill them"):
+        model.predict(np.ma.masked_less(X, 0.0))
+
+
+def test_an_archive_of_arrays_is_not_one(tmp_path):
+    np.savez(tmp_path / "d.npz", x=X, t=T)
+    with (
+        np.load(tmp_path / "d.npz") as archive,
+        pytest.raises(bp.InputError, match="got a NpzFile of x, t: choose one of them"),
+    ):
+        bp.Model(bp.Linear(2), 2, device="cpu").predict(archive)
+
+
+def test_pieces_are_read_one_by_one(monkeypatch):
+    monkeypatch.setattr(doors, "PIECE", 10)
+    x = np.arange(28.0).reshape(7, 4)
+    found = list(doors.pieces(x))
+    assert [start for start, _ in found] == [0, 2, 4, 6]
+    np.testing.assert_array_equal(np.concatenate([part for _, part in found]), x)
+    assert doors.first_not_finite(x) is None
+    x[5, 2] = np.inf
+    assert doors.first_not_finite(x) == (5, 2)

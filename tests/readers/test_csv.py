@@ -1,0 +1,115 @@
+"""Tables: what is read, and what each mistake in them is called."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bp_arrays.errors import DataError
+from bp_arrays.readers._csv import read_csv
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(content: str | bytes):
+        path = tmp_path / "table.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def test_a_table_is_read(table):
+    data = read_csv(table("a,kind,b\n1,no,-2.5e-1\n 3 ,yes,4\n5,no,6\n"), "kind")
+    assert data.x.tolist() == [[1.0, -0.25], [3.0, 4.0], [5.0, 6.0]]
+    assert data.t.tolist() == [0, 1, 0] and data.t.dtype == np.int64
+    assert data.classes == ("no", "yes")
+    assert data.feature_names == ("a", "b") and data.target_names == ("kind",)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "BOM"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_line_ends_byte_order_marks_and_delimiters(table, end, mark, delimiter):
+    text = end.join(["a|y", "1|0.5", "2|1.5", ""]).replace("|", delimiter)
+    data = read_csv(table(mark + text.encode()), "y", "regression")
+    assert data.feature_names == ("a",)
+    assert data.x.tolist() == [[1.0], [2.0]] and data.t.tolist() == [[0.5], [1.5]]
+
+
+def test_quoted_fields(table):
+    data = read_csv(table('"a, first","y ""q"""\n"1","x, y"\n2,"x\ny"\n3,"x, y"\n'), 'y "q"')
+    assert data.feature_names == ("a, first",)
+    assert data.classes == ("x\ny", "x, y")
+
+
+def test_columns_are_matched_by_name_and_others_ignored(table):
+    path = table("note,b,a\nhello,1,2\nworld,3,4\n")
+    data = read_csv(path, "y", columns=("a", "b"), require_target=False)
+    assert data.x.tolist() == [[2.0, 1.0], [4.0, 3.0]] and data.t is None
+
+
+def test_an_empty_target_column_counts_as_absent_only_where_it_may(table):
+    path = table("a,y\n1,\n2,\n")
+    assert read_csv(path, "y", require_target=False).t is None
+    with pytest.raises(DataError, match="line 2, column 'y': expected a target"):
+        read_csv(path, "y")
+
+
+def test_line_numbers_count_lines_of_the_file(table):
+    text = 'a,y\n1,"two\nlines"\n\n\nx,z\n'
+    with pytest.raises(DataError, match="line 6, column 'a'"):
+        read_csv(table(text), "y")
+
+
+BAD = {
+    "text": (
+        "a,b,y\n1,2,0\n1,two,0\n",
+        "line 3, column 'b': expected a number, got the text 'two'",
+    ),
+    "empty cell": ("a,b,y\n1,,0\n", "line 2, column 'b': expected a number, got an empty cell"),
+    "underscore": ("a,b,y\n1,1_000,0\n", "line 2, column 'b'.*'1_000'"),
+    "NaN": ("a,b,y\n1,2,0\n1,nan,0\n", "line 3, column 'b': nan is not a finite number"),
+    "infinity": ("a,b,y\n1,1e999,0\n", "line 2, column 'b': inf is not"),
+    "short line": ("a,b,y\n1,2,0\n1,2\n", "line 3: expected 3 cells as in the header, got 2"),
+    "long line": ("a,b,y\n1,2,0,9\n", "line 2: expected 3 cells as in the header, got 4"),
+    "empty target": ("a,b,y\n1,2,0\n1,2,\n", "line 3, column 'y': expected a target, got an empty"),
+    "NaN target": ("a,b,y\n1,2,u\n1,2,NaN\n", "line 3, column 'y': expected a target, got NaN"),
+    "infinite target": ("a,b,y\n1,2,1\n1,2,inf\n", "line 3, column 'y': the target is inf"),
+    "no rows": ("a,b,y\n", "expected rows below the header, found none"),
+    "empty file": ("", "expected a header line"),
+    "no header": ("1,2,3\n4,5,6\n", "line 1 holds only numbers"),
+    "doubled column": ("a,a,y\n1,2,0\n", "names the column 'a' twice"),
+    "nameless column": (",b,y\n1,2,0\n", "column 1 has no name"),
+    "only the target": ("y\n1\n", "expected columns beside the target 'y'"),
+    "open quote": ('a,b,y\n1,2,"0\n1,2,0\n', "not well-formed"),
+    "no such target": ("a,b,yy\n1,2,0\n", "has no target column 'y': did you mean 'yy'"),
+    "UTF-16": ("a,b,y\n1,2,0\n".encode("utf-16"), "expected UTF-8 text, but byte 0 is not"),
+    "NUL": (b"a,b,y\n1,\0,0\n", "line 2"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BAD.values(), ids=BAD)
+def test_mistakes_are_named(table, content, message):
+    with pytest.raises(DataError, match=message) as caught:
+        read_csv(table(content), "y")
+    assert "\n" not in str(caught.value)
+    assert "table.csv" in str(caught.value)
+
+
+def test_the_target_must_be_said(table):
+    with pytest.raises(DataError, match="--target with one of: a, b"):
+        read_csv(table("a,b\n1,2\n"))
+
+
+def test_a_missing_feature_is_named(table):
+    with pytest.raises(DataError, match="has no column 'heigth': did you mean 'height'"):
+        read_csv(table("height,y\n1,2\n"), "y", columns=("heigth",))
+
+
+def test_every_number_of_a_larger_table_is_in_its_place(table):
+    values = np.random.default_rng(0).normal(size=(500, 7))
+    lines = [",".join("abcdefg")] + [",".join(map(repr, row)) for row in values.tolist()]
+    data = read_csv(table("\n".join(lines)), "d")
+    np.testing.assert_array_equal(data.x, np.delete(values, 3, axis=1))
+    np.testing.assert_array_equal(data.t[:, 0], values[:, 3])

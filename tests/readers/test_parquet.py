@@ -1,0 +1,217 @@
+"""Parquet: what is read, whole and group by group, and what each mistake in it is called."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+import bp_arrays as bp
+from bp_arrays.readers import _parquet as parquet, _spool as spool, open_dataset
+
+pyarrow = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+RNG = np.random.default_rng(0)
+A, B = RNG.normal(size=50), RNG.integers(-9, 9, 50)
+TABLE = {"a": A, "b": B, "kind": ["x", "z", "y", "x", "y"] * 10, "price": A + B}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(columns, name="table.parquet", **options):
+        table = columns if isinstance(columns, pyarrow.Table) else pyarrow.table(columns)
+        pq.write_table(table, tmp_path / name, **{"row_group_size": 8} | options)
+        return tmp_path / name
+
+    return write
+
+
+def without(*names):
+    return {name: values for name, values in TABLE.items() if name not in names}
+
+
+@pytest.mark.parametrize("codec", ["none", "snappy", "zstd", "gzip"])
+def test_a_table_is_read(write, codec):
+    data = open_dataset(str(write(TABLE, compression=codec)), target="kind", columns=("b", "a"))
+    np.testing.assert_array_equal(data.x, np.stack([B, A], axis=1))
+    assert data.classes == ("x", "y", "z") and data.t.tolist() == [0, 2, 1, 0, 1] * 10
+    assert data.feature_names == ("b", "a") and data.target_names == ("kind",)
+    data = open_dataset(str(write(without("kind"))), target="price")
+    assert data.task == "regression"
+    np.testing.assert_array_equal(data.t, (A + B)[:, None])
+
+
+def test_every_kind_of_number(write):
+    kinds = {
+        "yes": pyarrow.array([True, False, True]),
+        "byte": pyarrow.array([1, 2, 255], pyarrow.uint8()),
+        "half": pyarrow.array(np.array([0.5, 1.5, 2.5], np.float16)),
+        "price": pyarrow.array([Decimal("1.25"), Decimal("2.50"), Decimal("-1.00")]),
+        "t": pyarrow.array([7, 3, 7], pyarrow.int16()),
+    }
+    data = open_dataset(str(write(kinds)), target="t", task="classification")
+    assert data.x.tolist() == [[1, 1, 0.5, 1.25], [0, 2, 1.5, 2.5], [1, 255, 2.5, -1]]
+    assert data.classes == ("3", "7")
+    small = {"a": pyarrow.array(A.astype("f4")), "t": B}
+    assert open_dataset(str(write(small)), target="t").x.dtype == np.float32
+
+
+def test_a_folder_is_its_files_in_the_order_of_their_names(write, tmp_path):
+    for k, rows in enumerate([slice(0, 20), slice(20, 50)]):
+        columns = {name: values[rows] for name, values in TABLE.items()}
+        order = list(columns)[:: 1 - 2 * k]  # columns are matched by name
+        write({name: columns[name] for name in order}, f"part-{k}.parquet")
+    (tmp_path / "notes.txt").write_text("not a table")
+    data = open_dataset(str(tmp_path), target="price", columns=("a", "b"))
+    np.testing.assert_array_equal(data.x, np.stack([A, B], axis=1))
+    blocks = bp.data.ParquetBlocks(tmp_path, "price", columns=["a", "b"])
+    assert blocks.block_rows == [8, 8, 4, 8, 8, 8, 6]
+    np.testing.assert_array_equal(np.concatenate([blocks.read(k)[0] for k in range(7)]), data.x)
+
+
+def test_the_index_of_pandas_is_no_column(write, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(without("kind"), index=[f"row {k}" for k in range(50)])
+    frame.to_parquet(tmp_path / "p.parquet")
+    data = open_dataset(str(tmp_path / "p.parquet"), target="price")
+    assert data.feature_names == ("a", "b")
+
+
+def test_blocks_are_the_row_groups(write, device):
+    blocks = bp.data.ParquetBlocks(write(TABLE), "kind", columns=["b", "a"], weight="b")
+    assert blocks.rows == 50 and blocks.block_rows == [8] * 6 + [2]
+    assert blocks.feature_names == ("b", "a") and blocks.classes == ("x", "y", "z")
+    x, t, w = blocks.read(6)
+    np.testing.assert_array_equal(x, np.stack([B, A], axis=1)[48:])
+    assert t.tolist() == [0, 1] and w.tolist() == B[48:].tolist()
+    two = bp.data.ParquetBlocks(write(TABLE), ["price", "b"], columns=["a"])
+    np.testing.assert_array_equal(two.read(0)[1], np.stack([A + B, B], axis=1)[:8])
+    assert two.classes is None and len(bp.data.ParquetBlocks(write(without("kind"))).read(0)) == 1
+
+    model = bp.Model(bp.Linear(3), 2, device=device, seed=0)
+    blocks = bp.data.ParquetBlocks(write(TABLE), "kind", columns=["a", "b"])
+    batches = bp.data.Batches(blocks, batch_size=7, shuffle=False)
+    arrays = bp.Model(bp.Linear(3), 2, device=device, seed=0)
+    t = np.array([0, 2, 1, 0, 1] * 10)
+    settings = {"loss": bp.CrossEntropy(), "optimizer": bp.SGD(0.1), "epochs": 2}
+    bp.fit(model, batches, **settings)
+    bp.fit(arrays, np.stack([A, B], axis=1), t, batch_size=7, shuffle=False, **settings)
+    np.testing.assert_array_equal(device.to_numpy(model.vector), device.to_numpy(arrays.vector))
+
+
+def changed(name, row, value):
+    return without("kind") | {name: [*TABLE[name][:row].tolist(), value, *TABLE[name][row + 1 :]]}
+
+
+DAY = datetime.date(2020, 1, 1)
+BAD = {
+    "a null": (changed("b", 19, None), "row 19 (counted from 0), column 'b': expected a value"),
+    "a NaN": (changed("a", 9, float("nan")), "row 9 (counted from 0), column 'a'"),
+    "infinity": (changed("a", 49, float("inf")), "row 49 (counted from 0), column 'a'"),
+    "no target": (changed("price", 8, None), "row 8 (counted from 0), column 'price': expected"),
+    "text": (TABLE, "column 'kind': expected numbers, got string"),
+    "dates": (without("kind") | {"b": [DAY] * 50}, "column 'b': expected numbers, got date32"),
+    "lists": (without("kind") | {"b": [[1, 2]] * 50}, "column 'b': expected numbers, got list<"),
+    "structs": (without("kind") | {"b": [{"c": 1}] * 50}, "expected numbers, got struct<"),
+    "nothing": (without("kind") | {"b": [None] * 50}, "column 'b': expected numbers, got null"),
+    "date target": (without("kind") | {"price": [DAY] * 50}, "expected a number or text as the"),
+    "no rows": ({"a": A[:0], "price": A[:0]}, "expected at least one row, found none"),
+    "no features": ({"price": A}, "expected columns beside"),
+    "other name": ({"a": A, "Prise": A}, "has no target column 'price': did you mean 'Prise'?"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_mistakes_in_a_table(write, kind):
+    columns, message = BAD[kind]
+    path = write(columns)
+    with pytest.raises(bp.DataError) as error:
+        open_dataset(str(path), target="price")
+    assert message in str(error.value) and str(path) in str(error.value)
+    with pytest.raises(bp.InputError) as error:
+        for _ in bp.data.Batches(bp.data.ParquetBlocks(path, "price"), device="cpu"):
+            pass
+    assert message in str(error.value) and str(path) in str(error.value)
+
+
+def test_columns_that_are_not_there(write):
+    path = write(TABLE)
+    for arguments, message in [
+        ({"target": "prise"}, "has no target column 'prise': did you mean 'price'?"),
+        ({"columns": ["a", "c"]}, "has no column 'c':"),
+        ({"weight": "kind"}, "column 'kind': expected numbers"),
+        ({"target": ["price", "kind"]}, "column 'kind': expected numbers"),
+    ]:
+        with pytest.raises(bp.DataError) as error:
+            bp.data.ParquetBlocks(path, **{"target": "price", "columns": ["a"]} | arguments)
+        assert message in str(error.value)
+    with pytest.raises(bp.DataError, match="say which column is the target"):
+        open_dataset(str(path))
+
+
+def test_columns_of_one_name(write):
+    table = pyarrow.Table.from_arrays([pyarrow.array(A)] * 2, names=["a", "a"])
+    with pytest.raises(bp.DataError, match="there are two columns 'a'; rename one"):
+        open_dataset(str(write(table)), target="a")
+
+
+def test_files_of_different_columns(write, tmp_path):
+    write({"a": A, "b": B}, "1.parquet")
+    for columns, message in [
+        ({"a": A}, r"2.parquet has no column 'b', which .*1.parquet has"),
+        ({"a": A, "b": B, "c": A}, r"2.parquet has a column 'c', which .*1.parquet has not"),
+        ({"a": A, "b": A}, r"2.parquet, column 'b': expected int64 as in .*, got double"),
+    ]:
+        write(columns, "2.parquet")
+        with pytest.raises(bp.DataError, match=message):
+            bp.data.ParquetBlocks(tmp_path, "b")
+
+
+def test_damaged_files(write, tmp_path):
+    content = write(without("kind")).read_bytes()
+    path = tmp_path / "damaged.parquet"
+    damage = {
+        "truncated": content[:-20],
+        "half": content[: len(content) // 2],
+        "another": b"PAR1" + b"x" * 100,
+        "empty": b"",
+        "the numbers": content[:4] + bytes(b ^ 0x55 for b in content[4:400]) + content[400:],
+        "the end": content[:-60] + bytes(b ^ 0x55 for b in content[-60:-8]) + content[-8:],
+    }
+    for kind, damaged in damage.items():
+        path.write_bytes(damaged)
+        with pytest.raises(bp.DataError, match=r"damaged.parquet: not a readable Parquet") as error:
+            open_dataset(str(path), target="price")
+        assert "\n" not in str(error.value), kind
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(bp.DataError, match=r"there is no file '.*gone.parquet'"):
+        bp.data.ParquetBlocks(tmp_path / "gone.parquet")
+    with pytest.raises(bp.DataError, match="expected Parquet files, found none"):
+        bp.data.ParquetBlocks(tmp_path)
+    with pytest.raises(bp.DataError, match="path: expected Parquet files, found none"):
+        bp.data.ParquetBlocks([])
+    with pytest.raises(bp.DataError, match=r"is a folder; name a file in it"):
+        open_dataset(str(tmp_path))
+
+
+def test_without_pyarrow(write, monkeypatch):
+    path = write(TABLE)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(bp.MissingExtraError, match=r'pip install "bp_arrays\[parquet\]"'):
+        open_dataset(str(path), target="price")
+
+
+def test_a_large_table_goes_to_a_file(write, monkeypatch):
+    path = write(without("kind"))
+    whole = open_dataset(str(path), target="price")
+    monkeypatch.setattr(spool, "SPOOL_BYTES", 300)
+    mapped = open_dataset(str(path), target="price")
+    assert isinstance(mapped.x, np.memmap) and not isinstance(whole.x, np.memmap)
+    np.testing.assert_array_equal(mapped.x, whole.x)
+    assert parquet.read_parquet(path, "price").x.dtype == np.float64

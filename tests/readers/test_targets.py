@@ -1,0 +1,98 @@
+"""Classes or values: the rule, told and found out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bp_arrays.errors import DataError
+from bp_arrays.readers._targets import CLASS_LIMIT, targets_from_numbers, targets_from_text
+
+
+def place(row: int) -> str:
+    return f"row {row}"
+
+
+@pytest.mark.parametrize(
+    ("cells", "task", "classes"),
+    [
+        (["0", "1", "0", "1"], None, ("0", "1")),
+        (["1.0", "0", "1", "0.0"], None, ("0", "1")),
+        (["10", "9", "10", "9"], None, ("9", "10")),  # by number, not by letter
+        (["b", "a", "b", "a"], None, ("a", "b")),
+        (["0.5", "1", "0.5", "1"], None, None),
+        (["1", "2", "3", "4"], None, None),  # every one different
+        (["1", "2", "3", "4"], "classification", ("1", "2", "3", "4")),
+        (["0.5", "1", "0.5", "1"], "classification", ("0.5", "1")),
+        (["0", "1", "0", "1"], "regression", None),
+    ],
+)
+def test_the_rule(cells, task, classes):
+    t, found = targets_from_text(cells, task, place)
+    assert found == classes
+    if classes is None:
+        assert t.shape == (len(cells), 1) and t[:, 0].tolist() == list(map(float, cells))
+    else:
+        names = [found[k] for k in t]
+        assert [float(n) if n[0].isdigit() else n for n in names] == [
+            float(c) if c[0].isdigit() else c for c in cells
+        ]
+
+
+def test_many_whole_numbers_are_values():
+    at_the_limit = np.arange(CLASS_LIMIT).repeat(2)
+    assert targets_from_numbers(at_the_limit, None, place)[1] is not None
+    assert targets_from_numbers(np.arange(CLASS_LIMIT + 1).repeat(2), None, place)[1] is None
+
+
+def test_text_among_numbers_is_a_mistake_not_a_class():
+    cells = [str(k / 7) for k in range(50)]
+    cells[31] = "n/a"
+    with pytest.raises(DataError, match="row 31: expected a number, got the text 'n/a'"):
+        targets_from_text(cells, None, place)
+
+
+def test_text_for_regression_is_named():
+    with pytest.raises(DataError, match="row 2: expected a number, got the text 'c'"):
+        targets_from_text(["1", "2", "c"], "regression", place)
+
+
+def test_names_that_never_repeat_are_no_classes():
+    cells = [f"name {k}" for k in range(60)]
+    with pytest.raises(DataError, match="60 different texts in 60 rows"):
+        targets_from_text(cells, None, place)
+    assert len(targets_from_text(cells, "classification", place)[1]) == 60
+
+
+def test_one_hot_rows_are_classes_unless_told():
+    rows = np.array([[0, 1, 0], [1, 0, 0], [0, 1, 0]])
+    t, classes = targets_from_numbers(rows, None, place)
+    assert t.tolist() == [1, 0, 1] and classes == ("0", "1", "2")
+    t, classes = targets_from_numbers(rows, "regression", place)
+    assert t.tolist() == rows.tolist() and classes is None
+    assert targets_from_numbers(np.array([[1.0, 1.0], [0.0, 1.0]]), None, place)[1] is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([0.0, np.nan]), "row 1: the target is nan"),
+        (np.array([[0.0, 1.0], [0.5, np.inf]]), "row 1: the target is inf"),
+        (np.array([1j, 2j]), "got dtype complex128"),
+        (np.zeros((2, 2, 2)), r"got \(2, 2, 2\)"),
+        (np.array(3.0), r"got \(\)"),
+    ],
+)
+def test_unfit_arrays(values, message):
+    with pytest.raises(DataError, match=message):
+        targets_from_numbers(values, None, place)
+
+
+def test_rows_of_values_are_no_classes():
+    with pytest.raises(DataError, match="expected one class a row"):
+        targets_from_numbers(np.array([[0.5, 1.0], [0.0, 1.0]]), "classification", place)
+
+
+def test_text_and_booleans_in_arrays():
+    assert targets_from_numbers(np.array(["b", "a", "b"]), None, place)[1] == ("a", "b")
+    assert targets_from_numbers(np.array([True, False] * 2), None, place)[1] == ("0", "1")

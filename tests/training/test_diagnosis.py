@@ -1,0 +1,166 @@
+"""The diagnosis finds what is wrong with a training, and nothing where nothing is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bp_arrays as bp
+from bp_arrays.explanation import Recorder
+from bp_arrays.training import Diagnosis
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(100, 6))
+T = (X[:, :1] > 0) * 1.0
+LOSS = bp.BinaryCrossEntropy()
+
+
+def diagnosed(net, x=X, rate=0.1, device="cpu"):
+    diagnosis = Diagnosis(x, T, LOSS)
+    model = bp.Model(net, 6, device=device, seed=0)
+    bp.fit(model, x, T, loss=LOSS, optimizer=bp.SGD(rate), epochs=2, callbacks=[diagnosis])
+    return diagnosis
+
+
+def deep(activation, layers=8, init=None):
+    parts = []
+    for _ in range(layers):
+        parts += [bp.Linear(20, **({"weight_init": init} if init else {})), activation]
+    return bp.Sequential(*parts, bp.Linear(1))
+
+
+def test_a_healthy_net_is_healthy(device):
+    diagnosis = diagnosed(deep(bp.ReLU(), 1, bp.HeNormal()), device=device)
+    assert diagnosis.findings() == []
+    assert str(diagnosis).endswith("nothing to worry about")
+    assert {h.epoch for h in diagnosis.layers} == {0, 1, 2}
+    assert [h.kind for h in diagnosis.last] == ["Linear", "ReLU", "Linear"]
+
+
+def test_saturated_sigmoids_are_named():
+    [found] = diagnosed(deep(bp.Sigmoid(), 1), X * 300).findings()
+    assert "layer 1 (Sigmoid) is saturated: 9" in found and "Inputs on a common scale" in found
+
+
+def test_dead_relus_are_named():
+    net = bp.Sequential(bp.Linear(9, bias_init=Down()), bp.ReLU(), bp.Linear(1))
+    found = diagnosed(net).findings()
+    assert "layer 1 (ReLU) is dying: 100% of its units give 0" in found[0]
+    assert "LeakyReLU" in found[0]
+
+
+class Down(bp.Zeros):
+    def draw(self, shape, rng):
+        return np.full(shape, -100.0)
+
+
+class Large(bp.Zeros):
+    def draw(self, shape, rng):
+        return 3.0 * rng.normal(size=shape)
+
+
+def test_vanishing_and_exploding_errors_are_named():
+    assert "the error vanishes" in " ".join(diagnosed(deep(bp.Sigmoid())).findings())
+    exploding = diagnosed(deep(bp.LeakyReLU(), init=Large()), rate=1e-30)
+    assert "the error explodes" in " ".join(exploding.findings())
+
+
+def watched(net, x, t, loss, optimizer, epochs):
+    """A whole training with the diagnosis looking on."""
+    diagnosis = Diagnosis(x, t, loss)
+    model = bp.Model(net, x.shape[1], device="cpu", seed=0)
+    bp.fit(model, x, t, loss=loss, optimizer=optimizer, epochs=epochs, callbacks=[diagnosis])
+    return diagnosis
+
+
+def test_outputs_that_have_arrived_are_not_called_stuck():
+    """XOR learned to the end: its output is flat where it should be, 0 and 1."""
+    x = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    t = np.array([[0.0], [1.0], [1.0], [0.0]])
+    net = bp.Sequential(bp.Linear(4), bp.Tanh(), bp.Linear(1), bp.Sigmoid())
+    learned, stuck = (Diagnosis(x, goal, bp.L2Loss()) for goal in (t, 1.0 - t))
+    model = bp.Model(net, 2, device="cpu", seed=0)
+    bp.fit(model, x, t, loss=bp.L2Loss(), optimizer=bp.Adam(0.1), epochs=3000,
+           callbacks=[learned, stuck])  # fmt: skip
+    assert np.abs(model.predict(x) - t).max() < 0.005
+    assert not any("layer 3" in found for found in learned.findings())
+    assert any("layer 3 (Sigmoid) is saturated: 100%" in found for found in stuck.findings())
+
+
+def test_relus_killed_by_a_rate_too_large_are_named():
+    """A real training that goes wrong: one step so large that no unit is ever above 0 again."""
+    x = np.abs(X)
+    net = bp.Sequential(bp.Linear(20), bp.ReLU(), bp.Linear(1))
+    found = watched(net, x, -100.0 + 0.0 * T, bp.L2Loss(), bp.SGD(0.05), 5).findings()
+    assert any("layer 1 (ReLU) is dying" in words for words in found)
+
+
+def test_a_training_that_diverges_is_named():
+    net = bp.Linear(1)
+    found = watched(net, 10.0 * X, T, bp.L2Loss(), bp.SGD(0.05), 3).findings()
+    assert len(found) == 1 and "the training diverges: gradients are" in found[0]
+
+
+def test_layers_inside_blocks_are_looked_at(device):
+    block = bp.Residual(bp.Linear(8, bias_init=Down()), bp.ReLU(), bp.Linear(6))
+    diagnosis = diagnosed(bp.Sequential(block, bp.Linear(1)), device=device)
+    assert [(h.path, h.kind) for h in diagnosis.last] == [
+        ("0.0", "Linear"), ("0.1", "ReLU"), ("0.2", "Linear"), ("1", "Linear"),
+    ]  # fmt: skip
+    assert any("layer 0.1 (ReLU) is dying" in words for words in diagnosis.findings())
+
+
+def test_the_errors_through_a_block_are_those_of_the_model():
+    """The sum of both paths: the gradients seen are those the model computes."""
+    net = bp.Sequential(
+        bp.Linear(5), bp.Residual(bp.Linear(4), bp.Tanh(), bp.Linear(5)), bp.Linear(1)
+    )
+    model = bp.Model(net, 6, device="cpu", dtype="float64", seed=0)
+    _, gradients = model.gradients(X, T, LOSS, training=False)
+    diagnosis = Diagnosis(X, T, LOSS)
+    bp.fit(model, X, T, loss=LOSS, optimizer=bp.SGD(0.1), callbacks=[diagnosis])
+    g = np.concatenate([gradients["0.weight"].ravel(), gradients["0.bias"].ravel()])
+    assert diagnosis.layers[0].gradient == pytest.approx(np.sqrt((g**2).mean()), rel=1e-12)
+
+
+def test_the_statistics_are_those_of_the_samples():
+    """One layer by hand."""
+    diagnosis = Diagnosis(X, T, LOSS)
+    model = bp.Model(bp.Linear(1), 6, device="cpu", dtype="float64", seed=0)
+    before = model.host_parameters()
+    bp.fit(model, X, T, loss=LOSS, optimizer=bp.SGD(0.1), callbacks=[diagnosis])
+    first = diagnosis.layers[0]
+    y = X @ before["weight"] + before["bias"]
+    delta = (1 / (1 + np.exp(-y)) - T) / len(X)
+    g = np.concatenate([(X.T @ delta).ravel(), delta.sum(axis=0)])
+    assert first.mean == pytest.approx(y.mean()) and first.deviation == pytest.approx(y.std())
+    assert first.error == pytest.approx(np.sqrt((delta**2).mean()))
+    assert first.gradient == pytest.approx(np.sqrt((g**2).mean()))
+    assert np.isnan(first.saturated) and np.isnan(first.dead)
+
+
+def test_it_draws_a_picture(tmp_path):
+    pytest.importorskip("matplotlib", reason="Matplotlib is not installed")
+    diagnosis = diagnosed(deep(bp.Tanh(), 2))
+    figure = diagnosis.plot(tmp_path / "health.png")
+    assert (tmp_path / "health.png").stat().st_size > 10_000
+    assert len(figure.axes) == 3
+    with pytest.raises(bp.InputError, match="nothing to plot yet"):
+        Diagnosis(X, T, LOSS).plot()
+
+
+def test_what_does_not_fit_is_told_before_the_training():
+    model = bp.Model(bp.Linear(1), 6, device="cpu")
+    with pytest.raises(bp.InputError, match=r"Diagnosis\(x\)"):
+        bp.fit(model, X, T, loss=LOSS, optimizer=bp.SGD(0.1),
+               callbacks=[Diagnosis(X[:, :2], T, LOSS)])  # fmt: skip
+    with pytest.raises(bp.InputError, match="finite values only"):
+        bp.fit(model, X, T, loss=LOSS, optimizer=bp.SGD(0.1),
+               callbacks=[Diagnosis(X * np.nan, T, LOSS)])  # fmt: skip
+    assert str(Diagnosis(X, T, LOSS)).startswith("nothing seen yet")
+    with pytest.raises(bp.InputError, match="expected a loss"):
+        Diagnosis(X, T, "bce")
+    with pytest.raises(bp.InputError, match="2 or more"):
+        Recorder(frames=1)
+    with pytest.raises(bp.InputError, match="an integer"):
+        Recorder(frames="60")
