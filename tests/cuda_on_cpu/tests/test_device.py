@@ -209,3 +209,37 @@ def test_forked_child(python):
         """
     )
     assert "initialization error" in done.stdout and done.stdout.endswith(" 3\n"), done.stderr
+
+
+@pytest.mark.parametrize("short", [0, 1, 2])
+def test_a_batch_of_products_beyond_memory(short):
+    from cupy_backends.cuda.libs import cublas
+
+    sizes = [4096 * (2 - (k == short)) for k in range(3)]
+    a, b, c = (cp.cuda.Memory(size) for size in sizes)  # not of a pool, which has more behind it
+    one = np.ones(1, "f").ctypes.data
+    handle = cp.cuda.device.get_cublas_handle()
+
+    def product(count):
+        shape = (0, 0, 32, 32, 32)
+        cublas.sgemmStridedBatched(
+            handle, *shape, one, a.ptr, 32, 1024, b.ptr, 32, 1024, one, c.ptr, 32, 1024, count
+        )
+
+    product(1)
+    with pytest.raises(cublas.CUBLASError, match="EXECUTION_FAILED"):
+        product(2)
+
+
+def test_kernels_are_cached_apart_from_those_of_a_gpu(python, tmp_path):
+    done = python(
+        "import cupy as cp; cp.arange(3) + 1; print(cp.cuda.compiler.get_cache_dir())",
+        HOME=str(tmp_path),
+        XDG_CACHE_HOME="",
+        CUPY_CACHE_DIR="",
+        CUDA_ON_CPU_CACHE="",
+    )
+    assert "cuda_on_cpu/kernels-" in done.stdout, done.stderr + done.stdout
+    assert not (tmp_path / ".cupy").exists()
+    [kernels] = (tmp_path / ".cache" / "bp_arrays" / "cuda_on_cpu").glob("kernels-*")
+    assert {path.name for path in kernels.iterdir()} == {"compiled", "cupy"}

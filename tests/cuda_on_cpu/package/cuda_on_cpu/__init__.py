@@ -22,8 +22,9 @@ def load() -> None:
     # a GPU what was compiled here, or here what an older build compiled.
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     kernels = cache / "bp_arrays" / "cuda_on_cpu" / f"kernels-{(HERE / 'build').read_text()}"
-    os.environ.setdefault("CUPY_CACHE_DIR", str(kernels / "cupy"))
-    os.environ.setdefault("CUDA_ON_CPU_CACHE", str(kernels / "compiled"))
+    for variable, name in (("CUPY_CACHE_DIR", "cupy"), ("CUDA_ON_CPU_CACHE", "compiled")):
+        if not os.environ.get(variable):
+            os.environ[variable] = str(kernels / name)
     LOADED.append(ctypes.CDLL(str(HERE / "lib" / "libcuda_on_cpu.so"), ctypes.RTLD_GLOBAL))
     for path in sorted((HERE / "lib").glob("lib*.so.*")):
         LOADED.append(ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL))
