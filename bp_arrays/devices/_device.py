@@ -157,6 +157,8 @@ class Device:
             dtype = array.dtype.name
         elif dtype == "bfloat16":  # NumPy lacks it: the library rounds
             array = array.astype(np.float32)
+        elif array.dtype.char == "g":  # long double, which only NumPy and JAX can read
+            array = array.astype(np.float64)
         target = self.dtype(dtype)
         if not array.dtype.isnative:  # which PyTorch and JAX refuse
             array = array.astype(array.dtype.newbyteorder("="))
@@ -174,6 +176,13 @@ class Device:
     def owns(self, array: Any) -> bool:
         """Whether this is an array of this library on this device."""
         return BACKENDS[self.backend].place_of(array) == (self.kind, self.index)
+
+    def detached(self, array: Array) -> Array:
+        """An array of this device, without its library's record of how it was computed.
+
+        So PyTorch's autograd does not record what is done with a tensor that requires a gradient.
+        """
+        return BACKENDS[self.backend].detached(array)
 
     def activate(self) -> AbstractContextManager[Any]:
         """The context in which the library computes on this device."""

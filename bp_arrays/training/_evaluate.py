@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.data import Feed, ModelDoor, as_batches
+from bp_arrays.data import Feed, as_batches
 from bp_arrays.devices import Device
+from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
 from bp_arrays.training._metrics import Metric
@@ -95,7 +96,7 @@ def evaluate(
     batches = as_batches(x, t, sample_weight, batch_size=batch_size)
     rows = batches.batch_size if batches is x else batch_size or EVALUATION_ROWS
     return evaluate_feed(
-        model, batches.feed(ModelDoor(model, loss)), loss=loss, metrics=metrics, rows=rows
+        model, batches.feed(BatchSpec.of(model, loss)), loss=loss, metrics=metrics, rows=rows
     )
 
 
