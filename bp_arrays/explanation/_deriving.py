@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bp_arrays.errors import InputError
-from bp_arrays.explanation._chain import chain_of
+from bp_arrays.explanation._chain import chain_of, follow
 from bp_arrays.explanation._derivation import Derivation
 from bp_arrays.explanation._differences import central_difference
 from bp_arrays.explanation._expression import Symbol, Term, partial
 from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import loss_derivative
 from bp_arrays.explanation._stages import Stage, Vector
-from bp_arrays.inputs import as_numpy, only_shape
+from bp_arrays.inputs import as_numpy, only_shape, prepare_targets
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
@@ -41,7 +41,10 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
             raise InputError(f"explain: the model's {name} holds values that are not finite")
     context = Context(copy.device.xp, copy.device.native)
     with np.errstate(over="ignore", invalid="ignore"):  # told in a sentence instead
-        stages = chain_of(copy.net, copy.tree(), sample, context)
+        visited, backward = follow(copy.net, copy.tree(), sample, context)
+        checked = prepare_targets(target, 1, loss, copy.output_shape, copy.device, copy.dtype)
+        backward(loss.forward(visited.y, checked, context)[1]())
+        stages = chain_of(visited, context)
         loss_value, gradients = copy.gradients(sample, target, loss, training=False)
     _finite(stages, float(loss_value), gradients)
     y = stages[-1].y if stages else np.ravel(sample)
@@ -106,9 +109,9 @@ def _target(t: Any, loss: Loss, model: Model) -> Vector:
 
 
 def _on_host(value: Any) -> Any:
-    from bp_arrays.devices import owner
+    from bp_arrays.devices import device_of_or_none
 
-    device = owner(value)
+    device = device_of_or_none(value)
     return value if device is None else device.to_numpy(value)
 
 

@@ -24,7 +24,7 @@ from bp_arrays.inputs._arrays import (
 )
 from bp_arrays.inputs._input_spec import Inputs, InputSpec, described
 from bp_arrays.trees import Tree, leaves
-from bp_arrays.typing import Array
+from bp_arrays.typing import Array, HostArray
 
 
 def samples_to_device(x: Any, inputs: Inputs, device: Device, dtype: str, what: str = "x") -> Tree:
@@ -164,13 +164,25 @@ def index_dtype(device: Device) -> str:
     return "int64"
 
 
-def first_bad_index(array: Any, device: Device, size: int) -> tuple[int, ...] | None:
-    """Return the place of the first value that is no whole number from 0 to size - 1, or None."""
+def first_bad_index(
+    array: Any,
+    device: Device,
+    size: int,
+    *,
+    counted: Callable[[HostArray], HostArray | None] | None = None,
+) -> tuple[int, ...] | None:
+    """Return the place of the first value that is no whole number from 0 to size - 1, or None.
+
+    `counted` says which values of an array are looked at; by default all are.
+    """
     for start, part in pieces(array):
         values = part if isinstance(part, np.ndarray) else device.to_numpy(part)
         bad = (values < 0) | (values >= size)
         if values.dtype.kind == "f":
             bad |= values != np.floor(values)  # true for NaN
+        considered = None if counted is None else counted(values)
+        if considered is not None:
+            bad &= considered
         if bad.any():
             row, *rest = (int(i) for i in np.argwhere(bad)[0])
             return (start + row, *rest)

@@ -220,7 +220,8 @@ class Model:
         Raises
         ------
         InputError, DeviceMismatchError
-            For a name the model does not have, another shape, another device.
+            For a name the model does not have, another shape, another device, or a scale that
+            is not above 0.
         """
         named = {entry.name: entry for entry in self.layout.entries}
         checked: dict[str, np.ndarray[Any, Any]] = {}
@@ -232,6 +233,8 @@ class Model:
                 raise InputError(
                     f"{name}: expected shape {named[name].shape}, got {tuple(host.shape)}"
                 )
+            if named[name].parameter.positive:
+                _check_positive(host, name, self.dtype)
             checked[name] = host
         current = self.host_parameters()
 
@@ -634,3 +637,16 @@ def _fill(
     for entry in entries:
         vector[entry.offset : entry.offset + entry.size] = values(entry).reshape(-1)
     return vector
+
+
+def _check_positive(values: np.ndarray[Any, Any], name: str, dtype: str) -> None:
+    """Raise InputError, naming the place, unless all values are finite and above 0 as stored."""
+    with np.errstate(all="ignore"):
+        stored = np.asarray(values, "float32" if dtype == "bfloat16" else dtype)
+    wrong = ~(np.isfinite(stored) & (stored > 0.0))
+    if wrong.any():
+        at = tuple(map(int, np.argwhere(wrong)[0]))
+        raise InputError(
+            f"{name}[{', '.join(map(str, at))}] is {values[at]}: expected a finite number above 0; "
+            "set 1 for a feature that never changes"
+        )
