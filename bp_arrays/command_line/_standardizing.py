@@ -33,11 +33,11 @@ def measured_scales(
 
 
 def input_scale(x: HostArray | Rows, *, one_unit: bool) -> dict[str, HostArray]:
-    """Mean and deviation of each feature of x (rows, features).
+    """Mean and scale of each feature of x (rows, features).
 
-    Features of one unit, such as pixels, share one deviation, the root of their mean variance:
+    Features of one unit, such as pixels, share one scale, the root of their mean variance:
     a pixel that is hardly ever lit must not be blown up until it drowns the others. A feature
-    that never changes has the deviation 1.
+    that never changes has the scale 1.
     """
     sums = np.zeros(x.shape[1:])
     for _, part in pieces(x):
@@ -49,9 +49,9 @@ def input_scale(x: HostArray | Rows, *, one_unit: bool) -> dict[str, HostArray]:
     variance = squares / len(x)
     if one_unit:
         variance = np.full_like(variance, variance.mean())
-    deviation = np.sqrt(variance)
-    constant = deviation <= 1e-12 * np.abs(mean)  # 0, but for rounding
-    return {"mean": mean, "deviation": np.where(constant, 1.0, deviation)}
+    scale = np.sqrt(variance)
+    constant = scale <= 1e-12 * np.abs(mean)  # 0, but for rounding
+    return {"mean": mean, "scale": np.where(constant, 1.0, scale)}
 
 
 def output_scale(t: HostArray) -> dict[str, HostArray]:
@@ -60,6 +60,6 @@ def output_scale(t: HostArray) -> dict[str, HostArray]:
     So the layers before it work with numbers of size 1, while loss, history and predictions
     are in the units of the targets t (rows, outputs).
     """
-    scale = input_scale(t, one_unit=False)
-    mean, deviation = scale["mean"], scale["deviation"]
-    return {"mean": -mean / deviation, "deviation": 1.0 / deviation}
+    measured = input_scale(t, one_unit=False)
+    mean, scale = measured["mean"], measured["scale"]
+    return {"mean": -mean / scale, "scale": 1.0 / scale}

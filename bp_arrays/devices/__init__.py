@@ -3,6 +3,7 @@
 from bp_arrays.devices._backend import Availability, Backend
 from bp_arrays.devices._device import Device, device_of_or_none
 from bp_arrays.devices._jax import ask_for_float64
+from bp_arrays.devices._namespaces import library_of
 from bp_arrays.devices._selection import DeviceList, DeviceStatus, device, device_of, devices
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "device_of",
     "device_of_or_none",
     "devices",
+    "library_of",
 ]

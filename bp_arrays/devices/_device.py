@@ -11,6 +11,7 @@ import numpy as np
 
 from bp_arrays.devices._backend import Availability, RunsAs, one_line
 from bp_arrays.devices._libraries import libraries, library, load_all_once
+from bp_arrays.devices._namespaces import remember_namespace
 from bp_arrays.errors import DeviceUnavailableError, InputError
 from bp_arrays.typing import Array, HostArray, Namespace
 
@@ -249,7 +250,7 @@ def _availability(device: Device) -> Availability:
 
 @functools.cache
 def _namespace(device: Device) -> Namespace:
-    return library(device.require().backend).namespace()
+    return remember_namespace(library(device.require().backend).namespace(), device.backend)
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.activations import LogSoftmax, Softmax
+from bp_arrays.checks import array_error
 from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import ELEMENTWISE
 from bp_arrays.explanation._stages import (
@@ -194,10 +195,23 @@ class _Chain:
                 for part in visited.inner
             ],
         }
-        self.stages.append(self._stage(visited, values))
+        if isinstance(visited.layer, Residual):
+            body = _Chain(self.context, self.names.inside(before))
+            body.add(visited.parts[0])
+            self.names.linear = body.names.linear
+            self.stages.append(ResidualStage(**values, body=body.stages))
+            return
+        self.stages.append(self._stage(visited.layer, values, visited.x))
 
-    def _stage(self, visited: Visited, values: dict[str, Any]) -> Stage:
-        layer = visited.layer
+    def _stage(self, layer: Layer, values: dict[str, Any], x: Vector) -> Stage:
+        if isinstance(layer, (Linear, Softmax, LogSoftmax)) and x.ndim > 2:
+            raise array_error(
+                "explain",
+                "x",
+                f"one vector per sample at layer {values['path']!r} ({type(layer).__name__})",
+                f"shape {tuple(x.shape[1:])}",
+                "put Flatten() before it",
+            )
         if isinstance(layer, Linear):
             return LinearStage(**values, **self.names.weights())
         if type(layer) in ELEMENTWISE:
@@ -208,12 +222,6 @@ class _Chain:
             return ScaledStage(**values)
         if isinstance(layer, (Flatten, Dropout)):
             return PassingStage(**values)
-        if isinstance(layer, Residual):
-            body = _Chain(self.context, self.names.inside(values["x_name"]))
-            [f] = visited.parts
-            body.add(f)
-            self.names.linear = body.names.linear
-            return ResidualStage(**values, body=body.stages)
         return MeasuredStage(**values, context=self.context)
 
 

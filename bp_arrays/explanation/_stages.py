@@ -187,13 +187,18 @@ class SoftmaxStage(Stage):
 class ScaledStage(Stage):
     """z = (x − m) / s: ∂z_j/∂x_j = 1/s_j."""
 
+    @property
+    def scales(self) -> Vector:
+        """s_j of every element: that of a feature, at each of its positions."""
+        return np.ravel(np.broadcast_to(self.params["scale"], self.shape))
+
     def factors(self, j: int) -> list[tuple[int, Term]]:
-        s = float(np.ravel(self.params["deviation"])[j])
+        s = float(self.scales[j])
         name = Name("s").symbol(s, j + 1)
         return [(j, Symbol(f"1/{name.text}", f"1/{name.latex}", 1.0 / s))]
 
     def back(self, delta: Vector) -> Vector:
-        return np.asarray(delta / np.ravel(self.params["deviation"]))
+        return np.asarray(delta / self.scales)
 
 
 @dataclass

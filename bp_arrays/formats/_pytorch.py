@@ -241,8 +241,10 @@ def _layer(module: Any, path: str, shape: Shape) -> tuple[Layer, Shape]:
         output_shape = layer.init(shape)[1]
     except InputError as error:
         raise InputError(f"{where}{error}") from None
-    if isinstance(layer, Linear) and shape != (module.in_features,):
-        raise InputError(f"{where}{module} takes {module.in_features} values, but gets {shape}")
+    if isinstance(layer, Linear) and shape[-1:] != (module.in_features,):
+        raise InputError(
+            f"{where}{module} takes {module.in_features} values on the last axis, but gets {shape}"
+        )
     return layer, output_shape
 
 

@@ -45,7 +45,7 @@ def check_targets(
         host = host.reshape(rows, 1)
     loss.check_shapes((rows, *output_shape), tuple(host.shape))
     if host.ndim < len(output_shape) + 1:
-        _check_classes(host, output_shape[-1], device)
+        _check_classes(host, output_shape[-1], device, loss)
         return host, index_dtype(device)
     check_finite(host, "t")
     return host, dtype
@@ -111,9 +111,9 @@ def target_on_device(value: Any, host: HostArray, device: Device, dtype: str) ->
     return device.asarray(host, dtype)
 
 
-def _check_classes(t: HostArray, classes: int, device: Device) -> None:
+def _check_classes(t: HostArray, classes: int, device: Device, loss: Loss) -> None:
     check_finite(t, "t")
-    index = first_bad_index(t, device, classes)
+    index = first_bad_index(t, device, classes, counted=loss.counted)
     if index is None:
         return
     value = value_at(t, index)

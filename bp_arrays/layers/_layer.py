@@ -80,11 +80,14 @@ class Parameter:
     trainable : bool, default True
         False for values that optimizers leave alone, such as the means of `Standardize`;
         backward returns no gradient for them.
+    positive: bool = False
+        Whether `Model.set_parameters` refuses values that are not finite and above 0.
     """
 
     shape: Shape
     initializer: Initializer
     trainable: bool = True
+    positive: bool = False
 
 
 Specification = dict[str, Any]

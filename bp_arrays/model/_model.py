@@ -220,7 +220,8 @@ class Model:
         Raises
         ------
         InputError, DeviceMismatchError
-            For a name the model does not have, another shape, another device.
+            For a name the model does not have, another shape, another device, or a scale that
+            is not above 0.
         """
         named = {entry.name: entry for entry in self.layout.entries}
         checked: dict[str, np.ndarray[Any, Any]] = {}
@@ -232,6 +233,8 @@ class Model:
                 raise InputError(
                     f"{name}: expected shape {named[name].shape}, got {tuple(host.shape)}"
                 )
+            if named[name].parameter.positive:
+                _check_positive(host, name, self.dtype)
             checked[name] = host
         current = self.host_parameters()
 
@@ -444,15 +447,14 @@ class Model:
 
     def _iterated(self, x: Any) -> tuple[bool, Iterator[Tree]]:
         """The batches of an iterable; the first decides where the outputs go."""
+        batches = self._read_batches(x)
+        first = next(batches, None)
+        if first is None:
+            return True, iter(())
+        to_host = is_on_host(first)
 
-        def read(item: Any) -> Tree:
-            part = item[0] if isinstance(item, tuple) else item
-            samples = read_samples(part, self.inputs, self.device)
-            check_indices(samples, self.inputs, self.device)
-            return samples
-
-        def moved(first: Tree, to_host: bool) -> Iterator[Tree]:
-            for number, samples in enumerate(chain([first], map(read, items)), start=1):
+        def moved() -> Iterator[Tree]:
+            for number, samples in enumerate(chain([first], batches), start=1):
                 if is_on_host(samples) != to_host:
                     host, other = "host data", f"arrays on {str(self.device)!r}"
                     expected, got = (host, other) if to_host else (other, host)
@@ -461,12 +463,19 @@ class Model:
                     )
                 yield move_samples(samples, self.inputs, self.device, self.dtype)
 
-        items = iter(x)
-        first = next(map(read, items), None)
-        if first is None:
-            return True, iter(())
-        to_host = is_on_host(first)
-        return to_host, moved(first, to_host)
+        return to_host, moved()
+
+    def _read_batches(self, x: Any) -> Iterator[Tree]:
+        """The samples of each batch of an iterable, checked."""
+        for number, item in enumerate(x, start=1):
+            try:
+                samples = read_samples(
+                    item[0] if isinstance(item, tuple) else item, self.inputs, self.device
+                )
+                check_indices(samples, self.inputs, self.device)
+            except InputError as error:
+                raise type(error)(f"batch {number}: {error}") from None
+            yield samples
 
     # -- moving, seeing, keeping -------------------------------------------------------------
 
@@ -628,3 +637,16 @@ def _fill(
     for entry in entries:
         vector[entry.offset : entry.offset + entry.size] = values(entry).reshape(-1)
     return vector
+
+
+def _check_positive(values: np.ndarray[Any, Any], name: str, dtype: str) -> None:
+    """Raise InputError, naming the place, unless all values are finite and above 0 as stored."""
+    with np.errstate(all="ignore"):
+        stored = np.asarray(values, "float32" if dtype == "bfloat16" else dtype)
+    wrong = ~(np.isfinite(stored) & (stored > 0.0))
+    if wrong.any():
+        at = tuple(map(int, np.argwhere(wrong)[0]))
+        raise InputError(
+            f"{name}[{', '.join(map(str, at))}] is {values[at]}: expected a finite number above 0; "
+            "set 1 for a feature that never changes"
+        )

@@ -48,8 +48,10 @@ class Totals:
     def values(self, device: Device) -> dict[str, float]:
         """The values by name; waits for the device."""
         total = _on_host(self._value, device)
-        mean = self.loss.reduction == "mean"
-        values = {"loss": float(total / _on_host(self._weight, device) if mean else total)}
+        if self.loss.reduction == "mean":  # 0, not 0 / 0, if nothing counted
+            weight = _on_host(self._weight, device)
+            total = total / weight if weight else total
+        values = {"loss": float(total)}
         for metric, sums in zip(self.metrics, self._measured, strict=True):
             values[metric.name] = metric.value(tuple(_on_host(s, device) for s in sums))
         return values

@@ -158,7 +158,7 @@ RIGHT = json.dumps(description())
         (RIGHT[:-1] + ', "schema": 1}', "twice"),
         (RIGHT.replace('"seed": 0', '"seed": NaN'), "NaN is no JSON number"),
         (RIGHT.replace('"out_features": 2', '"out_features": Infinity'), "no JSON number"),
-        (RIGHT.replace('"out_features": 2', '"out_features": 1e999'), "expected an int"),
+        (RIGHT.replace('"out_features": 2', '"out_features": 1e999'), "expected a whole number"),
         (RIGHT.replace('"out_features": 2', '"out_features": ' + "9" * 5000), "not valid JSON"),
     ],
 )

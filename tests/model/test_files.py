@@ -291,3 +291,23 @@ def test_places_that_cannot_be_written_to_are_named(tmp_path):
         bp.load(tmp_path / "none.safetensors")
     with pytest.raises(FileNotFoundError, match="no model file"):
         bp.load(tmp_path)
+
+
+def test_a_file_in_which_the_scale_is_still_named_deviation_opens(tmp_path):
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    model = make()
+    model.set_parameters({"0.scale": [1, 2, 3, 4]})
+    model.save(tmp_path / "new.safetensors")
+    with safe_open(tmp_path / "new.safetensors", framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    arrays["0.deviation"] = arrays.pop("0.scale")
+    save_file(arrays, tmp_path / "old.safetensors", metadata=metadata)
+    again = bp.load(tmp_path / "old.safetensors", device="cpu")
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    arrays["0.scale"] = arrays["0.deviation"]
+    save_file(arrays, tmp_path / "both.safetensors", metadata=metadata)
+    with pytest.raises(bp.DataError, match=r"0\.deviation"):
+        bp.load(tmp_path / "both.safetensors", device="cpu")

@@ -108,7 +108,7 @@ def test_set_parameters_is_all_or_nothing(device):
 def test_standardize_is_kept_and_not_trained():
     net = bp.Sequential(bp.Standardize(), bp.Linear(2))
     model = bp.Model(net, input_shape=(3,), device="cpu")
-    assert list(model.parameters) == ["0.mean", "0.deviation", "1.weight", "1.bias"]
+    assert list(model.parameters) == ["0.mean", "0.scale", "1.weight", "1.bias"]
     _, gradients = model.gradients(np.ones((2, 3)), np.ones((2, 2)), bp.L2Loss())
     assert list(gradients) == ["1.weight", "1.bias"]
     assert "6 fixed" in str(model.summary())
