@@ -24,7 +24,7 @@ from bp_arrays.training.runners._replayed_pass import (
     EagerPass,
     ReplayedPass,
     arrays_of,
-    is_library_layer,
+    is_library_net,
     is_library_object,
 )
 from bp_arrays.training.runners._runner import Runner
@@ -147,7 +147,7 @@ class ReplayRunner(Runner):
         recorded = ReplayedPass(self.step, batch, self.theta, self.others, self.g, self.arena)
         objective = self.step.objective
         parts = (objective.loss, *objective.metrics, objective.penalty)
-        ours = is_library_layer(objective.net) and all(
+        ours = is_library_net(objective.net) and all(
             part is None or is_library_object(part) for part in parts
         )
         if not ours:

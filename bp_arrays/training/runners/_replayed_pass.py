@@ -6,7 +6,6 @@ until then g still holds the parameters that training may have to go back to.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from bp_arrays.data import Batch
 from bp_arrays.execution import Arena, Program, Recorded, Recorder, copied
-from bp_arrays.layers import Layer
+from bp_arrays.layers import Layer, walk
 from bp_arrays.model import Forward
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.trees import leaves, map_tree
@@ -191,15 +190,9 @@ def _value(result: Any) -> Any:
     return result.item() if isinstance(result, np.ndarray) and result.ndim == 0 else result
 
 
-def is_library_layer(layer: Layer) -> bool:
-    """Return True if a layer and all layers in it are of this library."""
-    if not is_library_object(layer):
-        return False
-    parts: list[Any] = []
-    for field in dataclasses.fields(layer):
-        value = getattr(layer, field.name)
-        parts += value if isinstance(value, tuple) else [value]
-    return all(is_library_layer(part) for part in parts if isinstance(part, Layer))
+def is_library_net(net: Layer) -> bool:
+    """Return True if all layers of a net are of this library."""
+    return all(is_library_object(node.layer) for node in walk(net))
 
 
 def is_library_object(thing: Any) -> bool:
