@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.errors import InputError, MissingExtraError
+from bp_arrays.errors import InputError
+from bp_arrays.extras import require_extra
 from bp_arrays.formats._onnx_functions import Functions
 from bp_arrays.formats._onnx_graph import BATCH, IR_VERSION, OPSET, Graph, Value
 from bp_arrays.formats._onnx_operators import OPERATORS, SINGLE_PRECISION, Write
@@ -48,10 +49,9 @@ def onnx_bytes(
     InputError
         For another dtype, a layer that cannot be written, more than 2 GiB of parameters.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise MissingExtraError('ONNX files need onnx: pip install "bp_arrays[onnx]"') from None
+    require_extra("onnx")
+    import onnx
+
     from bp_arrays import __version__
 
     if dtype not in ("float32", "float64"):

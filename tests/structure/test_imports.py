@@ -35,7 +35,7 @@ ROOMS = [  # from the top down; a room imports only from itself and from rooms b
     ("kernels",),
     ("plots",),
     ("devices",),
-    ("checks", "files", "names", "trees"),
+    ("checks", "extras", "files", "names", "trees"),
     ("errors", "typing"),
 ]
 HEIGHT = {room: -level for level, rooms in enumerate(ROOMS) for room in rooms}
