@@ -1,4 +1,4 @@
-"""List the devices: whether each can be used here, how training runs on it; if not, why."""
+"""List the devices: availability, and how training runs on each or why it cannot."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from bp_arrays.execution import path_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """This command has none."""
+    """Add nothing: the command has no options."""
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    for found, usable, reason, advice in devices():
-        said = found.description if usable else reason
-        print(f"{found.name:<16} {'yes' if usable else 'no ':<4} {said}")
-        more = f"training: {path_of(found)}" if usable else f"-> {advice}"
-        print(f"{'':<21} {more}")
+    for device, usable, reason, advice in devices():
+        print(
+            f"{device.name:<16} {'yes' if usable else 'no ':<4} "
+            f"{device.description if usable else reason}"
+        )
+        print(f"{'':<21} {f'training: {path_of(device)}' if usable else f'-> {advice}'}")
     return 0

@@ -1,4 +1,4 @@
-"""`bp-arrays bench`: a line for each device, the same numbers as JSON."""
+"""Covers: `bp-arrays bench`: one line per device, and the same numbers as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_line_for_each_device_and_the_same_as_json(run, tmp_path):
     report = json.loads((tmp_path / "speed.json").read_text())
     assert [speed["device"] for speed in report["measured"]] == ["cpu", "strict"]
     cpu, strict = report["measured"]
-    ratio = strict["microseconds_a_step"] / cpu["microseconds_a_step"]
+    ratio = strict["microseconds_per_step"] / cpu["microseconds_per_step"]
     assert f"{ratio:.2f}×" in lines[1] and "1.00×" in lines[0]
     assert strict["path"] == "plain"
     assert report["versions"]["numpy"] and report["machine"]
@@ -40,7 +40,7 @@ def test_without_a_name_every_device_that_computes_and_is_no_checker(run, monkey
         asked.append(place.name)
         raise InputError("lacks it") if place.name != "cpu" else KeyError("stop")
 
-    monkeypatch.setattr(bench, "_measured", measured)
+    monkeypatch.setattr(bench, "_measure", measured)
     with pytest.raises(KeyError):
         run(*WORDS)
     assert asked == ["cpu"]
