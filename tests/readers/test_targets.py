@@ -1,4 +1,4 @@
-"""Classes or values: the rule, told and found out."""
+"""Covers: the rule that makes targets classes or values, with and without a task."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_text_for_regression_is_named():
 
 def test_names_that_never_repeat_are_no_classes():
     cells = [f"name {k}" for k in range(60)]
-    with pytest.raises(DataError, match="60 different texts in 60 rows"):
+    with pytest.raises(DataError, match="expected classes, got 60 different texts in 60 rows"):
         targets_from_text(cells, None, place)
     assert len(targets_from_text(cells, "classification", place)[1]) == 60
 
@@ -89,7 +89,7 @@ def test_unfit_arrays(values, message):
 
 
 def test_rows_of_values_are_no_classes():
-    with pytest.raises(DataError, match="expected one class a row"):
+    with pytest.raises(DataError, match="expected one class per row"):
         targets_from_numbers(np.array([[0.5, 1.0], [0.0, 1.0]]), "classification", place)
 
 
