@@ -1,4 +1,4 @@
-"""`bp-arrays check`: exit codes, the report file, and what it prints."""
+"""Covers: `bp-arrays check`: exit codes, the report file, and the printed text."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_page_and_a_report_that_names_itself(tmp_path, capsys):
     ("words", "message"),
     [
         (["--only", "linaer"], "did you mean 'Linear'"),
-        (["--only", ""], "empty word"),
+        (["--only", ""], "expected part of a component's name"),
         (["--device", "cdua"], "did you mean 'cuda'"),
         (["--require", "gpu"], "did you mean 'cuda'"),
         (["--dtype", "flaot32"], "did you mean 'float32'"),
