@@ -1,4 +1,4 @@
-"""A real notebook, executed by a real kernel: what it shows of a model and of its training."""
+"""Covers: output of models and training in a real notebook, executed by a real kernel."""
 
 from __future__ import annotations
 
