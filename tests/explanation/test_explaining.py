@@ -1,4 +1,4 @@
-"""The derivations: as the notes have them, and right for every activation, loss and net."""
+"""Covers: derivations: those of the notes, and of every activation, loss and net."""
 
 from __future__ import annotations
 
@@ -365,5 +365,5 @@ def test_parameters_that_are_not_trained_or_not_finite_are_told():
     with pytest.raises(bp.InputError, match="not trained"):
         explanation.weight("0.mean", 1)
     model.set_parameters({"1.weight": np.full((4, 3), np.inf)})
-    with pytest.raises(bp.InputError, match=r"1\.weight holds values that are not finite"):
+    with pytest.raises(bp.InputError, match=r"expected finite parameters, but 1\.weight"):
         bp.explain(model, np.ones(4), np.ones(2), bp.L2Loss())

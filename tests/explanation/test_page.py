@@ -1,4 +1,4 @@
-"""The page in a real browser: no errors, clicks, keys, steps and slider show the right numbers."""
+"""Covers: the HTML page in a real browser: clicks, keys, steps and slider."""
 
 from __future__ import annotations
 
@@ -187,8 +187,8 @@ def test_bad_places_and_recordings_are_told(tmp_path):
     for words, settings in [
         ("is a folder", {"path": tmp_path}),
         ("there is no folder", {"path": tmp_path / "no" / "page.html"}),
-        ("nothing is recorded yet", {"recording": Recorder()}),
-        ("recorded from another net", {"recording": foreign}),
+        ("expected recorded epochs, got none", {"recording": Recorder()}),
+        ("expected a recording of this net", {"recording": foreign}),
         ("expected a Recorder", {"recording": "adam"}),
     ]:
         with pytest.raises(bp.InputError, match=words):
