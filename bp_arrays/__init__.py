@@ -95,6 +95,7 @@ from bp_arrays.training import (
     LearningCurve,
     Metric,
     TensorBoard,
+    Trainer,
     evaluate,
     fit,
 )
@@ -178,6 +179,7 @@ __all__ = [
     "StepDecay",
     "Tanh",
     "TensorBoard",
+    "Trainer",
     "Warmup",
     "WeightDecay",
     "Zeros",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 
-from bp_arrays.data._feed import Batch, Feed, Order
+from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order
 from bp_arrays.data._input_spec import Door, is_mapped
-from bp_arrays.data._prefetch import ahead
+from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import (
     check_same_device,
@@ -104,16 +104,16 @@ class RowFeed(Feed):
             )
         return order
 
-    def epoch(self, batch_size: int, order: np.ndarray[Any, Any] | None) -> Iterator[Batch]:
+    def epoch(self, batch_size: int, order: np.ndarray[Any, Any] | None) -> BatchIterator:
         starts = range(0, self.rows, batch_size)
         spans = [(start, min(start + batch_size, self.rows)) for start in starts]
         device = self.door.device
         if device.is_writable:
             return self._in_host_memory(spans, order)
         batches = self._moved(spans, order)
-        return ahead(batches) if self.on_host and device.is_asynchronous else batches
+        return Prefetch(batches) if self.on_host and device.is_asynchronous else batches
 
-    def _in_host_memory(self, spans: Any, order: Any) -> Iterator[Batch]:
+    def _in_host_memory(self, spans: Any, order: Any) -> Generator[Batch]:
         """The batches where nothing has to be moved: cut out, or gathered row by row."""
         x, t, weight, device = self.x, self.t, self.weight, self.door.device
         dtype, t_dtype = device.dtype(self.door.dtype), device.dtype(self.t_dtype)

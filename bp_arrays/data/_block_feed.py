@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bp_arrays.data._feed import Batch, Feed, Order
+from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order
 from bp_arrays.data._input_spec import Door
-from bp_arrays.data._prefetch import ahead
+from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import check_weights, first_not_finite, to_host_array
 from bp_arrays.random import host_generator
@@ -124,9 +124,9 @@ class BlockFeed(Feed):
             )
         return (seed, epoch) if shuffle else None
 
-    def epoch(self, batch_size: int, order: tuple[int, int] | None) -> Iterator[Batch]:
-        batches = self._batches(ahead(self._windows(order)), batch_size)
-        return ahead(batches) if self.door.device.is_asynchronous else batches
+    def epoch(self, batch_size: int, order: tuple[int, int] | None) -> BatchIterator:
+        batches = self._batches(Prefetch(self._windows(order)), batch_size)
+        return Prefetch(batches) if self.door.device.is_asynchronous else batches
 
     # -- from the disk into windows, in a second thread ----------------------------------------
 

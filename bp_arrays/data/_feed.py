@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from bp_arrays.typing import Array
 
 Order = Callable[[int], Any]
 """From the number of an epoch to the order of its rows."""
+
+
+class BatchIterator(Protocol):
+    """Batches one after another; closed where a loop over them ends early."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+    def __next__(self) -> Batch: ...
+    def close(self) -> None: ...
 
 
 class Batch(NamedTuple):
@@ -48,7 +56,7 @@ class Feed(ABC):
         """
 
     @abstractmethod
-    def epoch(self, batch_size: int, order: Any) -> Iterator[Batch]:
+    def epoch(self, batch_size: int, order: Any) -> BatchIterator:
         """The batches of one pass over the rows."""
 
     def steps(self, batch_size: int) -> int | None:

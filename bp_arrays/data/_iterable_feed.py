@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
-from bp_arrays.data._feed import Batch, Feed, Order
+from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order
 from bp_arrays.data._input_spec import Door
-from bp_arrays.data._prefetch import ahead
+from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
 
 
@@ -35,9 +35,9 @@ class ReadyFeed(Feed):
     def order(self, shuffle: bool | Order, seed: int, epoch: int) -> None:
         return None
 
-    def epoch(self, batch_size: int, order: Any) -> Iterator[Batch]:
+    def epoch(self, batch_size: int, order: Any) -> BatchIterator:
         batches = self._checked()
-        return ahead(batches) if self.door.device.is_asynchronous else batches
+        return Prefetch(batches) if self.door.device.is_asynchronous else batches
 
     def steps(self, batch_size: int) -> int | None:
         try:

@@ -17,8 +17,8 @@ from bp_arrays.estimators._network import Network, not_finite
 from bp_arrays.estimators._record import TrainingRecord
 from bp_arrays.estimators._samples import Samples
 from bp_arrays.losses import Loss
-from bp_arrays.model import Model
-from bp_arrays.training import History, L2Penalty, Run, mean_weight, objective_of
+from bp_arrays.model import Model, Objective
+from bp_arrays.training import History, L2Penalty, Run
 from bp_arrays.typing import HostArray
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def value_and_gradient(
     and gradient are computed on the model's device.
     """
     device = model.device
-    objective = objective_of(model, loss)
+    objective = Objective(model.net, model.layout, loss)
     penalize = penalty.on(model)
     context = model.context(training=True, needs_input_gradient=False)
     rows = max(1, VALUES_AT_ONCE // max(model.input_shape[0], 1))
@@ -115,13 +115,14 @@ def value_and_gradient(
     def function(host: HostArray) -> tuple[float, HostArray]:
         with device.activate():
             theta = device.asarray(host, model.dtype)
+            _, state = model.current_vectors()
             value: Any = 0.0
             g: Any = 0.0
             total: Any = 0.0
             for batch in batches.epoch(rows, None):
-                mean, slope, y = objective(theta, batch, context)
-                weight = mean_weight(y, batch, loss, context)
-                value, g, total = value + mean * weight, g + slope * weight, total + weight
+                result = objective.gradient(theta, state, batch, context)
+                value, total = value + result.loss * result.weight, total + result.weight
+                g = g + result.g * result.weight
             if loss.reduction == "sum":
                 total = 1.0
             value, g = value / total, g / total

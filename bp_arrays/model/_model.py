@@ -25,10 +25,11 @@ from bp_arrays.inputs import (
 from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import Loss
 from bp_arrays.model._layout import Entry, Layout
+from bp_arrays.model._objective import Objective
 from bp_arrays.model._summary import Summary, summary_of
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.random import Stream, host_generator
-from bp_arrays.typing import Array, ParameterTree, Shape
+from bp_arrays.typing import Array, Namespace, ParameterTree, Shape, StateUpdates
 
 PREDICTION_ROWS = 8192
 """Rows that `predict` passes through at once, unless told: bounds the memory of activations."""
@@ -119,10 +120,11 @@ class Model:
         specification, self.output_shape = net.init(self.input_shape)
         self.layout = Layout(specification)
         device.dtype(self.dtype)  # raises where the device lacks it, before anything is drawn
-        self._theta, self._fixed = (
+        self._theta, self._state = (
             device.asarray(_fill(entries, values), self.dtype)
             for entries in (self.layout.trainable, self.layout.fixed)
         )
+        self._theta_is_shared = self._state_is_shared = False
 
     # -- parameters --------------------------------------------------------------------------
 
@@ -130,21 +132,44 @@ class Model:
     def parameters(self) -> dict[str, Array]:
         """Every parameter by name, on the model's device: {"0.weight": ..., "0.bias": ...}."""
         with self.device.activate():
-            return self.layout.named(self._theta, self._fixed, self.device.xp)
+            return self.layout.named(self.vector, self.state_vector, self.device.xp)
 
     @property
     def vector(self) -> Array:
         """All trainable parameters as one vector, in the order of `layout.trainable`."""
+        self._theta_is_shared = True
         return self._theta
 
     @vector.setter
     def vector(self, theta: Array) -> None:
-        self._theta = theta
+        self._theta, self._theta_is_shared = theta, True
 
     @property
-    def fixed_vector(self) -> Array:
-        """All parameters that training leaves alone, as one vector."""
-        return self._fixed
+    def state_vector(self) -> Array:
+        """All parameters that optimizers leave alone, such as running statistics, as one vector."""
+        self._state_is_shared = True
+        return self._state
+
+    @state_vector.setter
+    def state_vector(self, state: Array) -> None:
+        self._state, self._state_is_shared = state, True
+
+    def current_vectors(self) -> tuple[Array, Array]:
+        """Return `vector` and `state_vector` to read at once: training may write over them."""
+        return self._theta, self._state
+
+    def own_vectors(self) -> tuple[Array, Array]:
+        """Return `vector` and `state_vector` in memory that only the model knows, to write over.
+
+        Arrays that were handed out, as `vector`, `parameters` or `backward` functions, keep
+        what they say: if there are any, the model goes on with a copy.
+        """
+        if self._theta_is_shared:
+            self._theta = self.device.asarray(self._theta, self.dtype)
+        if self._state_is_shared:
+            self._state = self.device.asarray(self._state, self.dtype)
+        self._theta_is_shared = self._state_is_shared = False
+        return self._theta, self._state
 
     @property
     def parameter_count(self) -> int:
@@ -185,26 +210,67 @@ class Model:
             return checked.get(entry.name, current[entry.name])
 
         theta = self.device.asarray(_fill(self.layout.trainable, choose), self.dtype)
-        fixed = self.device.asarray(_fill(self.layout.fixed, choose), self.dtype)
-        self._theta, self._fixed = theta, fixed
+        state = self.device.asarray(_fill(self.layout.fixed, choose), self.dtype)
+        self.vector, self.state_vector = theta, state
 
     def host_parameters(self) -> dict[str, np.ndarray[Any, Any]]:
         """Every parameter by name, as NumPy arrays of its own."""
-        theta, fixed = map(self.device.to_numpy, (self._theta, self._fixed))
-        return self.layout.named(theta, fixed, np)
+        theta, state = map(self.device.to_numpy, self.current_vectors())
+        return self.layout.named(theta, state, np)
 
     def tree(self, theta: Array | None = None) -> ParameterTree:
         """The parameters nested as the layers take them; with θ instead of the model's own."""
-        vector = self._theta if theta is None else theta
-        return self.layout.tree(vector, self._fixed, self.device.xp)
+        vector = self.vector if theta is None else theta
+        return self.layout.tree(vector, self.state_vector, self.device.xp)
 
     # -- forward and backward ----------------------------------------------------------------
 
-    def context(self, *, training: bool, needs_input_gradient: bool, step: Any = 0) -> Context:
-        """What a pass of this model tells its layers; `step` selects the random numbers."""
-        device = self.device
-        random = Stream(device.xp, device.native, self.seed, step) if training else None
-        return Context(device.xp, device.native, training, needs_input_gradient, random)
+    def context(
+        self,
+        *,
+        training: bool,
+        needs_input_gradient: bool,
+        step: Any = 0,
+        seed: int | None = None,
+        xp: Namespace | None = None,
+        traced: bool = False,
+        constants: dict[Any, Array] | None = None,
+    ) -> Context:
+        """Make the context of one pass of this model: the one place where it is made.
+
+        Parameters
+        ----------
+        training : bool
+            Whether layers such as Dropout act and running statistics change.
+        needs_input_gradient : bool
+            Whether the derivative by the input is asked for.
+        step : int or 0-d array, default 0
+            Updates made before this pass; it selects the random numbers.
+        seed : int, optional
+            Of the random numbers; by default the model's.
+        xp : namespace, optional
+            The array functions to use; by default the device's.
+        traced : bool, default False
+            Whether a compiler traces the pass and decides where arrays are made.
+        constants : dict, optional
+            Where `Context.constant` keeps its arrays.
+        """
+        xp = self.device.xp if xp is None else xp
+        native = None if traced else self.device.native
+        random: Stream | None = None
+        updates: StateUpdates | None = None
+        if training:
+            random = Stream(xp, native, self.seed if seed is None else seed, step)
+            updates = {}
+        return Context(
+            xp,
+            native,
+            training,
+            needs_input_gradient,
+            random,
+            state_updates=updates,
+            constants=constants,
+        )
 
     def forward(
         self, x: Any, training: bool = False
@@ -270,10 +336,24 @@ class Model:
             t = prepare_targets(t, x.shape[0], loss, self.output_shape, device, self.dtype)
             weight = prepare_weights(sample_weight, x.shape[0], device, self.dtype)
             context = self.context(training=training, needs_input_gradient=False)
-            y, backward = self.net.forward(self.tree(), x, context)
-            value, loss_backward = loss.forward(y, t, context, weight)
-            _, gradients = backward(loss_backward())
-            return value, self.layout.names(gradients)
+            objective = Objective(self.net, self.layout, loss)
+            made = objective.gradient(self.vector, self.state_vector, (x, t, weight), context)
+            return made.loss, self.layout.named_gradients(made.g, device.xp)
+
+    def flatten(self, gradients: Mapping[str, Array]) -> Array:
+        """Return gradients by name as one vector in the order of `vector`.
+
+        Parameters
+        ----------
+        gradients : mapping of str to array
+            One for each trainable parameter, as `gradients` and a `backward` return them.
+
+        Raises
+        ------
+        InputError
+            For a parameter without a gradient, or a gradient of another shape.
+        """
+        return self.layout.flatten(gradients, self.device.xp)
 
     def predict(self, x: Any, batch_size: int | None = None) -> Array:
         """The output for each row of x: NumPy for host data, else on the model's device.
@@ -296,7 +376,7 @@ class Model:
         outputs = []
         with device.activate():
             context = self.context(training=False, needs_input_gradient=False)
-            params = self.tree()
+            params = self.layout.tree(*self.current_vectors(), device.xp)
             for part, host in self._parts(x, batch_size):
                 part = to_device(part, device, self.dtype, self.input_shape)
                 y, _ = self.net.forward(params, part, context)
@@ -345,12 +425,12 @@ class Model:
         """
         target = find_device(device).require()
         target.dtype(self.dtype)
-        theta = target.asarray(self._theta, self.dtype)
-        fixed = target.asarray(self._fixed, self.dtype)
+        theta, others = (target.asarray(v, self.dtype) for v in self.current_vectors())
         state = self.training_state
         if state is not None:
             state = state.moved_to(target, self.dtype)
-        self.device, self._theta, self._fixed, self.training_state = target, theta, fixed, state
+        self.device, self.training_state = target, state
+        self.vector, self.state_vector = theta, others
         return self
 
     def summary(self) -> Summary:
@@ -463,8 +543,8 @@ class Model:
 
     def _host_tree(self) -> ParameterTree:
         """The parameters nested as the layers are, as NumPy arrays."""
-        theta, fixed = map(self.device.to_numpy, (self._theta, self._fixed))
-        return self.layout.tree(theta, fixed, np)
+        theta, state = map(self.device.to_numpy, self.current_vectors())
+        return self.layout.tree(theta, state, np)
 
 
 def as_shape(shape: Shape | int) -> Shape:

@@ -14,8 +14,9 @@ class History(Mapping[str, list[float]]):
     """The recorded series by name: "loss", "val_loss", metrics, "learning_rate", "seconds".
 
     Each is a list with one float per epoch. `stopped` is the reason why training ended before its
-    last epoch: None, "early stopping", or "interrupted". `compiled_by` names what compiled a step
-    as a whole: "jax.jit", "CUDA graph", or "" for nothing.
+    last epoch: None, "early stopping", or "interrupted". `compiled_by` names what ran each step as
+    a whole: "recorded step", "jax.jit", "CUDA graph", or "" if operations ran one by one;
+    `not_compiled` is the reason why a faster way was refused, or "".
 
     Examples
     --------
@@ -30,6 +31,7 @@ class History(Mapping[str, list[float]]):
         self._series: dict[str, list[float]] = {"loss": [], "learning_rate": [], "seconds": []}
         self.stopped: str | None = None
         self.compiled_by = ""
+        self.not_compiled = ""
 
     @property
     def epochs(self) -> int:

@@ -1,1 +1,21 @@
 """Runners: how the one training step runs on each device."""
+
+from bp_arrays.execution import why_no_graph
+from bp_arrays.training._step import TrainingStep
+from bp_arrays.training.runners._cuda_graph import CudaGraphRunner
+from bp_arrays.training.runners._eager import EagerRunner
+from bp_arrays.training.runners._replay import ReplayRunner
+from bp_arrays.training.runners._runner import Runner
+
+
+def runner_for(step: TrainingStep, *, compiled: bool) -> Runner:
+    """Return the runner for the step's device."""
+    device = step.model.device
+    if device.is_writable:
+        return ReplayRunner(step, compiled=compiled)
+    if compiled and not why_no_graph(device):
+        return CudaGraphRunner(step)
+    return EagerRunner(step, compiled=compiled)
+
+
+__all__ = ["CudaGraphRunner", "EagerRunner", "ReplayRunner", "Runner", "runner_for"]
