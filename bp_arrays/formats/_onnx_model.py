@@ -9,7 +9,7 @@ import numpy as np
 
 from bp_arrays.errors import InputError
 from bp_arrays.extras import require_extra
-from bp_arrays.formats._onnx_functions import Functions
+from bp_arrays.formats._onnx_functions import OnnxFunctions
 from bp_arrays.formats._onnx_graph import BATCH, IR_VERSION, OPSET, Graph, Value
 from bp_arrays.formats._onnx_operators import OPERATORS, SINGLE_PRECISION, Write
 from bp_arrays.layers import Context, Layer, Residual, Sequential
@@ -126,7 +126,7 @@ def _write(
 
 def _recorded(layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> Value:
     """The layer's own forward, its every operation a node."""
-    context = Context(Functions(graph), needs_input_gradient=False)
+    context = Context(OnnxFunctions(graph), needs_input_gradient=False)
     y: Value = layer.forward(params, x, context)[0]
     return y
 

@@ -99,6 +99,15 @@ def test_the_maths_imports_no_array_library(path):
     assert "importlib" not in libraries
 
 
+def test_no_two_classes_share_a_name():
+    homes = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}
+
+
 def test_importing_brings_in_no_other_array_library():
     code = (
         "import sys, bp_arrays\n"

@@ -13,7 +13,7 @@ from typing import Any
 
 from bp_arrays.devices import Device
 from bp_arrays.execution.cuda._captured_array import CapturedNamespace, unwrapped, wrapped
-from bp_arrays.execution.cuda._product import Product
+from bp_arrays.execution.cuda._product import MatrixProduct
 from bp_arrays.trees import Tree
 
 WARM = 2
@@ -57,7 +57,7 @@ class StepGraph:
             # a pool that nobody else takes memory from, and that lives as long as the graph.
             self._pool = cupy.cuda.MemoryPool()
             with self.stream:
-                self._product = Product(self.stream, self._pool)
+                self._product = MatrixProduct(self.stream, self._pool)
         self.xp: Any = CapturedNamespace(device.xp, self._product)
         self._graph: Any = None
         self._runs = 0

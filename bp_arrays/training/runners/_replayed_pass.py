@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.data import Batch
-from bp_arrays.execution import Arena, Program, Recorded, Recorder, copied
+from bp_arrays.execution import Arena, Program, Recorded, StepRecorder, copied
 from bp_arrays.layers import Layer
 from bp_arrays.model import Forward
 from bp_arrays.training._step import TrainingStep
@@ -91,7 +91,7 @@ class ReplayedPass:
         g: HostArray,
         arena: Arena,
     ) -> None:
-        recorder = Recorder()
+        recorder = StepRecorder()
         memory = [recorder.memory(v.shape, v.dtype) for v in (theta, state, g)]
         inputs = map_tree(lambda a: recorder.argument(a.shape, a.dtype), batch)
         counter = recorder.argument((1,), np.dtype(np.int32))
@@ -148,7 +148,7 @@ def arrays_of(batch: Batch) -> tuple[HostArray, ...]:
     return tuple(leaves(batch))
 
 
-def _record_gradients(recorder: Recorder, made: Forward, g: Recorded, split: int) -> list[Any]:
+def _record_gradients(recorder: StepRecorder, made: Forward, g: Recorded, split: int) -> list[Any]:
     """Have every gradient computed into its part of g; returns the slots that are written."""
     written, start, penalty = [], 0, made.penalty
     for gradient in made.gradients():
@@ -160,7 +160,9 @@ def _record_gradients(recorder: Recorder, made: Forward, g: Recorded, split: int
     return written
 
 
-def _record_into(recorder: Recorder, values: Any, memory: Recorded, start: int, split: int) -> Any:
+def _record_into(
+    recorder: StepRecorder, values: Any, memory: Recorded, start: int, split: int
+) -> Any:
     """Have a flat array computed into a part of the memory; returns the slot that is written.
 
     An array that backward computes is computed right there. Others are copied: a part of another
@@ -178,7 +180,7 @@ def _record_into(recorder: Recorder, values: Any, memory: Recorded, start: int, 
     return _record_copy(recorder, values, memory, start)
 
 
-def _record_copy(recorder: Recorder, values: Any, memory: Recorded, start: int) -> Any:
+def _record_copy(recorder: StepRecorder, values: Any, memory: Recorded, start: int) -> Any:
     """Have a flat array copied into a part of the memory; returns the slot that is written."""
     stop = start + values.shape[0]
     copy = recorder.result(copied, (values,), values.shape, memory.dtype, copied=True)
