@@ -62,7 +62,7 @@ def parametrize_with_checks(
     Examples
     --------
     >>> import bp_arrays as bp
-    >>> from bp_arrays.testing import parametrize_with_checks
+    >>> from bp_arrays.testing.pytest_plugin import parametrize_with_checks
     >>> @parametrize_with_checks(bp.Tanh(), bp.Linear(3), input_shape=4)
     ... def test_my_layers(check):
     ...     check()

@@ -163,7 +163,7 @@ def test_files_of_different_columns(write, tmp_path):
     write({"a": A, "b": B}, "1.parquet")
     for columns, message in [
         ({"a": A}, r"2.parquet has no column 'b', which .*1.parquet has"),
-        ({"a": A, "b": B, "c": A}, r"2.parquet has a column 'c', which .*1.parquet has not"),
+        ({"a": A, "b": B, "c": A}, r"2.parquet has a column 'c', which .*1.parquet lacks"),
         ({"a": A, "b": A}, r"2.parquet, column 'b': expected int64 as in .*, got double"),
     ]:
         write(columns, "2.parquet")

@@ -76,8 +76,8 @@ def test_one_hot_rows_are_classes_unless_told():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.array([0.0, np.nan]), "row 1: the target is nan"),
-        (np.array([[0.0, 1.0], [0.5, np.inf]]), "row 1: the target is inf"),
+        (np.array([0.0, np.nan]), "row 1: expected a finite target, got nan"),
+        (np.array([[0.0, 1.0], [0.5, np.inf]]), "row 1: expected a finite target, got inf"),
         (np.array([1j, 2j]), "got dtype complex128"),
         (np.zeros((2, 2, 2)), r"got \(2, 2, 2\)"),
         (np.array(3.0), r"got \(\)"),
