@@ -185,7 +185,7 @@ def test_bad_places_and_recordings_are_told(tmp_path):
     bp.fit(bp.Model(bp.Linear(1), 2, device="cpu"), [[1.0, 2.0]], [[1.0]], loss=bp.L2Loss(),
            optimizer=bp.SGD(0.1), callbacks=[foreign])  # fmt: skip
     for words, settings in [
-        ("is a folder", {"path": tmp_path}),
+        ("expected a file, got the folder", {"path": tmp_path}),
         ("there is no folder", {"path": tmp_path / "no" / "page.html"}),
         ("expected recorded epochs, got none", {"recording": Recorder()}),
         ("expected a recording of this net", {"recording": foreign}),

@@ -155,9 +155,7 @@ def test_another_number_of_axes_than_panels_is_refused():
 
 
 def test_nothing_recorded_yet():
-    with pytest.raises(
-        bp.InputError, match="expected a completed epoch: no epoch has been completed"
-    ):
+    with pytest.raises(bp.InputError, match="expected a completed epoch, got none"):
         bp.History().plot()
     with pytest.raises(bp.InputError, match="expected a completed epoch, got none"):
         bp.History().best_epoch()
@@ -190,8 +188,8 @@ def test_into_a_file(tmp_path, kind):
     [
         ("curves.xyz", "expected an image format, got 'xyz'; use .png, .pdf or .svg"),
         ("curves", "expected an image format, got ''"),
-        ("no/such/curves.png", "there is no folder .*no/such; create it first"),
-        ("folder.png", "is a folder; name a file in it"),
+        ("no/such/curves.png", "no folder .*no/such; create it first"),
+        ("folder.png", "expected a file, got a folder; name a file in it"),
     ],
 )
 def test_a_path_that_cannot_be_a_picture(tmp_path, name, message):

@@ -57,7 +57,7 @@ def test_of_many_classes_the_worst_pairs_are_told():
         "  c7 predicted as c1: 2 of 12",
     ]
     perfect = ConfusionMatrix(np.diag([10] * 30), tuple(f"c{k}" for k in range(30)))
-    assert str(perfect).endswith("confused:\n  none")
+    assert str(perfect).endswith("confusions:\n  none")
 
 
 def test_the_picture_has_the_counts_the_names_and_the_shares():

@@ -145,13 +145,13 @@ def test_it_draws_a_picture(tmp_path):
     figure = diagnosis.plot(tmp_path / "health.png")
     assert (tmp_path / "health.png").stat().st_size > 10_000
     assert len(figure.axes) == 3
-    with pytest.raises(bp.InputError, match="expected a completed epoch"):
+    with pytest.raises(bp.InputError, match="expected a training run, got none"):
         Diagnosis(X, T, LOSS).plot()
 
 
 def test_what_does_not_fit_is_told_before_the_training():
     model = bp.Model(bp.Linear(1), 6, device="cpu")
-    with pytest.raises(bp.InputError, match=r"Diagnosis\(x\)"):
+    with pytest.raises(bp.InputError, match=r"Diagnosis\(x=\)"):
         bp.fit(model, X, T, loss=LOSS, optimizer=bp.SGD(0.1),
                callbacks=[Diagnosis(X[:, :2], T, LOSS)])  # fmt: skip
     with pytest.raises(bp.InputError, match="finite values only"):

@@ -113,7 +113,9 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     model = make()
     before = model.host_parameters()
-    with pytest.raises(bp.InputError, match=r"TensorBoard\('.*file'\): cannot write to .*file"):
+    with pytest.raises(
+        bp.InputError, match=r"TensorBoard\('.*file'\): expected a writable folder, got .*file"
+    ):
         fit(model, bp.TensorBoard(tmp_path / "file"))
     assert all((before[name] == value).all() for name, value in model.host_parameters().items())
 
