@@ -51,14 +51,14 @@ def run(args: argparse.Namespace) -> int:
     check_outputs({"--json": args.json}, "")
     check_sizes(args.layers)
     optimizer = optimizer_named(args.optimizer)()  # type: ignore[call-arg]
-    selected = [device(name).require() for name in args.device or ()] or _usable()
+    selected = [device(name).require() for name in args.device or ()] or usable_devices()
     if args.device:
         for target in selected:
             target.dtype(args.dtype)
     speeds: list[Speed] = []
     for target in dict.fromkeys(selected):
         try:
-            speed = _measure(args, target, optimizer)
+            speed = measure(args, target, optimizer)
         except InputError as error:
             if args.device or target.backend == "numpy":
                 raise
@@ -73,11 +73,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _usable() -> list[Device]:
+def usable_devices() -> list[Device]:
+    """List the available devices, without the checkers."""
     return [s.device for s in devices() if s.usable and s.device.backend not in CHECKERS]
 
 
-def _measure(args: argparse.Namespace, target: Device, optimizer: Optimizer) -> Speed:
+def measure(args: argparse.Namespace, target: Device, optimizer: Optimizer) -> Speed:
+    """Measure one device, with a progress line if stderr is a terminal."""
     in_terminal = sys.stderr.isatty()
 
     def show_progress(epoch: int) -> None:

@@ -77,7 +77,7 @@ def _explain_notes(args: argparse.Namespace) -> Explanation:
 def _explain_model(args: argparse.Namespace) -> Explanation:
     if args.data is None:
         raise InputError(
-            "explain MODEL DATA: expected the data too; name what the model trained on"
+            "explain MODEL DATA: expected the data too; name the data the model was trained on"
         )
     model = load(args.model, device="cpu")
     schema = Schema.from_metadata(model.metadata, args.model)

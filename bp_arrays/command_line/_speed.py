@@ -141,7 +141,7 @@ def measure_speed(
         hidden += [Linear(size), ReLU()]
     net = Sequential(*hidden, Linear(layers[-1]))
     model = Model(net, layers[0], device=device, dtype=dtype)
-    count = _steps_per_epoch(layers, batch, steps)
+    count = steps_per_epoch(layers, batch, steps)
     x, t = _data(layers, batch * count, device, dtype)
     has_loop = device.is_writable and _compile_update(optimizer, model)
     clock = _Clock(count, steps, progress)
@@ -180,7 +180,8 @@ class _Clock(Callback):
             run.stopped = "measured"
 
 
-def _steps_per_epoch(layers: Sequence[int], batch: int, steps: int | None) -> int:
+def steps_per_epoch(layers: Sequence[int], batch: int, steps: int | None) -> int:
+    """Return the steps of an epoch that `DATA_BYTES` and `EPOCH_OPERATIONS` allow."""
     least, most = EPOCH_STEPS
     fitting = min(
         DATA_BYTES // (4 * batch * layers[0]), int(EPOCH_OPERATIONS / operations(layers, batch))

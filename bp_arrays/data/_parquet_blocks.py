@@ -82,13 +82,13 @@ class ParquetBlocks(Blocks):
         for name in (*self._weights, *features):
             column_index(table.path, name, names, "column")
         if not features:
-            raise DataError(f"{table.path}: expected columns beside {taken}, found none")
+            raise DataError(f"{table.path}: expected feature columns besides {taken}, got none")
         self.feature_names = tuple(features)
         self.sample_shape = (len(features),)
         self.dtype = table.dtype(self.feature_names)
         self.block_rows = [group.rows for group in table.groups]
         if self.rows == 0:
-            raise DataError(f"{table.path}: expected at least one row, found none")
+            raise DataError(f"{table.path}: expected at least one row, got none")
         self.classes = self._found_classes()
         for name in (*(self._targets if self.classes is None else ()), *self._weights):
             table.dtype([name])  # raises where it holds no numbers

@@ -115,7 +115,9 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
         model = self._first_model(net, X) if first else self._next_model(net, X)
         network = Network(model, input_device(X), objective)
         samples = Samples(X, y, targets, weight)
-        record = TrainingRecord() if first else replace(self._record)
+        record = TrainingRecord()
+        if not first and hasattr(self, "_record"):
+            record = replace(self._record)
         if first:
             self.n_layers_ = len(hidden_sizes(self)) + 2
         self.n_outputs_: int = outputs

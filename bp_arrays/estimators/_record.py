@@ -90,6 +90,7 @@ class TrainingRecord:
         curves = self.curves
         if curves is None:
             return
+        estimator._no_improvement_count = curves.epochs_without_improvement  # scikit-learn's name
         estimator.loss_curve_ = curves.loss
         estimator.best_loss_ = None if curves.scored else curves.best_loss
         estimator.validation_loss_curve_ = curves.validation_loss if curves.scored else None

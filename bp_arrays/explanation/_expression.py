@@ -154,18 +154,24 @@ def shown(value: float) -> str:
 
 def with_names(term: Term, latex: bool = False) -> str:
     """Write a term with the names of its symbols: "(y₁ − t₁)·y₁·(1 − y₁)"."""
-    tokens = term.tokens(latex)
-    return "".join((t.latex if latex else t.text) if isinstance(t, Symbol) else t for t in tokens)
+
+    def written(token: Token) -> str:
+        if isinstance(token, str):
+            return token
+        return token.latex if latex else token.text
+
+    return "".join(map(written, term.tokens(latex)))
 
 
 def with_numbers(term: Term, latex: bool = False) -> str:
     """Write a term with the values of its symbols."""
-    if not latex:
-        return "".join(t if isinstance(t, str) else shown(t.value) for t in term.tokens())
-    return "".join(
-        t.replace(LATEX_TIMES, r" \cdot ") if isinstance(t, str) else _latex_shown(t.value)
-        for t in term.tokens(latex=True)
-    )
+
+    def written(token: Token) -> str:
+        if isinstance(token, str):
+            return token.replace(LATEX_TIMES, r" \cdot ") if latex else token
+        return _latex_shown(token.value) if latex else shown(token.value)
+
+    return "".join(map(written, term.tokens(latex)))
 
 
 def latex_number(value: float, digits: int = 6) -> str:

@@ -86,9 +86,10 @@ def rounded(inputs: HostArrays, placement: Placement) -> HostArrays:
 
     The reference and the device then start from equal numbers: only their arithmetic differs.
     """
-    return {
-        name: placement.device.to_numpy(placement.array(host)).astype(np.float64)
-        if host.dtype.kind == "f"
-        else host
-        for name, host in inputs.items()
-    }
+
+    def round_trip(host: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if host.dtype.kind != "f":
+            return host
+        return placement.device.to_numpy(placement.array(host)).astype(np.float64)
+
+    return {name: round_trip(host) for name, host in inputs.items()}

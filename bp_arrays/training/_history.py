@@ -184,7 +184,10 @@ def monitored(
 
 def _axes_for(names: Sequence[str], ax: Any) -> list[Any]:
     """Return the axes as a list, from one, a list, or the array of plt.subplots."""
-    axes = list(getattr(ax, "flat", ax if isinstance(ax, (list, tuple)) else [ax]))
+    if hasattr(ax, "flat"):
+        axes = list(ax.flat)
+    else:
+        axes = list(ax) if isinstance(ax, (list, tuple)) else [ax]
     if len(axes) != len(names):
         raise InputError(
             f"History.plot(ax=): expected {len(names)} axes, for {', '.join(names)}, got "

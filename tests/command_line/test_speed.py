@@ -34,7 +34,7 @@ def test_as_many_steps_as_asked_for_and_more_than_one_epoch():
 
 
 def test_an_epoch_is_bounded_by_memory_and_by_work(monkeypatch):
-    counted = speed_module._steps_per_epoch
+    counted = speed_module.steps_per_epoch
     assert counted((64, 32, 10), 32, None) == 500
     assert counted((64, 32, 10), 32, 3) == 3
     assert counted((4096, 4096, 10), 4096, None) == 4

@@ -186,7 +186,7 @@ def test_bad_places_and_recordings_are_told(tmp_path):
            optimizer=bp.SGD(0.1), callbacks=[foreign])  # fmt: skip
     for words, settings in [
         ("expected a file, got the folder", {"path": tmp_path}),
-        ("there is no folder", {"path": tmp_path / "no" / "page.html"}),
+        ("no folder", {"path": tmp_path / "no" / "page.html"}),
         ("expected recorded epochs, got none", {"recording": Recorder()}),
         ("expected a recording of this net", {"recording": foreign}),
         ("expected a Recorder", {"recording": "adam"}),

@@ -131,7 +131,7 @@ def test_opening_what_is_not_there(tmp_path, monkeypatch):
         "sub/missing": "there is no file 'sub/missing'",
         "a.txt": "got a file of unknown format",
         "folder.csv": "folder.csv: expected a file, got a folder",
-        "d.npz,d.npz": "only .npy and IDX files come in pairs",
+        "d.npz,d.npz": "only .npy and IDX have pairs",
         "x.npy,x.npy,x.npy": "got 3",
         "x.npy": "SAMPLES.npy,TARGETS.npy",
     }.items():

@@ -79,7 +79,7 @@ def test_the_first_byte_that_is_not_utf8_is_found(tmp_path, content, byte):
     with pytest.raises(
         bp.DataError, match=f"expected UTF-8 text, got something else at byte {byte}"
     ):
-        list(csv._lines(tmp_path / "t.csv"))
+        list(csv._rows(tmp_path / "t.csv"))
 
 
 def test_selected_rows_read_as_the_rows_they_are():

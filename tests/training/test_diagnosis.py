@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_told_before_the_training():
     with pytest.raises(bp.InputError, match=r"Diagnosis\(x=\)"):
         bp.fit(model, X, T, loss=LOSS, optimizer=bp.SGD(0.1),
                callbacks=[Diagnosis(X[:, :2], T, LOSS)])  # fmt: skip
-    with pytest.raises(bp.InputError, match="finite values only"):
+    with pytest.raises(bp.InputError, match="at least one sample of finite values"):
         bp.fit(model, X, T, loss=LOSS, optimizer=bp.SGD(0.1),
                callbacks=[Diagnosis(X * np.nan, T, LOSS)])  # fmt: skip
     assert str(Diagnosis(X, T, LOSS)).startswith("no epoch recorded")
