@@ -145,7 +145,7 @@ def test_a_bad_parameter_is_named_with_what_it_may_be(kind, name, value, expecte
         ({"loss": "hubr"}, r"unknown loss 'hubr': did you mean 'Huber'\?"),
         ({"loss": bp.Huber}, "loss: expected .* or a loss such as L2Loss"),
         ({"device": "gpu"}, "device"),
-        ({"solver": "lbfgs", "dropout": 0.1}, "dropout needs solver='sgd' or 'adam'"),
+        ({"solver": "lbfgs", "dropout": 0.1}, "dropout requires solver='sgd' or 'adam'"),
         ({"early_stopping": True, "validation_fraction": 0.0}, "validation_fraction above 0"),
         (
             {"early_stopping": True},
