@@ -42,6 +42,7 @@ from bp_arrays.initializers import (
     Orthogonal,
     Zeros,
 )
+from bp_arrays.inputs import InputSpec
 from bp_arrays.layers import (
     Context,
     Dropout,
@@ -146,6 +147,7 @@ __all__ = [
     "Huber",
     "Identity",
     "InputError",
+    "InputSpec",
     "L2Loss",
     "L2Penalty",
     "Layer",

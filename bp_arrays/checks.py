@@ -1,13 +1,47 @@
-"""Checks of hyper-parameters at construction, shared by schedules and optimizers."""
+"""Checks of arguments, and the one format of the errors they raise.
+
+    SGD(momentum=1.5): expected 0 <= momentum < 1
+    fit(t=): expected shape (50,) or (50, 3), got (49,)
+
+A short value stands where the call has it, a long one, an array, is described by what matters
+of it. The checks of a constructor's fields convert numbers too: a numpy.float64 is a Python float
+to `isinstance`, yet it turns every float32 array that it meets into float64.
+"""
 
 from __future__ import annotations
 
 import math
 import numbers
 import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from bp_arrays.errors import InputError
+
+SHOWN = 60
+"""Characters of a value that a message shows."""
+
+
+def argument_error(
+    where: str, name: str, value: Any, expected: str, advice: str = ""
+) -> InputError:
+    """Return the error of an argument whose value can be shown.
+
+    >>> str(argument_error("SGD", "momentum", 1.5, "0 <= momentum < 1"))
+    'SGD(momentum=1.5): expected 0 <= momentum < 1'
+    """
+    return _error(f"{where}({name}={_shown(value)}): expected {expected}", advice)
+
+
+def array_error(where: str, name: str, expected: str, got: Any, advice: str = "") -> InputError:
+    """Return the error of an argument that is described: an array by its shape or its dtype.
+
+    >>> str(array_error("fit", "t", "shape (50,)", (49,), "pass one target per row"))
+    'fit(t=): expected shape (50,), got (49,); pass one target per row'
+    """
+    return _error(f"{where}({name}=): expected {expected}, got {got}", advice)
 
 
 def check_number(
@@ -17,49 +51,159 @@ def check_number(
     above: float | None = None,
     at_least: float | None = None,
     below: float | None = None,
+    at_most: float | None = None,
 ) -> None:
     """Make the field `name` of a frozen dataclass a finite Python float within bounds.
 
-    The conversion matters: a numpy.float64 is a Python float to `isinstance`, yet it turns every
-    float32 array that it meets into float64.
-
     Raises
     ------
     InputError
-        Naming the class, the field, the bounds and the value that came.
-    """
-    value: Any = getattr(owner, name)
-    bounds = [
-        f"{sign} {bound:g}"
-        for sign, bound in ((">", above), (">=", at_least), ("<", below))
-        if bound is not None
-    ]
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    within = (
-        is_number
-        and math.isfinite(value)
-        and (above is None or value > above)
-        and (at_least is None or value >= at_least)
-        and (below is None or value < below)
-    )
-    if not within:
-        expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
-        raise InputError(f"{type(owner).__name__}: {name} must be {expected}, got {value!r}")
-    object.__setattr__(owner, name, float(value))
-
-
-def check_integer(owner: Any, name: str, *, at_least: int) -> None:
-    """Make the field `name` of a frozen dataclass a Python int >= `at_least`.
-
-    Raises
-    ------
-    InputError
-        Naming the class, the field, the bound and the value that came.
+        Naming the class, the field, the value and the bounds; a bool is no number.
     """
     value = getattr(owner, name)
+    number = as_number(type(owner).__name__, name, value, above, at_least, below, at_most)
+    object.__setattr__(owner, name, number)
+
+
+def as_number(
+    where: str,
+    name: str,
+    value: Any,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    at_most: float | None = None,
+) -> float:
+    """Return an argument as a finite Python float within bounds.
+
+    Raises
+    ------
+    InputError
+        Naming the function, the argument, the value and the bounds; a bool is no number.
+    """
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    is_finite = is_number and math.isfinite(value)
+    number: Any = value
+    within = (
+        is_finite
+        and (above is None or number > above)
+        and (at_least is None or number >= at_least)
+        and (below is None or number < below)
+        and (at_most is None or number <= at_most)
+    )
+    if not within:
+        low = _bound(above, "{} < ") + _bound(at_least, "{} <= ")
+        high = _bound(below, " < {}") + _bound(at_most, " <= {}")
+        if low and not high:  # reads better the other way round
+            low, high = "", _bound(above, " > {}") + _bound(at_least, " >= {}")
+        kind = "" if is_finite else "a finite number"
+        bounds = f"{low}{name}{high}" if low or high else ""
+        raise argument_error(where, name, value, ", ".join(filter(None, (kind, bounds))))
+    return float(number)
+
+
+def check_integer(owner: Any, name: str, *, at_least: int | None = None) -> None:
+    """Make the field `name` of a frozen dataclass a Python int, `at_least` or more.
+
+    Raises
+    ------
+    InputError
+        Naming the class, the field, the value and the bound; a bool is no number.
+    """
+    value = getattr(owner, name)
+    integer = as_integer(type(owner).__name__, name, value, at_least)
+    object.__setattr__(owner, name, integer)
+
+
+def as_integer(where: str, name: str, value: Any, at_least: int | None = None) -> int:
+    """Return an argument as a Python int, `at_least` or more.
+
+    Raises
+    ------
+    InputError
+        Naming the function, the argument, the value and the bound; a bool is no number.
+    """
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < at_least:
-        raise InputError(
-            f"{type(owner).__name__}: {name} must be a whole number >= {at_least}, got {value!r}"
-        )
-    object.__setattr__(owner, name, operator.index(value))
+    if not whole or (at_least is not None and value < at_least):
+        bound = "" if at_least is None else f"{name} >= {at_least}"
+        parts = ("" if whole else "a whole number", bound)
+        raise argument_error(where, name, value, ", ".join(filter(None, parts)))
+    return operator.index(value)
+
+
+def check_bool(owner: Any, name: str) -> None:
+    """Make the field `name` of a frozen dataclass True or False of Python.
+
+    Raises
+    ------
+    InputError
+        If it is neither; 0 and 1 are not.
+    """
+    value = getattr(owner, name)
+    if not isinstance(value, (bool, np.bool_)):
+        raise argument_error(type(owner).__name__, name, value, "True or False")
+    object.__setattr__(owner, name, bool(value))
+
+
+def check_choice(owner: Any, name: str, choices: Sequence[str]) -> None:
+    """Check that the field `name` is one of a few words.
+
+    Raises
+    ------
+    InputError
+        Naming the words.
+    """
+    value = getattr(owner, name)
+    if not (isinstance(value, str) and value in choices):
+        words = " or ".join(f'"{choice}"' for choice in choices)
+        raise argument_error(type(owner).__name__, name, value, words)
+
+
+def check_kind(owner: Any, name: str, kind: type, expected: str) -> None:
+    """Check that the field `name` is an instance of a class; `expected` says so in words.
+
+    Raises
+    ------
+    InputError
+        With a hint if it is the class itself.
+    """
+    value = getattr(owner, name)
+    if not isinstance(value, kind):
+        advice = f"write {value.__name__}()" if isinstance(value, type) else ""
+        raise argument_error(type(owner).__name__, name, value, expected, advice)
+
+
+def check_numbers(owner: Any, name: str, *, at_least: float) -> None:
+    """Make the field `name` of a frozen dataclass a tuple of finite floats, not all `at_least`.
+
+    Raises
+    ------
+    InputError
+        If it is no sequence of such numbers.
+    """
+    value = getattr(owner, name)
+    where, expected = type(owner).__name__, f"finite numbers >= {at_least:g}, one of them above"
+    parts = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
+    try:
+        values = tuple(as_number(where, name, part, at_least=at_least) for part in parts)
+    except InputError:
+        values = ()
+    if not any(part > at_least for part in values):
+        raise argument_error(where, name, value, expected)
+    object.__setattr__(owner, name, values)
+
+
+def _bound(value: float | None, text: str) -> str:
+    return "" if value is None else text.format(f"{value:g}")
+
+
+def _shown(value: Any) -> str:
+    """The value as Python writes it, in one line; NumPy's numbers as numbers."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    text = value.__name__ if isinstance(value, type) else " ".join(repr(value).split())
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def _error(message: str, advice: str) -> InputError:
+    return InputError(f"{message}; {advice}" if advice else message)

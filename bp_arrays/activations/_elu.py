@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bp_arrays.errors import InputError
+from bp_arrays.checks import check_number
 from bp_arrays.layers import Context, Layer
 from bp_arrays.typing import Array, Backward, Namespace, ParameterTree
 
@@ -32,9 +32,7 @@ class ELU(Layer):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alpha", float(self.alpha))
-        if not 0.0 < self.alpha < float("inf"):
-            raise InputError(f"ELU(alpha): expected a finite number above 0, got {self.alpha}")
+        check_number(self, "alpha", above=0.0)
 
     def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
         return _scaled_elu(a, 1.0, self.alpha, ctx.xp)

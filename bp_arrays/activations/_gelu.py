@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from bp_arrays.activations._elementwise import logistic
-from bp_arrays.errors import InputError
+from bp_arrays.checks import check_bool
 from bp_arrays.kernels import erfc
 from bp_arrays.layers import Context, Layer
 from bp_arrays.typing import Array, Backward, Namespace, ParameterTree
@@ -40,8 +40,7 @@ class GELU(Layer):
     exact: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.exact, bool):
-            raise InputError(f"GELU(exact): expected True or False, got {self.exact!r}")
+        check_bool(self, "exact")
 
     def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
         return _exact(a, ctx.xp) if self.exact else _by_tanh(a, ctx.xp)
@@ -49,7 +48,7 @@ class GELU(Layer):
 
 def _exact(a: Array, xp: Namespace) -> tuple[Array, Backward]:
     held = _held(a, xp)
-    cdf = 0.5 * erfc(held * -math.sqrt(0.5), xp)
+    cdf = 0.5 * erfc(held * -math.sqrt(0.5), xp=xp)
 
     def backward(delta: Array) -> tuple[Array, ParameterTree]:
         density = xp.exp(-0.5 * held * held) / math.sqrt(2.0 * math.pi)

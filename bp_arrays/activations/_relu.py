@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bp_arrays.errors import InputError
+from bp_arrays.checks import check_number
 from bp_arrays.layers import Context, Layer
 from bp_arrays.typing import Array, Backward, ParameterTree
 
@@ -50,11 +50,7 @@ class LeakyReLU(Layer):
     negative_slope: float = 0.01
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "negative_slope", float(self.negative_slope))
-        if not abs(self.negative_slope) < float("inf"):
-            raise InputError(
-                f"LeakyReLU(negative_slope): expected a finite number, got {self.negative_slope}"
-            )
+        check_number(self, "negative_slope")
 
     def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
         xp, s = ctx.xp, self.negative_slope

@@ -33,11 +33,11 @@ def measured_scales(
 
 
 def input_scale(x: HostArray | Rows, *, one_unit: bool) -> dict[str, HostArray]:
-    """Compute the mean and standard deviation of each feature of x (rows, features).
+    """Compute the mean and the scale of each feature of x (rows, features).
 
-    Features of one unit, such as pixels, share one deviation, the root of their mean variance:
-    a pixel that is rarely lit must not be scaled up until it dominates the others. A constant
-    feature has the deviation 1.
+    Features of one unit, such as pixels, share one scale, the root of their mean variance: a
+    pixel that is rarely lit must not be scaled up until it dominates the others. A constant
+    feature has the scale 1.
     """
     sums = np.zeros(x.shape[1:])
     for _, part in pieces(x):
@@ -49,9 +49,9 @@ def input_scale(x: HostArray | Rows, *, one_unit: bool) -> dict[str, HostArray]:
     variance = squares / len(x)
     if one_unit:
         variance = np.full_like(variance, variance.mean())
-    deviation = np.sqrt(variance)
-    constant = deviation <= 1e-12 * np.abs(mean)  # 0 up to rounding
-    return {"mean": mean, "deviation": np.where(constant, 1.0, deviation)}
+    scale = np.sqrt(variance)
+    constant = scale <= 1e-12 * np.abs(mean)  # 0 up to rounding
+    return {"mean": mean, "scale": np.where(constant, 1.0, scale)}
 
 
 def output_scale(t: HostArray) -> dict[str, HostArray]:
@@ -60,6 +60,6 @@ def output_scale(t: HostArray) -> dict[str, HostArray]:
     (y − m) / d = y s + μ for m = −μ / s and d = 1 / s. The layers before it then work with
     numbers of size 1, while loss, history and predictions are in the units of t (rows, outputs).
     """
-    scale = input_scale(t, one_unit=False)
-    mean, deviation = scale["mean"], scale["deviation"]
-    return {"mean": -mean / deviation, "deviation": 1.0 / deviation}
+    measured = input_scale(t, one_unit=False)
+    mean, scale = measured["mean"], measured["scale"]
+    return {"mean": -mean / scale, "scale": 1.0 / scale}

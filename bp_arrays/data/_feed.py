@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
+from bp_arrays.trees import Tree
 from bp_arrays.typing import Array
 
 Order = Callable[[int], Any]
@@ -21,9 +22,12 @@ class BatchIterator(Protocol):
 
 
 class Batch(NamedTuple):
-    """Inputs (batch, ...), targets and sample weights (batch,), where there are any."""
+    """Inputs (batch, ...), targets and sample weights (batch,), where there are any.
 
-    x: Array
+    x is one array, or a tuple or dict of arrays, as the net takes it.
+    """
+
+    x: Tree
     t: Array | None
     weight: Array | None
 

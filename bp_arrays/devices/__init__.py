@@ -2,6 +2,7 @@
 
 from bp_arrays.devices._backend import Availability
 from bp_arrays.devices._device import Device, owner
+from bp_arrays.devices._namespaces import library_of
 from bp_arrays.devices._selection import DeviceStatus, device, device_of, devices
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "device",
     "device_of",
     "devices",
+    "library_of",
     "owner",
 ]

@@ -59,6 +59,10 @@ class Backend(ABC):
         """The context in which the library computes on this device."""
         return nullcontext()
 
+    def detached(self, array: Array) -> Array:
+        """The array without its library's record of how it was computed; by default as it is."""
+        return array
+
     def synchronize(self, kind: str, index: int) -> None:
         """Wait until the device has done all it was given; the default computes at once."""
         return

@@ -7,12 +7,15 @@ even constructs device objects, where there is no driver: only a computation pro
 
 from __future__ import annotations
 
+import functools
 from contextlib import AbstractContextManager
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from bp_arrays.devices._backend import Availability, Backend, imported, probed
+from bp_arrays.devices._namespaces import MARK
 from bp_arrays.typing import Array, HostArray, Namespace
 
 INSTALL = 'pip install "bp_arrays[cuda12]" or "bp_arrays[cuda13]", as your driver supports'
@@ -23,9 +26,10 @@ class CuPyBackend(Backend):
     asynchronous_kinds = frozenset({"cuda"})
 
     def namespace(self) -> Namespace:
-        import array_api_compat.cupy as xp
+        import array_api_compat.cupy as standard
+        import cupy
 
-        return xp
+        return _namespace(cupy, standard)
 
     def availability(self, kind: str, index: int) -> Availability:
         found = imported("cupy", "CuPy", INSTALL)
@@ -107,3 +111,26 @@ class CuPyBackend(Backend):
             f"CuPy {cupy.__version__} on {card}, driver for CUDA {versions[0]}, "
             f"runtime {versions[1]}"
         )
+
+
+@functools.cache
+def _namespace(cupy: Any, standard: Namespace) -> Namespace:
+    """array-api-compat's namespace, with what reads the host in it done on the device.
+
+    Its `sign` and `clip` assign through masks, of which CuPy counts the True elements on the host:
+    a wait at every call, and forbidden while a CUDA graph is captured.
+    """
+
+    def clip(x: Array, /, min: Any = None, max: Any = None) -> Array:
+        if x.dtype.kind in "iu":  # a Python int beyond the dtype bounds nothing
+            limits = cupy.iinfo(x.dtype)
+            min = None if isinstance(min, int) and min <= limits.min else min
+            max = None if isinstance(max, int) and max >= limits.max else max
+        bounded = cupy.positive(x) if min is None else cupy.maximum(x, min)
+        bounded = bounded if max is None else cupy.minimum(bounded, max)
+        return bounded.astype(x.dtype, copy=False)
+
+    xp = ModuleType("bp_arrays.devices.cupy_namespace", standard.__doc__)
+    vars(xp).update({name: getattr(standard, name) for name in dir(standard)})
+    vars(xp).update({"sign": cupy.sign, "clip": clip, MARK: "cupy"})
+    return xp

@@ -12,6 +12,7 @@ import numpy as np
 from bp_arrays.devices._backend import Availability, Backend
 from bp_arrays.devices._cupy import CuPyBackend
 from bp_arrays.devices._jax import JaxBackend
+from bp_arrays.devices._namespaces import remember_namespace
 from bp_arrays.devices._numpy import NumPyBackend
 from bp_arrays.devices._strict import StrictBackend
 from bp_arrays.devices._torch import TorchBackend
@@ -157,6 +158,8 @@ class Device:
             dtype = array.dtype.name
         elif dtype == "bfloat16":  # NumPy lacks it: the library rounds
             array = array.astype(np.float32)
+        elif array.dtype.char == "g":  # long double, which only NumPy and JAX can read
+            array = array.astype(np.float64)
         target = self.dtype(dtype)
         if not array.dtype.isnative:  # which PyTorch and JAX refuse
             array = array.astype(array.dtype.newbyteorder("="))
@@ -174,6 +177,13 @@ class Device:
     def owns(self, array: Any) -> bool:
         """Whether this is an array of this library on this device."""
         return BACKENDS[self.backend].place_of(array) == (self.kind, self.index)
+
+    def detached(self, array: Array) -> Array:
+        """An array of this device, without its library's record of how it was computed.
+
+        So PyTorch's autograd does not record what is done with a tensor that requires a gradient.
+        """
+        return BACKENDS[self.backend].detached(array)
 
     def activate(self) -> AbstractContextManager[Any]:
         """The context in which the library computes on this device."""
@@ -200,7 +210,7 @@ def _availability(device: Device) -> Availability:
 
 @functools.cache
 def _namespace(device: Device) -> Namespace:
-    return BACKENDS[device.require().backend].namespace()
+    return remember_namespace(BACKENDS[device.require().backend].namespace(), device.backend)
 
 
 @functools.cache

@@ -74,6 +74,9 @@ class TorchBackend(Backend):
             return None
         return str(array.device.type), int(array.device.index or 0)
 
+    def detached(self, array: Array) -> Array:
+        return array.detach() if array.requires_grad else array
+
     def synchronize(self, kind: str, index: int) -> None:
         import torch
 

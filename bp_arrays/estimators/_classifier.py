@@ -19,7 +19,7 @@ from bp_arrays.estimators._labels import Labels
 from bp_arrays.estimators._network import Network
 from bp_arrays.estimators._objectives import TrainingObjective, classifying
 from bp_arrays.estimators._perceptron import Perceptron
-from bp_arrays.estimators._samples import HOST, Samples, as_numpy, validated_weight
+from bp_arrays.estimators._samples import HOST, Samples, moved_to_host, validated_weight
 from bp_arrays.losses import CrossEntropy, Loss
 from bp_arrays.typing import Array, HostArray
 
@@ -234,10 +234,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         if classes is None and not hasattr(self, "classes_"):
             raise InputError("classes must be passed on the first call to partial_fit")
         if classes is not None:
-            labels = Labels.of_classes(as_numpy(classes))
+            labels = Labels.of_classes(moved_to_host(classes))
             if not hasattr(self, "classes_"):
-                multilabel = type_of_target(as_numpy(y)).startswith("multilabel")
-                self._learn(Labels.of_targets(as_numpy(y)) if multilabel else labels)
+                multilabel = type_of_target(moved_to_host(y)).startswith("multilabel")
+                self._learn(Labels.of_targets(moved_to_host(y)) if multilabel else labels)
             elif not np.array_equal(labels.classes, self.classes_):
                 raise InputError(
                     f"`classes={classes!r}` is not the same as on last call to partial_fit, "
@@ -261,7 +261,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         choice = network.objective.choice(y, multilabel=self._labels.multilabel)
         if network.input_device == HOST:
             return self._labels.decode(choice)
-        labels = self._labels.decode(as_numpy(choice))
+        labels = self._labels.decode(moved_to_host(choice))
         return network.input_device.asarray(labels) if labels.dtype.kind in "biuf" else labels
 
     def predict_proba(self, X: Any) -> Array:
@@ -310,8 +310,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         -----
         Computed on the host, so that it is the same for every array library.
         """
-        predicted = as_numpy(self.predict(X))
-        return float(accuracy_score(as_numpy(y), predicted, sample_weight=as_numpy(sample_weight)))
+        predicted = moved_to_host(self.predict(X))
+        return float(
+            accuracy_score(moved_to_host(y), predicted, sample_weight=moved_to_host(sample_weight))
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -353,7 +355,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         return self._labels.encode(y)[:, None].astype(bool)
 
     def _score_of(self, network: Network, samples: Samples) -> float:
-        outputs = as_numpy(network.outputs(samples.X))
+        outputs = moved_to_host(network.outputs(samples.X))
         if not np.isfinite(outputs).all():
             return np.nan
         choice = network.objective.choice(outputs, multilabel=self._labels.multilabel)

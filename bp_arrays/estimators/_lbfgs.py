@@ -12,10 +12,11 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 from sklearn.exceptions import ConvergenceWarning
 
-from bp_arrays.data import Batches, Feed, ModelDoor
+from bp_arrays.data import Batches, Feed
 from bp_arrays.estimators._network import Network, not_finite
 from bp_arrays.estimators._record import TrainingRecord
 from bp_arrays.estimators._samples import Samples
+from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
 from bp_arrays.training import History, L2Penalty, Run
@@ -40,7 +41,7 @@ def fit_lbfgs(
     """
     model, loss = network.model, network.objective.loss
     X = network.moved(samples.X)
-    batches = Batches(X, samples.targets, samples.weight).feed(ModelDoor(model, loss))
+    batches = Batches(X, samples.targets, samples.weight).feed(BatchSpec.of(model, loss))
     history = record.history = History()
     run = Run(model, history, int(estimator.max_iter))
     started = time.perf_counter()

@@ -13,7 +13,7 @@ from bp_arrays.activations import Sigmoid
 from bp_arrays.devices import Device
 from bp_arrays.errors import InputError
 from bp_arrays.estimators._objectives import TrainingObjective, activation_layer
-from bp_arrays.estimators._samples import HOST, as_numpy
+from bp_arrays.estimators._samples import HOST, moved_to_host
 from bp_arrays.layers import Dropout, Layer, Linear, Sequential
 from bp_arrays.model import Entry, Model
 from bp_arrays.typing import Array, HostArray
@@ -163,7 +163,7 @@ def set_weights(model: Model, coefs: Sequence[Any], intercepts: Sequence[Any]) -
             f"coefs_, intercepts_: expected {len(weights)} arrays each, one per layer, got "
             f"{len(coefs)} and {len(intercepts)}; {_FIXED}"
         )
-    arrays = map(as_numpy, [*coefs, *intercepts])
+    arrays = map(moved_to_host, [*coefs, *intercepts])
     try:
         model.set_parameters(dict(zip([*weights, *biases], arrays, strict=True)))
     except InputError as error:

@@ -29,11 +29,11 @@ from bp_arrays.estimators._record import TrainingRecord
 from bp_arrays.estimators._samples import (
     SPARSE,
     Samples,
-    as_numpy,
     computing_device,
     dtype_name,
     floats,
     input_device,
+    moved_to_host,
     validated_input,
     validated_weight,
 )
@@ -139,7 +139,7 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
         X, y = validate_data(
             self,
             X,
-            as_numpy(y),
+            moved_to_host(y),
             accept_sparse=SPARSE,
             multi_output=True,
             y_numeric=is_regressor(self),

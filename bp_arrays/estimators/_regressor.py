@@ -14,7 +14,7 @@ from bp_arrays.devices import device_of
 from bp_arrays.estimators._network import Network
 from bp_arrays.estimators._objectives import TrainingObjective, regressing
 from bp_arrays.estimators._perceptron import Perceptron
-from bp_arrays.estimators._samples import Samples, as_numpy
+from bp_arrays.estimators._samples import Samples, moved_to_host
 from bp_arrays.losses import Loss
 from bp_arrays.typing import Array, HostArray
 
@@ -233,8 +233,10 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
         -----
         Computed on the host, so that it is the same for every array library.
         """
-        predicted = as_numpy(self.predict(X))
-        return float(r2_score(as_numpy(y), predicted, sample_weight=as_numpy(sample_weight)))
+        predicted = moved_to_host(self.predict(X))
+        return float(
+            r2_score(moved_to_host(y), predicted, sample_weight=moved_to_host(sample_weight))
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -251,7 +253,7 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
         return regressing(self.loss, targets), targets, targets.shape[1]
 
     def _score_of(self, network: Network, samples: Samples) -> float:
-        predicted = as_numpy(_predicted(network.objective, network.outputs(samples.X)))
+        predicted = moved_to_host(_predicted(network.objective, network.outputs(samples.X)))
         if not np.isfinite(predicted).all():
             return np.nan
         return float(r2_score(samples.y, predicted, sample_weight=samples.weight))

@@ -78,7 +78,7 @@ def input_device(X: Any) -> Device:
     return HOST
 
 
-def as_numpy(values: Any) -> Any:
+def moved_to_host(values: Any) -> Any:
     """Copy an array of another device to the host; return anything else unchanged."""
     device = owner(values)
     return values if device is None or device == HOST else device.to_numpy(values)
@@ -114,7 +114,7 @@ def validated_weight(sample_weight: Any, rows: int) -> HostArray | None:
     """
     if sample_weight is None:
         return None
-    weight = np.asarray(as_numpy(sample_weight))
+    weight = np.asarray(moved_to_host(sample_weight))
     if not weight.any():
         raise InputError("sample_weight: expected a weight above 0, but every weight is zero")
     if weight.ndim == 0:

@@ -250,14 +250,11 @@ class Recorded(NDArrayOperatorsMixin):
 
         That is what NumPy does only where no other array shares the memory of x.
         """
-        [target] = out
-        if (
-            not isinstance(target, Recorded)
-            or target.slot.kind != "result"
-            or target.slot.has_views
-        ):
+        target: Recorded = out[0]
+        whole = isinstance(target, Recorded) and target.slot.kind == "result"
+        if not whole or target.slot.has_views:
             raise NotRecordable(f"{ufunc.__name__} written into memory that others may read")
-        result = getattr(ufunc, method)(*inputs, **options)
+        result: Recorded = getattr(ufunc, method)(*inputs, **options)
         if result.shape != target.shape or result.dtype != target.dtype:
             raise NotRecordable(f"{ufunc.__name__} written into an array of another kind")
         target.slot = result.slot

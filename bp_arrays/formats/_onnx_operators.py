@@ -21,7 +21,10 @@ Write = Callable[[Any, dict[str, Any], Value, Graph], Value]
 def _linear(layer: Linear, params: dict[str, Any], x: Value, graph: Graph) -> Value:
     bias = [params["bias"]] if layer.bias else []
     shape = (*x.shape[:-1], layer.out_features)
-    return graph.node("Gemm", x, params["weight"], *bias, shape=shape)
+    if x.ndim == 2:
+        return graph.node("Gemm", x, params["weight"], *bias, shape=shape)
+    a = graph.node("MatMul", x, params["weight"], shape=shape)
+    return graph.node("Add", a, *bias, shape=shape) if bias else a
 
 
 def _flatten(layer: Flatten, params: dict[str, Any], x: Value, graph: Graph) -> Value:

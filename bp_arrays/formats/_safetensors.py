@@ -17,6 +17,9 @@ ENTRY = "bp_arrays"
 HEADER_LIMIT = 8 * 2**20
 """Bytes a file's header may have. As Python objects it takes some twenty times that."""
 
+FORMER_NAMES = {"scale": "deviation"}
+"""What parameters were named in files written before 0.1.0."""
+
 
 def encode(header: Header, arrays: Mapping[str, HostArray]) -> bytes:
     """Return a model file's bytes; equal headers and arrays give equal bytes.
@@ -47,10 +50,11 @@ class ModelFile:
 
     def __init__(self, header: Header, file: Any) -> None:
         self.header, self._file = header, file
+        self._stored = set(file.keys())
 
     def read(self, name: str) -> HostArray:
         """Return one array; `check_arrays` says whether it is there."""
-        array: HostArray = self._file.get_tensor(name)
+        array: HostArray = self._file.get_tensor(self._stored_name(name))
         return array
 
     def check_arrays(self, expected: Mapping[str, tuple[Shape, str]]) -> None:
@@ -61,19 +65,25 @@ class ModelFile:
         DataError
             Naming the arrays that differ.
         """
-        names = set(self._file.keys())
-        if names != set(expected):
-            different = sorted(names ^ set(expected))
+        names = {self._stored_name(name) for name in expected}
+        if names != self._stored:
+            different = sorted(names ^ self._stored)
             some = ", ".join(name[:60] for name in different[:3])
             raise DataError(f"arrays and architecture differ at {len(different)} name(s): {some}")
         for name, (shape, dtype) in expected.items():
-            array = self._file.get_slice(name)
+            array = self._file.get_slice(self._stored_name(name))
             stored_shape, stored = tuple(array.get_shape()), array.get_dtype()
             if stored_shape != shape or stored != dtype:
                 raise DataError(
                     f"{name} should be {dtype} of shape {shape}, but is {stored} of shape "
                     f"{stored_shape}"
                 )
+
+    def _stored_name(self, name: str) -> str:
+        """The name that a parameter has in this file: Standardize's scale was "deviation" once."""
+        *path, leaf = name.split(".")
+        former = ".".join((*path, FORMER_NAMES.get(leaf, leaf)))
+        return former if name not in self._stored and former in self._stored else name
 
 
 @contextmanager

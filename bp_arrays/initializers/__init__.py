@@ -5,7 +5,7 @@ from bp_arrays.initializers._glorot import GlorotNormal, GlorotUniform
 from bp_arrays.initializers._he import HeNormal, HeUniform
 from bp_arrays.initializers._initializer import Initializer, fans
 from bp_arrays.initializers._lecun import LeCunNormal, LeCunUniform
-from bp_arrays.initializers._orthogonal import Orthogonal
+from bp_arrays.initializers._orthogonal import Orthogonal, orthonormal_columns
 from bp_arrays.names import by_name
 
 INITIALIZERS: dict[str, type[Initializer]] = {
@@ -48,4 +48,5 @@ __all__ = [
     "Zeros",
     "fans",
     "initializer_named",
+    "orthonormal_columns",
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from bp_arrays.initializers._initializer import Initializer
-from bp_arrays.random import filled
 from bp_arrays.typing import Array, Shape
 
 
@@ -19,7 +20,7 @@ class Zeros(Initializer):
     """
 
     def draw(self, shape: Shape, rng: Any) -> Array:
-        return filled(shape, 0.0)
+        return np.zeros(shape)
 
 
 @dataclass(frozen=True)
@@ -31,4 +32,4 @@ class Ones(Initializer):
     """
 
     def draw(self, shape: Shape, rng: Any) -> Array:
-        return filled(shape, 1.0)
+        return np.ones(shape)

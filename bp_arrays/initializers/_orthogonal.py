@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from bp_arrays.checks import check_number
 from bp_arrays.errors import InputError
 from bp_arrays.initializers._initializer import Initializer, fans
-from bp_arrays.random import orthonormal_columns
 from bp_arrays.typing import Array, Shape
 
 
@@ -18,7 +18,7 @@ class Orthogonal(Initializer):
     """gain times a random matrix with orthonormal columns (tall, square) or rows (wide).
 
     wᵀw = gain² 1 for in >= out, and w wᵀ = gain² 1 for in <= out; uniform over all such matrices.
-    The factorisation is LAPACK's, whose last bits may differ from one machine to another.
+    The factorization is LAPACK's, whose last bits may differ from one machine to another.
 
     Parameters
     ----------
@@ -46,9 +46,7 @@ class Orthogonal(Initializer):
     gain: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.gain, numbers.Real) and 0.0 < self.gain < math.inf):
-            raise InputError(f"Orthogonal: gain must be finite and > 0, got {self.gain!r}")
-        object.__setattr__(self, "gain", float(self.gain))
+        check_number(self, "gain", above=0.0)
 
     def draw(self, shape: Shape, rng: Any) -> Array:
         if len(shape) != 2:
@@ -57,3 +55,30 @@ class Orthogonal(Initializer):
         if rows >= columns:
             return self.gain * orthonormal_columns(rows, columns, rng)
         return self.gain * orthonormal_columns(columns, rows, rng).T
+
+
+def orthonormal_columns(rows: int, columns: int, rng: np.random.Generator) -> Array:
+    """A random matrix whose columns are orthonormal: qᵀq = 1, for rows >= columns.
+
+    A Gaussian matrix is factored, z = q r. The factorization leaves the sign of every column of q
+    to the library; turned so that r has a positive diagonal, it is unique, and q is uniform over
+    all such matrices (Haar measure).
+
+    Parameters
+    ----------
+    rows, columns : int
+        The shape, rows >= columns >= 1.
+    rng : numpy.random.Generator
+        Draws the Gaussian matrix.
+
+    Returns
+    -------
+    float64 host array (rows, columns)
+
+    Notes
+    -----
+    Mezzadri, "How to generate random matrices from the classical compact groups",
+    Notices of the AMS 54 (2007).
+    """
+    q, r = np.linalg.qr(rng.standard_normal((rows, columns)))
+    return q * np.copysign(1.0, np.diagonal(r))

@@ -1,7 +1,14 @@
 """Functions that the array API standard lacks: a standard form, and native forms where one pays."""
 
 from bp_arrays.kernels._erfc import erfc
+from bp_arrays.kernels._kernel import Kernel, standard_forms
+from bp_arrays.kernels._threefry import random_bits, random_mask, threefry2x32
 
 __all__ = [
+    "Kernel",
     "erfc",
+    "random_bits",
+    "random_mask",
+    "standard_forms",
+    "threefry2x32",
 ]

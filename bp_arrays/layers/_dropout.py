@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bp_arrays.checks import check_number
 from bp_arrays.errors import InputError
 from bp_arrays.layers._context import Context
 from bp_arrays.layers._layer import Layer
@@ -44,9 +45,7 @@ class Dropout(Layer):
     rate: float = 0.5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rate", float(self.rate))
-        if not 0.0 <= self.rate < 1.0:
-            raise InputError(f"Dropout(rate): expected 0 <= rate < 1, got {self.rate}")
+        check_number(self, "rate", at_least=0.0, below=1.0)
 
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
         if not ctx.training or self.rate == 0.0:

@@ -1,19 +1,24 @@
-"""The fully connected layer: a = x w + b."""
+"""The fully connected layer: a = x w + b, on the last axis."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
-from bp_arrays.errors import InputError
+from bp_arrays.checks import array_error, check_bool, check_integer, check_kind
 from bp_arrays.initializers import GlorotUniform, Initializer, Zeros
 from bp_arrays.layers._context import Context
 from bp_arrays.layers._layer import Layer, Parameter, Specification
-from bp_arrays.typing import Array, Backward, ParameterTree, Shape
+from bp_arrays.typing import Array, Backward, Namespace, ParameterTree, Shape
 
 
 @dataclass(frozen=True)
 class Linear(Layer):
     """Every output is a weighted sum of every input: a = x w + b.
+
+    It acts on the last axis: (batch, in) becomes (batch, out), and (batch, time, in) becomes
+    (batch, time, out), with the same w and b at every position. Images (batch, 28, 28) are
+    batches of 28 rows to it: put `Flatten()` before it to look at all pixels at once.
 
     Parameters
     ----------
@@ -30,7 +35,7 @@ class Linear(Layer):
     ------
     InputError
         If a field is not of its kind or `out_features` is below 1; when the model is built, if
-        an input is not one vector a sample.
+        a sample is a single number without an axis.
 
     Examples
     --------
@@ -46,42 +51,51 @@ class Linear(Layer):
     bias_init: Initializer = field(default_factory=Zeros)
 
     def __post_init__(self) -> None:
-        if isinstance(self.out_features, bool) or not isinstance(self.out_features, int):
-            raise InputError(f"Linear(out_features): expected an int, got {self.out_features!r}")
-        if self.out_features < 1:
-            raise InputError(f"Linear(out_features): expected 1 or more, got {self.out_features}")
-        if not isinstance(self.bias, bool):
-            raise InputError(f"Linear(bias): expected True or False, got {self.bias!r}")
+        check_integer(self, "out_features", at_least=1)
+        check_bool(self, "bias")
         for name in ("weight_init", "bias_init"):
-            if not isinstance(getattr(self, name), Initializer):
-                raise InputError(
-                    f"Linear({name}): expected an initializer such as HeNormal(), "
-                    f"got {getattr(self, name)!r}"
-                )
+            check_kind(self, name, Initializer, "an initializer such as HeNormal()")
 
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
-        if len(input_shape) != 1:
-            raise InputError(
-                f"Linear({self.out_features}) takes one vector a sample, shape (in_features,), "
-                f"but its input has shape {input_shape}: put Flatten() before it"
+        if not input_shape:
+            raise array_error(
+                f"Linear({self.out_features})",
+                "input",
+                "shape (..., in_features)",
+                input_shape,
+                "put Flatten() before it",
             )
-        parameters = {"weight": Parameter((*input_shape, self.out_features), self.weight_init)}
+        *leading, in_features = input_shape
+        parameters = {"weight": Parameter((in_features, self.out_features), self.weight_init)}
         if self.bias:
             parameters["bias"] = Parameter((self.out_features,), self.bias_init)
-        return parameters, (self.out_features,)
+        return parameters, (*leading, self.out_features)
 
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        xp = ctx.xp
+        xp, leading = ctx.xp, tuple(x.shape[:-1])
         w = params["weight"]
-        a = x @ w  # (batch, in) (in, out) -> (batch, out)
+        x = _rows(x, xp)  # (n, in): one product is faster than one for each leading index
+        a = x @ w  # (n, in) (in, out) -> (n, out)
         if self.bias:
             a = a + params["bias"]
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
-            gradients = {"weight": x.T @ delta}  # ∂L/∂w_ij = Σ_batch x_i δ_j
+            delta = _rows(delta, xp)
+            gradients = {"weight": x.T @ delta}  # ∂L/∂w_ij = Σ_n x_i δ_j
             if self.bias:
-                gradients["bias"] = xp.sum(delta, axis=0)  # ∂L/∂b_j = Σ_batch δ_j
-            dx = delta @ w.T if ctx.needs_input_gradient else None  # the weighted sum of the δ_j
-            return dx, gradients
+                gradients["bias"] = xp.sum(delta, axis=0)  # ∂L/∂b_j = Σ_n δ_j
+            if not ctx.needs_input_gradient:
+                return None, gradients
+            return _led_by(leading, delta @ w.T, xp), gradients  # the weighted sum of the δ_j
 
-        return a, backward
+        return _led_by(leading, a, xp), backward
+
+
+def _rows(x: Array, xp: Namespace) -> Array:
+    """All leading axes as one: (..., features) -> (n, features)."""
+    return x if x.ndim == 2 else xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _led_by(leading: Shape, x: Array, xp: Namespace) -> Array:
+    """The leading axes again: (n, features) -> (*leading, features)."""
+    return x if len(leading) == 1 else xp.reshape(x, (*leading, x.shape[-1]))

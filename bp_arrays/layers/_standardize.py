@@ -1,4 +1,4 @@
-"""Inputs on a common scale, the scale kept with the model."""
+"""Standardized inputs, the mean and the scale kept with the model."""
 
 from __future__ import annotations
 
@@ -12,30 +12,33 @@ from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
 @dataclass(frozen=True)
 class Standardize(Layer):
-    """Each feature less its mean, over its standard deviation: y = (x − mean) / deviation.
+    """Each feature less its mean, over its scale, the standard deviation: y = (x − mean) / scale.
 
-    Mean and deviation are parameters of the model that training leaves alone: measure them on
-    the training data, set them once, and the saved model takes raw data ever after.
+    Mean and scale, one number per feature of the last axis, are parameters of the model that
+    training leaves alone: measure them on the training data, set them once, and the saved model
+    takes raw data ever after. A scale of 0 is refused; of a feature that never changes set it
+    to 1: its mean becomes 0.
 
     Examples
     --------
     >>> import bp_arrays as bp
     >>> model = bp.Model(bp.Standardize(), input_shape=(2,), device="cpu")
-    >>> model.set_parameters({"mean": [1.0, 2.0], "deviation": [2.0, 4.0]})
+    >>> model.set_parameters({"mean": [1.0, 2.0], "scale": [2.0, 4.0]})
     >>> model.predict([[3.0, 10.0]]).tolist()
     [[1.0, 2.0]]
     """
 
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
+        features = input_shape[-1:]
         return {
-            "mean": Parameter(input_shape, Zeros(), trainable=False),
-            "deviation": Parameter(input_shape, Ones(), trainable=False),
+            "mean": Parameter(features, Zeros(), trainable=False),
+            "scale": Parameter(features, Ones(), trainable=False, positive=True),
         }, input_shape
 
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        deviation = params["deviation"]
+        scale = params["scale"]
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
-            return delta / deviation, {}
+            return delta / scale, {}
 
-        return (x - params["mean"]) / deviation, backward
+        return (x - params["mean"]) / scale, backward

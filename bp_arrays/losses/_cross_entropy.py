@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bp_arrays.activations import logistic
-from bp_arrays.errors import InputError
+from bp_arrays.checks import array_error, check_integer, check_number, check_numbers
 from bp_arrays.layers import Context
-from bp_arrays.losses._loss import Loss, PerSample
-from bp_arrays.typing import Array
+from bp_arrays.losses._loss import Loss, PerSample, flatten_advice
+from bp_arrays.typing import Array, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +48,23 @@ class CrossEntropy(Loss):
         How much a sample of each class counts, multiplied with its sample weight; the mean is
         divided by the sum of the weights. A sample with probabilities as its target counts
         Σ_k t_k weight_k.
+    ignore_index : int, optional
+        A target that does not count, such as the −100 of PyTorch or the class of a padding:
+        neither in the sum nor in what the mean is divided by. If nothing in a batch counts, its
+        loss is 0.
     reduction : "mean" or "sum", default "mean"
 
     Raises
     ------
     InputError
-        For a smoothing or weights out of range, or logits that are not (batch, classes).
+        For a smoothing or weights out of range, or shapes that do not fit.
 
     Notes
     -----
-    Targets are classes (batch,), integers from 0, or probabilities (batch, classes). A logit of
-    −∞ rules its class out. Smoothing:
+    For logits (batch, ..., classes) targets are classes (batch, ...), integers from 0, or
+    probabilities of the logits' shape. With axes between, as in a sequence (batch, time, classes),
+    every position counts like a sample of its own, times the weight of its sample; weights of the
+    shape (batch, ...) weigh the positions one by one. A logit of −∞ rules its class out. Smoothing:
     Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016, section 7.
 
     Examples
@@ -73,24 +79,17 @@ class CrossEntropy(Loss):
 
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
+    ignore_index: int | None = None
 
     takes_classes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "label_smoothing", float(self.label_smoothing))
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise InputError(
-                f"CrossEntropy(label_smoothing): expected 0 <= s < 1, got {self.label_smoothing}"
-            )
+        check_number(self, "label_smoothing", at_least=0.0, below=1.0)
         if self.class_weights is not None:
-            weights = tuple(float(weight) for weight in self.class_weights)
-            if not all(0.0 <= weight < math.inf for weight in weights) or not any(weights):
-                raise InputError(
-                    f"CrossEntropy(class_weights): expected numbers of 0 or more, not all 0, "
-                    f"got {self.class_weights}"
-                )
-            object.__setattr__(self, "class_weights", weights)
+            check_numbers(self, "class_weights", at_least=0.0)
+        if self.ignore_index is not None:
+            check_integer(self, "ignore_index")
 
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
         xp, s = ctx.xp, self.label_smoothing
@@ -115,30 +114,42 @@ class CrossEntropy(Loss):
     def sample_weights(
         self, t: Array, y: Array, ctx: Context, weight: Array | None
     ) -> Array | None:
-        if self.class_weights is None:
+        xp, weight = ctx.xp, super().sample_weights(t, y, ctx, weight)
+        if self.class_weights is not None:  # 0 too where a target does not count
+            by_class = ctx.constant(self.class_weights, y.dtype)
+            counts = xp.sum(self._probabilities(t, y, ctx) * by_class, axis=-1)
+        elif (counted := self.counted(t)) is not None:
+            counts = xp.astype(counted, y.dtype)
+        else:
             return weight
-        xp = ctx.xp
-        by_class = xp.asarray(self.class_weights, dtype=y.dtype, device=ctx.device)
-        by_sample = xp.sum(self._probabilities(t, y, ctx) * by_class, axis=-1)
-        return by_sample if weight is None else by_sample * weight
+        return counts if weight is None else counts * weight
 
-    def check_shapes(self, y: tuple[int, ...], t: tuple[int, ...]) -> None:
-        if len(y) != 2:
-            raise InputError(f"CrossEntropy: logits must be (batch, classes), got {y}")
-        if t not in (y, y[:1]):
-            raise InputError(
-                f"CrossEntropy: for logits {y}, targets must be classes {y[:1]} or "
-                f"probabilities {y}, got {t}"
-            )
-        if self.class_weights is not None and len(self.class_weights) != y[1]:
-            raise InputError(
-                f"CrossEntropy(class_weights): expected one weight for each of the {y[1]} "
-                f"classes, got {len(self.class_weights)}"
-            )
+    def positions(self, y: Shape) -> Shape:
+        return y[:-1]
+
+    def counted(self, t: Array) -> Array | None:
+        return None if self.ignore_index is None else t != self.ignore_index
+
+    def check_shapes(self, y: Shape, t: Shape) -> None:
+        if len(y) < 2:
+            raise array_error("CrossEntropy", "y", "logits (batch, ..., classes)", y)
+        if t == y and self.ignore_index is not None:
+            expected = f"classes {y[:-1]}, as ignore_index is one of them"
+            raise array_error("CrossEntropy", "t", expected, f"probabilities {t}")
+        if t not in (y, y[:-1]):
+            expected = f"classes {y[:-1]} or probabilities {y}"
+            raise array_error("CrossEntropy", "t", expected, t, flatten_advice(y, t))
+        if self.class_weights is not None and len(self.class_weights) != y[-1]:
+            expected = f"one weight for each of the {y[-1]} classes"
+            raise array_error("CrossEntropy", "class_weights", expected, len(self.class_weights))
 
     def _probabilities(self, t: Array, y: Array, ctx: Context) -> Array:
+        """q before smoothing; 0 for every class where a target does not count."""
         if t.ndim == y.ndim:
             return t
         xp = ctx.xp
         classes = xp.arange(y.shape[-1], dtype=t.dtype, device=ctx.device)
-        return xp.astype(xp.reshape(t, (t.shape[0], 1)) == classes, y.dtype)
+        is_target = xp.reshape(t, (*t.shape, 1)) == classes
+        if (counted := self.counted(t)) is not None:
+            is_target = xp.logical_and(is_target, xp.reshape(counted, (*t.shape, 1)))
+        return xp.astype(is_target, y.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bp_arrays.errors import InputError
+from bp_arrays.checks import check_number
 from bp_arrays.layers import Context
 from bp_arrays.losses._loss import Loss, PerSample
 from bp_arrays.typing import Array, Shape
@@ -25,17 +25,18 @@ def _axes(y: Array) -> Shape:
 class L2Loss(Loss):
     """The notes' loss: ℓ = ½ Σ_j (y_j − t_j)² for each sample, ∂ℓ/∂y_j = y_j − t_j.
 
-    Parameters
-    ----------
-    reduction : "mean" or "sum", default "mean"
+        Parameters
+        ----------
+        reduction : "mean" or "sum", default "mean"
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from bp_arrays.layers import Context
-    >>> value, backward = L2Loss().forward(np.ones((2, 3)), np.zeros((2, 3)), Context(np))
-    >>> float(value), backward()[0].tolist()
-    (1.5, [0.5, 0.5, 0.5])
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bp_arrays.checks import check_number
+    from bp_arrays.layers import Context
+        >>> value, backward = L2Loss().forward(np.ones((2, 3)), np.zeros((2, 3)), Context(np))
+        >>> float(value), backward()[0].tolist()
+        (1.5, [0.5, 0.5, 0.5])
     """
 
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
@@ -100,9 +101,7 @@ class Huber(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "threshold", float(self.threshold))
-        if not 0.0 < self.threshold < math.inf:
-            raise InputError(f"Huber(threshold): expected a number above 0, got {self.threshold}")
+        check_number(self, "threshold", above=0.0)
 
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
         xp, r, d, n = ctx.xp, y - t, self.threshold, _outputs(y)

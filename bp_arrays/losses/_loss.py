@@ -4,21 +4,25 @@ A concrete loss writes one method, `per_sample`: the loss of each sample, and it
 the output. Here the samples are put together, value and gradient from the same coefficients c_i:
 
     L = Σ_i c_i ℓ_i        c_i = w_i / Σ w for "mean", w_i for "sum"
+
+A loss that has a value at every position of a sample, such as CrossEntropy of a sequence, says so
+by `positions`; i then runs over all positions of all samples.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bp_arrays.errors import InputError
+from bp_arrays.checks import array_error, check_choice
 from bp_arrays.layers import Context
-from bp_arrays.typing import Array
+from bp_arrays.typing import Array, Shape
 
 PerSample = tuple[Array, Callable[[Array], Array]]
-"""ℓ (batch,), and the function from coefficients c to ∂L/∂y = c_i ∂ℓ_i/∂y_i."""
+"""ℓ at every position, and the function from coefficients c to ∂L/∂y = c_i ∂ℓ_i/∂y_i."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +46,20 @@ class Loss(ABC):
     """Whether targets may be class numbers, one a sample."""
 
     def __post_init__(self) -> None:
-        if self.reduction not in ("mean", "sum"):
-            raise InputError(f'reduction: expected "mean" or "sum", got {self.reduction!r}')
+        check_choice(self, "reduction", ("mean", "sum"))
 
     @abstractmethod
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
-        """The loss ℓ_i of each sample, (batch,), and the function that turns coefficients c,
-        one number or (batch, 1), into c_i ∂ℓ_i/∂y_i, of the shape of y."""
+        """The loss ℓ_i of each position, and the function that turns coefficients c into
+        c_i ∂ℓ_i/∂y_i, of the shape of y; c is one number or has the axes of y, the last ones 1."""
+
+    def positions(self, y: Shape) -> Shape:
+        """The shape of what is averaged for outputs of shape y: by default (batch,)."""
+        return y[:1]
+
+    def counted(self, t: Array) -> Array | None:
+        """Which of the targets count, as booleans; None if all do. Host arrays are taken too."""
+        return None
 
     def forward(
         self, y: Array, t: Array, ctx: Context, weight: Array | None = None
@@ -57,11 +68,11 @@ class Loss(ABC):
 
         Parameters
         ----------
-        y : (batch, outputs)
-        t : targets, of the shape of y; or classes (batch,) for losses that take them
+        y : (batch, ..., outputs)
+        t : targets, of the shape of y; or classes (batch, ...) for losses that take them
         ctx : Context
-        weight : (batch,), optional
-            How much each sample counts.
+        weight : (batch,) or of the shape of `positions`, optional
+            How much each sample, or each position, counts.
 
         Returns
         -------
@@ -73,50 +84,64 @@ class Loss(ABC):
         InputError
             If the shapes of y, t and weight do not fit, or the batch is empty.
         """
-        self.check_shapes(tuple(y.shape), tuple(t.shape))
-        self._check_batch(tuple(y.shape), weight)
-        xp = ctx.xp
+        shape = tuple(y.shape)
+        self.check_shapes(shape, tuple(t.shape))
+        if shape[0] == 0:
+            raise array_error(type(self).__name__, "y", "a batch that is not empty", shape)
+        if weight is not None:
+            self.check_weight_shape(shape, tuple(weight.shape))
+        xp, positions = ctx.xp, self.positions(shape)
         losses, derivative = self.per_sample(y, t, ctx)
         weight = self.sample_weights(t, y, ctx, weight)
         if weight is None:
-            c = 1.0 / y.shape[0] if self.reduction == "mean" else 1.0
+            c = 1.0 / math.prod(positions) if self.reduction == "mean" else 1.0
             return xp.sum(losses) * c, lambda: derivative(c)
         if self.reduction == "mean":
             total = xp.sum(weight)
-            # a batch in which no sample counts has the loss 0, not 0 / 0
+            # a batch in which nothing counts has the loss 0, not 0 / 0
             weight = weight / xp.where(total > 0.0, total, 1.0)
-        column = xp.reshape(weight, (y.shape[0],) + (1,) * (y.ndim - 1))
+        column = xp.reshape(weight, positions + (1,) * (y.ndim - len(positions)))
         return xp.sum(losses * weight), lambda: derivative(column)
 
     def sample_weights(
         self, t: Array, y: Array, ctx: Context, weight: Array | None
     ) -> Array | None:
-        """How much each sample counts in the mean, (batch,); None if all count alike."""
-        return weight
+        """How much each position counts in the mean; None if all count alike."""
+        if weight is None or weight.ndim == len(positions := self.positions(tuple(y.shape))):
+            return weight
+        # the weight of a sample is that of each of its positions
+        column = ctx.xp.reshape(weight, positions[:1] + (1,) * (len(positions) - 1))
+        return ctx.xp.broadcast_to(column, positions)
 
     def total_weight(self, t: Array, y: Array, ctx: Context, weight: Array | None) -> Array:
         """What the mean of a batch was divided by."""
         weights = self.sample_weights(t, y, ctx, weight)
-        return float(t.shape[0]) if weights is None else ctx.xp.sum(weights)
+        if weights is None:
+            return float(math.prod(self.positions(tuple(y.shape))))
+        return ctx.xp.sum(weights)
 
-    def check_shapes(self, y: tuple[int, ...], t: tuple[int, ...]) -> None:
+    def check_shapes(self, y: Shape, t: Shape) -> None:
         """Raise InputError unless targets of shape t suit outputs of shape y.
 
         Equal shapes are asked for: (batch,) against (batch, 1) would broadcast to
         (batch, batch) and train on nonsense.
         """
         if y != t:
-            raise InputError(
-                f"{type(self).__name__}: targets must have the shape of the output, {y}, got {t}"
-            )
+            expected = f"the shape of the output, {y}"
+            raise array_error(type(self).__name__, "t", expected, t, flatten_advice(y, t))
 
-    def _check_batch(self, y: tuple[int, ...], weight: Array | None) -> None:
-        if y[0] == 0:
-            raise InputError(
-                f"{type(self).__name__}: an empty batch has no loss, got outputs of shape {y}"
-            )
-        if weight is not None and tuple(weight.shape) != y[:1]:
-            raise InputError(
-                f"{type(self).__name__}: weights must be one number a sample, {y[:1]}, "
-                f"got {tuple(weight.shape)}"
-            )
+    def check_weight_shape(self, y: Shape, weight: Shape) -> None:
+        """Raise InputError unless weights of this shape suit outputs of shape y."""
+        positions = self.positions(y)
+        if weight not in (y[:1], positions):
+            expected = f"one number per sample, shape {y[:1]}"
+            if len(positions) > 1:
+                expected += f", or per position, {positions}"
+            raise array_error(type(self).__name__, "weight", expected, weight)
+
+
+def flatten_advice(y: Shape, t: Shape) -> str:
+    """What to do about outputs per position and targets per sample: "" if that is not the fault."""
+    if len(y) > 2 and t in (y[:1], (y[0], y[-1])):
+        return "for one output per sample put Flatten() at the front of the net"
+    return ""

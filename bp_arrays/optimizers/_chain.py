@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bp_arrays.errors import InputError
+from bp_arrays.checks import argument_error
 from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
 from bp_arrays.optimizers._transforms import Transform
 from bp_arrays.typing import Array, Namespace
@@ -41,12 +41,10 @@ class Chain(Optimizer):
     def __init__(self, *links: Transform | Optimizer) -> None:
         *transforms, optimizer = links or (None,)
         if not isinstance(optimizer, Optimizer):
-            raise InputError(f"Chain: the last link must be an optimizer, got {optimizer!r}")
+            raise argument_error("Chain", "link", optimizer, "an optimizer as the last link")
         for link in transforms:
             if not isinstance(link, Transform):
-                raise InputError(
-                    f"Chain: every link but the last must be a transform, got {link!r}"
-                )
+                raise argument_error("Chain", "link", link, "transforms before the last link")
         object.__setattr__(self, "transforms", tuple(transforms))
         object.__setattr__(self, "optimizer", optimizer)
         object.__setattr__(self, "learning_rate", optimizer.learning_rate)

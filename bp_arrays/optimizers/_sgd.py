@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bp_arrays.checks import check_number
-from bp_arrays.errors import InputError
+from bp_arrays.checks import argument_error, check_bool, check_number
 from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
 from bp_arrays.schedules import Schedule
 from bp_arrays.typing import Array, Namespace
@@ -56,8 +55,9 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number(self, "momentum", at_least=0.0, below=1.0)
+        check_bool(self, "nesterov")
         if self.nesterov and self.momentum == 0.0:
-            raise InputError("SGD: nesterov needs a momentum > 0, got momentum=0.0")
+            raise argument_error("SGD", "momentum", 0.0, "momentum > 0 with nesterov=True")
 
     def init(self, theta: Array, xp: Namespace) -> State:
         return (xp.zeros_like(theta),) if self.momentum else ()

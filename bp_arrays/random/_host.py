@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from bp_arrays.random._seeds import derived_key
-from bp_arrays.typing import Array, Shape
 
 
 def host_generator(seed: int, *path: str | int) -> np.random.Generator:
@@ -42,35 +41,3 @@ def host_generator(seed: int, *path: str | int) -> np.random.Generator:
     [0, 2, 3, 1, 4]
     """
     return np.random.Generator(np.random.Philox(key=derived_key(128, seed, *path)))
-
-
-def filled(shape: Shape, value: float) -> Array:
-    """A float64 host array that holds `value` everywhere."""
-    return np.full(shape, value, dtype=np.float64)
-
-
-def orthonormal_columns(rows: int, columns: int, rng: np.random.Generator) -> Array:
-    """A random matrix whose columns are orthonormal: qᵀq = 1, for rows >= columns.
-
-    A Gaussian matrix is factored, z = q r. The factorisation leaves the sign of every column of q
-    to the library; turned so that r has a positive diagonal, it is unique, and q is uniform over
-    all such matrices (Haar measure).
-
-    Parameters
-    ----------
-    rows, columns : int
-        The shape, rows >= columns >= 1.
-    rng : numpy.random.Generator
-        Draws the Gaussian matrix.
-
-    Returns
-    -------
-    float64 host array (rows, columns)
-
-    Notes
-    -----
-    Mezzadri, "How to generate random matrices from the classical compact groups",
-    Notices of the AMS 54 (2007).
-    """
-    q, r = np.linalg.qr(rng.standard_normal((rows, columns)))
-    return q * np.copysign(1.0, np.diagonal(r))

@@ -7,8 +7,8 @@ import numbers
 import operator
 
 from bp_arrays.errors import InputError
+from bp_arrays.kernels import random_bits, random_mask
 from bp_arrays.random._seeds import checked_seed, derived_key
-from bp_arrays.random._threefry import threefry2x32
 from bp_arrays.typing import Array, Namespace, Shape
 
 LEVELS = 2**16
@@ -91,7 +91,8 @@ class Stream:
         >>> Stream(np, None, seed=0).bits(2).tolist()
         [1603149255, -1625596554]
         """
-        return self.xp.concat(self._words(count, per_block=2))[:count]
+        key = self._next_key(count)
+        return random_bits(key, count, self._step_as_array(), device=self.device, xp=self.xp)
 
     def keep_mask(self, shape: Shape, rate: float) -> tuple[Array, float]:
         """Which elements dropout keeps; takes the next draw of the pass.
@@ -123,26 +124,18 @@ class Stream:
         if not 0.0 <= rate < 1.0:
             raise InputError(f"a dropout rate must lie in [0, 1), got {rate!r}")
         threshold = max(1, round((1.0 - float(rate)) * LEVELS))
-        count = math.prod(shape)
-        quarters = []
-        for word in self._words(count, per_block=4):
-            # A signed shift gives the upper half as a number in [-2**15, 2**15).
-            quarters.append((word & (LEVELS - 1)) < threshold)
-            quarters.append((word >> 16) < threshold - LEVELS // 2)
-        mask = self.xp.reshape(self.xp.concat(quarters)[:count], shape)
+        key = self._next_key(math.prod(shape))
+        step = self._step_as_array()
+        mask = random_mask(key, shape, step, threshold, device=self.device, xp=self.xp)
         return mask, threshold / LEVELS
 
-    def _words(self, count: int, per_block: int) -> tuple[Array, Array]:
-        """The two words of as many Threefry blocks as `count` numbers need."""
+    def _next_key(self, count: int) -> tuple[int, int]:
+        """The key of the next draw, of so many numbers."""
         if not 0 <= count < LIMIT:
             raise InputError(f"one draw gives fewer than 2**31 random numbers, asked for {count}")
-        xp = self.xp
         key = derived_key(64, self.seed, "stream", self._draws)
         self._draws += 1
-        blocks = (count + per_block - 1) // per_block
-        index = xp.arange(blocks, dtype=xp.int32, device=self.device)
-        step = xp.broadcast_to(self._step_as_array(), (blocks,))
-        return threefry2x32((key % 2**32, key >> 32), index, step)
+        return key % 2**32, key >> 32
 
     def _step_as_array(self) -> Array:
         xp, step = self.xp, self._step

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bp_arrays.checks import check_integer
+from bp_arrays.checks import as_number, check_integer
 from bp_arrays.schedules._constant import Constant
 from bp_arrays.schedules._schedule import Schedule
 
@@ -46,7 +46,8 @@ class Warmup(Schedule):
     def __post_init__(self) -> None:
         check_integer(self, "steps", at_least=1)
         if not isinstance(self.then, Schedule):
-            object.__setattr__(self, "then", Constant(self.then))
+            rate = as_number("Warmup", "then", self.then, above=0.0)
+            object.__setattr__(self, "then", Constant(rate))
 
     def __call__(self, step: int, monitored: Sequence[float] = ()) -> float:
         assert isinstance(self.then, Schedule)  # made so in __post_init__

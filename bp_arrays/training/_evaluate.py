@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.data import Feed, ModelDoor, as_batches
+from bp_arrays.data import Feed, as_batches
 from bp_arrays.devices import Device
+from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
 from bp_arrays.training._metrics import Metric
@@ -47,8 +48,10 @@ class Totals:
     def values(self, device: Device) -> dict[str, float]:
         """The values by name; waits for the device."""
         total = _on_host(self._value, device)
-        mean = self.loss.reduction == "mean"
-        values = {"loss": float(total / _on_host(self._weight, device) if mean else total)}
+        if self.loss.reduction == "mean":  # 0, not 0 / 0, if nothing counted
+            weight = _on_host(self._weight, device)
+            total = total / weight if weight else total
+        values = {"loss": float(total)}
         for metric, sums in zip(self.metrics, self._measured, strict=True):
             values[metric.name] = metric.value(tuple(_on_host(s, device) for s in sums))
         return values
@@ -95,7 +98,7 @@ def evaluate(
     batches = as_batches(x, t, sample_weight, batch_size=batch_size)
     rows = batches.batch_size if batches is x else batch_size or EVALUATION_ROWS
     return evaluate_feed(
-        model, batches.feed(ModelDoor(model, loss)), loss=loss, metrics=metrics, rows=rows
+        model, batches.feed(BatchSpec.of(model, loss)), loss=loss, metrics=metrics, rows=rows
     )
 
 

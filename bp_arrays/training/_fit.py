@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.data import Feed, ModelDoor, Order, as_batches
+from bp_arrays.data import Feed, Order, as_batches
 from bp_arrays.errors import InputError
+from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer, TrainingState
@@ -120,10 +121,10 @@ def fit(
         metrics=metrics,
         compiled=compiled,
     )
-    door = ModelDoor(model, loss)
+    spec = BatchSpec.of(model, loss)
     data = as_batches(x, t, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
-    feed, rows = data.feed(door), data.batch_size
-    held_out = _held_out(validation, door)
+    feed, rows = data.feed(spec), data.batch_size
+    held_out = _held_out(validation, spec)
     _check_passes(feed, held_out, epochs)
 
     runner, history = trainer.runner, History()
@@ -173,16 +174,16 @@ def _finish_epoch(model: Model, monitored: float) -> None:
     )
 
 
-def _held_out(validation: Any, door: ModelDoor) -> Feed | None:
+def _held_out(validation: Any, spec: BatchSpec) -> Feed | None:
     """The data that is only evaluated, checked."""
     if validation is None:
         return None
     listed = isinstance(validation, list) and all(isinstance(v, tuple) for v in validation)
     if listed or not isinstance(validation, (tuple, list)):
-        return as_batches(validation).feed(door, what="validation ")
+        return as_batches(validation).feed(spec, what="validation ")
     if not 2 <= len(validation) <= 3:
         raise InputError("validation: expected (x, t) or (x, t, sample_weight)")
-    return as_batches(*validation).feed(door, what="validation ")
+    return as_batches(*validation).feed(spec, what="validation ")
 
 
 def _check_passes(feed: Feed, held_out: Feed | None, epochs: int) -> None:

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from bp_arrays.checks import check_integer, check_number
 from bp_arrays.layers import Context
 from bp_arrays.typing import Array
 
@@ -34,10 +35,21 @@ class Metric:
 
 @dataclass(frozen=True)
 class Accuracy(Metric):
-    """The share of samples whose largest output is at the target class.
+    """The fraction of positions whose largest output is at the target class.
 
-    Targets are classes (batch,) or one row of class weights a sample (batch, classes), whose
-    largest counts. For a single output, or with several yes-no outputs, see `BinaryAccuracy`.
+    For outputs (batch, ..., classes) targets are classes (batch, ...), or probabilities of the
+    outputs' shape, whose largest counts. For a single output, or with several yes-no outputs, see
+    `BinaryAccuracy`.
+
+    Parameters
+    ----------
+    ignore_index : int, optional
+        A target that does not count, as in `CrossEntropy`. If none counts, the accuracy is NaN.
+
+    Raises
+    ------
+    InputError
+        If `ignore_index` is not a whole number.
 
     Examples
     --------
@@ -48,6 +60,12 @@ class Accuracy(Metric):
     0.5
     """
 
+    ignore_index: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.ignore_index is not None:
+            check_integer(self, "ignore_index")
+
     @property
     def name(self) -> str:
         return "accuracy"
@@ -57,24 +75,36 @@ class Accuracy(Metric):
         predicted = xp.argmax(y, axis=-1)
         target = t if t.ndim < y.ndim else xp.argmax(t, axis=-1)
         right = predicted == xp.astype(target, predicted.dtype)
-        return _share(right, y, ctx)
+        if self.ignore_index is None or t.ndim == y.ndim:
+            return _fraction(right, y, ctx)
+        counted = t != self.ignore_index
+        right = xp.logical_and(right, counted)
+        return xp.sum(xp.astype(right, y.dtype)), xp.sum(xp.astype(counted, y.dtype))
 
     def value(self, sums: tuple[Any, ...]) -> float:
-        return float(sums[0] / sums[1])
+        return float(sums[0] / sums[1]) if sums[1] else math.nan
 
 
 @dataclass(frozen=True)
 class BinaryAccuracy(Metric):
-    """The share of yes-no outputs on the side of the threshold where the target is.
+    """The fraction of yes-no outputs on the side of the threshold where the target is.
 
     Parameters
     ----------
     threshold : float, default 0.0
         What divides yes from no in the output: 0 for logits, 0.5 for probabilities. Targets
         are divided at 0.5.
+
+    Raises
+    ------
+    InputError
+        If the threshold is not a finite number.
     """
 
     threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number(self, "threshold")
 
     @property
     def name(self) -> str:
@@ -82,7 +112,7 @@ class BinaryAccuracy(Metric):
 
     def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
         right = (y > self.threshold) == (t > 0.5)
-        return _share(right, y, ctx)
+        return _fraction(right, y, ctx)
 
     def value(self, sums: tuple[Any, ...]) -> float:
         return float(sums[0] / sums[1])
@@ -92,7 +122,8 @@ class BinaryAccuracy(Metric):
 class R2(Metric):
     """The coefficient of determination 1 − Σ(t − y)² / Σ(t − mean t)², the mean over outputs.
 
-    1 is a perfect fit; 0 is as good as always answering the mean of the targets.
+    1 is a perfect fit; 0 is as good as always answering the mean of the targets. For outputs
+    (batch, ..., outputs) every position counts like a sample.
     """
 
     @property
@@ -101,15 +132,17 @@ class R2(Metric):
 
     def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
         # Each batch gives the spread about its own mean, which a large mean cannot drown.
-        xp, n = ctx.xp, float(t.shape[0])
+        xp, n = ctx.xp, float(math.prod(t.shape[:-1]))
+        if t.ndim > 2:
+            y, t = (xp.reshape(each, (int(n), each.shape[-1])) for each in (y, t))
         total = xp.sum(t, axis=0)
-        deviation = t - total / n
+        centered = t - total / n
         residual = t - y
         return (
             n,
             total,
             total * total / n,
-            xp.sum(deviation * deviation, axis=0),
+            xp.sum(centered * centered, axis=0),
             xp.sum(residual * residual, axis=0),
         )
 
@@ -123,5 +156,5 @@ class R2(Metric):
         return sum(scores) / len(scores)
 
 
-def _share(right: Array, y: Array, ctx: Context) -> tuple[Any, ...]:
+def _fraction(right: Array, y: Array, ctx: Context) -> tuple[Any, ...]:
     return ctx.xp.sum(ctx.xp.astype(right, y.dtype)), float(math.prod(right.shape))

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.data import Batch, ModelDoor
+from bp_arrays.data import Batch
 from bp_arrays.errors import InputError
+from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
 from bp_arrays.optimizers import Optimizer, TrainingState
@@ -85,7 +86,7 @@ class Trainer:
         )
         step = TrainingStep(model, objective, optimizer, seed, model.device.xp)
         self.runner: Runner = runner_for(step, compiled=compiled)
-        self._door = ModelDoor(model, loss)
+        self._spec = BatchSpec.of(model, loss)
 
     @property
     def state(self) -> TrainingState:
@@ -97,8 +98,8 @@ class Trainer:
 
         Parameters
         ----------
-        x : array (batch, *input_shape)
-            Host data, or an array on the model's device; as `fit` accepts it.
+        x : array (batch, *input_shape), or tuple or dict of arrays
+            Host data, or arrays on the model's device; as `fit` accepts it.
         t : array
             Targets, as the loss expects them.
         sample_weight : array (batch,), optional
@@ -116,13 +117,8 @@ class Trainer:
                 "Trainer.step: training was stopped by a loss that was not finite; make a new "
                 "Trainer to start over"
             )
-        door = self._door
         with self.model.device.activate():
-            x = door.checked_inputs(x)
-            rows = int(x.shape[0])
-            batch = Batch(
-                x, door.checked_targets(t, rows), door.checked_weights(sample_weight, rows)
-            )
+            batch = Batch(*self._spec.batch(x, t, sample_weight))
         # Overflow shows in the loss and is reported with its place: NumPy need not warn too.
         with np.errstate(over="ignore", invalid="ignore"):
             return self.runner.single_step(batch)

@@ -42,7 +42,7 @@ def test_erfc_has_small_relative_error_everywhere():
     x = np.concatenate([np.linspace(-6, 26, 3201), [-1e4, 1e4, 0.46875, 4.0, -0.46875]])
     exact = np.array([float(mpmath.erfc(mpmath.mpf(float(v)))) for v in x])
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        result = erfc(x, np)
+        result = erfc(x, xp=np)
     np.testing.assert_allclose(result, exact, rtol=8 * 2.0**-52, atol=1e-300)
 
 

@@ -401,21 +401,21 @@ def test_a_scale_measured_in_parts_is_that_of_the_whole():
     x = np.random.default_rng(0).normal(size=(20_000, 3)) * (1.0, 1e-3, 1e3) + (0.0, 1e4, -5.0)
     scale = input_scale(x, one_unit=False)
     np.testing.assert_allclose(scale["mean"], x.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(scale["deviation"], x.std(axis=0), rtol=1e-9)
-    shared = input_scale(x, one_unit=True)["deviation"]
+    np.testing.assert_allclose(scale["scale"], x.std(axis=0), rtol=1e-9)
+    shared = input_scale(x, one_unit=True)["scale"]
     np.testing.assert_allclose(shared, np.sqrt(x.var(axis=0).mean()) * np.ones(3))
 
 
 def test_a_feature_that_never_changes_is_not_divided_by_its_noise():
     x = np.column_stack([np.full(1000, 0.1), np.arange(1000.0), np.zeros(1000)])
-    assert input_scale(x, one_unit=False)["deviation"][[0, 2]].tolist() == [1.0, 1.0]
+    assert input_scale(x, one_unit=False)["scale"][[0, 2]].tolist() == [1.0, 1.0]
 
 
 def test_the_scale_of_outputs_is_the_inverse_of_that_of_inputs():
     t = np.random.default_rng(0).normal(size=(50, 2)) * 7.0 + 100.0
     there, back = input_scale(t, one_unit=False), output_scale(t)
-    z = (t - there["mean"]) / there["deviation"]
-    np.testing.assert_allclose((z - back["mean"]) / back["deviation"], t)
+    z = (t - there["mean"]) / there["scale"]
+    np.testing.assert_allclose((z - back["mean"]) / back["scale"], t)
 
 
 def test_a_report_comes_with_the_confusion_matrix(run, tmp_path):

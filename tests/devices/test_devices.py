@@ -177,6 +177,7 @@ def fake_cupy(monkeypatch, *, driver=12040, count=1, add=lambda: 3.0):
     cupy.__version__ = "14.0.0"
     cupy.ndarray = ndarray
     cupy.float32, cupy.float64 = np.float32, np.float64
+    cupy.sign = np.sign
     cupy.array = lambda host, dtype=None: ndarray(np.array(host, dtype=dtype))
     cupy.ones = lambda n: ndarray(np.ones(n))
     cupy.full = lambda n, value: ndarray(np.full(n, value))

@@ -35,7 +35,7 @@ def numbers(shape, dtype, seed=0):
 
 def product(cupy):
     stream = cupy.cuda.Stream(non_blocking=True)
-    return MatrixProduct(stream, cupy.cuda.MemoryPool())
+    return MatrixProduct(stream)
 
 
 # -- products --------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_the_workspace_ends_with_the_graph(cupy):
     assert free - with_graphs >= 3 * WORKSPACE_BYTES
     del graphs
     gc.collect()
-    assert cupy.cuda.runtime.memGetInfo()[0] == free
+    assert cupy.cuda.runtime.memGetInfo()[0] >= free
 
 
 # -- captured arrays -------------------------------------------------------------------------------

@@ -379,3 +379,18 @@ def test_parameters_that_are_not_trained_or_not_finite_are_told():
     model.set_parameters({"1.weight": np.full((4, 3), np.inf)})
     with pytest.raises(bp.InputError, match=r"expected finite parameters, but 1\.weight"):
         bp.explain(model, np.ones(4), np.ones(2), bp.L2Loss())
+
+
+def test_a_layer_that_acts_on_positions_is_refused_by_name():
+    model = bp.Model(bp.Sequential(bp.Tanh(), bp.Linear(2)), (3, 4), device="cpu")
+    with pytest.raises(bp.InputError, match=r"one vector per sample at layer '1' \(Linear\)"):
+        bp.explain(model, np.ones((3, 4)), np.ones((3, 2)), bp.L2Loss())
+
+
+def test_a_scale_per_feature_is_that_of_each_position():
+    net = bp.Sequential(bp.Standardize(), bp.Flatten(), bp.Linear(2))
+    model = bp.Model(net, (3, 2), device="cpu", dtype="float64", seed=1)
+    model.set_parameters({"0.scale": [2.0, 5.0]})
+    x = np.random.default_rng(0).normal(size=(3, 2))
+    explanation = bp.explain(model, x, [0.5, -0.5], bp.L2Loss())
+    assert explanation.weight("2.weight", 2, 1).text

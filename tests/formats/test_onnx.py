@@ -20,13 +20,13 @@ X[0] = [0.0, -0.0, 1e-9, -1e-9, 30.0, -30.0, 60.0, -60.0]
 
 
 def model_of(net, dtype="float64", input_shape=8, device="cpu"):
-    """With numbers everywhere: no bias is zero, no deviation one."""
+    """With numbers everywhere: no bias is zero, no scale one."""
     model = bp.Model(net, input_shape, device=device, dtype=dtype, seed=1)
     rng = np.random.default_rng(2)
     model.set_parameters(
         {
             name: rng.uniform(0.5, 2.0, size=value.shape)
-            if name.endswith("deviation")
+            if name.endswith("scale")
             else rng.normal(size=value.shape)
             for name, value in model.host_parameters().items()
         }

@@ -279,7 +279,7 @@ def two_dtypes():
         (lambda: nn.Linear(8, 8, dtype=torch.complex64), "got complex64"),
         (lambda: nn.Linear(8, 8, device="meta"), "'weight' has no values yet"),
         (lambda: nn.Sequential(nn.LazyLinear(4)), "'0.weight' has no values yet"),
-        (lambda: nn.Sequential(nn.Linear(7, 4)), "takes 7 values, but gets .8,."),
+        (lambda: nn.Sequential(nn.Linear(7, 4)), "takes 7 values on the last axis, but gets .8,."),
         (lambda: nn.Sequential(nn.Linear(8, 4), nn.Linear(8, 4)), r"'1'.*gets .4,."),
         (lambda: nn.Softmax(dim=0), r"Softmax\(dim=0\): expected the last axis"),
         (lambda: nn.Softmax(), r"Softmax\(dim=None\)"),
@@ -313,8 +313,18 @@ def test_layers_that_pytorch_lacks_are_named(net):
 def test_wrong_input_shapes():
     with pytest.raises(bp.InputError, match="positive integers"):
         bp.from_torch(nn.ReLU(), (0,), device="cpu")
-    with pytest.raises(bp.InputError, match="Flatten"):
-        bp.from_torch(nn.Linear(8, 2), (3, 8), device="cpu")
+    with pytest.raises(bp.InputError, match="takes 8 values on the last axis, but gets"):
+        bp.from_torch(nn.Linear(8, 2), (8, 3), device="cpu")
+
+
+def test_a_linear_layer_acts_on_the_last_axis_in_both_libraries():
+    module = nn.Sequential(nn.Linear(8, 2), nn.Tanh())
+    model = bp.from_torch(module, (3, 5, 8), device="cpu")
+    x = np.random.default_rng(0).normal(size=(4, 3, 5, 8)).astype(np.float32)
+    expected = module(torch.tensor(x)).detach().numpy()
+    np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5, atol=1e-6)
+    back = model.to_torch()(torch.tensor(x)).detach().numpy()
+    np.testing.assert_allclose(back, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_without_pytorch_it_is_said(monkeypatch):

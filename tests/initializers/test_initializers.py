@@ -21,6 +21,7 @@ from bp_arrays.initializers import (
     Zeros,
     fans,
     initializer_named,
+    orthonormal_columns,
 )
 from bp_arrays.random import host_generator
 
@@ -116,3 +117,10 @@ def test_descriptions_are_values():
     assert hash(GlorotUniform()) == hash(GlorotUniform())
     with pytest.raises(dataclasses.FrozenInstanceError):
         Orthogonal().gain = 3.0
+
+
+def test_orthonormal_columns_are_uniform():
+    """With LAPACK's own signs the first element would be negative every time."""
+    first = [orthonormal_columns(3, 2, host_generator(0, i))[0, 0] for i in range(400)]
+    assert 150 < sum(value > 0 for value in first) < 250
+    assert abs(np.mean(np.square(first)) - 1 / 3) < 0.08

@@ -20,6 +20,10 @@ LAYERS = [
     (bp.Flatten(), (2, 3)),
     (bp.Standardize(), (4,)),
     (bp.Dropout(0.5), (4,)),
+    (bp.Linear(2), (3, 4)),
+    (bp.Linear(1, bias=False), (2, 1, 3)),
+    (bp.Sequential(bp.Linear(3), bp.Softmax(), bp.Linear(2), bp.LogSoftmax()), (5, 2)),
+    (bp.Sequential(bp.Standardize(), bp.Residual(bp.Linear(3), bp.Dropout(0.5))), (2, 2, 3)),
 ]
 
 
@@ -95,16 +99,19 @@ def test_the_first_layer_skips_its_input_gradient():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: bp.Linear(0), "1 or more"),
-        (lambda: bp.Linear(2.5), "expected an int"),
-        (lambda: bp.Linear(2, bias="no"), "True or False"),
-        (lambda: bp.Linear(2, weight_init=bp.Tanh()), r"weight_init\): expected an initializer"),
-        (lambda: bp.Linear(2, bias_init="zeros"), r"bias_init\): expected an initializer"),
-        (lambda: bp.Dropout(1.0), "0 <= rate < 1"),
+        (lambda: bp.Linear(0), "expected out_features >= 1"),
+        (lambda: bp.Linear(2.5), "expected a whole number, out_features >= 1"),
+        (lambda: bp.Linear(2, bias="no"), "expected True or False"),
+        (
+            lambda: bp.Linear(2, weight_init=bp.Tanh()),
+            r"=Tanh\(\)\): expected an initializer",
+        ),
+        (lambda: bp.Linear(2, bias_init="zeros"), r"='zeros'\): expected an initializer"),
+        (lambda: bp.Dropout(1.0), "expected 0 <= rate < 1"),
         (lambda: bp.Sequential(bp.Linear), "write Linear"),
         (lambda: bp.Sequential(3), "argument 0 is not a layer"),
         (lambda: bp.Residual(), "at least one layer"),
-        (lambda: bp.Model(bp.Linear(2), input_shape=(2, 3), device="cpu"), "Flatten"),
+        (lambda: bp.Model(bp.Linear(2), input_shape=(), device="cpu"), "put Flatten"),
         (lambda: bp.Model(bp.Residual(bp.Linear(2)), 3, device="cpu"), "shape of x"),
     ],
 )
@@ -118,3 +125,68 @@ def test_dropout_divides_by_the_probability_that_was_drawn_with():
     model = bp.Model(bp.Dropout(0.3), 1000, device="cpu", dtype="float64")
     y, _ = model.forward(np.ones((1, 1000)), training=True)
     assert set(np.unique(y)) == {0.0, 65536 / round(0.7 * 65536)}
+
+
+ON_THE_LAST_AXIS = [
+    bp.Linear(4),
+    bp.Linear(2, bias=False),
+    bp.Softmax(),
+    bp.LogSoftmax(),
+    bp.Standardize(),
+    bp.GELU(exact=True),
+    bp.Sequential(bp.Linear(3), bp.Tanh(), bp.Residual(bp.Linear(3))),
+]
+
+
+@pytest.mark.parametrize("layer", ON_THE_LAST_AXIS, ids=lambda layer: repr(layer)[:30])
+@pytest.mark.parametrize("leading", [(1, 5), (3, 5), (3, 1, 2), (2, 3, 1, 4)])
+def test_each_position_is_a_sample_to_what_acts_on_the_last_axis(layer, leading, device):
+    """An explicit loop: outputs and dx position by position, parameters' gradients their sum."""
+    rng = np.random.default_rng(3)
+    many = bp.Model(layer, (*leading[1:], 3), device=device, dtype="float32", seed=2)
+    one = bp.Model(layer, 3, device=device, dtype="float32", seed=2)
+    x, delta = (rng.normal(size=(*leading, n)) for n in (3, many.output_shape[-1]))
+    assert many.output_shape == (*leading[1:], *one.output_shape)
+    y, backward = many.forward(x)
+    dx, gradients = backward(device.asarray(delta, "float32"))
+    summed = dict.fromkeys(gradients, 0.0)
+    for at in np.ndindex(leading):
+        y_at, backward_at = one.forward(x[at][None])
+        dx_at, gradients_at = backward_at(device.asarray(delta[at][None], "float32"))
+        for whole, part in ((y, y_at), (dx, dx_at)):
+            part = device.to_numpy(part)[0]
+            np.testing.assert_allclose(device.to_numpy(whole)[at], part, rtol=1e-5, atol=1e-6)
+        for name, gradient in gradients_at.items():
+            summed[name] = summed[name] + device.to_numpy(gradient)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(device.to_numpy(gradient), summed[name], rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_draws_for_every_position():
+    model = bp.Model(bp.Dropout(0.5), (5, 8), device="cpu")
+    y, _ = model.forward(np.ones((20, 5, 8)), training=True)
+    assert 0.4 < (y != 0.0).mean() < 0.6
+    assert len(np.unique((y != 0.0).reshape(100, 8), axis=0)) > 50
+
+
+def test_standardize_has_one_scale_per_feature_of_the_last_axis():
+    model = bp.Model(bp.Standardize(), (5, 2), device="cpu", dtype="float64")
+    x = np.random.default_rng(0).normal(3.0, 7.0, size=(40, 5, 2))
+    model.set_parameters({"mean": x.mean(axis=(0, 1)), "scale": x.std(axis=(0, 1))})
+    y = model.predict(x)
+    np.testing.assert_allclose(y.mean(axis=(0, 1)), 0.0, atol=1e-12)
+    np.testing.assert_allclose(y.std(axis=(0, 1)), 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("scale", "stored"),
+    [(0.0, "float64"), (-1.0, "float64"), (np.nan, "float64"), (np.inf, "float64"),
+     (1e-50, "float32"), (1e-9, "float16"), (1e300, "float32")],
+)  # fmt: skip
+def test_a_scale_that_would_divide_by_zero_is_refused_where_it_is_set(scale, stored):
+    model = bp.Model(bp.Sequential(bp.Standardize()), 2, device="cpu", dtype=stored)
+    with pytest.raises(
+        bp.InputError, match=r"0\.scale\[1\] is .*: expected a finite number above 0"
+    ):
+        model.set_parameters({"0.mean": [0.0, 0.1], "0.scale": [1.0, scale]})
+    assert model.predict([[1.0, 2.0]]).tolist() == [[1.0, 2.0]]

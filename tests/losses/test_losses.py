@@ -106,14 +106,26 @@ def test_extreme_logits_stay_finite_and_exact(name, device, dtype):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: bp.L2Loss(reduction="none"), "mean"),
-        (lambda: bp.Huber(0.0), "above 0"),
-        (lambda: bp.CrossEntropy(label_smoothing=1.0), "0 <= s < 1"),
-        (lambda: bp.CrossEntropy(class_weights=(1.0, -1.0)), "0 or more"),
-        (lambda: both(bp.CrossEntropy(class_weights=(1.0, 1.0)), Y, CLASSES), "3 classes"),
-        (lambda: both(bp.L2Loss(), Y[:, :1], T[:, 0]), r"\(6, 1\), got \(6,\)"),
-        (lambda: both(bp.CrossEntropy(), Y, T[:, :2]), r"classes \(6,\)"),
-        (lambda: both(bp.CrossEntropy(), Y[:, 0], CLASSES), "batch, classes"),
+        (lambda: bp.L2Loss(reduction="none"), 'expected "mean" or "sum"'),
+        (lambda: bp.Huber(0.0), "expected threshold > 0"),
+        (lambda: bp.CrossEntropy(label_smoothing=1.0), "expected 0 <= label_smoothing < 1"),
+        (lambda: bp.CrossEntropy(class_weights=(1.0, -1.0)), "expected finite numbers >= 0"),
+        (
+            lambda: both(bp.CrossEntropy(class_weights=(1.0, 1.0)), Y, CLASSES),
+            "expected one weight for each of the 3 classes",
+        ),
+        (
+            lambda: both(bp.L2Loss(), Y[:, :1], T[:, 0]),
+            r"expected the shape of the output, \(6, 1\), got \(6,\)",
+        ),
+        (
+            lambda: both(bp.CrossEntropy(), Y, T[:, :2]),
+            r"expected classes \(6,\) or probabilities \(6, 3\), got \(6, 2\)",
+        ),
+        (
+            lambda: both(bp.CrossEntropy(), Y[:, 0], CLASSES),
+            r"expected logits \(batch, ..., classes\)",
+        ),
         (lambda: loss_named("cross_entrpy"), "did you mean 'CrossEntropy'"),
     ],
 )
@@ -124,13 +136,13 @@ def test_bad_input_says_what_is_expected(make, message):
 
 @pytest.mark.parametrize("shape", [(6, 1), (1,), (5,), ()])
 def test_weights_are_one_number_a_sample(shape):
-    with pytest.raises(bp.InputError, match=r"one number a sample, \(6,\), got"):
+    with pytest.raises(bp.InputError, match=r"one number per sample, shape \(6,\), got"):
         both(bp.L2Loss(), Y, T, np.ones(shape))
 
 
 @pytest.mark.parametrize("loss", [bp.L2Loss(), bp.CrossEntropy(reduction="sum")])
 def test_an_empty_batch_is_refused(loss):
-    with pytest.raises(bp.InputError, match="an empty batch"):
+    with pytest.raises(bp.InputError, match="expected a batch that is not empty"):
         both(loss, np.ones((0, 3)), np.ones((0, 3)))
 
 
@@ -150,3 +162,187 @@ def test_the_weight_of_a_class_multiplies_that_of_the_sample():
     c = by_sample * np.array(by_class)[classes]
     value, _ = both(bp.CrossEntropy(class_weights=by_class), logits, classes, by_sample)
     assert value == pytest.approx((c * losses).sum() / c.sum(), rel=1e-14)
+
+
+# -- logits (batch, ..., classes) ------------------------------------------------------------
+
+SHAPES = [(1, 5), (3, 1), (4, 7), (2, 3, 5), (1, 1, 1)]
+RULES = [
+    {},
+    {"label_smoothing": 0.1},
+    {"class_weights": (0.5, 1.0, 2.0)},
+    {"ignore_index": -100},
+    {"ignore_index": 1},
+    {"ignore_index": -100, "class_weights": (0.5, 1.0, 2.0)},
+    {"ignore_index": 1, "label_smoothing": 0.2},
+]
+
+
+def sequence(shape, ignore_index=None):
+    rng = np.random.default_rng(sum(shape))
+    y, t = rng.normal(size=(*shape, 3)), rng.integers(0, 3, shape)
+    if ignore_index is not None:
+        t = np.where(rng.random(shape) < 0.4, ignore_index, t)
+    return y, t
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_cross_entropy_of_sequences_is_pytorchs(shape, rule, reduction):
+    torch = pytest.importorskip("torch", reason="witness PyTorch is not installed")
+    y, t = sequence(shape, rule.get("ignore_index"))
+    weight = rule.get("class_weights")
+    there = torch.tensor(y, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(
+        torch.movedim(there, -1, 1),
+        torch.tensor(t),
+        weight=None if weight is None else torch.tensor(weight, dtype=torch.float64),
+        ignore_index=rule.get("ignore_index", -999),
+        label_smoothing=rule.get("label_smoothing", 0.0),
+        reduction=reduction,
+    )
+    expected.backward()
+    value, gradient = both(bp.CrossEntropy(**rule, reduction=reduction), y, t)
+    if np.isnan(expected.item()):  # PyTorch's 0 / 0 where nothing counts
+        assert value == 0.0 and not gradient.any()
+        return
+    assert value == pytest.approx(expected.item(), rel=1e-13, abs=1e-15)
+    np.testing.assert_allclose(gradient, there.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_probabilities_of_sequences_are_pytorchs(reduction):
+    torch = pytest.importorskip("torch", reason="witness PyTorch is not installed")
+    y, _ = sequence((4, 5))
+    t = np.random.default_rng(1).dirichlet(np.ones(3), size=(4, 5))
+    expected = torch.nn.functional.cross_entropy(
+        torch.movedim(torch.tensor(y), -1, 1), torch.movedim(torch.tensor(t), -1, 1),
+        reduction=reduction,
+    )  # fmt: skip
+    value, _ = both(bp.CrossEntropy(reduction=reduction), y, t)
+    assert value == pytest.approx(expected.item(), rel=1e-13)
+
+
+@pytest.mark.parametrize("per_position", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_weights_of_samples_and_of_positions_position_by_position(per_position, reduction):
+    y, t = sequence((4, 7), ignore_index=-1)
+    weight = np.random.default_rng(2).random((4, 7) if per_position else 4)
+    by_class = (0.5, 1.0, 2.0)
+    total, counted, gradient = 0.0, 0.0, np.zeros_like(y)
+    for n in range(4):
+        for i in range(7):
+            if t[n, i] == -1:
+                continue
+            w = (weight[n, i] if per_position else weight[n]) * by_class[t[n, i]]
+            p = np.exp(y[n, i]) / np.exp(y[n, i]).sum()
+            total -= w * np.log(p[t[n, i]])
+            counted += w
+            gradient[n, i] = w * (p - np.eye(3)[t[n, i]])
+    divisor = counted if reduction == "mean" else 1.0
+    loss = bp.CrossEntropy(class_weights=by_class, ignore_index=-1, reduction=reduction)
+    value, found = both(loss, y, t, weight)
+    assert value == pytest.approx(total / divisor, rel=1e-13)
+    np.testing.assert_allclose(found, gradient / divisor, rtol=1e-12, atol=1e-15)
+    divided_by = loss.total_weight(t, y, bp.Context(np), weight)
+    assert float(divided_by) == pytest.approx(counted, rel=1e-13)
+
+
+def test_a_mask_and_an_ignored_class_leave_out_the_same():
+    y, t = sequence((4, 7))
+    mask = np.random.default_rng(5).random((4, 7)) < 0.5
+    masked = both(bp.CrossEntropy(), y, t, mask.astype(float))
+    ignored = both(bp.CrossEntropy(ignore_index=-100), y, np.where(mask, t, -100))
+    assert masked[0] == pytest.approx(ignored[0], rel=1e-14)
+    np.testing.assert_allclose(masked[1], ignored[1], rtol=1e-13, atol=1e-16)
+
+
+@pytest.mark.parametrize("rule", [{}, {"class_weights": (1.0, 2.0, 3.0)}, {"label_smoothing": 0.1}])
+def test_a_batch_in_which_every_target_is_ignored_has_the_loss_0(rule, device, dtype):
+    ctx = bp.Context(device.xp, device.native)
+    y = device.asarray(sequence((2, 3))[0], dtype)
+    t = device.asarray(np.full((2, 3), -100))
+    value, backward = bp.CrossEntropy(ignore_index=-100, **rule).forward(y, t, ctx)
+    assert float(value) == 0.0
+    np.testing.assert_array_equal(device.to_numpy(backward()), 0.0)
+
+
+def test_a_ruled_out_class_may_be_the_ignored_one():
+    y = np.array([[[-np.inf, 0.0, 1.0], [-np.inf, 2.0, 1.0]]])
+    value, gradient = both(bp.CrossEntropy(ignore_index=0), y, np.array([[0, 1]]))
+    assert value == pytest.approx(np.log(1 + np.exp(-1)), rel=1e-14)
+    assert not gradient[0, 0].any() and np.isfinite(gradient).all()
+
+
+def test_training_does_not_count_what_is_ignored(device):
+    """The same as training on the positions that count, one by one."""
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(12, 5, 4)), rng.integers(0, 3, (12, 5))
+    t[:, 3:] = 7
+    losses = []
+    for data in ((x, t, 4, (5, 4)), (x[:, :3].reshape(36, 4), t[:, :3].reshape(36), 12, 4)):
+        model = bp.Model(bp.Linear(3), data[3], device=device, seed=1)
+        history = bp.fit(
+            model, *data[:2], loss=bp.CrossEntropy(ignore_index=7), optimizer=bp.SGD(0.1),
+            epochs=3, batch_size=data[2], shuffle=False, metrics=[bp.Accuracy(ignore_index=7)],
+        )  # fmt: skip
+        losses.append([*history["loss"], *history["accuracy"]])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_training_in_which_nothing_counts_has_the_loss_0(device):
+    model = bp.Model(bp.Linear(3), 2, device=device)
+    history = bp.fit(
+        model, np.ones((4, 2)), np.full(4, -1), loss=bp.CrossEntropy(ignore_index=-1),
+        optimizer=bp.SGD(0.1), epochs=2, metrics=[bp.Accuracy(ignore_index=-1)],
+    )  # fmt: skip
+    assert history["loss"] == [0.0, 0.0] and np.isnan(history["accuracy"]).all()
+
+
+@pytest.mark.parametrize(
+    ("loss", "t"),
+    [(bp.CrossEntropy(), np.zeros(6, int)), (bp.CrossEntropy(), np.ones((6, 10))),
+     (bp.MeanSquaredError(), np.ones((6, 10)))],
+)  # fmt: skip
+def test_who_forgot_flatten_on_images_is_told_so(loss, t):
+    model = bp.Model(bp.Linear(10), (28, 28), device="cpu")
+    with pytest.raises(bp.InputError, match=r"put Flatten\(\) at the front of the net"):
+        bp.fit(model, np.ones((6, 28, 28)), t, loss=loss, optimizer=bp.SGD(0.1))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: both(bp.CrossEntropy(ignore_index=1), Y, np.ones((6, 3))),
+            r"expected classes \(6,\), as ignore_index is one of them, got probabilities",
+        ),
+        (
+            lambda: both(bp.CrossEntropy(), *sequence((4, 7)), np.ones((4, 1))),
+            r"expected one number per sample, shape \(4,\), or per position, \(4, 7\), got",
+        ),
+        (
+            lambda: both(bp.L2Loss(), np.ones((4, 7, 3)), np.ones((4, 7, 3)), np.ones((4, 7))),
+            r"expected one number per sample, shape \(4,\), got",
+        ),
+    ],
+)
+def test_what_does_not_fit_a_sequence_is_refused(make, message):
+    with pytest.raises(bp.InputError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("t", "message"),
+    [
+        ([[0, 1], [2, 3]], r"t\[1, 1\] is 3: the model has 3 outputs"),
+        ([[0, -100], [-1, 2]], r"t\[1, 0\] is -1: the model has 3 outputs"),
+        ([[0, -100], [0.5, 2]], r"t\[1, 0\] is 0.5: classes must be integers"),
+    ],
+)
+def test_a_class_out_of_range_is_named_by_its_position(t, message):
+    model = bp.Model(bp.Linear(3), (2, 4), device="cpu")
+    loss = bp.CrossEntropy(ignore_index=-100)
+    with pytest.raises(bp.InputError, match=message):
+        bp.fit(model, np.ones((2, 2, 4)), t, loss=loss, optimizer=bp.SGD(0.1))

@@ -298,7 +298,7 @@ def test_bad_hyper_parameters(make, field):
 def test_message_says_what_was_expected():
     with pytest.raises(InputError) as raised:
         SGD(momentum=1.5)
-    assert str(raised.value) == "SGD: momentum must be a finite number >= 0 and < 1, got 1.5"
+    assert str(raised.value) == "SGD(momentum=1.5): expected 0 <= momentum < 1"
 
 
 def test_names():

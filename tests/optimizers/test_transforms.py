@@ -83,12 +83,12 @@ def test_elementwise():
 @pytest.mark.parametrize(
     ("links", "message"),
     [
-        ((), "last link must be an optimizer"),
-        ((WeightDecay(0.1),), "last link must be an optimizer"),
-        ((SGD(), WeightDecay(0.1)), "last link must be an optimizer"),
-        ((SGD(), Adam()), "every link but the last must be a transform"),
-        ((0.1, Adam()), "every link but the last must be a transform"),
-        ((Adam,), "last link must be an optimizer"),
+        ((), "expected an optimizer as the last link"),
+        ((WeightDecay(0.1),), "expected an optimizer as the last link"),
+        ((SGD(), WeightDecay(0.1)), "expected an optimizer as the last link"),
+        ((SGD(), Adam()), "expected transforms before the last link"),
+        ((0.1, Adam()), "expected transforms before the last link"),
+        ((Adam,), "expected an optimizer as the last link"),
     ],
 )
 def test_bad_chains(links, message):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bp_arrays.errors import InputError
-from bp_arrays.random import host_generator, orthonormal_columns
+from bp_arrays.random import host_generator
 from bp_arrays.random._seeds import derived_key
 
 
@@ -54,10 +54,3 @@ def test_bad_seed(seed):
 def test_bad_path(part):
     with pytest.raises(InputError, match="path"):
         host_generator(0, part)
-
-
-def test_orthonormal_columns_are_uniform():
-    """With LAPACK's own signs the first element would be negative every time."""
-    first = [orthonormal_columns(3, 2, host_generator(0, i))[0, 0] for i in range(400)]
-    assert 150 < sum(value > 0 for value in first) < 250
-    assert abs(np.mean(np.square(first)) - 1 / 3) < 0.08

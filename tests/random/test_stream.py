@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bp_arrays.errors import InputError
-from bp_arrays.random import Stream, threefry2x32
+from bp_arrays.kernels import threefry2x32
+from bp_arrays.random import Stream
 
 
 def host_bits(count, seed=0, step=0):

@@ -22,8 +22,8 @@ ROOMS = [  # from the top down; a room imports only from itself and from rooms b
     ("data",),
     ("readers",),
     ("model",),
-    ("inputs",),
     ("formats",),
+    ("inputs",),
     ("execution",),
     ("losses",),
     ("optimizers",),
@@ -39,7 +39,8 @@ ROOMS = [  # from the top down; a room imports only from itself and from rooms b
     ("errors", "typing"),
 ]
 HEIGHT = {room: -level for level, rooms in enumerate(ROOMS) for room in rooms}
-MATHS = ("activations", "losses", "layers", "initializers", "optimizers", "schedules")
+MATHS = ("activations", "losses", "layers", "optimizers", "schedules")
+"""Not the initializers: they draw once, on the host, and NumPy is what they draw with."""
 ARRAY_LIBRARIES = {"numpy", "cupy", "torch", "jax", "scipy", "array_api_compat", "array_api_strict"}
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)

@@ -382,3 +382,27 @@ def test_binary_accuracy(device):
         metrics=[bp.BinaryAccuracy()],
     )
     assert result["accuracy"] == 0.75
+
+
+def test_metrics_of_sequences_are_those_of_their_positions(device):
+    rng = np.random.default_rng(0)
+    y, classes = rng.normal(size=(6, 5, 3)), rng.integers(0, 3, (6, 5))
+    values, yes_no = y + rng.normal(size=y.shape), (rng.random(y.shape) < 0.5).astype(float)
+    for metric, loss, t in (
+        (bp.Accuracy(), bp.CrossEntropy(), classes),
+        (bp.Accuracy(ignore_index=2), bp.CrossEntropy(ignore_index=2), classes),
+        (bp.Accuracy(), bp.CrossEntropy(), rng.dirichlet(np.ones(3), size=(6, 5))),
+        (bp.BinaryAccuracy(0.3), bp.L2Loss(), yes_no),
+        (bp.R2(), bp.L2Loss(), values),
+    ):
+        found = [
+            bp.evaluate(
+                bp.Model(bp.Identity(), x.shape[1:], device=device, dtype="float32"), x, target,
+                loss=loss, metrics=[metric], batch_size=4,
+            )[metric.name]
+            for x, target in ((y, t), (y.reshape(30, 3), t.reshape(30, *t.shape[2:])))
+        ]  # fmt: skip
+        assert found[0] == pytest.approx(found[1], rel=1e-5)
+    right = (y.argmax(axis=-1) == classes)[classes != 2]
+    sums = bp.Accuracy(ignore_index=2).sums(y, classes, bp.Context(np))
+    assert [float(each) for each in sums] == [right.sum(), right.size]

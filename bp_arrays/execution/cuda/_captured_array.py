@@ -110,10 +110,15 @@ class CapturedNamespace:
     """
 
     def __init__(self, xp: Namespace, product: MatrixProduct) -> None:
-        self._xp, self._product = xp, product
+        self.plain, self._product = xp, product
+
+    def run_native(self, form: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Run CuPy's own form of a kernel on the plain arrays."""
+        result = form(*unwrapped(arguments), xp=self.plain, **unwrapped(options))
+        return wrapped(result, self._product)
 
     def __getattr__(self, name: str) -> Any:
-        value = getattr(self._xp, name)
+        value = getattr(self.plain, name)
         if callable(value) and not isinstance(value, type):
             value = _on_plain_arrays(value, self._product)
         setattr(self, name, value)  # looked up once
@@ -126,13 +131,13 @@ class CapturedNamespace:
         parts = list(unwrapped(tuple(arrays)))
         while len(parts) > COPIED_ONE_BY_ONE:
             parts = [
-                self._xp.concat(parts[k : k + COPIED_ONE_BY_ONE], axis=axis)
+                self.plain.concat(parts[k : k + COPIED_ONE_BY_ONE], axis=axis)
                 for k in range(0, len(parts), COPIED_ONE_BY_ONE)
             ]
-        return wrapped(self._xp.concat(parts, axis=axis), self._product)
+        return wrapped(self.plain.concat(parts, axis=axis), self._product)
 
     def stack(self, arrays: Sequence[Any], /, *, axis: int = 0) -> Any:
-        parts = [self._xp.expand_dims(part, axis=axis) for part in unwrapped(tuple(arrays))]
+        parts = [self.plain.expand_dims(part, axis=axis) for part in unwrapped(tuple(arrays))]
         axis = axis if axis >= 0 else parts[0].ndim + axis
         return self.concat(parts, axis=axis)
 
@@ -144,8 +149,8 @@ class CapturedNamespace:
         kept_a, kept_b = (
             [k for k in range(x.ndim) if k not in summed] for x, summed in ((a, of_a), (b, of_b))
         )
-        left = self._xp.permute_dims(a, (*kept_a, *of_a))
-        right = self._xp.permute_dims(b, (*of_b, *kept_b))
+        left = self.plain.permute_dims(a, (*kept_a, *of_a))
+        right = self.plain.permute_dims(b, (*of_b, *kept_b))
         shape = (*left.shape[: len(kept_a)], *right.shape[len(of_b) :])
         summed = 1
         for k in of_a:

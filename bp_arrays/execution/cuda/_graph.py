@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
@@ -29,6 +30,21 @@ def why_no_graph(device: Device) -> str:
     if importlib.util.find_spec("nvmath") is None:
         return "CUDA graphs need nvmath-python: pip install nvmath-python"
     return ""
+
+
+_in_use: list[Any] = []
+"""Pools of graphs that have ended, whose last arrays, such as a model's parameters, are in use."""
+
+
+def _release(pools: tuple[Any, ...]) -> None:
+    """Give the memory of pools back to CUDA; what is still in use, when the next graph ends.
+
+    A pool that ends while a part of a block is in use would never free that block.
+    """
+    pools = (*_in_use, *pools)
+    for pool in pools:
+        pool.free_all_blocks()
+    _in_use[:] = [pool for pool in pools if pool.used_bytes()]
 
 
 class StepGraph:
@@ -56,8 +72,12 @@ class StepGraph:
             # What the body allocates while captured is written to by every launch: it comes from
             # a pool that nobody else takes memory from, and that lives as long as the graph.
             self._pool = cupy.cuda.MemoryPool()
+            # Other arrays made on the stream come from a second one: CuPy's default pool would
+            # keep what was freed for this stream alone, for ever.
+            self._outside_pool = cupy.cuda.MemoryPool()
             with self.stream:
-                self._product = MatrixProduct(self.stream, self._pool)
+                self._product = MatrixProduct(self.stream)
+            weakref.finalize(self, _release, (self._pool, self._outside_pool))
         self.xp: Any = CapturedNamespace(device.xp, self._product)
         self._graph: Any = None
         self._runs = 0
@@ -75,7 +95,7 @@ class StepGraph:
 
         with self._device.activate():
             self.wait_for(cupy.cuda.get_current_stream())
-            with self.stream:
+            with self.stream, cupy.cuda.using_allocator(self._outside_pool.malloc):
                 try:
                     yield
                 finally:

@@ -34,11 +34,9 @@ class MatrixProduct:
     Parameters
     ----------
     stream : cupy.cuda.Stream
-    pool : cupy.cuda.MemoryPool
-        Gives the workspace, which ends with this object.
     """
 
-    def __init__(self, stream: Any, pool: Any) -> None:
+    def __init__(self, stream: Any) -> None:
         from nvmath import CudaDataType
         from nvmath.bindings import cublas
 
@@ -52,7 +50,7 @@ class MatrixProduct:
         self._handle = cublas.create()
         weakref.finalize(self, cublas.destroy, self._handle)
         cublas.set_stream(self._handle, stream.ptr)  # which would forget a workspace set before
-        self._workspace = pool.malloc(WORKSPACE_BYTES)
+        self._workspace = _memory(WORKSPACE_BYTES)
         cublas.set_workspace(self._handle, self._workspace.ptr, WORKSPACE_BYTES)
 
     def __call__(self, a: Array, b: Array) -> Array:
@@ -138,6 +136,17 @@ def _as_stored(x: Array) -> tuple[Array, int, int]:
     if x.flags.f_contiguous:
         return x, transposed, x.shape[0]
     return cupy.ascontiguousarray(x), plain, x.shape[1]
+
+
+def _memory(size: int) -> Any:
+    """Memory straight from CUDA, which ends with this object: no pool keeps it for later."""
+    import cupy
+
+    try:
+        return cupy.cuda.Memory(size)
+    except cupy.cuda.runtime.CUDARuntimeError:
+        cupy.get_default_memory_pool().free_all_blocks()  # which may be all that is missing
+        return cupy.cuda.Memory(size)
 
 
 def _float32_computed(cublas: Any) -> Any:

@@ -42,11 +42,11 @@ class StaticStep:
         self.model, self.optimizer, self.batch_size = model, optimizer, batch_size
         self.device, self.native = model.device, model.device.native
         self.xp: Any = model.device.xp
-        self.graph = StepGraph(model.device)
-        self.step = replace(step, xp=self.graph.xp)
+        graph = StepGraph(model.device)
+        self.step = replace(step, xp=graph.xp)
         self.dtype = model.device.dtype(model.dtype)
         self.index = self.device.dtype(index_dtype(self.device))
-        with self.graph.on_stream():
+        with graph.on_stream():
             theta, others = model.current_vectors()
             self.theta, self.others = self._copy((theta, others))
             self.optimizer_vectors = self._copy(model.training_state.vectors)
@@ -66,10 +66,13 @@ class StaticStep:
             elementwise=optimizer.elementwise,
         )
         self.totals: Any = None
+        self.scalars: Any = None  # the numbers of each step of the epoch
+        self.order: Any = None  # of the rows on the device
         self.batch: Batch | None = None  # where host data are copied to
         self.copies = True
         self.data: RowFeed | None = None  # where data on the device are gathered from
         self.in_use: list[Batch] = []  # copied from, perhaps not yet done
+        self.graph = graph  # last: it gives back its memory when the arrays in it have ended
 
     @property
     def is_captured(self) -> bool:
@@ -104,7 +107,7 @@ class StaticStep:
 
     def begin_single(self, scalars: Sequence[float]) -> None:
         """Load the numbers of one step on a batch that is passed to `advance`."""
-        if self.totals is None:
+        if self.scalars is None:
             self.scalars = self._zeros((1, self.scalar_count), self._float64)
         _write(self.scalars, self._from_host([scalars]))
 
@@ -195,10 +198,11 @@ class StaticStep:
         data = self.data
         assert data is not None
         x, t, weight = map_tree(lambda a: xp.take(a, rows, axis=0), (data.x, data.t, data.weight))
-        return Batch(map_tree(self._as_model_dtype, x), t, weight)
+        return Batch(map_tree(self._as_dtype, x, data.dtypes), t, weight)
 
-    def _as_model_dtype(self, x: Array) -> Array:
-        return x if x.dtype == self.dtype else self.xp.astype(x, self.dtype)
+    def _as_dtype(self, x: Array, name: str) -> Array:
+        dtype = self.device.dtype(name)
+        return x if x.dtype == dtype else self.xp.astype(x, dtype)
 
     def _copy_in(self, batch: Batch) -> None:
         if self.batch is None:

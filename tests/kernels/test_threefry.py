@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bp_arrays.random import threefry2x32
-from bp_arrays.random._threefry import rotated_left, signed
+from bp_arrays.kernels import threefry2x32
+from bp_arrays.kernels._threefry import rotated_left, signed
 
 # Random123's kat_vectors, "threefry2x32 20": (counter, key, result).
 KNOWN_ANSWERS = [

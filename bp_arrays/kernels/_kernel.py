@@ -1,0 +1,94 @@
+"""`Kernel`: a function that the array API standard lacks, and the form of it that a library gets.
+
+    @Kernel
+    def erfc(x, *, xp):             # the standard form: array API functions, on every library
+        ...
+
+    @erfc.native("torch")           # by the name of a library, as in the names of its devices
+    def _(x, *, xp):
+        import torch
+
+        return torch.special.erfc(x)
+
+The maths calls `erfc(x, xp=xp)` and knows nothing of libraries: the namespace says which form it
+is. Namespaces that no device hands out, those that record, trace or write a graph, get the
+standard form. A native form is there to be faster or more accurate, never to mean something else:
+the checks hold both forms against the same truth, and random bits must be equal.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from bp_arrays.devices import library_of
+from bp_arrays.typing import Namespace
+
+Form = Callable[..., Any]
+
+_standard_only: ContextVar[bool] = ContextVar("standard_only", default=False)
+
+
+class Kernel:
+    """A function of arrays in standard form, with native forms for the libraries that have one.
+
+    Parameters
+    ----------
+    standard : function
+        Takes the namespace by the keyword `xp`, and uses nothing but the array API standard.
+    """
+
+    def __init__(self, standard: Form) -> None:
+        self.standard = standard
+        self._natives: dict[str, Form] = {}
+        functools.update_wrapper(self, standard)
+
+    def native(self, library: str) -> Callable[[Form], Form]:
+        """Register the decorated function as the form for arrays of a library.
+
+        Parameters
+        ----------
+        library : str
+            Its name, as in the names of its devices; also that of a registered one.
+        """
+
+        def register(form: Form) -> Form:
+            self._natives[library] = form
+            return form
+
+        return register
+
+    def form(self, xp: Namespace) -> Form:
+        """Return the form that a namespace gets."""
+        if not self._natives or _standard_only.get():
+            return self.standard
+        return self._natives.get(library_of(xp) or "", self.standard)
+
+    def __call__(self, *arguments: Any, xp: Namespace, **options: Any) -> Any:
+        run_native = getattr(xp, "run_native", None)
+        if run_native is not None:  # a namespace around a library's, such as a captured step's
+            form = self.form(xp.plain)
+            if form is not self.standard:
+                return run_native(form, *arguments, **options)
+            return form(*arguments, xp=xp, **options)
+        return self.form(xp)(*arguments, xp=xp, **options)
+
+
+@contextmanager
+def standard_forms() -> Iterator[None]:
+    """Use the standard form of every kernel inside this block, whatever the library.
+
+    >>> from bp_arrays.devices import device
+    >>> from bp_arrays.kernels import erfc
+    >>> with standard_forms():
+    ...     erfc.form(device("torch:cpu")) is erfc.standard
+    True
+    """
+    token = _standard_only.set(True)
+    try:
+        yield
+    finally:
+        _standard_only.reset(token)
