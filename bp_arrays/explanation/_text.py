@@ -57,7 +57,7 @@ def vector(values: Vector) -> str:
 
 
 def _forward(explanation: Derivation) -> Iterator[str]:
-    """What every stage gives, and every layer in it."""
+    """Write the output of every stage, and of every layer in it."""
     for values, stage in zip(explanation.layers, explanation.stages, strict=True):
         yield f"  {values.written} = {vector(values.output)}"
         if isinstance(stage, MeasuredStage):
