@@ -25,7 +25,8 @@ def check(explanation, most=40, limit=1e-12):
     """Every gradient by arrays; some weights of every parameter term by term."""
     assert explanation.largest_difference() < limit
     rng = np.random.default_rng(1)
-    scale = max(float(np.max(np.abs(g))) for g in explanation.gradients.values())
+    # where the loss is flat, all gradients are rounding errors of 0
+    scale = max(1e-3, *(float(np.max(np.abs(g))) for g in explanation.gradients.values()))
     for name, gradient in explanation.gradients.items():
         places = list(np.ndindex(gradient.shape))
         for at in [places[k] for k in rng.permutation(len(places))[:most]]:
@@ -175,7 +176,8 @@ def test_a_sweep_of_depths_activations_and_losses():
                 model = bp.Model(bp.Sequential(*parts), 2, device="cpu", seed=depth)
                 t = 1 if loss.takes_classes else rng.uniform(0.1, 0.9, size=3)
                 explanation = bp.explain(model, rng.normal(size=2), t, loss)
-                scale = max(float(np.max(np.abs(g))) for g in explanation.gradients.values())
+                # where the loss is flat, all gradients are rounding errors of 0
+    scale = max(1e-3, *(float(np.max(np.abs(g))) for g in explanation.gradients.values()))
                 for name, gradient in explanation.gradients.items():
                     for at in np.ndindex(gradient.shape):
                         rule = explanation.weight(name, *(i + 1 for i in at))

@@ -160,7 +160,7 @@ def test_what_does_not_fit_is_told_before_the_training():
     assert str(Diagnosis(X, T, LOSS)).startswith("no epoch recorded")
     with pytest.raises(bp.InputError, match="expected a loss"):
         Diagnosis(X, T, "bce")
-    with pytest.raises(bp.InputError, match="2 or more"):
+    with pytest.raises(bp.InputError, match="expected an integer >= 2"):
         Recorder(frames=1)
     with pytest.raises(bp.InputError, match="an integer"):
         Recorder(frames="60")
