@@ -17,9 +17,6 @@ from bp_arrays.errors import InputError
 from bp_arrays.files import write_atomically
 from bp_arrays.optimizers import Optimizer, optimizer_named
 
-CHECKERS = ("strict",)
-"""Backends for checking, not for computing: measured only if named."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `bp-arrays bench`."""
@@ -60,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             speed = measure(args, target, optimizer)
         except InputError as error:
-            if args.device or target.backend == "numpy":
+            if args.device or target.is_host:
                 raise
             print(f"{target.name:<13} not measured: {error}", flush=True)
             continue
@@ -74,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def usable_devices() -> list[Device]:
-    """List the available devices, without the checkers."""
-    return [s.device for s in devices() if s.usable and s.device.backend not in CHECKERS]
+    """List the available devices, without those for checking only."""
+    return [s.device for s in devices() if s.usable and not s.device.is_for_checking]
 
 
 def measure(args: argparse.Namespace, target: Device, optimizer: Optimizer) -> Speed:

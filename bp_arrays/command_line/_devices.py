@@ -15,9 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
     for device, usable, reason, advice in devices():
-        print(
-            f"{device.name:<16} {'yes' if usable else 'no ':<4} "
-            f"{device.description if usable else reason}"
-        )
-        print(f"{'':<21} {f'training: {path_of(device)}' if usable else f'-> {advice}'}")
+        about = device.description if usable else reason
+        training = f"training: {path_of(device)}" if usable else f"-> {advice}"
+        print(f"{device.name:<16} {'yes' if usable else 'no ':<4} {about}")
+        print(f"{'':<21} {training}")
     return 0

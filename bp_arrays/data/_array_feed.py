@@ -106,10 +106,11 @@ class RowFeed(Feed):
             takes = order is not None and isinstance(array, np.ndarray)
             return np.asarray(array.take(rows, axis=0) if takes else array[rows], dtype=dtype)
 
+        cut_each = partial(map_tree, cut) if isinstance(self.x, (dict, tuple)) else cut
         for start, stop in spans:
             rows = slice(start, stop) if order is None else order[start:stop]
             yield Batch(
-                map_tree(cut, self.x, dtypes),
+                cut_each(self.x, dtypes),
                 None if t is None else np.asarray(t[rows], dtype=t_dtype),
                 None if weight is None else weight[rows],
             )

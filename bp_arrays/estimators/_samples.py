@@ -13,7 +13,7 @@ import numpy as np
 import sklearn
 from sklearn.utils.validation import validate_data
 
-from bp_arrays.devices import Device, device as find_device, owner
+from bp_arrays.devices import Device, device as find_device, device_of_or_none
 from bp_arrays.errors import DeviceMismatchError, InputError
 from bp_arrays.inputs import prepare_weights
 from bp_arrays.typing import Array, HostArray
@@ -21,7 +21,7 @@ from bp_arrays.typing import Array, HostArray
 if TYPE_CHECKING:
     from bp_arrays.estimators._perceptron import Perceptron
 
-HOST = Device("numpy", "cpu")
+HOST = find_device("cpu")
 FLOATS = ("float64", "float32")
 SPARSE = ["csr", "csc"]
 """The sparse formats used without conversion."""
@@ -66,7 +66,7 @@ def input_device(X: Any) -> Device:
     InputError
         If X is not in the host's memory and dispatch is off.
     """
-    device = owner(X)
+    device = device_of_or_none(X)
     if sklearn.get_config()["array_api_dispatch"]:
         return device or HOST
     if device is not None and device.kind != "cpu":
@@ -80,7 +80,7 @@ def input_device(X: Any) -> Device:
 
 def moved_to_host(values: Any) -> Any:
     """Copy an array of another device to the host; return anything else unchanged."""
-    device = owner(values)
+    device = device_of_or_none(values)
     return values if device is None or device == HOST else device.to_numpy(values)
 
 

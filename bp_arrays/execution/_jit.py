@@ -18,7 +18,7 @@ Step = Callable[..., Any]
 
 def compiled(function: Callable[..., Any], device: Device) -> Callable[..., Any]:
     """A pure function of arrays as this device runs it best: on JAX, traced whole by jax.jit."""
-    if device.backend != "jax":
+    if device.runs_as != "jit":
         return function
 
     import jax
@@ -34,7 +34,7 @@ def compile_step(step: Step, device: Device, dtype: str) -> Step:
     floats, counter a Python int; everything else arrays. Under a tracing compiler scalars and
     counter must be arrays too, else each new value would be compiled anew.
     """
-    if device.backend != "jax":
+    if device.runs_as != "jit":
         return step
 
     traced = compiled(step, device)

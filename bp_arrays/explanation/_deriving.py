@@ -112,9 +112,9 @@ def _target(t: Any, loss: Loss, model: Model) -> Vector:
 
 
 def _moved_to_host(value: Any) -> Any:
-    from bp_arrays.devices import owner
+    from bp_arrays.devices import device_of_or_none
 
-    device = owner(value)
+    device = device_of_or_none(value)
     return value if device is None else device.to_numpy(value)
 
 

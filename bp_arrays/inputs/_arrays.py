@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.devices import Device, device_of, owner
+from bp_arrays.devices import Device, device_of, device_of_or_none
 from bp_arrays.errors import DeviceMismatchError, InputError
 from bp_arrays.inputs._frames import frame_to_array, is_frame
 from bp_arrays.inputs._rows import Rows
@@ -27,7 +27,7 @@ def is_host_data(x: Any) -> bool:
     """
     if isinstance(x, np.ndarray):
         return True
-    return owner(x) is None and not hasattr(x, "__array_namespace__")
+    return device_of_or_none(x) is None and not hasattr(x, "__array_namespace__")
 
 
 DLPACK_HOST = (1, 3, 11)
@@ -171,7 +171,7 @@ def check_batch_shape(shape: Shape, sample_shape: Shape, what: str = "x") -> Non
 def check_same_device(x: Array, device: Device, what: str = "x") -> None:
     """Raise DeviceMismatchError unless the array x is on the device."""
     if not device.owns(x):
-        if owner(x) is None:
+        if device_of_or_none(x) is None:
             raise InputError(
                 f"{what} is a {type(x).__module__}.{type(x).__name__}, an array of no device "
                 "that is known here: hand in NumPy, as np.asarray or np.from_dlpack make it"

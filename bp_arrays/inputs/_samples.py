@@ -74,25 +74,25 @@ def read_samples(x: Any, inputs: Inputs | None, device: Device, what: str = "x")
 
 def row_count(samples: Tree) -> int:
     """Return how many samples there are in arrays that were read."""
-    return int(next(leaves(samples)).shape[0])
+    array = next(leaves(samples)) if isinstance(samples, (dict, tuple)) else samples
+    return int(array.shape[0])
 
 
 def is_on_host(samples: Tree) -> bool:
-    """Tell whether all samples are host data: the parts as passed, or arrays that were read."""
-    if isinstance(samples, Mapping):
-        return all(is_host_data(part) for part in samples.values())
-    if isinstance(samples, tuple):
-        return all(map(is_host_data, samples))
-    return is_host_data(samples)
+    """Tell whether samples that were read are all on the host."""
+    return all(map(is_host_data, leaves(samples)))
 
 
 def check_not_empty(samples: Tree, what: str = "x") -> None:
     """Raise InputError if there is no sample, or an input without a number."""
-    for name, array in zip(leaves(_names(samples, what)), leaves(samples), strict=True):
+
+    def check(array: Any, name: str, _: None) -> None:
         if not math.prod(array.shape):
             raise InputError(
                 f"{name} is empty: expected at least one row, got shape {tuple(array.shape)}"
             )
+
+    _each(check, samples, None, what)
 
 
 def check_numbers(
@@ -115,13 +115,13 @@ def check_indices(samples: Tree, inputs: Inputs | None, device: Device, what: st
 
     Those on a device are read on the host: out of range, JAX would give NaN and CuPy wrap around.
     """
-    if inputs is None:
+    if inputs is None or (isinstance(inputs, InputSpec) and not inputs.is_index):
         return
-    highest = np.iinfo(index_dtype(device)).max
 
-    def check(array: Any, name: str, spec: InputSpec | None) -> None:
-        if spec is None or not spec.is_index:
+    def check(array: Any, name: str, spec: InputSpec) -> None:
+        if not spec.is_index:
             return
+        highest = np.iinfo(index_dtype(device)).max
         index = first_bad_index(array, device, spec.size or highest + 1)
         if index is None:
             return
@@ -198,13 +198,13 @@ def _each(function: Callable[..., Any], parts: Tree, inputs: Inputs | None, what
     Without `inputs` the specification is None.
     """
     nest = parts if inputs is None else inputs
+    if not isinstance(nest, (dict, tuple)):
+        return function(parts, what, inputs)
     names = _names(nest, what)
     if isinstance(nest, dict):
         return {k: function(parts[k], names[k], inputs and inputs[k]) for k in nest}
-    if isinstance(nest, tuple):
-        specs = inputs or (None,) * len(nest)
-        return tuple(function(*each) for each in zip(parts, names, specs, strict=True))
-    return function(parts, names, inputs)
+    specs = inputs or (None,) * len(nest)
+    return tuple(function(*each) for each in zip(parts, names, specs, strict=True))
 
 
 def _names(parts: Tree, what: str) -> Tree:
@@ -263,6 +263,8 @@ def _kind(x: Any) -> str:
 
 def _check_rows(samples: Tree, what: str) -> None:
     """Raise InputError unless all inputs have as many rows."""
+    if not isinstance(samples, (dict, tuple)):
+        return
     (first, *others), (name, *other_names) = leaves(samples), leaves(_names(samples, what))
     for array, other in zip(others, other_names, strict=True):
         if array.shape[0] != first.shape[0]:

@@ -447,15 +447,14 @@ class Model:
 
     def _iterated(self, x: Any) -> tuple[bool, Iterator[Tree]]:
         """The batches of an iterable; the first decides where the outputs go."""
+        batches = self._read_batches(x)
+        first = next(batches, None)
+        if first is None:
+            return True, iter(())
+        to_host = is_on_host(first)
 
-        def read(item: Any) -> Tree:
-            part = item[0] if isinstance(item, tuple) else item
-            samples = read_samples(part, self.inputs, self.device)
-            check_indices(samples, self.inputs, self.device)
-            return samples
-
-        def moved(first: Tree, to_host: bool) -> Iterator[Tree]:
-            for number, samples in enumerate(chain([first], map(read, items)), start=1):
+        def moved() -> Iterator[Tree]:
+            for number, samples in enumerate(chain([first], batches), start=1):
                 if is_on_host(samples) != to_host:
                     host, other = "host data", f"arrays on {str(self.device)!r}"
                     expected, got = (host, other) if to_host else (other, host)
@@ -464,12 +463,19 @@ class Model:
                     )
                 yield move_samples(samples, self.inputs, self.device, self.dtype)
 
-        items = iter(x)
-        first = next(map(read, items), None)
-        if first is None:
-            return True, iter(())
-        to_host = is_on_host(first)
-        return to_host, moved(first, to_host)
+        return to_host, moved()
+
+    def _read_batches(self, x: Any) -> Iterator[Tree]:
+        """The samples of each batch of an iterable, checked."""
+        for number, item in enumerate(x, start=1):
+            try:
+                samples = read_samples(
+                    item[0] if isinstance(item, tuple) else item, self.inputs, self.device
+                )
+                check_indices(samples, self.inputs, self.device)
+            except InputError as error:
+                raise type(error)(f"batch {number}: {error}") from None
+            yield samples
 
     # -- moving, seeing, keeping -------------------------------------------------------------
 

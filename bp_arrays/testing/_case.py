@@ -51,7 +51,7 @@ class Case:
     variant : str
         The kind of inputs: "ordinary", "batch of 1", ...
     kind : str
-        "activation", "layer", "loss", "optimizer", "initializer", "random" or "training".
+        "activation", "layer", "loss", "optimizer", "initializer", "random", "kernel" or "training".
     inputs : function of no arguments to host arrays by name
         The same numbers in every call.
     compute : function of (placement, arrays) to arrays by name

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.devices import device, owner
+from bp_arrays.devices import device, device_of_or_none
 from bp_arrays.execution import compiled
 from bp_arrays.testing._case import GRADIENT, Case, host_results
 from bp_arrays.testing._error_norms import error_in_eps
@@ -71,7 +71,7 @@ def _as_trained(case: Case, placement: Placement) -> Any:
 
     A computation that jax.jit can trace neither branches on a value nor reads one back.
     """
-    if not case.traceable or placement.device.backend != "jax":
+    if not case.traceable or placement.device.runs_as != "jit":
         return partial(case.compute, placement)
     return compiled(partial(case.compute, replace(placement, traced=True)), placement.device)
 
@@ -107,10 +107,10 @@ def _judge(
 
 def _elsewhere(result: Any) -> str:
     """Describe a result that is not on the device of its placement."""
-    device = owner(result)
-    if device is None:
+    actual = device_of_or_none(result)
+    if actual is None:
         return f"is {result!r:.40}, not an array"
-    return f"left the device: it is on {device}"
+    return f"left the device: it is on {actual}"
 
 
 def _same_bits(placement: Placement, one: Array, other: Array) -> bool:

@@ -131,7 +131,9 @@ def test_a_list_beside_targets_is_rows_unless_the_model_takes_a_tuple():
 def test_a_batch_that_is_a_tuple_is_samples_and_targets():
     with pytest.raises(bp.InputError, match="batch 1: x: expected a tuple of 2 inputs, got one ar"):
         loss_of(pair(), [(IDS, AGES)])
-    with pytest.raises(bp.InputError, match="x: expected a tuple of 2 inputs, got one array"):
+    with pytest.raises(
+        bp.InputError, match="batch 1: x: expected a tuple of 2 inputs, got one array"
+    ):
         pair().predict(iter([(IDS, AGES)]))
     np.testing.assert_array_equal(
         pair().predict(iter([((IDS, AGES),)])), pair().predict((IDS, AGES))

@@ -25,7 +25,7 @@ logger = logging.getLogger("bp_arrays")
 
 def why_no_graph(device: Device) -> str:
     """Why steps cannot be captured on this device, "" if they can."""
-    if device.backend != "cupy":
+    if device.runs_as != "cuda graph":
         return "only CuPy's arrays have CUDA graphs"
     if importlib.util.find_spec("nvmath") is None:
         return "CUDA graphs need nvmath-python: pip install nvmath-python"

@@ -21,6 +21,7 @@ from bp_arrays.activations import (
     Softplus,
     Tanh,
 )
+from bp_arrays.kernels import erfc
 from bp_arrays.layers import Dropout, Flatten, Layer, Linear, Residual, Sequential, Standardize
 from bp_arrays.losses import (
     BinaryCrossEntropy,
@@ -32,25 +33,34 @@ from bp_arrays.losses import (
     MeanSquaredError,
 )
 from bp_arrays.testing._case import DEFAULT_LIMIT, DTYPES, DTYPES_WITH_HALF, Case
-from bp_arrays.testing._placement import HostArrays
+from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import BATCH_SHAPES, batch, normal
 from bp_arrays.testing.cases._layer import layer_case, loss_case
+from bp_arrays.typing import Array, HostArray
 
 VARIANTS = (*BATCH_SHAPES, "non-contiguous", "extreme values")
+SEQUENCES = {"sequences": (3, 4, 5), "sequence of 1": (1, 1, 3), "grids": (2, 3, 1, 5)}
+"""(batch, ..., features) of the variants with more than one leading axis."""
+
 WITHOUT_ORACLE = ("large reduction", "extreme values")
 """Variants on which the oracles take too long, or their step is larger than the value."""
 
 LIMITS = {"large reduction": 64.0}
 """Limits for sums of many terms that nearly cancel: their rounding error is relatively large."""
 
-WITHOUT_HALF = {"GELU, exact"}
-"""The polynomials of the error function overflow in float16."""
 
-
-def _dtypes(name: str, variant: str) -> tuple[str, ...]:
+def _dtypes(variant: str) -> tuple[str, ...]:
     """Return the dtypes of a case; half precision only on sizes whose sums are exact enough."""
-    is_small = variant in ("ordinary", "batch of 1", "odd sizes")
-    return DTYPES_WITH_HALF if is_small and name not in WITHOUT_HALF else DTYPES
+    is_small = variant in ("ordinary", "batch of 1", "odd sizes", "sequences")
+    return DTYPES_WITH_HALF if is_small else DTYPES
+
+
+def _input(name: str, variant: str, which: str, columns: int | None = None) -> HostArray:
+    """Return an input of a variant, (batch, features) or with axes between."""
+    if variant not in SEQUENCES:
+        return batch(name, variant, which, columns)
+    *leading, features = SEQUENCES[variant]
+    return normal(name, variant, which, shape=(*leading, columns or features))
 
 
 ACTIVATIONS: dict[str, Layer] = {
@@ -96,35 +106,35 @@ SATURATED = {"Sequential, notes' net", "Residual"}
 def activation_cases() -> Iterator[Case]:
     """Yield the cases of every activation with every variant."""
     for name, activation in ACTIVATIONS.items():
-        for variant in VARIANTS:
+        for variant in (*VARIANTS, *SEQUENCES):
             yield layer_case(
                 activation,
-                partial(batch, name, variant, "x"),
+                partial(_input, name, variant, "x"),
                 variant,
                 component=name,
                 kind="activation",
                 analytic=name in ANALYTIC_ACTIVATIONS,
                 oracle=variant not in WITHOUT_ORACLE,
-                dtypes=_dtypes(name, variant),
+                dtypes=_dtypes(variant),
             )
 
 
 def layer_cases() -> Iterator[Case]:
     """Yield the cases of every layer with the variants that suit it; Flatten also with images."""
     for name, layer in LAYERS.items():
-        for variant in VARIANTS:
+        for variant in (*VARIANTS, *SEQUENCES):
             if name in SATURATED and variant == "extreme values":
                 continue
-            x = partial(batch, name, variant, "x")
+            x = partial(_input, name, variant, "x")
             yield layer_case(
-                layer(x().shape[1]),
+                layer(x().shape[-1]),
                 x,
                 variant,
                 component=name,
                 limit=LIMITS.get(variant, DEFAULT_LIMIT),
                 analytic=name not in NOT_ANALYTIC_LAYERS,
                 oracle=variant not in WITHOUT_ORACLE,
-                dtypes=_dtypes(name, variant),
+                dtypes=_dtypes(variant),
             )
     yield layer_case(
         Flatten(),
@@ -135,34 +145,45 @@ def layer_cases() -> Iterator[Case]:
     )
 
 
+IGNORED = -100
+
 LossInputs = Callable[[str, str], HostArrays]
 
 
 def _like_output(name: str, variant: str) -> HostArrays:
-    return {"y": batch(name, variant, "y"), "t": batch(name, variant, "t") - 2e-3}
+    return {"y": _input(name, variant, "y"), "t": _input(name, variant, "t") - 2e-3}
 
 
 def _yes_no(name: str, variant: str) -> HostArrays:
-    y = batch(name, variant, "y")
+    y = _input(name, variant, "y")
     t = (normal(name, variant, "t", shape=y.shape) > 0).astype(np.float64)
     return {"y": y, "t": t}
 
 
 def _classes(name: str, variant: str) -> HostArrays:
-    y = batch(name, variant, "y", columns=3)
-    return {"y": y, "t": np.arange(y.shape[0]) % 3}
+    y = _input(name, variant, "y", columns=3)
+    return {"y": y, "t": np.reshape(np.arange(y[..., 0].size) % 3, y.shape[:-1])}
+
+
+def _some_ignored(name: str, variant: str) -> HostArrays:
+    """Draw classes; every second target, counted from the last, is the ignored one."""
+    inputs = _classes(name, variant)
+    t = np.ravel(inputs["t"])
+    t[::-2] = IGNORED
+    return inputs | {"t": np.reshape(t, inputs["t"].shape)}
 
 
 def _probabilities(name: str, variant: str) -> HostArrays:
     """Draw targets that do not sum to 1, to catch a backward that assumes they do."""
-    y = batch(name, variant, "y", columns=3)
+    y = _input(name, variant, "y", columns=3)
     return {"y": y, "t": np.abs(normal(name, variant, "t", shape=y.shape))}
 
 
-def _weighted(make: LossInputs, name: str, variant: str) -> HostArrays:
+def _weighted(make: LossInputs, name: str, variant: str, axes: int = 1) -> HostArrays:
+    """Add weights to the inputs: one per sample or, with more axes, one per position."""
     inputs = make(name, variant)
-    rows = inputs["y"].shape[0]
-    return inputs | {"weight": np.abs(normal(name, variant, "weight", shape=(rows,)))}
+    shape = inputs["y"].shape[:axes]
+    return inputs | {"weight": np.abs(normal(name, variant, "weight", shape=shape))}
 
 
 LOSSES: dict[str, tuple[Callable[[str], Loss], LossInputs]] = {
@@ -193,6 +214,14 @@ LOSSES: dict[str, tuple[Callable[[str], Loss], LossInputs]] = {
         lambda reduction: CrossEntropy(class_weights=(0.5, 1.0, 2.0), reduction=reduction),
         _classes,
     ),
+    "CrossEntropy, ignored class": (
+        lambda reduction: CrossEntropy(ignore_index=IGNORED, reduction=reduction),
+        _some_ignored,
+    ),
+    "CrossEntropy, all rules": (
+        lambda reduction: CrossEntropy(0.1, (0.5, 1.0, 2.0), IGNORED, reduction=reduction),
+        _some_ignored,
+    ),
 }
 ANALYTIC_LOSSES = {"L2Loss", "MeanSquaredError"}
 
@@ -200,7 +229,7 @@ ANALYTIC_LOSSES = {"L2Loss", "MeanSquaredError"}
 def loss_cases() -> Iterator[Case]:
     """Yield the cases of every loss with every variant; also its sum, weighted mean and sum."""
     for name, (make, inputs) in LOSSES.items():
-        for variant in VARIANTS:
+        for variant in (*VARIANTS, *SEQUENCES):
             yield loss_case(
                 make("mean"),
                 partial(inputs, name, variant),
@@ -208,7 +237,7 @@ def loss_cases() -> Iterator[Case]:
                 component=name,
                 analytic=name in ANALYTIC_LOSSES,
                 oracle=variant not in WITHOUT_ORACLE,
-                dtypes=_dtypes(name, variant),
+                dtypes=_dtypes(variant),
             )
         for reduction in ("mean", "sum"):
             yield loss_case(
@@ -218,6 +247,20 @@ def loss_cases() -> Iterator[Case]:
                 component=name,
                 analytic=name in ANALYTIC_LOSSES,
             )
+            yield loss_case(
+                make(reduction),
+                partial(_weighted, inputs, name, "sequences"),
+                f"sequences, weighted {reduction}",
+                component=name,
+                analytic=name in ANALYTIC_LOSSES,
+            )
+            if make(reduction).takes_classes:
+                yield loss_case(
+                    make(reduction),
+                    partial(_weighted, inputs, name, "sequences", axes=2),
+                    f"sequences, masked {reduction}",
+                    component=name,
+                )
         yield loss_case(
             make("sum"),
             partial(inputs, name, "ordinary"),
@@ -225,3 +268,27 @@ def loss_cases() -> Iterator[Case]:
             component=name,
             analytic=name in ANALYTIC_LOSSES,
         )
+
+
+def kernel_cases() -> Iterator[Case]:
+    """Yield cases of the form of a kernel for each library, and of its standard form on all."""
+    for form, function in (("native", erfc), ("standard", erfc.standard)):
+        for variant in ("ordinary", "odd sizes", "extreme values"):
+            yield Case(
+                "erfc",
+                f"{form} form, {variant}",
+                "kernel",
+                partial(_kernel_input, variant),
+                partial(_kernel_value, function),
+                dtypes=DTYPES_WITH_HALF,
+            )
+
+
+def _kernel_input(variant: str) -> HostArrays:
+    return {"x": 2.0 * batch("erfc", variant, "x")}
+
+
+def _kernel_value(
+    function: Callable[..., Array], placement: Placement, arrays: HostArrays
+) -> HostArrays:
+    return {"y": function(arrays["x"], xp=placement.xp)}

@@ -11,11 +11,16 @@ from bp_arrays.training.runners._runner import Runner
 def runner_for(step: TrainingStep, *, compiled: bool) -> Runner:
     """Return the runner for the step's device."""
     device = step.model.device
-    if device.is_writable:
+    if device.runs_as == "replay":
         return ReplayRunner(step, compiled=compiled)
-    if compiled and not why_no_graph(device):
+    if device.runs_as != "cuda graph" or not compiled:
+        return EagerRunner(step, compiled=compiled)
+    why = why_no_graph(device)
+    if not why:
         return CudaGraphRunner(step)
-    return EagerRunner(step, compiled=compiled)
+    runner = EagerRunner(step, compiled=False)
+    runner.refuse("steps run operation by operation, not as a CUDA graph", why)
+    return runner
 
 
 __all__ = ["CudaGraphRunner", "EagerRunner", "ReplayRunner", "Runner", "runner_for"]

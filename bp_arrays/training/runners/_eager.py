@@ -34,7 +34,7 @@ class EagerRunner(Runner):
         model = self.model
         self.good: Vectors = model.current_vectors()  # the last ones whose loss was seen finite
         self.compute: Any = step
-        self.jitted = compiled and model.device.backend == "jax"
+        self.jitted = compiled and model.device.runs_as == "jit"
         if self.jitted:
             self.compute = compile_step(replace(step, traced=True), model.device, model.dtype)
 
