@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import pytest
@@ -147,4 +148,4 @@ def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(words) == 0
-    assert "cpu: 1 of 7 cases" in capsys.readouterr().err
+    assert re.search(r"cpu: 1 of \d+ cases", capsys.readouterr().err)
