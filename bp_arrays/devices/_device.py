@@ -196,7 +196,7 @@ class Device:
 
         So PyTorch's autograd does not record what is done with a tensor that requires a gradient.
         """
-        return BACKENDS[self.backend].detached(array)
+        return library(self.backend).detached(array)
 
     def activate(self) -> AbstractContextManager[Any]:
         """The context in which the library computes on this device."""
