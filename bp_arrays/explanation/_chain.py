@@ -195,10 +195,15 @@ class _Chain:
                 for part in visited.inner
             ],
         }
-        self.stages.append(self._stage(visited, values))
+        if isinstance(visited.layer, Residual):
+            body = _Chain(self.context, self.names.inside(before))
+            body.add(visited.parts[0])
+            self.names.linear = body.names.linear
+            self.stages.append(ResidualStage(**values, body=body.stages))
+            return
+        self.stages.append(self._stage(visited.layer, values, visited.x))
 
-    def _stage(self, visited: Visited, values: dict[str, Any]) -> Stage:
-        layer, x = visited.layer, visited.x
+    def _stage(self, layer: Layer, values: dict[str, Any], x: Vector) -> Stage:
         if isinstance(layer, (Linear, Softmax, LogSoftmax)) and x.ndim > 2:
             raise array_error(
                 "explain",
@@ -217,12 +222,6 @@ class _Chain:
             return ScaledStage(**values)
         if isinstance(layer, (Flatten, Dropout)):
             return PassingStage(**values)
-        if isinstance(layer, Residual):
-            body = _Chain(self.context, self.names.inside(values["x_name"]))
-            [f] = visited.parts
-            body.add(f)
-            self.names.linear = body.names.linear
-            return ResidualStage(**values, body=body.stages)
         return MeasuredStage(**values, context=self.context)
 
 

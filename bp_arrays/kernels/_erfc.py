@@ -72,9 +72,11 @@ def erfc(x: Array, *, xp: Namespace) -> Array:
 
     Parameters
     ----------
-    x : array, float32 or float64
+    x : array, of any float dtype
     xp : namespace of x
     """
+    if x.dtype not in (xp.float32, xp.float64):  # the coefficients overflow in half precision
+        return xp.astype(erfc.standard(xp.astype(x, xp.float32), xp=xp), x.dtype)
     y = xp.minimum(xp.abs(x), BEYOND)
 
     near = xp.minimum(y, NEAR)
@@ -107,6 +109,8 @@ def _(x: Array, *, xp: Namespace) -> Array:
 def _(x: Array, *, xp: Namespace) -> Array:
     from cupyx.scipy import special
 
+    if x.dtype == xp.float16:  # of which it would make float64
+        return xp.astype(special.erfc(xp.astype(x, xp.float32)), x.dtype)
     return special.erfc(x)
 
 

@@ -51,7 +51,7 @@ class Case:
     variant : str
         What is special about these inputs: "ordinary", "batch of 1", ...
     kind : str
-        "activation", "layer", "loss", "optimizer", "initializer", "random" or "training".
+        "activation", "layer", "loss", "optimizer", "initializer", "random", "kernel" or "training".
     inputs : function of no arguments to host arrays by name
         The same numbers every time it is called.
     compute : function of (place, arrays) to arrays by name

@@ -24,6 +24,7 @@ def cases() -> tuple[Case, ...]:
         *maths_cases.activation_cases(),
         *maths_cases.loss_cases(),
         *maths_cases.layer_cases(),
+        *maths_cases.kernel_cases(),
         *update_cases.initializer_cases(),
         *update_cases.random_cases(),
         *update_cases.optimizer_cases(),

@@ -135,3 +135,18 @@ def test_a_net_is_the_same_in_standard_forms(device):
         standard = outputs()
     for one, other in zip(native, standard, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["native", "standard"])
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_erfc_in_half_precision_is_rounded_once(half, form, device):
+    try:
+        x = device.asarray(np.linspace(-6.0, 6.0, 401), half)
+    except bp.InputError:
+        pytest.skip(f"{device} has no {half}")
+    with device.activate():
+        y = (erfc if form == "native" else erfc.standard)(x, xp=device.xp)
+    assert y.dtype == x.dtype
+    truth = [float(mpmath.erfc(mpmath.mpf(float(v)))) for v in device.to_numpy(x)]
+    eps, tiny = (2.0**-10, 2.0**-14) if half == "float16" else (2.0**-7, 2.0**-126)
+    np.testing.assert_allclose(device.to_numpy(y), truth, rtol=0.51 * eps, atol=eps * tiny)

@@ -8,28 +8,38 @@ from functools import partial
 import numpy as np
 
 from bp_arrays import activations as a, layers as l_, losses
+from bp_arrays.kernels import erfc
 from bp_arrays.layers import Layer
 from bp_arrays.losses import Loss
 from bp_arrays.testing._case import DEFAULT_LIMIT, DTYPES, DTYPES_WITH_HALF, Case
-from bp_arrays.testing._placement import HostArrays
+from bp_arrays.testing._placement import HostArrays, Place
 from bp_arrays.testing.cases._inputs import BATCH_SHAPES, batch, normal
 from bp_arrays.testing.cases._layer import layer_case, loss_case
+from bp_arrays.typing import Array, HostArray
 
 VARIANTS = (*BATCH_SHAPES, "non-contiguous", "extreme values")
+SEQUENCES = {"sequences": (3, 4, 5), "sequence of 1": (1, 1, 3), "grids": (2, 3, 1, 5)}
+"""(batch, ..., features) of the variants with more than one leading axis."""
+
 WITHOUT_ORACLE = ("large reduction", "extreme values")
 """Where a derivative for each coordinate takes too long, or its step is larger than the value."""
 
 LIMITS = {"large reduction": 64.0}
 """Thousands of terms of either sign nearly cancel: the error is relative to what is left."""
 
-WITHOUT_HALF = {"GELU, exact"}
-"""The polynomials of the error function overflow in float16."""
 
-
-def _dtypes(name: str, variant: str) -> tuple[str, ...]:
+def _dtypes(variant: str) -> tuple[str, ...]:
     """Half precision on sizes whose sums stay exact enough to say something."""
-    half = variant in ("ordinary", "batch of 1", "odd sizes") and name not in WITHOUT_HALF
+    half = variant in ("ordinary", "batch of 1", "odd sizes", "sequences")
     return DTYPES_WITH_HALF if half else DTYPES
+
+
+def _input(name: str, variant: str, which: str, columns: int | None = None) -> HostArray:
+    """An input of a variant, (batch, features) or with axes between."""
+    if variant not in SEQUENCES:
+        return batch(name, variant, which, columns)
+    *leading, features = SEQUENCES[variant]
+    return normal(name, variant, which, shape=(*leading, columns or features))
 
 
 ACTIVATIONS: dict[str, Layer] = {
@@ -75,35 +85,35 @@ values the gradients of such a chain are ill-conditioned, on every device."""
 def activation_cases() -> Iterator[Case]:
     """Every activation on every variant."""
     for name, activation in ACTIVATIONS.items():
-        for variant in VARIANTS:
+        for variant in (*VARIANTS, *SEQUENCES):
             yield layer_case(
                 activation,
-                partial(batch, name, variant, "x"),
+                partial(_input, name, variant, "x"),
                 variant,
                 component=name,
                 kind="activation",
                 analytic=name in ANALYTIC_ACTIVATIONS,
                 oracle=variant not in WITHOUT_ORACLE,
-                dtypes=_dtypes(name, variant),
+                dtypes=_dtypes(variant),
             )
 
 
 def layer_cases() -> Iterator[Case]:
     """Every layer on the variants it is good for; Flatten also on what there is to flatten."""
     for name, layer in LAYERS.items():
-        for variant in VARIANTS:
+        for variant in (*VARIANTS, *SEQUENCES):
             if name in SATURATED and variant == "extreme values":
                 continue
-            x = partial(batch, name, variant, "x")
+            x = partial(_input, name, variant, "x")
             yield layer_case(
-                layer(x().shape[1]),
+                layer(x().shape[-1]),
                 x,
                 variant,
                 component=name,
                 limit=LIMITS.get(variant, DEFAULT_LIMIT),
                 analytic=name not in NOT_ANALYTIC_LAYERS,
                 oracle=variant not in WITHOUT_ORACLE,
-                dtypes=_dtypes(name, variant),
+                dtypes=_dtypes(variant),
             )
     yield layer_case(
         l_.Flatten(),
@@ -114,34 +124,45 @@ def layer_cases() -> Iterator[Case]:
     )
 
 
+IGNORED = -100
+
 LossInputs = Callable[[str, str], HostArrays]
 
 
 def _like_output(name: str, variant: str) -> HostArrays:
-    return {"y": batch(name, variant, "y"), "t": batch(name, variant, "t") - 2e-3}
+    return {"y": _input(name, variant, "y"), "t": _input(name, variant, "t") - 2e-3}
 
 
 def _yes_no(name: str, variant: str) -> HostArrays:
-    y = batch(name, variant, "y")
+    y = _input(name, variant, "y")
     t = (normal(name, variant, "t", shape=y.shape) > 0).astype(np.float64)
     return {"y": y, "t": t}
 
 
 def _classes(name: str, variant: str) -> HostArrays:
-    y = batch(name, variant, "y", columns=3)
-    return {"y": y, "t": np.arange(y.shape[0]) % 3}
+    y = _input(name, variant, "y", columns=3)
+    return {"y": y, "t": np.reshape(np.arange(y[..., 0].size) % 3, y.shape[:-1])}
+
+
+def _some_ignored(name: str, variant: str) -> HostArrays:
+    """Every second target is the ignored one, the last one too: of one sample the only one."""
+    inputs = _classes(name, variant)
+    t = np.ravel(inputs["t"])
+    t[::-2] = IGNORED
+    return inputs | {"t": np.reshape(t, inputs["t"].shape)}
 
 
 def _probabilities(name: str, variant: str) -> HostArrays:
     """Targets that need not sum to 1, so that a backward that takes it for granted is caught."""
-    y = batch(name, variant, "y", columns=3)
+    y = _input(name, variant, "y", columns=3)
     return {"y": y, "t": np.abs(normal(name, variant, "t", shape=y.shape))}
 
 
-def _weighted(make: LossInputs, name: str, variant: str) -> HostArrays:
+def _weighted(make: LossInputs, name: str, variant: str, axes: int = 1) -> HostArrays:
+    """With a weight for each sample, or with more axes for each position."""
     inputs = make(name, variant)
-    rows = inputs["y"].shape[0]
-    return inputs | {"weight": np.abs(normal(name, variant, "weight", shape=(rows,)))}
+    shape = inputs["y"].shape[:axes]
+    return inputs | {"weight": np.abs(normal(name, variant, "weight", shape=shape))}
 
 
 LOSSES: dict[str, tuple[Callable[[str], Loss], LossInputs]] = {
@@ -172,6 +193,14 @@ LOSSES: dict[str, tuple[Callable[[str], Loss], LossInputs]] = {
         lambda reduction: losses.CrossEntropy(class_weights=(0.5, 1.0, 2.0), reduction=reduction),
         _classes,
     ),
+    "CrossEntropy, ignored class": (
+        lambda reduction: losses.CrossEntropy(ignore_index=IGNORED, reduction=reduction),
+        _some_ignored,
+    ),
+    "CrossEntropy, all rules": (
+        lambda reduction: losses.CrossEntropy(0.1, (0.5, 1.0, 2.0), IGNORED, reduction=reduction),
+        _some_ignored,
+    ),
 }
 ANALYTIC_LOSSES = {"L2Loss", "MeanSquaredError"}
 
@@ -179,7 +208,7 @@ ANALYTIC_LOSSES = {"L2Loss", "MeanSquaredError"}
 def loss_cases() -> Iterator[Case]:
     """Every loss on every variant; its sum, and its weighted mean and sum, besides."""
     for name, (make, inputs) in LOSSES.items():
-        for variant in VARIANTS:
+        for variant in (*VARIANTS, *SEQUENCES):
             yield loss_case(
                 make("mean"),
                 partial(inputs, name, variant),
@@ -187,7 +216,7 @@ def loss_cases() -> Iterator[Case]:
                 component=name,
                 analytic=name in ANALYTIC_LOSSES,
                 oracle=variant not in WITHOUT_ORACLE,
-                dtypes=_dtypes(name, variant),
+                dtypes=_dtypes(variant),
             )
         for reduction in ("mean", "sum"):
             yield loss_case(
@@ -197,6 +226,20 @@ def loss_cases() -> Iterator[Case]:
                 component=name,
                 analytic=name in ANALYTIC_LOSSES,
             )
+            yield loss_case(
+                make(reduction),
+                partial(_weighted, inputs, name, "sequences"),
+                f"sequences, weighted {reduction}",
+                component=name,
+                analytic=name in ANALYTIC_LOSSES,
+            )
+            if make(reduction).takes_classes:
+                yield loss_case(
+                    make(reduction),
+                    partial(_weighted, inputs, name, "sequences", axes=2),
+                    f"sequences, masked {reduction}",
+                    component=name,
+                )
         yield loss_case(
             make("sum"),
             partial(inputs, name, "ordinary"),
@@ -204,3 +247,25 @@ def loss_cases() -> Iterator[Case]:
             component=name,
             analytic=name in ANALYTIC_LOSSES,
         )
+
+
+def kernel_cases() -> Iterator[Case]:
+    """The form of a kernel that each library gets, and its standard form on every library."""
+    for form, function in (("native", erfc), ("standard", erfc.standard)):
+        for variant in ("ordinary", "odd sizes", "extreme values"):
+            yield Case(
+                "erfc",
+                f"{form} form, {variant}",
+                "kernel",
+                partial(_kernel_input, variant),
+                partial(_kernel_value, function),
+                dtypes=DTYPES_WITH_HALF,
+            )
+
+
+def _kernel_input(variant: str) -> HostArrays:
+    return {"x": 2.0 * batch("erfc", variant, "x")}
+
+
+def _kernel_value(function: Callable[..., Array], place: Place, arrays: HostArrays) -> HostArrays:
+    return {"y": function(arrays["x"], xp=place.xp)}
