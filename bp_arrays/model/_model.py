@@ -410,7 +410,8 @@ class Model:
             is host data and another is not.
         """
         device = self.device
-        with device.activate():
+        # an underflow to 0 is meant, whatever the caller's np.seterr says
+        with device.activate(), np.errstate(under="ignore"):
             to_host, batches = self._batches(x, batch_size)
             context = self.context(training=False, needs_input_gradient=False)
             params = self.layout.tree(*self.current_vectors(), device.xp)
