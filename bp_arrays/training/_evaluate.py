@@ -72,7 +72,7 @@ def evaluate(
     Parameters
     ----------
     model : Model
-    x : array (rows, *input_shape), bp.data.Batches, or iterable of batches
+    x : array (rows, *input_shape), tuple or dict of arrays, bp.data.Batches, or batches
         As `fit` takes it; the rows are taken as they lie.
     t : array
         Targets of an array, as the loss takes them.
