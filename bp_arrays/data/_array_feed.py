@@ -91,7 +91,7 @@ class RowFeed(Feed):
         starts = range(0, self.rows, batch_size)
         spans = [(start, min(start + batch_size, self.rows)) for start in starts]
         device = self.spec.device
-        if device.is_writable:
+        if device.is_host:
             return self._in_host_memory(spans, order)
         batches = self._moved(spans, order)
         return Prefetch(batches) if self.on_host and device.is_asynchronous else batches
