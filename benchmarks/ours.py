@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import threading
-from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
 import bp_arrays as bp
 from benchmarks.workloads import EPSILON, LEARNING_RATE, Epoch, HostArray, Workload
-
-
-@contextlib.contextmanager
-def plainly() -> Iterator[None]:
-    """Trainings that begin in here are not captured as CUDA graphs."""
-    fit_module = importlib.import_module("bp_arrays.training._fit")
-    with mock.patch.object(fit_module, "why_no_graph", lambda device: "not wanted"):
-        yield
 
 
 def ours(workload: Workload, device: str = "cpu", *, plain: bool = False) -> Epoch:
@@ -57,15 +45,14 @@ def ours(workload: Workload, device: str = "cpu", *, plain: bool = False) -> Epo
             bp.fit(
                 model, x, workload.t, loss=bp.CrossEntropy(), optimizer=optimizer,
                 batch_size=workload.batch, epochs=10**9, shuffle=lambda epoch: orders.get(),
-                callbacks=[Report()],
+                callbacks=[Report()], compiled=not plain,
             )  # fmt: skip
         except BaseException as error:  # told to the main thread, which raises it
             losses.put(error)
             begun.set()
 
-    with plainly() if plain else contextlib.nullcontext():
-        threading.Thread(target=train, daemon=True).start()
-        begun.wait()
+    threading.Thread(target=train, daemon=True).start()
+    begun.wait()
 
     def epoch(order: HostArray) -> float:
         orders.put(order)
@@ -87,9 +74,9 @@ def network(layers: tuple[int, ...]) -> bp.Layer:
 
 def _compile_update(optimizer: Any) -> None:
     """Have Numba's loop from the start, as a long training has it after its first second."""
-    from bp_arrays.execution import InPlaceUpdate, lean
+    from bp_arrays.execution import InPlaceUpdate, fast_numpy
 
-    InPlaceUpdate(optimizer.update, 2, 3, True, "float32", lean).wait_for_compiler()
+    InPlaceUpdate(optimizer.update, 2, 3, True, "float32", fast_numpy).wait_for_compiler()
 
 
 def matmuls(workload: Workload, device: str = "cpu") -> Epoch:

@@ -42,6 +42,7 @@ from bp_arrays.initializers import (
     Orthogonal,
     Zeros,
 )
+from bp_arrays.inputs import InputSpec
 from bp_arrays.layers import (
     Context,
     Dropout,
@@ -95,6 +96,7 @@ from bp_arrays.training import (
     LearningCurve,
     Metric,
     TensorBoard,
+    Trainer,
     evaluate,
     fit,
 )
@@ -145,6 +147,7 @@ __all__ = [
     "Huber",
     "Identity",
     "InputError",
+    "InputSpec",
     "L2Loss",
     "L2Penalty",
     "Layer",
@@ -178,6 +181,7 @@ __all__ = [
     "StepDecay",
     "Tanh",
     "TensorBoard",
+    "Trainer",
     "Warmup",
     "WeightDecay",
     "Zeros",

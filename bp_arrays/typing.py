@@ -26,6 +26,9 @@ Shape = tuple[int, ...]
 ParameterTree = dict[str, Any]
 """Arrays by name, nested as the layers are: {"0": {"weight": ..., "bias": ...}, "2": ...}."""
 
+StateUpdates = dict[tuple[str, ...], Array]
+"""New values of parameters that are not trained, by their path: ("0", "mean")."""
+
 Backward = Callable[[Array], tuple[Array, ParameterTree]]
 """delta (the derivative of the loss by a layer's output) -> (derivative by its input, by its
 parameters)."""

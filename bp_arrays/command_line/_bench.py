@@ -17,9 +17,6 @@ from bp_arrays.errors import InputError
 from bp_arrays.files import write_atomically
 from bp_arrays.optimizers import Optimizer, optimizer_named
 
-CHECKERS = ("strict",)
-"""Libraries that exist to check, not to compute: measured only when asked for by name."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bp-arrays bench`."""
@@ -58,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             speed = _measured(args, place, optimizer)
         except InputError as error:
-            if args.device or place.backend == "numpy":
+            if args.device or place.is_host:
                 raise
             print(f"{place.name:<13} not measured: {error}", flush=True)
             continue
@@ -72,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _usable() -> list[Device]:
-    return [s.device for s in devices() if s.usable and s.device.backend not in CHECKERS]
+    """What can be used here, but for libraries that exist to check: those only by name."""
+    return [s.device for s in devices() if s.usable and not s.device.is_for_checking]
 
 
 def _measured(args: argparse.Namespace, place: Device, optimizer: Optimizer) -> Speed:

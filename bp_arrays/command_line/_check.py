@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import re
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bp_arrays.command_line._output_files import check_outputs
+from bp_arrays.devices import ask_for_float64
 from bp_arrays.errors import InputError
 from bp_arrays.files import write_atomically
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     path = args.json / "check.json" if names_itself else args.json
     check_outputs({"--json": path, "--html": args.html})
     with tempfile.TemporaryDirectory() as folder:
-        _set_up_jax(folder)
+        ask_for_float64(compiled=folder)  # which the reference is in
         report = _checked(args)
 
     from bp_arrays.testing import cuda_line, to_html
@@ -56,19 +56,6 @@ def run(args: argparse.Namespace) -> int:
     if any(device.name.startswith("cuda") for device in report.not_run):
         print(cuda_line())
     return 0 if report.ok else DISAGREES
-
-
-def _set_up_jax(folder: str) -> None:
-    """Float64, which the reference is in, and what was compiled once not compiled again."""
-    if "jax" in sys.modules:  # its settings are read when it is imported
-        return
-    for name, value in {
-        "JAX_ENABLE_X64": "1",
-        "JAX_COMPILATION_CACHE_DIR": folder,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }.items():
-        os.environ.setdefault(name, value)
 
 
 def _checked(args: argparse.Namespace) -> Report:

@@ -9,14 +9,14 @@ from bp_arrays.execution import path_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """This command has none."""
+    """`devices` takes no options."""
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    for found, usable, reason, advice in devices():
-        said = found.description if usable else reason
-        print(f"{found.name:<16} {'yes' if usable else 'no ':<4} {said}")
-        more = f"training: {path_of(found)}" if usable else f"-> {advice}"
+    for device, usable, reason, advice in devices():
+        about = device.description if usable else reason
+        print(f"{device.name:<16} {'yes' if usable else 'no ':<4} {about}")
+        more = f"training: {path_of(device)}" if usable else f"-> {advice}"
         print(f"{'':<21} {more}")
     return 0

@@ -6,6 +6,7 @@ import math
 
 from bp_arrays.command_line._schema import Meaning
 from bp_arrays.errors import DataError
+from bp_arrays.inputs import only_shape
 from bp_arrays.model import Model
 from bp_arrays.readers import Dataset, open_dataset
 
@@ -25,7 +26,7 @@ def matching_data(model: Model, meaning: Meaning, spec: str) -> Dataset:
         columns=meaning.feature_names or None,
         require_target=False,
     )
-    features = math.prod(model.input_shape)
+    features = math.prod(only_shape(model.inputs, "bp-arrays"))
     if data.x.shape[1] != features:
         raise DataError(
             f"{data.source}: the model takes {features} features, got {data.x.shape[1]} "

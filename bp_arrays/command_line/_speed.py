@@ -13,7 +13,7 @@ import numpy as np
 from bp_arrays.activations import ReLU
 from bp_arrays.devices import Device
 from bp_arrays.errors import InputError
-from bp_arrays.execution import InPlaceUpdate, lean
+from bp_arrays.execution import InPlaceUpdate, fast_numpy
 from bp_arrays.layers import Layer, Linear, Sequential
 from bp_arrays.losses import CrossEntropy
 from bp_arrays.model import Model
@@ -200,6 +200,6 @@ def _loop_is_there(optimizer: Optimizer, model: Model) -> bool:
     states = len(optimizer.init(model.vector[:1], model.device.xp))
     scalars = len(optimizer.scalars(1, 1.0))
     update = InPlaceUpdate(
-        optimizer.update, states, scalars, optimizer.elementwise, model.dtype, lean
+        optimizer.update, states, scalars, optimizer.elementwise, model.dtype, fast_numpy
     )
     return update.wait_for_compiler()

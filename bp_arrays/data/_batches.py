@@ -11,12 +11,11 @@ import numpy as np
 from bp_arrays.data._array_feed import RowFeed
 from bp_arrays.data._block_feed import BlockFeed, Blocks
 from bp_arrays.data._feed import Batch, Feed, Order
-from bp_arrays.data._input_spec import Door
 from bp_arrays.data._iterable_feed import ReadyFeed
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import DeviceMismatchError, InputError
-from bp_arrays.inputs import is_iterable_of_batches
-from bp_arrays.typing import Array
+from bp_arrays.inputs import BatchSpec, Inputs, as_inputs, is_iterable_of_batches
+from bp_arrays.trees import Tree
 
 BATCH_SIZE = 32
 
@@ -44,10 +43,12 @@ class Batches:
 
     Parameters
     ----------
-    x : array (rows, ...), Blocks, or iterable of batches
-        Arrays of the host, memory-mapped ones too, or of the device; anything in blocks on
-        disk, such as `ParquetBlocks`; or an iterable of (x, t) or (x, t, weight), begun anew for
-        each epoch, whose batches are moved to the device as they come.
+    x : array (rows, ...), tuple or dict of arrays, Blocks, or iterable of batches
+        Arrays of the host, memory-mapped ones too, or of the device, for a net of several inputs
+        a tuple or dict of them; anything in blocks on disk, such as `ParquetBlocks`; or an
+        iterable of (x, t) or (x, t, weight), begun anew for each epoch, whose batches are moved
+        to the device as they come. Without t, a list or tuple of tuples is such an iterable, and
+        any other tuple is several inputs; with t, a tuple always is.
     t : array (rows, ...), optional
         Targets, for arrays.
     weight : array (rows,), optional
@@ -69,6 +70,9 @@ class Batches:
     dtype : str, optional
         Of the samples, and of targets that are not whole numbers. By default the model's in
         `fit` and its like, else "float32".
+    inputs : int, tuple, InputSpec, or tuple or dict of them, optional
+        What the samples must be, as `bp.Model` takes it: so that indices stay integers in a loop
+        of your own. By default what the model takes in `fit` and its like, else numbers.
 
     Raises
     ------
@@ -97,6 +101,7 @@ class Batches:
         window: int | None = None,
         device: str | Device | None = None,
         dtype: str | None = None,
+        inputs: Any = None,
     ) -> None:
         self._kind = _kind(x, t)
         given = {"t": t, "weight": weight, "batch_size": batch_size, "shuffle": shuffle}
@@ -107,32 +112,38 @@ class Batches:
         self.seed, self.window = seed, window
         self.device = None if device is None else find_device(device)
         self.dtype = dtype
+        self.inputs: Inputs | None = None if inputs is None else as_inputs(inputs, "inputs")
         self._epoch = 0
         self._own_feed: Feed | None = None
 
-    def feed(self, door: Door, *, what: str = "") -> Feed:
-        """The data, checked, on its way through a door; `what` names it in messages.
+    def feed(self, spec: BatchSpec, *, what: str = "") -> Feed:
+        """The data, checked against a specification; `what` names it in messages.
 
         Raises
         ------
         InputError, DeviceMismatchError
-            If the data, the device or the dtype do not suit the door.
+            If the data, the device or the dtype do not suit the specification.
         """
-        if self.device not in (None, door.device):
+        if self.device not in (None, spec.device):
             raise DeviceMismatchError(
                 f"{what}batches go to device {str(self.device)!r}, but the model is on "
-                f"{str(door.device)!r}: leave device= out, then they go to the model's"
+                f"{str(spec.device)!r}: leave device= out, then they go to the model's"
             )
-        if self.dtype not in (None, door.dtype):
+        if self.dtype not in (None, spec.dtype):
             raise InputError(
-                f"{what}batches are of dtype {self.dtype!r}, but the model's is {door.dtype!r}: "
+                f"{what}batches are of dtype {self.dtype!r}, but the model's is {spec.dtype!r}: "
                 "leave dtype= out, then they become the model's"
             )
+        if self.inputs is not None and spec.inputs not in (None, self.inputs):
+            raise InputError(
+                f"{what}batches have the inputs {self.inputs!r}, but the model takes "
+                f"{spec.inputs!r}: do not pass inputs=, then they are the model's"
+            )
         if self._kind is ReadyFeed:
-            return ReadyFeed(door, self.x, what=what)
+            return ReadyFeed(spec, self.x, what=what)
         if self._kind is BlockFeed:
-            return BlockFeed(door, self.x, window=self.window, what=what)
-        return RowFeed(door, self.x, self.t, self.weight, what=what)
+            return BlockFeed(spec, self.x, window=self.window, what=what)
+        return RowFeed(spec, self.x, self.t, self.weight, what=what)
 
     def __iter__(self) -> Iterator[Any]:
         feed = self._feed()
@@ -140,9 +151,9 @@ class Batches:
         self._epoch += 1
         return map(_unpacked, feed.epoch(self.batch_size, order))
 
-    def samples(self, device: Device, dtype: str) -> Iterator[Array]:
+    def samples(self, spec: BatchSpec) -> Iterator[Tree]:
         """x alone, batch by batch, as the rows lie: what `Model.predict` asks for."""
-        batches = self.feed(Door(device, dtype)).epoch(self.batch_size, None)
+        batches = self.feed(spec).epoch(self.batch_size, None)
         return (batch.x for batch in batches)
 
     def __len__(self) -> int:
@@ -155,7 +166,7 @@ class Batches:
     def _feed(self) -> Feed:
         if self._own_feed is None:
             device = find_device("auto") if self.device is None else self.device
-            self._own_feed = self.feed(Door(device, self.dtype or "float32"))
+            self._own_feed = self.feed(BatchSpec(device, self.dtype or "float32", self.inputs))
         return self._own_feed
 
 
@@ -163,7 +174,7 @@ def _kind(x: Any, t: Any) -> type[Feed]:
     """How this data is fed."""
     if isinstance(x, Blocks):
         return BlockFeed
-    listed = t is None and isinstance(x, (list, tuple))
+    listed = t is None and isinstance(x, (list, tuple))  # a tuple with t is several inputs
     are_batches = listed and all(isinstance(item, tuple) for item in x[:1])
     return ReadyFeed if are_batches or is_iterable_of_batches(x) else RowFeed
 

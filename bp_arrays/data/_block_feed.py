@@ -13,20 +13,30 @@ thread reads meanwhile, and a block on its way into it.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bp_arrays.data._feed import Batch, Feed, Order
-from bp_arrays.data._input_spec import Door
-from bp_arrays.data._prefetch import ahead
+from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order
+from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
-from bp_arrays.inputs import check_weights, first_not_finite, to_host_array
+from bp_arrays.inputs import (
+    BatchSpec,
+    as_inputs,
+    check_finite,
+    check_indices,
+    check_not_empty,
+    check_numbers,
+    check_weights,
+    read_samples,
+    row_count,
+)
 from bp_arrays.random import host_generator
-from bp_arrays.typing import HostArray, Shape
+from bp_arrays.trees import Tree, leaves, map_tree
+from bp_arrays.typing import HostArray
 
 WINDOW_BYTES = 2**26
 """How many bytes of samples a window has, unless its rows are told."""
@@ -35,15 +45,12 @@ WINDOW_BYTES = 2**26
 class HostBatch(NamedTuple):
     """Samples, targets and weights on the host: of a block, a window, or a batch."""
 
-    x: HostArray
+    x: Tree
     t: HostArray | None
     weight: HostArray | None
 
-    def each(self, function: Callable[[HostArray], HostArray]) -> HostBatch:
-        """The function of each of the arrays that are there."""
-        t, weight = (None if a is None else function(a) for a in self[1:])
-        return HostBatch(function(self.x), t, weight)
 
+ABSENT = "no dtype, being absent,"
 
 Window = tuple[HostBatch, HostArray | None]
 """Rows in memory, and the order in which they are used; None for as they lie."""
@@ -57,22 +64,22 @@ class Blocks(ABC):
     Attributes
     ----------
     sample_shape : tuple of int
-        The shape of one sample.
+        The shape of one sample; for several inputs, a tuple or dict of shapes.
     dtype : numpy.dtype
-        Of the samples.
+        Of the samples; for several inputs, a tuple or dict of dtypes.
     block_rows : sequence of int
         How many rows each block has.
     """
 
-    sample_shape: Shape
-    dtype: np.dtype[Any]
+    sample_shape: Any
+    dtype: Any
     block_rows: Sequence[int]
 
     @abstractmethod
     def read(self, block: int) -> tuple[Any, ...]:
         """The block of that number: (x, t) or (x, t, sample_weight), or (x,) without targets.
 
-        Called in a second thread. x is (rows, *sample_shape).
+        Called in a second thread. x is (rows, *sample_shape), or a tuple or dict of such arrays.
         """
 
     def place(self, block: int, *index: int) -> str:
@@ -90,7 +97,7 @@ class BlockFeed(Feed):
 
     Parameters
     ----------
-    door : Door
+    spec : BatchSpec
     blocks : Blocks
     window : int, optional
         Rows that are shuffled together; by default as many as 64 MiB of samples hold.
@@ -104,17 +111,22 @@ class BlockFeed(Feed):
     rows: int
 
     def __init__(
-        self, door: Door, blocks: Blocks, *, window: int | None = None, what: str = ""
+        self, spec: BatchSpec, blocks: Blocks, *, window: int | None = None, what: str = ""
     ) -> None:
-        self.door, self.blocks = door, blocks
+        self.spec, self.blocks = spec, blocks
         self.rows = blocks.rows
-        door.check_shape((self.rows, *blocks.sample_shape), f"{what}x")
-        if self.rows == 0:
-            raise InputError(f"{what}x is empty: training and evaluation need at least one row")
-        row = np.dtype(blocks.dtype).itemsize * math.prod(blocks.sample_shape)
-        self.window = window or max(1, WINDOW_BYTES // max(1, row))
-        self._kinds: list[tuple[Any, ...]] | None = None
-        self._t_dtype = door.dtype
+        self.own_inputs = as_inputs(blocks.sample_shape, "sample_shape")
+        # arrays of the right shape without memory: what is checked of any samples, before a read
+        shapes = map_tree(
+            lambda own, dtype: np.broadcast_to(np.zeros((), dtype), (self.rows, *own.shape)),
+            self.own_inputs,
+            blocks.dtype,
+        )
+        check_not_empty(read_samples(shapes, spec.inputs, spec.device, f"{what}x"), f"{what}x")
+        row_bytes = sum(array.nbytes // self.rows for array in leaves(shapes))
+        self.window = window or max(1, WINDOW_BYTES // max(1, row_bytes))
+        self._kinds: list[Any] | None = None
+        self._t_dtype = spec.dtype
 
     def order(self, shuffle: bool | Order, seed: int, epoch: int) -> tuple[int, int] | None:
         if callable(shuffle):
@@ -124,9 +136,9 @@ class BlockFeed(Feed):
             )
         return (seed, epoch) if shuffle else None
 
-    def epoch(self, batch_size: int, order: tuple[int, int] | None) -> Iterator[Batch]:
-        batches = self._batches(ahead(self._windows(order)), batch_size)
-        return ahead(batches) if self.door.device.is_asynchronous else batches
+    def epoch(self, batch_size: int, order: tuple[int, int] | None) -> BatchIterator:
+        batches = self._batches(Prefetch(self._windows(order)), batch_size)
+        return Prefetch(batches) if self.spec.device.is_asynchronous else batches
 
     # -- from the disk into windows, in a second thread ----------------------------------------
 
@@ -139,7 +151,7 @@ class BlockFeed(Feed):
         generator = host_generator(order[0], "shuffle", order[1])
         for chosen in self._together(generator.permutation(numbers)):
             window = self._joined(chosen)
-            yield window, generator.permutation(len(window.x))
+            yield window, generator.permutation(row_count(window.x))
             del window  # or it would live on while the next is read
 
     def _together(self, order: HostArray) -> Iterator[list[int]]:
@@ -160,57 +172,52 @@ class BlockFeed(Feed):
         if len(chosen) == 1:
             return self._read(chosen[0])
         rows = sum(self.blocks.block_rows[block] for block in chosen)
-        window, start = None, 0
+        window: Any = None
+        start = 0
         for block in chosen:
             parts = self._read(block)
             if window is None:
-                window = parts.each(lambda a: np.empty((rows, *a.shape[1:]), a.dtype))
-            stop = start + len(parts.x)
-            for array, part in zip(window, parts, strict=True):
-                if array is not None:
-                    array[start:stop] = part
-                del part
+                window = map_tree(lambda a: np.empty((rows, *a.shape[1:]), a.dtype), parts)
+            stop = start + row_count(parts.x)
+            map_tree(partial(_write, slice(start, stop)), window, parts)
             del parts  # before the next one is read
             start = stop
-        assert window is not None
-        return window
+        return HostBatch(*window)
 
     def _read(self, block: int) -> HostBatch:
         """One block, checked."""
-        blocks = self.blocks
+        blocks, spec = self.blocks, self.spec
         x, t, weight = (*blocks.read(block), None, None)[:3]
         rows = blocks.block_rows[block]
         try:
-            x = np.asarray(to_host_array(x, "x"))
-            if x.shape != (rows, *blocks.sample_shape):
-                raise InputError(
-                    f"expected samples of shape {(rows, *blocks.sample_shape)}, got {x.shape}"
-                )
-            if self.door.has_targets(t):
-                t, self._t_dtype = self.door.check_targets(t, rows)
+            x = map_tree(np.asarray, read_samples(x, self.own_inputs, spec.device))
+            if row_count(x) != rows:
+                raise InputError(f"x: expected {rows} rows, got {row_count(x)}")
+            check_indices(x, spec.inputs, spec.device)
+            if not isinstance(x, np.ndarray):
+                check_numbers(x, spec.inputs, None)
+            if spec.has_targets(t):
+                t, self._t_dtype = spec.check_targets(t, rows)
             if weight is not None:
-                weight = check_weights(weight, rows, self.door.device)
+                weight = check_weights(weight, rows, spec.device)
         except InputError as error:
             raise type(error)(f"{blocks.place(block)}: {error}") from None
-        bad = first_not_finite(x)
-        if bad is not None:
-            raise InputError(
-                f"{blocks.place(block, *bad)} is {x[bad]}: training data must be finite; drop or "
-                "fill such rows first"
-            )
-        self._check_alike(block, x, t, weight)
-        return HostBatch(x, t, weight)
+        if isinstance(x, np.ndarray):
+            check_finite(x, lambda index: blocks.place(block, *index))
+        batch = HostBatch(x, t, weight)
+        self._check_alike(block, batch)
+        return batch
 
-    def _check_alike(self, block: int, *arrays: HostArray | None) -> None:
+    def _check_alike(self, block: int, batch: HostBatch) -> None:
         """Raise InputError unless a block is made as the first one that was read."""
-        kinds = [() if a is None else (a.dtype.name, *a.shape[1:]) for a in arrays]
+        kinds = [map_tree(_kind, part) for part in batch]
         if self._kinds is None:
             self._kinds = kinds
-        for name, kind, first in zip(Batch._fields, kinds, self._kinds, strict=True):
+        for name, kind, first in zip(batch._fields, kinds, self._kinds, strict=True):
             if kind != first:
                 raise InputError(
-                    f"{self.blocks.place(block)}: expected {name} of {_said(first)} as in the "
-                    f"blocks before, got {_said(kind)}"
+                    f"{self.blocks.place(block)}: expected {name} of {first or ABSENT} as in "
+                    f"the blocks before, got {kind or ABSENT}"
                 )
 
     # -- from windows to batches on the device -------------------------------------------------
@@ -219,14 +226,14 @@ class BlockFeed(Feed):
         rest: list[HostBatch] = []  # rows that do not fill a batch yet
         held = 0
         for window, order in windows:
-            start, rows = 0, len(window.x)
+            start, rows = 0, row_count(window.x)
             while held + rows - start >= batch_size:
                 stop = start + batch_size - held
                 yield self._moved([*rest, _rows(window, order, start, stop)])
                 rest, held, start = [], 0, stop
             if start < rows:
                 # in memory of their own: they are not to hold on to the window
-                rest.append(_rows(window, order, start, rows).each(np.copy))
+                rest.append(map_tree(np.copy, _rows(window, order, start, rows)))
                 held += rows - start
             del window  # or it would live on while the next is waited for
         if rest:
@@ -234,14 +241,11 @@ class BlockFeed(Feed):
 
     def _moved(self, parts: list[HostBatch]) -> Batch:
         """These rows, one after another, as one batch on the device."""
-        x, t, weight = (
-            None if arrays[0] is None else arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-            for arrays in zip(*parts, strict=True)
-        )
-        device, dtype = self.door.device, self.door.dtype
+        x, t, weight = map_tree(_concatenated, *parts)
+        device, dtype = self.spec.device, self.spec.dtype
         with device.activate():
             return Batch(
-                self.door.batch_inputs(x),
+                self.spec.move(x),
                 None if t is None else device.asarray(t, self._t_dtype),
                 None if weight is None else device.asarray(weight, dtype),
             )
@@ -249,8 +253,16 @@ class BlockFeed(Feed):
 
 def _rows(window: HostBatch, order: HostArray | None, start: int, stop: int) -> HostBatch:
     rows: Any = slice(start, stop) if order is None else order[start:stop]
-    return window.each(lambda array: np.asarray(array[rows]))
+    return HostBatch(*map_tree(lambda array: np.asarray(array[rows]), window))
 
 
-def _said(kind: tuple[Any, ...]) -> str:
-    return f"dtype {kind[0]} and sample shape {kind[1:]}" if kind else "no dtype, being absent,"
+def _concatenated(*arrays: HostArray) -> HostArray:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _write(rows: slice, array: HostArray, values: HostArray) -> None:
+    array[rows] = values
+
+
+def _kind(array: HostArray) -> str:
+    return f"dtype {array.dtype.name} and sample shape {array.shape[1:]}"

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from bp_arrays.trees import Tree
 from bp_arrays.typing import Array
 
 Order = Callable[[int], Any]
 """From the number of an epoch to the order of its rows."""
 
 
-class Batch(NamedTuple):
-    """Inputs (batch, ...), targets and sample weights (batch,), where there are any."""
+class BatchIterator(Protocol):
+    """Batches one after another; closed where a loop over them ends early."""
 
-    x: Array
+    def __iter__(self) -> Iterator[Batch]: ...
+    def __next__(self) -> Batch: ...
+    def close(self) -> None: ...
+
+
+class Batch(NamedTuple):
+    """Inputs (batch, ...), targets and sample weights (batch,), where there are any.
+
+    x is one array, or a tuple or dict of arrays, as the net takes it.
+    """
+
+    x: Tree
     t: Array | None
     weight: Array | None
 
@@ -48,7 +60,7 @@ class Feed(ABC):
         """
 
     @abstractmethod
-    def epoch(self, batch_size: int, order: Any) -> Iterator[Batch]:
+    def epoch(self, batch_size: int, order: Any) -> BatchIterator:
         """The batches of one pass over the rows."""
 
     def steps(self, batch_size: int) -> int | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
-from bp_arrays.data._feed import Batch, Feed, Order
-from bp_arrays.data._input_spec import Door
-from bp_arrays.data._prefetch import ahead
+from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order
+from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
+from bp_arrays.inputs import BatchSpec
 
 
 class ReadyFeed(Feed):
@@ -16,10 +16,11 @@ class ReadyFeed(Feed):
 
     Parameters
     ----------
-    door : Door
+    spec : BatchSpec
     batches : iterable
         Of (x, t) or (x, t, sample_weight); of samples alone where no targets are asked for.
-        Begun anew for each epoch.
+        x may be a tuple or dict of arrays; a tuple of samples alone is ((x1, x2),), since a tuple
+        is always (x, t). Begun anew for each epoch.
     what : str, optional
         What to call the batches in messages.
     """
@@ -27,17 +28,17 @@ class ReadyFeed(Feed):
     rows = None
     repeats = False
 
-    def __init__(self, door: Door, batches: Iterable[Any], *, what: str = "") -> None:
-        self.door, self.batches, self.what = door, batches, what
+    def __init__(self, spec: BatchSpec, batches: Iterable[Any], *, what: str = "") -> None:
+        self.spec, self.batches, self.what = spec, batches, what
         self.once = iter(batches) is batches
         self._begun = False
 
     def order(self, shuffle: bool | Order, seed: int, epoch: int) -> None:
         return None
 
-    def epoch(self, batch_size: int, order: Any) -> Iterator[Batch]:
+    def epoch(self, batch_size: int, order: Any) -> BatchIterator:
         batches = self._checked()
-        return ahead(batches) if self.door.device.is_asynchronous else batches
+        return Prefetch(batches) if self.spec.device.is_asynchronous else batches
 
     def steps(self, batch_size: int) -> int | None:
         try:
@@ -50,7 +51,7 @@ class ReadyFeed(Feed):
         begun, self._begun = self._begun, True
         for number, item in enumerate(self.batches, start=1):
             try:
-                with self.door.device.activate():
+                with self.spec.device.activate():
                     batch = self._batch(item)
             except InputError as error:
                 raise type(error)(f"{self.what}batch {number}: {error}") from None
@@ -72,6 +73,4 @@ class ReadyFeed(Feed):
         if not 1 <= len(item) <= 3:
             raise InputError(f"expected (x, t) or (x, t, sample_weight), got {len(item)} parts")
         x, t, weight = (*item, None, None)[:3]
-        x = self.door.checked_inputs(x)
-        rows = int(x.shape[0])
-        return Batch(x, self.door.checked_targets(t, rows), self.door.checked_weights(weight, rows))
+        return Batch(*self.spec.batch(x, t, weight))

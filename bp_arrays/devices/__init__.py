@@ -1,17 +1,21 @@
-"""The device-selection layer: the only room that knows the array libraries by name."""
+"""Device selection: the only room that knows the array libraries by name, and how to add one."""
 
-from bp_arrays.devices._backend import Availability
-from bp_arrays.devices._device import Device, owner
+from bp_arrays.devices._backend import Availability, Backend
+from bp_arrays.devices._device import Device, device_of_or_none
+from bp_arrays.devices._jax import ask_for_float64
 from bp_arrays.devices._namespaces import library_of
-from bp_arrays.devices._selection import DeviceStatus, device, device_of, devices
+from bp_arrays.devices._selection import DeviceList, DeviceStatus, device, device_of, devices
 
 __all__ = [
     "Availability",
+    "Backend",
     "Device",
+    "DeviceList",
     "DeviceStatus",
+    "ask_for_float64",
     "device",
     "device_of",
+    "device_of_or_none",
     "devices",
     "library_of",
-    "owner",
 ]

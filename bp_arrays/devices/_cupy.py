@@ -23,7 +23,13 @@ INSTALL = 'pip install "bp_arrays[cuda12]" or "bp_arrays[cuda13]", as your drive
 
 class CuPyBackend(Backend):
     name = "cupy"
+    kinds = ("cuda",)
+    numbered_kinds = frozenset({"cuda"})
     asynchronous_kinds = frozenset({"cuda"})
+    runs_as = "cuda graph"
+
+    def stem(self, kind: str) -> str:
+        return kind
 
     def namespace(self) -> Namespace:
         import array_api_compat.cupy as standard
@@ -32,9 +38,9 @@ class CuPyBackend(Backend):
         return _namespace(cupy, standard)
 
     def availability(self, kind: str, index: int) -> Availability:
-        found = imported("cupy", "CuPy", INSTALL)
-        if not found.usable:
-            return found
+        status = imported("cupy", "CuPy", INSTALL)
+        if not status.usable:
+            return status
         import cupy
 
         try:
@@ -82,7 +88,7 @@ class CuPyBackend(Backend):
         with array.device:
             return np.array(array.get())
 
-    def place_of(self, array: Any) -> tuple[str, int] | None:
+    def locate(self, array: Any) -> tuple[str, int] | None:
         if type(array).__module__.partition(".")[0] != "cupy" or not hasattr(array, "device"):
             return None
         return "cuda", int(array.device.id)

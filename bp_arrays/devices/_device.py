@@ -9,20 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.devices._backend import Availability, Backend
-from bp_arrays.devices._cupy import CuPyBackend
-from bp_arrays.devices._jax import JaxBackend
+from bp_arrays.devices._backend import Availability, RunsAs, one_line
+from bp_arrays.devices._libraries import libraries, library, load_all_once
 from bp_arrays.devices._namespaces import remember_namespace
-from bp_arrays.devices._numpy import NumPyBackend
-from bp_arrays.devices._strict import StrictBackend
-from bp_arrays.devices._torch import TorchBackend
 from bp_arrays.errors import DeviceUnavailableError, InputError
 from bp_arrays.typing import Array, HostArray, Namespace
 
-BACKENDS: dict[str, Backend] = {
-    backend.name: backend
-    for backend in (NumPyBackend(), CuPyBackend(), TorchBackend(), JaxBackend(), StrictBackend())
-}
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
@@ -35,9 +27,9 @@ class Device:
     Parameters
     ----------
     backend : str
-        "numpy", "cupy", "torch", "jax" or "strict".
+        "numpy", "cupy", "torch", "jax", "strict", or the name of a registered library.
     kind : str
-        "cpu", "cuda", "mps", or the name of one of strict's devices.
+        "cpu", "cuda", "mps", or the name of one of the library's own devices.
     index : int, default 0
         Which one of several of that kind.
 
@@ -58,10 +50,10 @@ class Device:
     @property
     def name(self) -> str:
         """As `bp.device` takes it: "cpu", "cuda:0", "torch:cpu", "strict:device1"."""
-        prefix = "" if self.backend in ("numpy", "cupy") else f"{self.backend}:"
-        if self.backend == "strict" and self.kind == "cpu":
-            return "strict"
-        return f"{prefix}{self.kind}" + (f":{self.index}" if self.kind == "cuda" else "")
+        try:
+            return library(self.backend).device_name(self.kind, self.index)
+        except InputError:  # unpickled where its library is not registered: it still has a name
+            return f"{self.backend}:{self.kind}"
 
     def __str__(self) -> str:
         return self.name
@@ -70,7 +62,7 @@ class Device:
         return f"device({self.name!r})"
 
     def availability(self) -> Availability:
-        """Whether this device computes, and if not, why; found out once a process."""
+        """Test whether this device computes, and if not, why; tested once per process."""
         return _availability(self)
 
     def require(self) -> Device:
@@ -81,11 +73,11 @@ class Device:
         DeviceUnavailableError
             If not; the message says why and what to do.
         """
-        found = _availability(self)
-        if not found.usable:
+        status = _availability(self)
+        if not status.usable:
             raise DeviceUnavailableError(
-                f"device {self.name!r} was asked for, but {found.reason}. To use it: "
-                f"{found.advice}. Nothing was moved"
+                f"device {self.name!r} was asked for, but {status.reason}. To use it: "
+                f"{status.advice}. Nothing was moved"
             )
         return self
 
@@ -101,18 +93,42 @@ class Device:
 
     @property
     def is_asynchronous(self) -> bool:
-        """Whether a call returns before its result is there, so that reading one waits."""
-        return self.kind in BACKENDS[self.backend].asynchronous_kinds
+        """True if a call returns before its result is there, so that reading one waits."""
+        return self.kind in library(self.backend).asynchronous_kinds
+
+    @property
+    def is_host(self) -> bool:
+        """True if arrays here are NumPy's own: what comes from the host need not be copied."""
+        return library(self.backend).is_host
 
     @property
     def is_writable(self) -> bool:
-        """Whether arrays here are NumPy's own, which the execution room may write over."""
-        return BACKENDS[self.backend].is_writable
+        """True if arrays here are NumPy's own, which the execution room may write over."""
+        return library(self.backend).is_writable
+
+    @property
+    def runs_as(self) -> RunsAs:
+        """How training steps run fastest on this library.
+
+        "replay": recorded once, then replayed in memory laid out beforehand (NumPy). "jit":
+        traced whole by a compiler, so that scalars come in as arrays and creation functions
+        name no device (JAX). "cuda graph": captured once, then launched whole (CuPy). "eager":
+        operation by operation (PyTorch, array-api-strict, registered libraries).
+
+        What a library can do, not what a machine can: without nvmath-python, say, there are no
+        CUDA graphs; `bp-arrays devices` says so.
+        """
+        return library(self.backend).runs_as
+
+    @property
+    def is_for_checking(self) -> bool:
+        """True if the library exists to check programs, not to compute fast."""
+        return library(self.backend).is_for_checking
 
     @property
     def description(self) -> str:
         """The library, its version and, for an accelerator, which one."""
-        return BACKENDS[self.require().backend].description(self.kind, self.index)
+        return library(self.require().backend).description(self.kind, self.index)
 
     def dtype(self, name: str) -> Any:
         """The library's dtype of that name.
@@ -122,19 +138,16 @@ class Device:
         InputError
             If this device has none; the message says which floats it has.
         """
-        backend = BACKENDS[self.require().backend]
-        found = backend.dtype(name, self.kind, self.index) if isinstance(name, str) else None
-        if found is None:
-            has = [f for f in FLOATS if backend.dtype(f, self.kind, self.index) is not None]
-            hint = (
-                '; for float64 on JAX call jax.config.update("jax_enable_x64", True) first'
-                if self.backend == "jax" and name == "float64"
-                else ""
-            )
+        backend = library(self.require().backend)
+        dtype = backend.dtype(name, self.kind, self.index) if isinstance(name, str) else None
+        if dtype is None:
+            floats = [f for f in FLOATS if backend.dtype(f, self.kind, self.index) is not None]
+            advice = backend.dtype_advice(name)
             raise InputError(
-                f"device {self.name!r} has no dtype {name!r}, it has {', '.join(has)}{hint}"
+                f"device {self.name!r} has no dtype {name!r}, it has {', '.join(floats)}"
+                + (f"; {advice}" if advice else "")
             )
-        return found
+        return dtype
 
     def asarray(self, host: Any, dtype: str | None = None) -> Array:
         """A copy of anything array-like on this device; nothing is ever shared.
@@ -152,16 +165,18 @@ class Device:
             If it holds no numbers, or this device lacks its dtype: nothing is truncated unasked.
         """
         self.require()
-        source = owner(host)
-        array = source.to_numpy(host) if source is not None else _numbers(host)
+        source = device_of_or_none(host)
+        array = source.to_numpy(host) if source is not None else _numeric_array(host)
         if dtype is None:
             dtype = array.dtype.name
         elif dtype == "bfloat16":  # NumPy lacks it: the library rounds
             array = array.astype(np.float32)
+        elif array.dtype.char == "g":  # long double, which only NumPy and JAX can read
+            array = array.astype(np.float64)
         target = self.dtype(dtype)
         if not array.dtype.isnative:  # which PyTorch and JAX refuse
             array = array.astype(array.dtype.newbyteorder("="))
-        backend = BACKENDS[self.backend]
+        backend = library(self.backend)
         return backend.from_host(
             np.ascontiguousarray(array).reshape(array.shape), target, self.kind, self.index
         )
@@ -170,46 +185,80 @@ class Device:
         """The array as NumPy, in memory of its own; waits for the device."""
         if isinstance(array, (float, int)):
             return np.asarray(array)
-        return BACKENDS[self.backend].to_host(array)
+        return library(self.backend).to_host(array)
 
     def owns(self, array: Any) -> bool:
-        """Whether this is an array of this library on this device."""
-        return BACKENDS[self.backend].place_of(array) == (self.kind, self.index)
+        """Check whether this is an array of this library on this device."""
+        return library(self.backend).locate(array) == (self.kind, self.index)
+
+    def detached(self, array: Array) -> Array:
+        """An array of this device, without its library's record of how it was computed.
+
+        So PyTorch's autograd does not record what is done with a tensor that requires a gradient.
+        """
+        return library(self.backend).detached(array)
 
     def activate(self) -> AbstractContextManager[Any]:
         """The context in which the library computes on this device."""
-        return BACKENDS[self.require().backend].activate(self.kind, self.index)
+        return library(self.require().backend).activate(self.kind, self.index)
 
     def synchronize(self) -> None:
         """Wait until the device has done all it was given."""
-        BACKENDS[self.require().backend].synchronize(self.kind, self.index)
+        library(self.require().backend).synchronize(self.kind, self.index)
 
 
-def owner(array: Any) -> Device | None:
-    """The device an array lives on, None for what is no array."""
-    for backend in BACKENDS.values():
-        place = backend.place_of(array)
-        if place is not None:
-            return Device(backend.name, *place)
+HOST = Device("numpy", "cpu")
+
+
+def device_of_or_none(array: Any) -> Device | None:
+    """The device an array lives on, None for what is no array of a known library."""
+    if isinstance(array, (np.ndarray, np.generic)):  # first: asked at every door
+        return HOST
+    device = _located(array)
+    if device is None and hasattr(array, "__array_namespace__") and load_all_once():
+        return _located(array)  # of a library that an installed package has just brought
+    return device
+
+
+def _located(array: Any) -> Device | None:
+    for backend in libraries():
+        location = backend.locate(array)
+        if location is not None:
+            return Device(backend.name, *location)
     return None
+
+
+def forget_probes() -> None:
+    """Ask libraries anew: another one may bear the name by now."""
+    for cached in (_availability, _namespace, _native):
+        cached.cache_clear()
 
 
 @functools.cache
 def _availability(device: Device) -> Availability:
-    return BACKENDS[device.backend].availability(device.kind, device.index)
+    try:
+        return library(device.backend).availability(device.kind, device.index)
+    except InputError:
+        raise
+    except Exception as error:  # of a registered Backend: it must not take the others with it
+        return Availability(
+            False,
+            f"the availability of its Backend raises {one_line(error)}",
+            f"mend the Backend of {device.backend!r}",
+        )
 
 
 @functools.cache
 def _namespace(device: Device) -> Namespace:
-    return remember_namespace(BACKENDS[device.require().backend].namespace(), device.backend)
+    return remember_namespace(library(device.require().backend).namespace(), device.backend)
 
 
 @functools.cache
 def _native(device: Device) -> Any:
-    return BACKENDS[device.require().backend].native(device.kind, device.index)
+    return library(device.require().backend).native(device.kind, device.index)
 
 
-def _numbers(host: Any) -> HostArray:
+def _numeric_array(host: Any) -> HostArray:
     try:
         array = np.asarray(host)
     except (ValueError, TypeError) as error:

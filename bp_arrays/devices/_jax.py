@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,9 +13,28 @@ from bp_arrays.devices._backend import Availability, Backend, imported, probed
 from bp_arrays.typing import Array, HostArray, Namespace
 
 
+def ask_for_float64(*, compiled: str) -> None:
+    """Have JAX compute in float64 too, and keep what it compiles in the folder `compiled`.
+
+    It reads such settings when it is imported: if it already is, nothing changes.
+    """
+    if "jax" in sys.modules:
+        return
+    for name, value in {
+        "JAX_ENABLE_X64": "1",
+        "JAX_COMPILATION_CACHE_DIR": compiled,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
 class JaxBackend(Backend):
     name = "jax"
+    kinds = ("cpu", "cuda")
+    numbered_kinds = frozenset({"cuda"})
     asynchronous_kinds = frozenset({"cpu", "cuda"})
+    runs_as = "jit"
 
     def namespace(self) -> Namespace:
         import jax.numpy as xp
@@ -21,18 +42,18 @@ class JaxBackend(Backend):
         return xp
 
     def availability(self, kind: str, index: int) -> Availability:
-        found = imported("jax", "JAX", "pip install jax")
-        if not found.usable:
-            return found
+        status = imported("jax", "JAX", "pip install jax")
+        if not status.usable:
+            return status
         import jax
 
         try:
             devices = jax.devices(kind)
         except RuntimeError as error:
-            said = " ".join(str(error).split())
+            message = " ".join(str(error).split())
             return Availability(
                 False,
-                f"JAX {jax.__version__} has no {kind} platform: {said}",
+                f"JAX {jax.__version__} has no {kind} platform: {message}",
                 'pip install "jax[cuda12]"' if kind == "cuda" else "check JAX_PLATFORMS",
             )
         if index >= len(devices):
@@ -65,15 +86,15 @@ class JaxBackend(Backend):
             array = array.astype("float32")
         return np.array(array, copy=True)
 
-    def place_of(self, array: Any) -> tuple[str, int] | None:
+    def locate(self, array: Any) -> tuple[str, int] | None:
         if type(array).__module__.partition(".")[0] not in ("jax", "jaxlib"):
             return None
         devices = getattr(array, "devices", None)
         if devices is None:
             return None
-        [found] = devices()
-        kind = "cuda" if found.platform == "gpu" else found.platform
-        return kind, self._devices_of(kind).index(found)
+        [native] = devices()
+        kind = "cuda" if native.platform == "gpu" else native.platform
+        return kind, self._devices_of(kind).index(native)
 
     def activate(self, kind: str, index: int) -> AbstractContextManager[Any]:
         import jax
@@ -88,6 +109,11 @@ class JaxBackend(Backend):
             return None
         return super().dtype(name, kind, index)
 
+    def dtype_advice(self, name: str) -> str:
+        if name != "float64":
+            return ""
+        return 'for float64 on JAX call jax.config.update("jax_enable_x64", True) first'
+
     def _devices_of(self, kind: str) -> list[Any]:
         import jax
 
@@ -96,5 +122,5 @@ class JaxBackend(Backend):
     def description(self, kind: str, index: int) -> str:
         import jax
 
-        where = f" on {self.native(kind, index).device_kind}" if kind == "cuda" else ""
-        return f"JAX {jax.__version__}{where}"
+        card = f" on {self.native(kind, index).device_kind}" if kind == "cuda" else ""
+        return f"JAX {jax.__version__}{card}"

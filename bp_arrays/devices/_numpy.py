@@ -12,7 +12,12 @@ from bp_arrays.typing import Array, HostArray, Namespace
 
 class NumPyBackend(Backend):
     name = "numpy"
+    is_host = True
     is_writable = True
+    runs_as = "replay"
+
+    def stem(self, kind: str) -> str:
+        return kind
 
     def namespace(self) -> Namespace:
         import array_api_compat.numpy as xp
@@ -31,7 +36,7 @@ class NumPyBackend(Backend):
     def to_host(self, array: Array) -> HostArray:
         return np.array(array, copy=True)
 
-    def place_of(self, array: Any) -> tuple[str, int] | None:
+    def locate(self, array: Any) -> tuple[str, int] | None:
         return ("cpu", 0) if isinstance(array, (np.ndarray, np.generic)) else None
 
     def description(self, kind: str, index: int) -> str:

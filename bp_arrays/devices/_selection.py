@@ -1,30 +1,17 @@
-"""Which device: from a name, by looking at the machine, or from an array."""
+"""Choose a device: from a name, by looking at the machine, or from an array."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from bp_arrays.devices._device import Device, owner
+from bp_arrays.devices import _libraries
+from bp_arrays.devices._backend import Backend
+from bp_arrays.devices._device import Device, device_of_or_none, forget_probes
 from bp_arrays.errors import InputError, unknown_name
 
-KNOWN = (
-    "cpu",
-    "cuda:0",
-    "torch:cpu",
-    "torch:cuda:0",
-    "torch:mps",
-    "jax:cpu",
-    "jax:cuda:0",
-    "strict",
-    "strict:device1",
-)
-_PATTERN = re.compile(
-    r"(?P<numpy>cpu)|(?P<cupy>cuda)(:(?P<c>\d+))?|torch:((?P<torch>cpu|mps)|cuda(:(?P<t>\d+))?)"
-    r"|jax:((?P<jax>cpu)|cuda(:(?P<j>\d+))?)|strict(:(?P<strict>device1))?"
-)
 VARIABLE = "BP_ARRAYS_DEVICE"
 
 logger = logging.getLogger("bp_arrays")
@@ -46,9 +33,10 @@ def device(spec: str | Device = "auto") -> Device:
     ----------
     spec : str or Device
         "cpu" (NumPy), "cuda" or "cuda:1" (CuPy), "torch:cpu", "torch:cuda:0", "torch:mps",
-        "jax:cpu", "jax:cuda:0", "strict", "strict:device1"; or "auto", which takes "cuda" if a
-        probe on it really computes, else "cpu", and logs which and why. The environment variable
-        BP_ARRAYS_DEVICE, if set, says what "auto" is.
+        "jax:cpu", "jax:cuda:0", "strict", "strict:device1"; "yours:kind" of a registered library
+        (see `bp.devices.register`); or "auto", which uses "cuda" if a test computation on it
+        succeeds, else "cpu", and logs which and why. The environment variable BP_ARRAYS_DEVICE,
+        if set, says what "auto" is.
 
     Raises
     ------
@@ -64,31 +52,93 @@ def device(spec: str | Device = "auto") -> Device:
         return spec
     if spec == "auto":
         return _automatic()
-    match = _PATTERN.fullmatch(spec) if isinstance(spec, str) else None
-    if match is None:
-        if spec == "gpu":
-            raise InputError("unknown device 'gpu': did you mean 'cuda', an NVIDIA GPU by CuPy?")
-        raise unknown_name("device", str(spec), (*KNOWN, "auto", "cuda", "cuda:1"))
-    index = int(match["c"] or match["t"] or match["j"] or 0)
-    library = spec.partition(":")[0]
-    if match["numpy"]:
-        return Device("numpy", "cpu")
-    if match["cupy"]:
-        return Device("cupy", "cuda", index)
-    if library == "strict":
-        return Device("strict", match["strict"] or "cpu")
-    return Device(library, match["torch"] or match["jax"] or "cuda", index)
+    parsed = _parsed(spec) if isinstance(spec, str) else None
+    if parsed is not None:
+        return parsed
+    if spec == "gpu":
+        raise InputError("unknown device 'gpu': did you mean 'cuda', an NVIDIA GPU by CuPy?")
+    known = [known.name for known in _known()]
+    error = unknown_name("device", str(spec), (*known, "auto", "cuda", "cuda:1"))
+    raise InputError(f"{error}; to add an array library: bp.devices.register")
 
 
-def devices() -> list[DeviceStatus]:
-    """Every known device, whether it can be used here and, if not, why and what to do.
+class DeviceList:
+    """The devices known here: call it to list them, `register` to add an array library.
 
-    Examples
-    --------
-    >>> [status.device.name for status in devices() if status.device.name == "cpu"]
-    ['cpu']
+    There is one object of this class, `bp.devices`. It is an object and not a function because
+    it is both the list and what changes the list, and a type checker knows the methods of a
+    class but no attributes set on a function.
     """
-    return [DeviceStatus(found, *_said(found)) for found in map(device, KNOWN)]
+
+    def __call__(self) -> list[DeviceStatus]:
+        """Every known device, whether it can be used here and, if not, why and what to do.
+
+        Entry points of installed packages are looked up, so that their devices are listed too.
+
+        Examples
+        --------
+        >>> import bp_arrays as bp
+        >>> [status.device.name for status in bp.devices() if status.device.name == "cpu"]
+        ['cpu']
+        """
+        _libraries.load_entry_points()
+        return [_status(known) for known in _known()]
+
+    def register(self, backend: Backend | type[Backend]) -> None:
+        """Add an array library, so that `bp.device("theirs:kind")` and all else works with it.
+
+        Registering the same class again replaces it. An installed package can do without this
+        call: an entry point of the group "bp_arrays.devices", of the library's name, that gives
+        the class is found when a device of it is asked for.
+
+        Parameters
+        ----------
+        backend : Backend or subclass of Backend
+            A class is called without arguments.
+
+        Raises
+        ------
+        InputError
+            If the name is taken, or an attribute is not as `Backend` says. The library itself is
+            looked at when a device of it is used.
+
+        Examples
+        --------
+        >>> import bp_arrays as bp
+        >>> from bp_arrays.devices import Backend
+        >>> class Mine(Backend):
+        ...     name = "mine"
+        ...     module = "array_api_strict"  # any array API namespace
+        >>> bp.devices.register(Mine)
+        >>> bp.device("mine:cpu").asarray([1.0, 2.0], "float32")
+        Array([1., 2.], dtype=array_api_strict.float32)
+        >>> bp.devices.unregister("mine")
+        """
+        _libraries.register(backend)
+        forget_probes()
+
+    def unregister(self, name: str) -> None:
+        """Remove a registered library.
+
+        Parameters
+        ----------
+        name : str
+            The name of its Backend.
+
+        Raises
+        ------
+        InputError
+            If no library of that name is registered.
+        """
+        _libraries.unregister(name)
+        forget_probes()
+
+    def __repr__(self) -> str:
+        return "bp.devices: call it for the list, bp.devices.register adds an array library"
+
+
+devices = DeviceList()
+"""The list of devices; `register` adds an array library."""
 
 
 def device_of(array: Any) -> Device:
@@ -105,23 +155,41 @@ def device_of(array: Any) -> Device:
     >>> device_of(np.zeros(2))
     device('cpu')
     """
-    found = owner(array)
-    if found is None:
+    device = device_of_or_none(array)
+    if device is None:
         raise InputError(f"expected an array, got {type(array).__name__}")
-    return found
+    return device
 
 
-def _said(found: Device) -> tuple[bool, str, str]:
-    availability = found.availability()
-    return availability.usable, availability.reason, availability.advice
+def _known() -> Iterator[Device]:
+    """Each kind of device of each known library; the first one of those with numbers."""
+    for backend in _libraries.libraries():
+        for kind in backend.kinds:
+            yield Device(backend.name, kind)
+
+
+def _parsed(spec: str) -> Device | None:
+    """The device of that name, also of a library that an installed package offers."""
+    for backend in _libraries.libraries():
+        location = backend.parse(spec)
+        if location is not None:
+            return Device(backend.name, *location)
+    if _libraries.load_entry_points(spec.partition(":")[0]):
+        return _parsed(spec)
+    return None
+
+
+def _status(known: Device) -> DeviceStatus:
+    availability = known.availability()
+    return DeviceStatus(known, availability.usable, availability.reason, availability.advice)
 
 
 def _automatic() -> Device:
     chosen = os.environ.get(VARIABLE)
     if chosen and chosen != "auto":
-        found = device(chosen)
-        logger.info("device 'auto' is %s, as %s says", found, VARIABLE)
-        return found
+        named = device(chosen)
+        logger.info("device 'auto' is %s, as %s says", named, VARIABLE)
+        return named
     cuda = device("cuda")
     availability = cuda.availability()
     if availability.usable:

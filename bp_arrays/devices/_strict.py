@@ -18,6 +18,11 @@ NATIVE = {"cpu": "CPU_DEVICE", "device1": "device1"}
 
 class StrictBackend(Backend):
     name = "strict"
+    kinds = ("cpu", "device1")
+    is_for_checking = True
+
+    def stem(self, kind: str) -> str:
+        return self.name if kind == "cpu" else super().stem(kind)
 
     def namespace(self) -> Namespace:
         import array_api_strict as xp
@@ -39,7 +44,7 @@ class StrictBackend(Backend):
         xp = self.namespace()
         return np.array(array.to_device(xp.Device(NATIVE["cpu"])), copy=True)
 
-    def place_of(self, array: Any) -> tuple[str, int] | None:
+    def locate(self, array: Any) -> tuple[str, int] | None:
         if type(array).__module__.partition(".")[0] != "array_api_strict":
             return None
         for kind, native in NATIVE.items():

@@ -12,6 +12,8 @@ from bp_arrays.typing import Array, HostArray, Namespace
 
 class TorchBackend(Backend):
     name = "torch"
+    kinds = ("cpu", "cuda", "mps")
+    numbered_kinds = frozenset({"cuda"})
     asynchronous_kinds = frozenset({"cuda", "mps"})
 
     def namespace(self) -> Namespace:
@@ -20,9 +22,9 @@ class TorchBackend(Backend):
         return xp
 
     def availability(self, kind: str, index: int) -> Availability:
-        found = imported("torch", "PyTorch", "pip install torch")
-        if not found.usable:
-            return found
+        status = imported("torch", "PyTorch", "pip install torch")
+        if not status.usable:
+            return status
         import torch
 
         if kind == "cuda" and not torch.cuda.is_available():
@@ -44,8 +46,8 @@ class TorchBackend(Backend):
             )
 
         def compute() -> float:
-            there = torch.ones(1, device=self.native(kind, index))
-            return float((there + 2.0).cpu()[0])
+            ones = torch.ones(1, device=self.native(kind, index))
+            return float((ones + 2.0).cpu()[0])
 
         return probed(compute, f"torch:{kind}")
 
@@ -69,10 +71,13 @@ class TorchBackend(Backend):
             array = array.to(torch.float32)
         return np.array(array.numpy(), copy=True)
 
-    def place_of(self, array: Any) -> tuple[str, int] | None:
+    def locate(self, array: Any) -> tuple[str, int] | None:
         if type(array).__module__.partition(".")[0] != "torch" or not hasattr(array, "device"):
             return None
         return str(array.device.type), int(array.device.index or 0)
+
+    def detached(self, array: Array) -> Array:
+        return array.detach() if array.requires_grad else array
 
     def synchronize(self, kind: str, index: int) -> None:
         import torch
@@ -90,5 +95,5 @@ class TorchBackend(Backend):
     def description(self, kind: str, index: int) -> str:
         import torch
 
-        where = f" on {torch.cuda.get_device_name(index)}" if kind == "cuda" else ""
-        return f"PyTorch {torch.__version__}{where}"
+        card = f" on {torch.cuda.get_device_name(index)}" if kind == "cuda" else ""
+        return f"PyTorch {torch.__version__}{card}"

@@ -12,12 +12,13 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize
 from sklearn.exceptions import ConvergenceWarning
 
-from bp_arrays.data import Batches, Feed, ModelDoor
+from bp_arrays.data import Batches, Feed
 from bp_arrays.estimators._network import Network, not_finite
 from bp_arrays.estimators._samples import Samples
+from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
-from bp_arrays.model import Model
-from bp_arrays.training import History, L2Penalty, Run, mean_weight, objective_of
+from bp_arrays.model import Model, Objective
+from bp_arrays.training import History, L2Penalty, Run
 from bp_arrays.typing import HostArray
 
 VALUES_AT_ONCE = 2**24
@@ -34,7 +35,7 @@ def fit_lbfgs(estimator: Any, network: Network, samples: Samples) -> None:
     """
     model, loss = network.model, network.objective.loss
     X = network.moved(samples.X)
-    batches = Batches(X, samples.targets, samples.weight).feed(ModelDoor(model, loss))
+    batches = Batches(X, samples.targets, samples.weight).feed(BatchSpec.of(model, loss))
     history = estimator.history_ = History()
     run = Run(model, history, int(estimator.max_iter))
     started = time.perf_counter()
@@ -101,7 +102,7 @@ def value_and_gradient(
     gradient are computed on the model's device.
     """
     device = model.device
-    objective = objective_of(model, loss)
+    objective = Objective(model.net, model.layout, loss)
     penalize = penalty.on(model)
     context = model.context(training=True, needs_input_gradient=False)
     rows = max(1, VALUES_AT_ONCE // max(model.input_shape[0], 1))
@@ -109,13 +110,14 @@ def value_and_gradient(
     def function(host: HostArray) -> tuple[float, HostArray]:
         with device.activate():
             theta = device.asarray(host, model.dtype)
+            _, state = model.current_vectors()
             value: Any = 0.0
             g: Any = 0.0
             total: Any = 0.0
             for batch in batches.epoch(rows, None):
-                mean, slope, y = objective(theta, batch, context)
-                weight = mean_weight(y, batch, loss, context)
-                value, g, total = value + mean * weight, g + slope * weight, total + weight
+                made = objective.gradient(theta, state, batch, context)
+                value, total = value + made.loss * made.weight, total + made.weight
+                g = g + made.g * made.weight
             if loss.reduction == "sum":
                 total = 1.0
             value, g = value / total, g / total

@@ -13,12 +13,12 @@ import numpy as np
 import sklearn
 from sklearn.utils.validation import validate_data
 
-from bp_arrays.devices import Device, device as find_device, owner
+from bp_arrays.devices import Device, device as find_device, device_of_or_none
 from bp_arrays.errors import DeviceMismatchError, InputError
 from bp_arrays.inputs import prepare_weights
 from bp_arrays.typing import Array, HostArray
 
-HOST = Device("numpy", "cpu")
+HOST = find_device("cpu")
 FLOATS = ("float64", "float32")
 SPARSE = ["csr", "csc"]
 """The sparse formats that are taken as they are; others are converted."""
@@ -63,7 +63,7 @@ def place_of(X: Any) -> Device:
     InputError
         If X is not in the host's memory and dispatch is off.
     """
-    found = owner(X)
+    found = device_of_or_none(X)
     if sklearn.get_config()["array_api_dispatch"]:
         return found or HOST
     if found is not None and found.kind != "cpu":
@@ -77,7 +77,7 @@ def place_of(X: Any) -> Device:
 
 def on_host(values: Any) -> Any:
     """Arrays of another device as NumPy, anything else as it is."""
-    place = owner(values)
+    place = device_of_or_none(values)
     return values if place is None or place == HOST else place.to_numpy(values)
 
 

@@ -1,15 +1,14 @@
 """What makes the maths fast without touching it."""
 
 from bp_arrays.execution._describe import path_of
-from bp_arrays.execution._fast_numpy import lean
+from bp_arrays.execution._fast_numpy import fast_numpy
 from bp_arrays.execution._in_place_update import InPlaceUpdate
-from bp_arrays.execution._instructions import identity
+from bp_arrays.execution._instructions import copied
 from bp_arrays.execution._jit import compile_step, compiled
 from bp_arrays.execution._memory_plan import Arena
 from bp_arrays.execution._program import Program
 from bp_arrays.execution._recorder import NotRecordable, Recorded, Recorder
-from bp_arrays.execution.cuda._graph import StepGraph, capturable, why_no_graph
-from bp_arrays.execution.cuda._update_kernel import update_kernel
+from bp_arrays.execution.cuda import StepGraph, update_kernel, why_no_graph
 
 __all__ = [
     "Arena",
@@ -19,11 +18,10 @@ __all__ = [
     "Recorded",
     "Recorder",
     "StepGraph",
-    "capturable",
     "compile_step",
     "compiled",
-    "identity",
-    "lean",
+    "copied",
+    "fast_numpy",
     "path_of",
     "update_kernel",
     "why_no_graph",

@@ -16,15 +16,15 @@ def path_of(device: Device) -> str:
     >>> path_of(bp.device("torch:cpu"))
     'plain, operation by operation'
     """
-    if device.backend == "numpy":
+    if device.runs_as == "replay":
         return "recorded steps, " + (
             "updates by Numba's loops"
             if has_compiler()
             else 'plain updates; faster with Numba: pip install "bp_arrays[fast]"'
         )
-    if device.backend == "jax":
+    if device.runs_as == "jit":
         return "whole steps by jax.jit"
-    if device.backend == "cupy":
+    if device.runs_as == "cuda graph":
         why = why_no_graph(device)
         return "whole steps as CUDA graphs" if not why else f"plain, operation by operation: {why}"
     return "plain, operation by operation"

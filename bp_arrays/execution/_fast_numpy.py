@@ -53,6 +53,6 @@ def _where(condition: Any, x: Any, y: Any, /) -> Any:
     return np.where(condition, x, y)
 
 
-lean = SimpleNamespace(**{name: getattr(standard, name) for name in dir(standard)})
-lean.sum, lean.max, lean.reshape, lean.where = _sum, _max, _reshape, _where
-lean.astype = _astype
+fast_numpy = SimpleNamespace(**{name: getattr(standard, name) for name in dir(standard)})
+fast_numpy.sum, fast_numpy.max, fast_numpy.reshape, fast_numpy.where = _sum, _max, _reshape, _where
+fast_numpy.astype = _astype

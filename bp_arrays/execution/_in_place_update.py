@@ -41,14 +41,23 @@ class InPlaceUpdate:
         Whether element i of the result depends on no other element.
     dtype : str
     xp : namespace of NumPy
+    compiled : bool, default True
+        Whether a loop may be compiled.
     """
 
     def __init__(
-        self, update: Update, states: int, scalars: int, elementwise: bool, dtype: str, xp: Any
+        self,
+        update: Update,
+        states: int,
+        scalars: int,
+        elementwise: bool,
+        dtype: str,
+        xp: Any,
+        compiled: bool = True,
     ) -> None:
         self.update, self.elementwise, self.xp = update, elementwise, xp
         self._request: LoopRequest | None = None
-        if elementwise and has_compiler():
+        if compiled and elementwise and has_compiler():
             # An optimizer of the user's own may do more than arithmetic, and refuse symbols in
             # any way: then there is no loop, and nothing else is different.
             with contextlib.suppress(Exception):

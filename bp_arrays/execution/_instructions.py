@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 
 from bp_arrays.typing import HostArray, Shape
 
 
-def identity(array: HostArray) -> HostArray:
-    """The function that only copies: to another dtype, or to another place."""
+def copied(array: HostArray) -> HostArray:
+    """The function that only copies: to another dtype, or to other memory."""
     return array
+
+
+Kind = Literal["argument", "argument_view", "memory", "constant", "view", "result"]
+"""Where the memory of an array comes from: passed at every run, or a part of such an array; bound
+by the caller; fixed numbers; a part of another array; or laid out by the program."""
 
 
 @dataclass(eq=False)
@@ -22,8 +28,10 @@ class Slot:
 
     Parameters
     ----------
-    name : str
-        What it is called in the program's source.
+    kind : Kind
+        Where its memory comes from.
+    number : int
+        Counted from 1, over all arrays of the program.
     shape, dtype
         Those of the array.
     contiguous : bool
@@ -32,15 +40,24 @@ class Slot:
         For an array that lies in another's memory: which, and how it is cut out of it.
     constant : array, optional
         For an array that never changes.
+    has_views : bool
+        Whether other arrays lie in its memory.
     """
 
-    name: str
+    kind: Kind
+    number: int
     shape: Shape
     dtype: np.dtype[Any]
     contiguous: bool = True
     base: Slot | None = None
     view: Callable[[HostArray], HostArray] | None = None
     constant: HostArray | None = None
+    has_views: bool = False
+
+    @cached_property
+    def name(self) -> str:
+        """The name in the program's source: "result7"."""
+        return f"{self.kind}{self.number}"
 
     @property
     def root(self) -> Slot:

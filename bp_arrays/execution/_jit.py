@@ -18,7 +18,7 @@ Step = Callable[..., Any]
 
 def compiled(function: Callable[..., Any], device: Device) -> Callable[..., Any]:
     """A pure function of arrays as this device runs it best: on JAX, traced whole by jax.jit."""
-    if device.backend != "jax":
+    if device.runs_as != "jit":
         return function
 
     import jax
@@ -30,19 +30,19 @@ def compiled(function: Callable[..., Any], device: Device) -> Callable[..., Any]
 def compile_step(step: Step, device: Device, dtype: str) -> Step:
     """The step as this device runs it best.
 
-    `step` takes (theta, state, batch, scalars, counter): scalars a tuple of Python floats,
-    counter a Python int; everything else arrays. Under a tracing compiler scalars and counter
-    must be arrays too, else each new value would be compiled anew.
+    `step` takes (theta, state, vectors, batch, scalars, counter): scalars a tuple of Python
+    floats, counter a Python int; everything else arrays. Under a tracing compiler scalars and
+    counter must be arrays too, else each new value would be compiled anew.
     """
-    if device.backend != "jax":
+    if device.runs_as != "jit":
         return step
 
     traced = compiled(step, device)
     host_dtype = np.float64 if dtype == "float64" else np.float32
 
-    def run(theta: Any, state: Any, batch: Any, scalars: Any, counter: int) -> Any:
+    def run(theta: Any, state: Any, vectors: Any, batch: Any, scalars: Any, counter: int) -> Any:
         values = tuple(host_dtype(value) for value in scalars)
         with device.activate():
-            return traced(theta, state, batch, values, np.int32(counter))
+            return traced(theta, state, vectors, batch, values, np.int32(counter))
 
     return run

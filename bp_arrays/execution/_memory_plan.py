@@ -46,7 +46,7 @@ class Lease:
         self._free.append(chunk)
 
 
-class Layout:
+class MemoryPlan:
     """The memory of every array of a list of instructions.
 
     `arrays` holds, by name, those that lie here, and constants; `views` those that lie in other

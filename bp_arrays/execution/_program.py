@@ -5,10 +5,10 @@ through layers, each operation makes a new array, and Python spends more time be
 operations than a small batch spends in them. A program is the bare list, written out as two Python
 functions whose every line writes into memory that is there already: `recording` makes it.
 
-    def forward(a1, a2, a3):
-        dot(a1, v5, out=r7)
-        add(r7, v6, out=r8)
-        maximum(r8, c9, out=r10)
+    def forward(argument1, argument2, argument3):
+        dot(argument1, view5, out=result7)
+        add(result7, view6, out=result8)
+        maximum(result8, constant9, out=result10)
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from keyword import iskeyword
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from bp_arrays.execution._instructions import Instruction, Slot, identity, needed_for
-from bp_arrays.execution._memory_plan import Arena, Layout
+from bp_arrays.execution._instructions import Instruction, Kind, Slot, copied, needed_for
+from bp_arrays.execution._memory_plan import Arena, MemoryPlan
 from bp_arrays.typing import HostArray
 
-SLOT = re.compile(r"[a-z]\d+")
-"""What slots are called; functions are called otherwise."""
+SLOT = re.compile(rf"({'|'.join(get_args(Kind))})\d+")
+"""The names of arrays; functions get other names."""
 
 
 class Program:
@@ -63,9 +63,9 @@ class Program:
         split = sum(i in needed for i in forward)
         self._given = given
         self._names: dict[Any, str] = {}
-        layout = Layout(self._steps, given, results, split, arena)
-        self._views = layout.views
-        self._world: dict[str, Any] = {"copyto": np.copyto, **layout.arrays}
+        plan = MemoryPlan(self._steps, given, results, split, arena)
+        self._views = plan.views
+        self._world: dict[str, Any] = {"copyto": np.copyto, **plan.arrays}
         signature = ", ".join(slot.name for slot in arguments)
         self.source = "\n".join(
             [
@@ -107,7 +107,7 @@ class Program:
         result = instruction.result.name
         if not instruction.copied and not instruction.assigned:
             named["out"] = result
-        if instruction.function is identity:
+        if instruction.function is copied:
             return f"copyto({result}, {arguments[0]}, casting='unsafe')"
         call = ", ".join([*arguments, *(f"{key}={code}" for key, code in named.items())])
         function = self._name_of(instruction.function)

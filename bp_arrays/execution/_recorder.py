@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from bp_arrays.execution._instructions import Instruction, Slot, identity
+from bp_arrays.execution._instructions import Instruction, Kind, Slot, copied
 from bp_arrays.typing import HostArray, Shape
 
 
@@ -50,15 +50,18 @@ class Recorder:
         self.instructions: list[Instruction] = []
         self._count = 0
 
-    def array(self, shape: Shape, dtype: Any, letter: str = "a") -> Recorded:
-        """An array that comes from outside: an argument, or memory of the caller's."""
-        slot = self._slot(shape, np.dtype(dtype), letter)
-        return Recorded(self, slot, argument=letter == "a")
+    def argument(self, shape: Shape, dtype: Any) -> Recorded:
+        """An array that is passed at every run, each time in other memory."""
+        return Recorded(self, self._slot("argument", shape, np.dtype(dtype)))
+
+    def memory(self, shape: Shape, dtype: Any) -> Recorded:
+        """An array in memory of the caller's, which the program is bound to."""
+        return Recorded(self, self._slot("memory", shape, np.dtype(dtype)))
 
     def constant(self, value: Any) -> Recorded:
         """An array that is what it is."""
         array = np.asarray(value)
-        slot = self._slot(array.shape, array.dtype, "c")
+        slot = self._slot("constant", array.shape, array.dtype)
         slot.constant = array
         return Recorded(self, slot)
 
@@ -67,13 +70,14 @@ class Recorder:
     ) -> Recorded:
         """A part of an array, or the same numbers in another arrangement; nothing is computed."""
         like = function(np.empty(of.shape, of.dtype))  # memory that is never touched
-        if of.argument:  # it has other memory at every run
-            slot = self._slot(like.shape, like.dtype, "x")
+        if of.is_argument:  # it has other memory at every run
+            slot = self._slot("argument_view", like.shape, like.dtype)
             slot.contiguous = False
             self.instructions.append(Instruction(function, (of.slot,), slot, assigned=True))
-            return Recorded(self, slot, argument=True)
-        slot = self._slot(like.shape, like.dtype, "v")
+            return Recorded(self, slot)
+        slot = self._slot("view", like.shape, like.dtype)
         slot.contiguous = contiguous
+        of.slot.root.has_views = True
         slot.lies_in(of.slot, function)
         return Recorded(self, slot)
 
@@ -89,7 +93,7 @@ class Recorder:
         elementwise: bool = False,
     ) -> Recorded:
         """Note an operation down; returns what it will have computed."""
-        slot = self._slot(shape, np.dtype(dtype), "r")
+        slot = self._slot("result", shape, np.dtype(dtype))
         self.instructions.append(
             Instruction(
                 function,
@@ -108,6 +112,8 @@ class Recorder:
         """Note down a function of which only this is known: it makes one array of its operands."""
         if getattr(function, "__name__", "") in DATA_DEPENDENT or _recorded(options.values()):
             raise NotRecordable(f"the function {function}")
+        if options.get("out") is not None:  # numbers would go into an array that is a constant here
+            raise NotRecordable(f"{getattr(function, '__name__', function)} with out=")
         with np.errstate(all="ignore"):
             like = function(*_stand_ins(operands, whole=True), **options)
         if not isinstance(like, (np.ndarray, np.generic)):
@@ -126,9 +132,9 @@ class Recorder:
             return type(operand)(self._noted(operand))
         return operand
 
-    def _slot(self, shape: Shape, dtype: np.dtype[Any], letter: str) -> Slot:
+    def _slot(self, kind: Kind, shape: Shape, dtype: np.dtype[Any]) -> Slot:
         self._count += 1
-        return Slot(f"{letter}{self._count}", tuple(shape), dtype)
+        return Slot(kind, self._count, tuple(shape), dtype)
 
 
 class Recorded(NDArrayOperatorsMixin):
@@ -138,12 +144,15 @@ class Recorded(NDArrayOperatorsMixin):
     ----------
     recorder : Recorder
     slot : Slot
-    argument : bool, default False
-        Whether its memory is another one at every run.
     """
 
-    def __init__(self, recorder: Recorder, slot: Slot, *, argument: bool = False) -> None:
-        self.recorder, self.slot, self.argument = recorder, slot, argument
+    def __init__(self, recorder: Recorder, slot: Slot) -> None:
+        self.recorder, self.slot = recorder, slot
+
+    @property
+    def is_argument(self) -> bool:
+        """True if its memory is another one at every run."""
+        return self.slot.kind in ("argument", "argument_view")
 
     @property
     def shape(self) -> Shape:
@@ -173,7 +182,7 @@ class Recorded(NDArrayOperatorsMixin):
 
     def reshape(self, *shape: Any) -> Recorded:
         new = shape[0] if len(shape) == 1 else shape
-        if self.argument or self.slot.contiguous:
+        if self.is_argument or self.slot.contiguous:
             return self.recorder.view(self, lambda a: a.reshape(new), contiguous=True)
         return self.recorder.anything(np.reshape, (self, new), {})
 
@@ -203,7 +212,7 @@ class Recorded(NDArrayOperatorsMixin):
     def astype(self, dtype: Any) -> Recorded:
         if np.dtype(dtype) == self.dtype:
             return self
-        return self.recorder.result(identity, (self,), self.shape, dtype, copied=True)
+        return self.recorder.result(copied, (self,), self.shape, dtype, copied=True)
 
     def __pow__(self, exponent: Any) -> Any:
         if isinstance(exponent, (int, float)) and exponent in POWERS and self.dtype.kind == "f":
@@ -215,9 +224,8 @@ class Recorded(NDArrayOperatorsMixin):
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any
     ) -> Recorded:
-        if out is not None and out[0] is not inputs[0]:
-            raise NotRecordable("a result written into an array")
-        # What is left of out= is `x += y`, which binds x to another array.
+        if out is not None:
+            return self._written_over(ufunc, method, inputs, out, options)
         if method == "reduce":
             return self._reduced(ufunc, *inputs, **options)
         if method != "__call__" or ufunc.nout != 1:
@@ -233,6 +241,24 @@ class Recorded(NDArrayOperatorsMixin):
         shape = np.broadcast_shapes(*(getattr(x, "shape", ()) for x in inputs))
         operands = _with_constants(ufunc, inputs, shape)
         return self.recorder.result(ufunc, operands, shape, dtype, elementwise=True)
+
+    @staticmethod
+    def _written_over(
+        ufunc: np.ufunc, method: str, inputs: Any, out: Any, options: dict[str, Any]
+    ) -> Recorded:
+        """Record `x += y`: the array object stands for the new numbers from here on.
+
+        That is what NumPy does only where no other array shares the memory of x.
+        """
+        target: Recorded = out[0]
+        whole = isinstance(target, Recorded) and target.slot.kind == "result"
+        if not whole or target.slot.has_views:
+            raise NotRecordable(f"{ufunc.__name__} written into memory that others may read")
+        result: Recorded = getattr(ufunc, method)(*inputs, **options)
+        if result.shape != target.shape or result.dtype != target.dtype:
+            raise NotRecordable(f"{ufunc.__name__} written into an array of another kind")
+        target.slot = result.slot
+        return target
 
     def _product(self, a: Any, b: Any) -> Recorded:
         """a b; `dot` finds its way to the same BLAS call sooner than `matmul`."""

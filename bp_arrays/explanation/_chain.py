@@ -1,7 +1,14 @@
-"""A net as a chain of stages for one sample: which follows which, and what each value is called."""
+"""A net as a chain of stages for one sample: which follows which, and what each value is called.
+
+The sample goes through the net once, and each layer is noted with what it takes and gives. A
+container whose parts pass one array on from each to the next is a chain, whatever its class: its
+parts become stages. A residual block is y = x + f(x). Any other container is one stage, measured.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +19,7 @@ from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import ELEMENTWISE
 from bp_arrays.explanation._stages import (
     ElementwiseStage,
+    InnerLayer,
     LinearStage,
     MeasuredStage,
     PassingStage,
@@ -31,13 +39,79 @@ from bp_arrays.layers import (
     Sequential,
     Standardize,
 )
-from bp_arrays.typing import ParameterTree
+from bp_arrays.typing import Backward, ParameterTree
 
 
-def chain_of(net: Layer, params: ParameterTree, x: Vector, context: Context) -> list[Stage]:
-    """The stages of a net for one sample x (1, *input_shape), in order."""
+@dataclass
+class Visited:
+    """One layer with the arrays that it took and gave, and the layers in it.
+
+    Parameters
+    ----------
+    layer : Layer
+    path : str
+    params : nested dict of arrays
+    x, y : arrays (1, *shape)
+    delta : array (1, *shape) or None
+        ∂L/∂y as the layers' backward gives it, once the error has come back.
+    parts : list of Visited
+        In the order in which they ran.
+    """
+
+    layer: Layer
+    path: str
+    params: ParameterTree
+    x: Vector
+    y: Vector
+    delta: Vector | None = None
+    parts: list[Visited] = field(default_factory=list)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether it is nothing but its parts, one after the other."""
+        passed = self.x
+        for part in self.parts:
+            if part.x is not passed:
+                return False
+            passed = part.y
+        return passed is self.y and (len(self.parts) > 0 or isinstance(self.layer, Sequential))
+
+    @property
+    def inner(self) -> Iterator[Visited]:
+        """The layers in it that are more than a chain, outer before inner."""
+        for part in self.parts:
+            if not part.is_chain:
+                yield part
+            yield from part.inner
+
+
+def follow(
+    net: Layer, params: ParameterTree, x: Vector, context: Context
+) -> tuple[Visited, Backward]:
+    """Send a sample (1, *input_shape) through a net: what was visited, and the way back."""
+    outer: list[list[Visited]] = [[]]
+
+    def visit(layer: Layer, own: ParameterTree, x: Vector, ctx: Context) -> tuple[Vector, Backward]:
+        outer.append([])
+        y, layer_backward = layer.forward(own, x, ctx)
+        visited = Visited(layer, ".".join(ctx.path), own, x, y, parts=outer.pop())
+        outer[-1].append(visited)
+
+        def backward(delta: Vector) -> tuple[Vector, ParameterTree]:
+            visited.delta = delta
+            return layer_backward(delta)
+
+        return y, backward
+
+    _, backward = replace(context, visit=visit).forward("", net, params, x)
+    [[root]] = outer
+    return root, backward
+
+
+def chain_of(net: Visited, context: Context) -> list[Stage]:
+    """Return the stages of a net that a sample went through, in order."""
     chain = _Chain(context, _Names(*_count(net)))
-    chain.follow(net, "", params, x)
+    chain.add(net)
     return chain.stages
 
 
@@ -89,33 +163,45 @@ class _Names:
 
 
 class _Chain:
-    """Follows a sample through a net and keeps a stage for each layer."""
+    """Makes a stage of each layer that a sample went through."""
 
     def __init__(self, context: Context, names: _Names) -> None:
         self.context, self.names = context, names
         self.stages: list[Stage] = []
 
-    def follow(self, layer: Layer, path: str, params: ParameterTree, x: Vector) -> Vector:
-        """What the layer makes of x."""
-        if isinstance(layer, Sequential):
-            for k, part in enumerate(layer):
-                inner = f"{path}.{k}" if path else str(k)
-                x = self.follow(part, inner, params.get(str(k), {}), x)
-            return x
-        y, _ = layer.forward(params, x, self.context)
-        before, after = self.names.next(layer)
+    def add(self, visited: Visited) -> None:
+        """Add the stages of a layer."""
+        if visited.is_chain:
+            for part in visited.parts:
+                self.add(part)
+            return
+        before, after = self.names.next(visited.layer)
         values: dict[str, Any] = {
-            "layer": layer,
-            "path": path,
-            "params": params,
-            "x": np.ravel(x),
-            "y": np.ravel(y),
+            "layer": visited.layer,
+            "path": visited.path,
+            "params": visited.params,
+            "x": np.ravel(visited.x),
+            "y": np.ravel(visited.y),
             "x_name": before,
             "y_name": after,
-            "shape": tuple(x.shape[1:]),
+            "shape": tuple(visited.x.shape[1:]),
+            "inner": [
+                InnerLayer(
+                    part.path,
+                    type(part.layer).__name__,
+                    np.ravel(part.y),
+                    None if part.delta is None else np.ravel(part.delta),
+                )
+                for part in visited.inner
+            ],
         }
-        self.stages.append(self._stage(layer, values, x))
-        return np.asarray(y)
+        if isinstance(visited.layer, Residual):
+            body = _Chain(self.context, self.names.inside(before))
+            body.add(visited.parts[0])
+            self.names.linear = body.names.linear
+            self.stages.append(ResidualStage(**values, body=body.stages))
+            return
+        self.stages.append(self._stage(visited.layer, values, visited.x))
 
     def _stage(self, layer: Layer, values: dict[str, Any], x: Vector) -> Stage:
         if isinstance(layer, (Linear, Softmax, LogSoftmax)) and x.ndim > 2:
@@ -136,19 +222,14 @@ class _Chain:
             return ScaledStage(**values)
         if isinstance(layer, (Flatten, Dropout)):
             return PassingStage(**values)
-        if isinstance(layer, Residual):
-            body = _Chain(self.context, self.names.inside(values["x_name"]))
-            body.follow(layer.body, values["path"], values["params"], x)
-            self.names.linear = body.names.linear
-            return ResidualStage(**values, body=body.stages)
         return MeasuredStage(**values, context=self.context)
 
 
-def _count(net: Layer) -> tuple[int, int]:
+def _count(visited: Visited) -> tuple[int, int]:
     """How many Linear layers and how many stages a net has."""
-    if isinstance(net, Sequential):
-        counts = [_count(layer) for layer in net]
+    if visited.is_chain:
+        counts = [_count(part) for part in visited.parts]
         return sum(c[0] for c in counts), sum(c[1] for c in counts)
-    if isinstance(net, Residual):
-        return _count(net.body)[0], 1
-    return int(isinstance(net, Linear)), 1
+    if isinstance(visited.layer, Residual):
+        return _count(visited.parts[0])[0], 1
+    return int(isinstance(visited.layer, Linear)), 1

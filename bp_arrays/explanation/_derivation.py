@@ -12,7 +12,7 @@ from bp_arrays.explanation._backward import deltas_of, linear_gradients
 from bp_arrays.explanation._chain_rule import ChainRule
 from bp_arrays.explanation._differences import central_difference
 from bp_arrays.explanation._expression import Term
-from bp_arrays.explanation._stages import LinearStage, Stage, Vector
+from bp_arrays.explanation._stages import InnerLayer, LinearStage, Stage, Vector
 from bp_arrays.explanation._weight_explanation import WeightExplanation
 from bp_arrays.explanation._weight_rule import weight_rule
 from bp_arrays.inputs import prepare_targets
@@ -37,6 +37,8 @@ class LayerValues:
         δ = ∂L/∂(output).
     parameters, gradients, updated : dict of str to array
         By their names in the model: values, ∂L/∂ of each, and the values after the update.
+    inner : tuple of InnerLayer
+        The layers in it, if it is a container that is more than a chain.
     """
 
     path: str
@@ -49,6 +51,7 @@ class LayerValues:
     parameters: dict[str, Vector]
     gradients: dict[str, Vector]
     updated: dict[str, Vector]
+    inner: tuple[InnerLayer, ...] = ()
 
 
 class Derivation:
@@ -201,4 +204,5 @@ class Derivation:
             parameters=parameters,
             gradients=gradients,
             updated={name: parameters[name] - self.eta * g for name, g in gradients.items()},
+            inner=tuple(stage.inner),
         )

@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bp_arrays.errors import InputError
-from bp_arrays.explanation._chain import chain_of
+from bp_arrays.explanation._chain import chain_of, follow
 from bp_arrays.explanation._derivation import Derivation
 from bp_arrays.explanation._differences import central_difference
 from bp_arrays.explanation._expression import Symbol, Term, partial
 from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import loss_derivative
 from bp_arrays.explanation._stages import Stage, Vector
-from bp_arrays.inputs import to_host_array
+from bp_arrays.inputs import as_numpy, only_shape, prepare_targets
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
@@ -31,7 +31,8 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
         raise InputError(f"explain(loss): expected a loss such as L2Loss(), got {loss!r}")
     if not (isinstance(eta, Real) and np.isfinite(float(eta)) and eta > 0):
         raise InputError(f"explain(eta): expected a number above 0, got {eta!r}")
-    copy = Model(model.net, model.input_shape, device="cpu", dtype="float64")
+    shape = only_shape(model.inputs, "explain")
+    copy = Model(model.net, shape, device="cpu", dtype="float64")
     copy.set_parameters(model.host_parameters())
     sample = _sample(x, copy)
     target = _target(t, loss, copy)
@@ -40,7 +41,10 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
             raise InputError(f"explain: the model's {name} holds values that are not finite")
     context = Context(copy.device.xp, copy.device.native)
     with np.errstate(over="ignore", invalid="ignore"):  # told in a sentence instead
-        stages = chain_of(copy.net, copy.tree(), sample, context)
+        visited, backward = follow(copy.net, copy.tree(), sample, context)
+        checked = prepare_targets(target, 1, loss, copy.output_shape, copy.device, copy.dtype)
+        backward(loss.forward(visited.y, checked, context)[1]())
+        stages = chain_of(visited, context)
         loss_value, gradients = copy.gradients(sample, target, loss, training=False)
     _finite(stages, float(loss_value), gradients)
     y = stages[-1].y if stages else np.ravel(sample)
@@ -74,7 +78,7 @@ def _finite(stages: list[Stage], loss_value: float, gradients: dict[str, Vector]
 
 
 def _sample(x: Any, model: Model) -> Vector:
-    array = to_host_array(_on_host(x), "x").astype(np.float64)
+    array = as_numpy(_on_host(x), "x").astype(np.float64)
     if array.shape == model.input_shape:
         array = array[None]
     if array.shape != (1, *model.input_shape):
@@ -88,7 +92,7 @@ def _sample(x: Any, model: Model) -> Vector:
 
 
 def _target(t: Any, loss: Loss, model: Model) -> Vector:
-    array = to_host_array(_on_host(t), "t")
+    array = as_numpy(_on_host(t), "t")
     if array.shape == model.output_shape or (array.ndim == 0 and loss.takes_classes):
         array = array[None]
     elif array.ndim == 0 and model.output_shape == (1,):
@@ -105,9 +109,9 @@ def _target(t: Any, loss: Loss, model: Model) -> Vector:
 
 
 def _on_host(value: Any) -> Any:
-    from bp_arrays.devices import owner
+    from bp_arrays.devices import device_of_or_none
 
-    device = owner(value)
+    device = device_of_or_none(value)
     return value if device is None else device.to_numpy(value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bp_arrays.errors import InputError
+from bp_arrays.inputs import only_shape
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import SGD
@@ -64,7 +65,7 @@ class Recorder(Callback):
 
 def descend(model: Model, x: Any, t: Any, loss: Loss, eta: float, steps: int) -> Recorder:
     """Gradient descent on one sample, u ← u − η∇L, on a copy of the model."""
-    copy = Model(model.net, model.input_shape, device="cpu", dtype="float64")
+    copy = Model(model.net, only_shape(model.inputs, "explain"), device="cpu", dtype="float64")
     copy.set_parameters(model.host_parameters())
     recorder = Recorder(frames=steps + 1)
     fit(copy, x, t, loss=loss, optimizer=SGD(eta), epochs=steps, callbacks=[recorder])

@@ -25,6 +25,25 @@ Vector = np.ndarray[Any, Any]
 
 
 @dataclass
+class InnerLayer:
+    """A layer in a container, as the sample and the error passed it.
+
+    Parameters
+    ----------
+    path, kind : str
+        Its place in the net, "1.left.0", and its class.
+    output : vector
+    delta : vector or None
+        ∂L/∂(output) as the layers' backward gives it; None where no error comes back.
+    """
+
+    path: str
+    kind: str
+    output: Vector
+    delta: Vector | None
+
+
+@dataclass
 class Stage(ABC):
     """One layer in the chain.
 
@@ -40,6 +59,8 @@ class Stage(ABC):
         What they are called.
     shape : tuple of int
         The shape of x before it was flattened.
+    inner : list of InnerLayer
+        The layers in this one.
     """
 
     layer: Layer
@@ -50,6 +71,7 @@ class Stage(ABC):
     x_name: Name
     y_name: Name
     shape: tuple[int, ...] = ()
+    inner: list[InnerLayer] = field(default_factory=list)
 
     def input(self, j: int) -> Symbol:
         """x_j, counted from 0 here and from 1 on paper."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from bp_arrays.explanation._derivation import Derivation, LayerValues
 from bp_arrays.explanation._notation import loss_formula
-from bp_arrays.explanation._stages import LinearStage, Stage, Vector
+from bp_arrays.explanation._stages import LinearStage, MeasuredStage, Stage, Vector
 from bp_arrays.explanation._weight_explanation import shown_fully
 
 SHOWN = 8
@@ -24,7 +24,7 @@ def to_text(explanation: Derivation) -> str:
     """Forward, δ, gradients and update, layer by layer; then one weight's chain rule."""
     lines = [
         f"forward: x = {vector(np.ravel(explanation.x))}",
-        *(f"  {values.written} = {vector(values.output)}" for values in explanation.layers),
+        *_forward(explanation),
         f"  t = {vector(np.ravel(explanation.t))}",
         f"  L = {loss_formula(explanation.loss)} = {shown_fully(explanation.loss_value)}",
         "",
@@ -56,6 +56,16 @@ def vector(values: Vector) -> str:
     return f"[{kept}, … {left} more]" if left > 0 else f"[{kept}]"
 
 
+def _forward(explanation: Derivation) -> Iterator[str]:
+    """What every stage gives, and every layer in it."""
+    for values, stage in zip(explanation.layers, explanation.stages, strict=True):
+        yield f"  {values.written} = {vector(values.output)}"
+        if isinstance(stage, MeasuredStage):
+            yield f"    ({values.kind} has no formula here: its derivatives are measured)"
+        for layer in values.inner:
+            yield f"    layer {layer.path} ({layer.kind}) = {vector(layer.output)}"
+
+
 def _backward(explanation: Derivation) -> Iterator[str]:
     """δ of every stage, and the slope it passes on the way to the stage before."""
     for values, stage in zip(
@@ -66,6 +76,9 @@ def _backward(explanation: Derivation) -> Iterator[str]:
         yield f"  {delta}∂L/∂{y} = {vector(values.delta)}"
         if values.slope is not None:
             yield f"    local derivative ∂{y}/∂{stage.x_name.text()} = {vector(values.slope)}"
+        for layer in reversed(values.inner):
+            if layer.delta is not None:
+                yield f"    ∂L/∂(layer {layer.path}, {layer.kind}) = {vector(layer.delta)}"
 
 
 def _parameters(values: LayerValues, stage: Stage) -> Iterator[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from bp_arrays import layers
 from bp_arrays.activations import ACTIVATIONS
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.initializers import INITIALIZERS
-from bp_arrays.layers import Layer, Residual, Sequential
+from bp_arrays.layers import Layer
 from bp_arrays.optimizers import OPTIMIZERS, Chain, ClipByGlobalNorm, Optimizer, WeightDecay
 from bp_arrays.schedules import SCHEDULES
 
@@ -31,7 +32,11 @@ DEPTH_LIMIT = 64
 def _library() -> dict[str, type]:
     """The library's layers and optimizers, and what they are made of, by name."""
     rooms = [getattr(layers, name) for name in layers.__all__]
-    found = {c.__name__: c for c in rooms if issubclass(c, Layer) and c is not Layer}
+    found = {
+        kind.__name__: kind
+        for kind in rooms
+        if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer
+    }
     links = {kind.__name__: kind for kind in (Chain, ClipByGlobalNorm, WeightDecay)}
     return {**found, **ACTIVATIONS, **INITIALIZERS, **OPTIMIZERS, **links, **SCHEDULES}
 
@@ -76,15 +81,22 @@ def _describe(value: Any, known: dict[str, type]) -> Any:
             f"the layer class {kind.__module__}.{kind.__qualname__} cannot be kept in a file: "
             f"another one is named {kind.__name__!r} too; rename it"
         )
-    if isinstance(value, Sequential):
-        return {kind.__name__: [_describe(layer, known) for layer in value]}
-    if isinstance(value, Residual):
-        return {kind.__name__: [_describe(value.body, known)]}
-    if isinstance(value, Chain):
+    if isinstance(value, Chain):  # its learning rate is that of its last link
         links = (*value.transforms, value.optimizer)
         return {kind.__name__: [_describe(link, known) for link in links]}
-    fields = dataclasses.fields(value)
-    return {kind.__name__: {f.name: _describe(getattr(value, f.name), known) for f in fields}}
+    fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if _takes_any_number(kind):
+        arguments: list[Any] = []
+        for field in fields.values():
+            arguments += field if isinstance(field, tuple) else [field]
+        return {kind.__name__: [_describe(argument, known) for argument in arguments]}
+    return {kind.__name__: {name: _describe(field, known) for name, field in fields.items()}}
+
+
+def _takes_any_number(kind: type) -> bool:
+    """Whether a class is called with its parts one after the other, as Sequential(*layers) is."""
+    parameters = inspect.signature(kind).parameters.values()
+    return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
 
 
 def classes_by_name(own: Sequence[type[Layer]]) -> dict[str, type]:

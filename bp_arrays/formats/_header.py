@@ -11,12 +11,16 @@ import numpy as np
 
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.formats._architecture import layer_from_json, optimizer_from_json, to_json
+from bp_arrays.inputs import Inputs, InputSpec
 from bp_arrays.layers import Layer
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.typing import Shape
 
-SCHEMA = 1
-"""Raised when the meaning of the header changes; a file of another schema is refused."""
+SCHEMA = 2
+"""Raised when the meaning of the header changes; a file of a later schema is refused.
+
+1: "input_shape", a list of integers. 2: "inputs", see `_inputs_to_json`.
+"""
 
 MONITORED = "training_state.monitored"
 """The array of the losses that training monitored, one per epoch."""
@@ -32,7 +36,8 @@ class Header:
     Parameters
     ----------
     net : Layer
-    input_shape : tuple of int
+    inputs : InputSpec, or tuple or dict of them
+        What the net takes.
     dtype : str
         One of STORED_AS.
     seed : int
@@ -43,7 +48,7 @@ class Header:
     """
 
     net: Layer
-    input_shape: Shape
+    inputs: Inputs
     dtype: str
     seed: int
     metadata: Mapping[str, str]
@@ -60,7 +65,7 @@ class Header:
         content = {
             "schema": SCHEMA,
             "net": to_json(self.net),
-            "input_shape": list(self.input_shape),
+            "inputs": _inputs_to_json(self.inputs),
             "dtype": self.dtype,
             "seed": self.seed,
             "metadata": {str(key): str(value) for key, value in self.metadata.items()},
@@ -85,23 +90,70 @@ class Header:
         except (ValueError, RecursionError) as error:
             raise DataError(f"the model's description is not valid JSON: {error!s:.80}") from None
         schema = content.get("schema") if isinstance(content, dict) else None
-        if type(schema) is not int or schema != SCHEMA:
+        if type(schema) is not int or not 1 <= schema <= SCHEMA:
             advice = (
                 "update bp_arrays with pip install -U bp_arrays"
                 if isinstance(schema, int) and schema > SCHEMA
                 else "the file is damaged, or no model of bp_arrays"
             )
-            raise DataError(f"model schema {schema!r:.40}, this version reads {SCHEMA}: {advice}")
-        shape, dtype, metadata = map(content.get, ("input_shape", "dtype", "metadata"))
-        if not (isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape)):
-            raise DataError(f"input_shape is {shape!r:.80}, expected a list of positive integers")
+            raise DataError(
+                f"model schema {schema!r:.40}, this version reads 1 to {SCHEMA}: {advice}"
+            )
+        if schema == 1:
+            inputs: Inputs = InputSpec(_shape(content.get("input_shape"), "input_shape"))
+        else:
+            inputs = _inputs_from_json(content.get("inputs"))
+        dtype, metadata = map(content.get, ("dtype", "metadata"))
         if not (isinstance(dtype, str) and dtype in STORED_AS):
             raise DataError(f"dtype is {dtype!r:.80}, expected one of {', '.join(STORED_AS)}")
         if not (isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())):
             raise DataError("metadata must give a string for each name")
         net = layer_from_json(content.get("net"), own)
         training = _training(content.get("training"))
-        return cls(net, tuple(shape), dtype, _count(content, "seed"), metadata, training)
+        return cls(net, inputs, dtype, _count(content, "seed"), metadata, training)
+
+
+def _inputs_to_json(inputs: Inputs) -> Any:
+    """Describe inputs: an object for one, a list for a tuple, {"named": {...}} for a dict."""
+    if isinstance(inputs, dict):
+        return {"named": {name: _inputs_to_json(spec) for name, spec in inputs.items()}}
+    if isinstance(inputs, tuple):
+        return [_inputs_to_json(spec) for spec in inputs]
+    return {"shape": list(inputs.shape), "kind": inputs.kind, "size": inputs.size}
+
+
+def _inputs_from_json(value: Any) -> Inputs:
+    """The inputs that `_inputs_to_json` described."""
+    if isinstance(value, list) and value:
+        return tuple(_input_from_json(part) for part in value)
+    if isinstance(value, dict) and value.keys() == {"named"}:
+        named = value["named"]
+        if not (isinstance(named, dict) and named):
+            raise DataError(f"inputs are {value!r:.80}, expected names")
+        return {name: _input_from_json(part) for name, part in named.items()}
+    return _input_from_json(value)
+
+
+def _input_from_json(value: Any) -> InputSpec:
+    if not (isinstance(value, dict) and value.keys() == {"shape", "kind", "size"}):
+        raise DataError(f"an input is {value!r:.80}, expected its shape, kind and size")
+    shape, kind, size = (
+        _shape(value["shape"], "the shape of an input"),
+        value["kind"],
+        value["size"],
+    )
+    if not (size is None or type(size) is int):
+        raise DataError(f"the size of an input is {size!r:.80}, expected an integer")
+    try:
+        return InputSpec(shape, kind, size)
+    except InputError as error:
+        raise DataError(str(error)) from None
+
+
+def _shape(shape: Any, what: str) -> Shape:
+    if not (isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape)):
+        raise DataError(f"{what} is {shape!r:.80}, expected a list of positive integers")
+    return tuple(shape)
 
 
 def vector_names(state: TrainingState) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bp_arrays.formats._onnx_graph import BATCH, Graph, Shape, Value
@@ -67,6 +67,18 @@ class Functions:
     def clip(self, x: Value, min: Any = None, max: Any = None) -> Value:
         x = x if min is None else self.maximum(x, min)
         return x if max is None else self.minimum(x, max)
+
+    def concat(self, arrays: Sequence[Value], *, axis: int = 0) -> Value:
+        values = [self._graph.value(array) for array in arrays]
+        shapes = [list(value.shape) for value in values]
+        k = axis % values[0].ndim
+        if any(shape[k] is BATCH for shape in shapes):
+            raise TypeError("concat along the batch would change the number of rows")
+        size = sum(shape.pop(k) for shape in shapes)
+        if any(shape != shapes[0] for shape in shapes):
+            raise TypeError(f"no concat of shapes {', '.join(str(v.shape) for v in values)}")
+        shape = (*shapes[0][:k], size, *shapes[0][k:])
+        return self._graph.node("Concat", *values, shape=shape, axis=k)
 
     def expm1(self, x: Value) -> Value:
         """eˣ − 1 = 2 t / (1 − t) with t = tanh(x/2): nothing cancels near 0, and below."""

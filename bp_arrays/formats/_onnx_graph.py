@@ -120,9 +120,9 @@ class Graph:
                 names[:] = [new if name == old else name for name in names]
 
     @contextmanager
-    def within(self, part: str) -> Iterator[None]:
-        """What is written meanwhile bears the name of this part of the net."""
-        outer, self._scope = self._scope, f"{self._scope}{part}."
+    def scope(self, path: str) -> Iterator[None]:
+        """Let what is written meanwhile bear the path of a part of the net."""
+        outer, self._scope = self._scope, f"{path}." if path else ""
         try:
             yield
         finally:

@@ -11,8 +11,8 @@ from bp_arrays.errors import InputError, MissingExtraError
 from bp_arrays.formats._onnx_functions import Functions
 from bp_arrays.formats._onnx_graph import BATCH, IR_VERSION, OPSET, Graph, Value
 from bp_arrays.formats._onnx_operators import OPERATORS, SINGLE_PRECISION, Write
-from bp_arrays.layers import Context, Layer, Residual, Sequential
-from bp_arrays.typing import ParameterTree, Shape
+from bp_arrays.layers import Context, Layer
+from bp_arrays.typing import Backward, ParameterTree, Shape
 
 SIZE_LIMIT = 2**31 - 2**20
 """Bytes of parameters that go into one protobuf message, with room for the rest."""
@@ -65,7 +65,9 @@ def onnx_bytes(
         raise InputError("to_onnx: an ONNX file holds at most 2 GiB of parameters")
     x = graph.input("input", (BATCH, *input_shape))
     standard = OPERATORS | SINGLE_PRECISION if dtype == "float32" else OPERATORS
-    y = _write(net, values, x, graph, standard | dict(operators))
+    writer = _Writer(graph, standard | dict(operators))
+    context = Context(Functions(graph), needs_input_gradient=False, visit=writer.visit)
+    y, _ = context.forward("", net, values, x, needs_input_gradient=False)
     if y.name == x.name:  # nothing was done, and a graph may not give out its input
         y = graph.node("Identity", y)
     output = graph.fresh("output")
@@ -105,45 +107,53 @@ def _parameters(graph: Graph, tree: ParameterTree, path: tuple[str, ...]) -> dic
     }
 
 
-def _write(
-    layer: Layer,
-    params: dict[str, Any],
-    x: Value,
-    graph: Graph,
-    operators: Mapping[type[Layer], Write],
-) -> Value:
-    if type(layer) in operators:
-        return _checked(operators[type(layer)], layer, params, x, graph)
-    if type(layer) is Residual:
-        return x + _write(layer.body, params, x, graph, operators)
-    if type(layer) is not Sequential:
-        return _checked(_recorded, layer, params, x, graph)
-    for k, part in enumerate(layer):
-        with graph.within(str(k)):
-            x = _write(part, params.get(str(k), {}), x, graph, operators)
-    return x
+class _Refused(InputError):
+    """A layer that cannot be written, named already."""
 
 
-def _recorded(layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> Value:
-    """The layer's own forward, its every operation a node."""
-    context = Context(Functions(graph), needs_input_gradient=False)
-    y: Value = layer.forward(params, x, context)[0]
-    return y
+class _Writer:
+    """Writes each layer of a net into a graph: by an operator of its own, or as it computes.
 
+    Parameters
+    ----------
+    graph : Graph
+    operators : mapping from layer class to function
+    """
 
-def _checked(write: Write, layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> Value:
-    """What `write` makes of the layer, if that is a value of the layer's output shape."""
-    name = type(layer).__name__
-    expected = (BATCH, *layer.init(tuple(x.shape[1:]))[1])
-    try:
-        y = write(layer, params, x, graph)
+    def __init__(self, graph: Graph, operators: Mapping[type[Layer], Write]) -> None:
+        self.graph, self.operators = graph, operators
+
+    def visit(
+        self, layer: Layer, params: dict[str, Any], x: Value, ctx: Context
+    ) -> tuple[Value, Backward]:
+        """Write one layer; a container's forward comes back here for its parts."""
+        name, path = type(layer).__name__, ".".join(ctx.path)
+        try:
+            with self.graph.scope(path):
+                y = self._write(layer, params, x, ctx)
+        except _Refused:
+            raise
+        except Exception as error:  # a forward may do anything to arrays that are none
+            reason = " ".join(str(error).split())
+            where = f", layer {path}" if path else ""
+            raise _Refused(
+                f"{name} cannot be written as ONNX{where}: {reason:.200}. Say how, with "
+                f"to_onnx(path, operators={{{name}: write}}), where write(layer, params, x, graph) "
+                'returns such as graph.node("Mul", x, params["gain"])'
+            ) from None
+        return y, _no_backward
+
+    def _write(self, layer: Layer, params: dict[str, Any], x: Value, ctx: Context) -> Value:
+        expected = (BATCH, *layer.init(tuple(x.shape[1:]))[1])
+        write = self.operators.get(type(layer))
+        if write is not None:
+            y = write(layer, params, x, self.graph)
+        else:  # every operation of its forward becomes a node
+            y = layer.forward(params, x, ctx)[0]
         if not isinstance(y, Value) or y.shape != expected:
             raise InputError(f"it gave {y!r:.80} instead of shape {expected}")
-    except Exception as error:  # a forward may do anything to arrays that are none
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{name} cannot be written as ONNX: {reason:.200}. Say how, with "
-            f"to_onnx(path, operators={{{name}: write}}), where write(layer, params, x, graph) "
-            'returns such as graph.node("Mul", x, params["gain"])'
-        ) from None
-    return y
+        return y
+
+
+def _no_backward(delta: Any) -> Any:
+    raise NotImplementedError("an ONNX graph has no way back")

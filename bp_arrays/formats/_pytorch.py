@@ -132,33 +132,37 @@ def to_module(net: Layer, params: ParameterTree, input_shape: Shape, dtype: str)
     except ImportError:
         raise MissingExtraError("to_torch needs PyTorch: pip install torch") from None
 
-    module = _module(net, params, input_shape, getattr(torch, dtype))
+    module = _module(net, params, getattr(torch, dtype))
     if not isinstance(module, torch.nn.Sequential):
         module = torch.nn.Sequential(module)
     return module.eval()
 
 
-def _module(layer: Layer, params: ParameterTree, shape: Shape, dtype: Any) -> Any:
+def _module(layer: Layer, params: ParameterTree, dtype: Any, path: str = "") -> Any:
     import torch
 
     if type(layer) is Sequential:
-        modules = []
-        for k, part in enumerate(layer):
-            modules.append(_module(part, params.get(str(k), {}), shape, dtype))
-            shape = part.init(shape)[1]
-        return torch.nn.Sequential(*modules)
+        parts = layer.parts()
+        return torch.nn.Sequential(
+            *(
+                _module(part, params.get(name, {}), dtype, f"{path}.{name}" if path else name)
+                for name, part in parts.items()
+            )
+        )
     pair = next((pair for pair in PAIRS if pair.layer is type(layer)), None)
     if pair is None:
         known = ", ".join(["Sequential", *(pair.layer.__name__ for pair in PAIRS)])
+        where = f", layer {path}" if path else ""
         raise InputError(
-            f"PyTorch has no module for {type(layer).__name__}; to_torch knows {known}"
+            f"PyTorch has no module for {type(layer).__name__}{where}; to_torch knows {known}"
         )
     settings = pair.to_module(layer)
     if type(layer) is not Linear:
         return getattr(torch.nn, pair.module)(**settings)
-    module = torch.nn.utils.skip_init(torch.nn.Linear, shape[-1], dtype=dtype, **settings)
+    weight = params["weight"]
+    module = torch.nn.utils.skip_init(torch.nn.Linear, weight.shape[0], dtype=dtype, **settings)
     with torch.no_grad():
-        module.weight.copy_(torch.tensor(params["weight"].T.copy()))  # (out, in) there
+        module.weight.copy_(torch.tensor(weight.T.copy()))  # (out, in) there
         if layer.bias:
             module.bias.copy_(torch.tensor(params["bias"]))
     return module

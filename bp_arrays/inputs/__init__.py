@@ -1,35 +1,59 @@
 """Check whatever a user passes as arrays and move it to a device."""
 
 from bp_arrays.inputs._arrays import (
-    GivesSamples,
-    check_batch_shape,
+    as_numpy,
+    check_finite,
     check_same_device,
     first_not_finite,
     is_host_data,
     is_iterable_of_batches,
+    is_mapped,
+    moved_to_device,
     pieces,
-    to_device,
-    to_host_array,
+    place,
+)
+from bp_arrays.inputs._batch_spec import BatchSpec, SampleBatches
+from bp_arrays.inputs._input_spec import (
+    Inputs,
+    InputSpec,
+    as_inputs,
+    only_shape,
+    shapes_of,
 )
 from bp_arrays.inputs._rows import Rows
+from bp_arrays.inputs._samples import (
+    check_indices,
+    check_not_empty,
+    check_numbers,
+    index_dtype,
+    is_on_host,
+    move_samples,
+    read_samples,
+    row_count,
+    samples_to_device,
+)
 from bp_arrays.inputs._selected import SelectedRows
 from bp_arrays.inputs._targets import (
-    check_finite,
     check_targets,
     check_weights,
-    index_dtype,
-    on_host,
-    placed,
     prepare_targets,
     prepare_weights,
+    target_on_device,
 )
 
 __all__ = [
-    "GivesSamples",
+    "BatchSpec",
+    "InputSpec",
+    "Inputs",
     "Rows",
+    "SampleBatches",
     "SelectedRows",
-    "check_batch_shape",
+    "as_inputs",
+    "as_numpy",
     "check_finite",
+    "check_indices",
+    "check_not_empty",
+    "check_numbers",
     "check_same_device",
     "check_targets",
     "check_weights",
@@ -37,11 +61,18 @@ __all__ = [
     "index_dtype",
     "is_host_data",
     "is_iterable_of_batches",
-    "on_host",
+    "is_mapped",
+    "is_on_host",
+    "move_samples",
+    "moved_to_device",
+    "only_shape",
     "pieces",
-    "placed",
+    "place",
     "prepare_targets",
     "prepare_weights",
-    "to_device",
-    "to_host_array",
+    "read_samples",
+    "row_count",
+    "samples_to_device",
+    "shapes_of",
+    "target_on_device",
 ]

@@ -1,4 +1,4 @@
-"""What may come in as targets and weights, checked against the loss and brought to the device."""
+"""Check targets and sample weights against the loss, and move them to a device."""
 
 from __future__ import annotations
 
@@ -9,38 +9,43 @@ import numpy as np
 from bp_arrays.devices import Device
 from bp_arrays.errors import InputError
 from bp_arrays.inputs._arrays import (
-    check_same_device,
-    first_not_finite,
+    as_numpy,
+    check_finite,
     is_host_data,
-    pieces,
-    to_host_array,
+    place,
+    value_at,
 )
+from bp_arrays.inputs._samples import first_bad_index, index_dtype
 from bp_arrays.losses import Loss
 from bp_arrays.typing import Array, HostArray, Shape
 
 
 def check_targets(
-    t: Any, rows: int, loss: Loss, output_shape: Shape, device: Device, dtype: str
+    t: Any, rows: int, loss: Loss | None, output_shape: Shape, device: Device, dtype: str
 ) -> tuple[HostArray, str]:
-    """Targets as the loss takes them, read where they are, and the dtype the device needs.
+    """Return targets as the loss takes them, on the host, and the dtype the device needs.
 
-    For one output, (rows,) is taken as (rows, 1). What is on disk is read piece by piece.
+    For one output, (rows,) is taken as (rows, 1). What is on disk is read piece by piece. Without
+    a loss, targets are any finite numbers, one or more for each row.
 
     Raises
     ------
     InputError, DeviceMismatchError
         As `prepare_targets`.
     """
-    host = on_host(t, device, "t")
+    host = as_numpy(t, "t", device)
     if host.ndim == 0 or host.shape[0] != rows:
         raise InputError(
             f"t: expected targets for {rows} rows, as x has, got shape {tuple(host.shape)}"
         )
+    if loss is None:
+        check_finite(host, "t")
+        return host, dtype if host.dtype.kind == "f" else index_dtype(device)
     if host.shape == (rows,) and output_shape == (1,) and not loss.takes_classes:
         host = host.reshape(rows, 1)
     loss.check_shapes((rows, *output_shape), tuple(host.shape))
     if host.ndim < len(output_shape) + 1:
-        _check_classes(host, output_shape[-1], loss)
+        _check_classes(host, output_shape[-1], device, loss)
         return host, index_dtype(device)
     check_finite(host, "t")
     return host, dtype
@@ -58,7 +63,7 @@ def prepare_targets(
         infinite, or t is an array of another device.
     """
     host, needed = check_targets(t, rows, loss, output_shape, device, dtype)
-    return placed(t, host, device, needed)
+    return target_on_device(t, host, device, needed)
 
 
 def check_weights(weight: Any, rows: int, device: Device) -> HostArray:
@@ -69,7 +74,7 @@ def check_weights(weight: Any, rows: int, device: Device) -> HostArray:
     InputError, DeviceMismatchError
         If there is not one finite weight of 0 or more for each row.
     """
-    host = on_host(weight, device, "sample_weight")
+    host = as_numpy(weight, "sample_weight", device)
     if host.shape != (rows,):
         raise InputError(f"sample_weight: expected shape ({rows},), got {tuple(host.shape)}")
     check_finite(host, "sample_weight")
@@ -92,63 +97,27 @@ def prepare_weights(weight: Any, rows: int, device: Device, dtype: str) -> Array
     host = check_weights(weight, rows, device)
     if not host.any():
         raise InputError("sample_weight: all weights are 0, so no sample counts")
-    return placed(weight, host, device, dtype)
+    return target_on_device(weight, host, device, dtype)
 
 
-def on_host(value: Any, device: Device, what: str) -> HostArray:
-    """Numbers of the host or of the device, to be looked at on the host.
+def target_on_device(value: Any, host: HostArray, device: Device, dtype: str) -> Array:
+    """Return targets or weights on the device: the array passed, if it is right already.
 
-    Raises
-    ------
-    InputError, DeviceMismatchError
-        If they are no numbers, or of another device.
+    `host` is the same on the host, checked.
     """
-    if is_host_data(value):
-        return np.asarray(to_host_array(value, what))
-    check_same_device(value, device, what)
-    return device.to_numpy(value)
-
-
-def placed(given: Any, host: HostArray, device: Device, dtype: str) -> Array:
-    """The array given, if it is what is needed already, else a copy of the host's."""
     target = device.dtype(dtype)
-    if not is_host_data(given) and given.dtype == target and tuple(given.shape) == host.shape:
-        return given
+    if not is_host_data(value) and value.dtype == target and tuple(value.shape) == host.shape:
+        return device.detached(value)
     return device.asarray(host, dtype)
 
 
-def check_finite(values: Any, what: str) -> None:
-    """Raise InputError, naming the place, if a number on the host is NaN or infinite."""
-    bad = first_not_finite(values)
-    if bad is not None:
-        raise InputError(f"{what}[{', '.join(map(str, bad))}] is {values[bad]}: it must be finite")
-
-
-def _check_classes(t: HostArray, classes: int, loss: Loss) -> None:
+def _check_classes(t: HostArray, classes: int, device: Device, loss: Loss) -> None:
     check_finite(t, "t")
-    for start, part in pieces(t):
-        if part.dtype.kind == "f" and (odd := part != np.floor(part)).any():
-            row, *rest = map(int, np.argwhere(odd)[0])
-            at = ", ".join(map(str, (start + row, *rest)))
-            raise InputError(
-                f"t[{at}] is {part[row, *rest]}: classes must be integers from 0 to {classes - 1}"
-            )
-        outside = (part < 0) | (part >= classes)
-        if (counted := loss.counted(part)) is not None:
-            outside &= counted
-        if outside.any():
-            row, *rest = map(int, np.argwhere(outside)[0])
-            at = ", ".join(map(str, (start + row, *rest)))
-            raise InputError(
-                f"t[{at}] is {part[row, *rest]}: the model has {classes} outputs, so classes "
-                f"must be integers from 0 to {classes - 1}"
-            )
-
-
-def index_dtype(device: Device) -> str:
-    """The widest signed integer a device has: JAX has no int64 unless it is told to."""
-    try:
-        device.dtype("int64")
-    except InputError:
-        return "int32"
-    return "int64"
+    index = first_bad_index(t, device, classes, counted=loss.counted)
+    if index is None:
+        return
+    value = value_at(t, index)
+    many = "" if value != np.floor(value) else f"the model has {classes} outputs, so "
+    raise InputError(
+        f"{place('t', index)} is {value}: {many}classes must be integers from 0 to {classes - 1}"
+    )

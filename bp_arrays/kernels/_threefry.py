@@ -64,7 +64,7 @@ def threefry2x32(key: Key, x0: Array, x1: Array) -> tuple[Array, Array]:
     # a million words that is three times as fast on NumPy as a new array at every operation.
     for group in range(1, 6):
         for distance in ROTATIONS[(group - 1) % 2]:
-            x0 += x1
+            x0 = x0 + x1
             x1 = rotated_left(x1, distance)
             x1 ^= x0
         x0 += signed(schedule[group % 3])

@@ -1,6 +1,6 @@
-"""Layers: each one small class, its derivation in one place. `layer.py` holds the contract."""
+"""Layers: each one small class, its derivation in one place. `_layer.py` holds the contract."""
 
-from bp_arrays.layers._context import Context
+from bp_arrays.layers._context import Context, Visit
 from bp_arrays.layers._dropout import Dropout
 from bp_arrays.layers._flatten import Flatten
 from bp_arrays.layers._layer import Layer, Parameter, Specification
@@ -8,6 +8,7 @@ from bp_arrays.layers._linear import Linear
 from bp_arrays.layers._residual import Residual
 from bp_arrays.layers._sequential import Sequential
 from bp_arrays.layers._standardize import Standardize
+from bp_arrays.layers._tree import Node, walk
 
 __all__ = [
     "Context",
@@ -15,9 +16,12 @@ __all__ = [
     "Flatten",
     "Layer",
     "Linear",
+    "Node",
     "Parameter",
     "Residual",
     "Sequential",
     "Specification",
     "Standardize",
+    "Visit",
+    "walk",
 ]

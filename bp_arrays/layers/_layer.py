@@ -25,10 +25,38 @@ A complete layer, one gain for each feature, h = g x:
                 return delta * g, {"gain": xp.sum(delta * x, axis=0)}
 
             return x * g, backward
+
+A container is a layer of layers. `parts()` names the layers in it, `init` nests their parameters
+under these names, and `forward` runs each by `ctx.forward(name, layer, params, x)`:
+
+    @dataclass(frozen=True)
+    class Sum(Layer):
+        left: Layer
+        right: Layer
+
+        def parts(self):
+            return {"left": self.left, "right": self.right}
+
+        def init(self, input_shape):
+            left, output_shape = self.left.init(input_shape)
+            right, _ = self.right.init(input_shape)
+            return {"left": left, "right": right}, output_shape
+
+        def forward(self, params, x, ctx):
+            left, left_backward = ctx.forward("left", self.left, params, x)
+            right, right_backward = ctx.forward("right", self.right, params, x)
+
+            def backward(delta):
+                dx_left, dleft = left_backward(delta)
+                dx_right, dright = right_backward(delta)
+                return dx_left + dx_right, {"left": dleft, "right": dright}
+
+            return left + right, backward
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +104,13 @@ class Layer:
         Shapes leave out the batch. The default: no parameters, and the shape stays.
         """
         return {}, input_shape
+
+    def parts(self) -> Mapping[str, Layer]:
+        """The layers in this one, by the names that their parameters have; none by default.
+
+        A part whose parameters are this layer's own, without a name between, is named "".
+        """
+        return {}
 
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """The output for a batch x, and the function that propagates the error back."""

@@ -48,6 +48,9 @@ class Residual(Layer):
             raise InputError(f"Residual: expected a layer, got {body!r}")
         object.__setattr__(self, "body", body)
 
+    def parts(self) -> dict[str, Layer]:
+        return {"": self.body}
+
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
         specification, output_shape = self.body.init(input_shape)
         if output_shape != input_shape:
@@ -58,11 +61,12 @@ class Residual(Layer):
         return specification, output_shape
 
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        f, body_backward = self.body.forward(params, x, ctx)
+        needed = ctx.needs_input_gradient
+        f, body_backward = ctx.forward("", self.body, params, x, needs_input_gradient=needed)
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
             df, gradients = body_backward(delta)
-            dx = delta + df if ctx.needs_input_gradient else None  # two paths: their sum
+            dx = delta + df if needed else None  # two paths: their sum
             return dx, gradients
 
         return x + f, backward

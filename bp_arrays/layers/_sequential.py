@@ -51,6 +51,9 @@ class Sequential(Layer):
     def __len__(self) -> int:
         return len(self.layers)
 
+    def parts(self) -> dict[str, Layer]:
+        return {str(k): layer for k, layer in enumerate(self.layers)}
+
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
         specifications: Specification = {}
         shape = input_shape
@@ -62,21 +65,22 @@ class Sequential(Layer):
 
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
         steps: list[tuple[str, Backward]] = []
+        needed = ctx.needs_input_gradient
         for k, layer in enumerate(self.layers):
-            own = params.get(str(k), {})
-            x, back = layer.forward(own, x, ctx)
-            steps.append((str(k), back))
-            if own:  # from here on, some parameter before a layer needs its input gradient
-                ctx = ctx.with_input_gradient
+            name = str(k)
+            x, back = ctx.forward(name, layer, params, x, needs_input_gradient=needed)
+            steps.append((name, back))
+            if params.get(name):
+                needed = True  # from here on, some parameter before a layer needs it
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
             gradients: ParameterTree = {}
-            for k, back in reversed(steps):
+            for name, back in reversed(steps):
                 if delta is None:  # no parameters further down, and nobody asked for dx
                     break
                 delta, own_gradients = back(delta)
                 if own_gradients:
-                    gradients[k] = own_gradients
+                    gradients[name] = own_gradients
             return delta, gradients
 
         return x, backward

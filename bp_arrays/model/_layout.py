@@ -14,7 +14,7 @@ from functools import cached_property
 
 from bp_arrays.errors import InputError
 from bp_arrays.layers import Parameter, Specification
-from bp_arrays.typing import Array, Namespace, ParameterTree, Shape
+from bp_arrays.typing import Array, Namespace, ParameterTree, Shape, StateUpdates
 
 
 @dataclass(frozen=True)
@@ -73,20 +73,53 @@ class Layout:
             for entry in self.entries
         }
 
-    def gather(self, gradients: ParameterTree, xp: Namespace) -> Array:
-        """The gradients of all trainable parameters as one vector with the layout of θ.
+    def with_updates(self, state: Array, updates: StateUpdates | None, xp: Namespace) -> Array:
+        """Return the vector of parameters that are not trained, with new values for some.
+
+        Parameters
+        ----------
+        state : array (others,)
+        updates : dict of path to array, or None
+            As `Context.update_state` collects them; without any, `state` itself is returned.
 
         Raises
         ------
         InputError
-            If a layer's backward left a gradient out or gave it another shape than its
-            parameter's.
+            For a name that is no such parameter, or another shape than the parameter's.
         """
-        parts = list(self.flat(gradients, xp))
+        if not updates:
+            return state
+        entries = {entry.path: entry for entry in self.fixed}
+        for path, value in updates.items():
+            name = ".".join(path)
+            if path not in entries:
+                known = ", ".join(entry.name for entry in self.fixed) or "none"
+                raise InputError(
+                    f"update_state: {name!r} is no parameter of this net with trainable=False; "
+                    f"these are: {known}"
+                )
+            if tuple(value.shape) != entries[path].shape:
+                raise InputError(
+                    f"update_state({name}): expected shape {entries[path].shape}, "
+                    f"got {tuple(value.shape)}"
+                )
+        parts = [
+            xp.reshape(xp.astype(updates[entry.path], state.dtype), (entry.size,))
+            if entry.path in updates
+            else state[entry.offset : entry.offset + entry.size]
+            for entry in self.fixed
+        ]
         return parts[0] if len(parts) == 1 else xp.concat(parts)
 
     def flat(self, gradients: ParameterTree, xp: Namespace) -> Iterator[Array]:
-        """The gradient of each trainable parameter as a vector; raises as `gather` does."""
+        """Yield the gradient of each trainable parameter as a vector, in the order of θ.
+
+        Raises
+        ------
+        InputError
+            If a layer's backward left out a gradient, or gave it another shape than its
+            parameter's.
+        """
         for entry in self.trainable:
             gradient = _find(gradients, entry)
             if tuple(gradient.shape) != entry.shape:
@@ -97,8 +130,36 @@ class Layout:
             yield xp.reshape(gradient, (entry.size,))
 
     def names(self, gradients: ParameterTree) -> dict[str, Array]:
-        """Nested gradients under their public names."""
+        """Return nested gradients under their public names."""
         return {entry.name: _find(gradients, entry) for entry in self.trainable}
+
+    def named_gradients(self, g: Array, xp: Namespace) -> dict[str, Array]:
+        """Return the parts of a gradient by θ under their public names: views."""
+        return {entry.name: _cut(g, entry, xp) for entry in self.trainable}
+
+    def flatten(self, gradients: Mapping[str, Array], xp: Namespace) -> Array:
+        """Return gradients by their public names as one vector with the layout of θ.
+
+        Raises
+        ------
+        InputError
+            For a parameter without a gradient, or a gradient of another shape.
+        """
+        parts = []
+        for entry in self.trainable:
+            if entry.name not in gradients:
+                raise InputError(
+                    f"flatten(gradients): expected one for each trainable parameter, "
+                    f"{entry.name!r} is missing"
+                )
+            gradient = gradients[entry.name]
+            if tuple(gradient.shape) != entry.shape:
+                raise InputError(
+                    f"flatten(gradients): {entry.name!r} expected shape {entry.shape}, "
+                    f"got {tuple(gradient.shape)}"
+                )
+            parts.append(xp.reshape(gradient, (entry.size,)))
+        return parts[0] if len(parts) == 1 else xp.concat(parts)
 
 
 def _walk(

@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from bp_arrays.devices import Device, device as find_device
+from bp_arrays.devices import Device, device as find_device, device_of
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.files import write_atomically
 from bp_arrays.formats import MONITORED, Header, encode, onnx_bytes, to_module, vector_names
 from bp_arrays.inputs import (
-    GivesSamples,
-    check_same_device,
-    is_host_data,
+    BatchSpec,
+    SampleBatches,
+    as_inputs,
+    as_numpy,
+    check_indices,
     is_iterable_of_batches,
+    is_on_host,
+    move_samples,
+    only_shape,
     prepare_targets,
     prepare_weights,
-    to_device,
-    to_host_array,
+    read_samples,
+    row_count,
+    samples_to_device,
+    shapes_of,
 )
 from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import Loss
 from bp_arrays.model._layout import Entry, Layout
+from bp_arrays.model._objective import Objective
 from bp_arrays.model._summary import Summary, summary_of
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.random import Stream, host_generator
-from bp_arrays.typing import Array, ParameterTree, Shape
+from bp_arrays.trees import Tree, map_tree
+from bp_arrays.typing import Array, Namespace, ParameterTree, StateUpdates
 
 PREDICTION_ROWS = 8192
 """Rows that `predict` passes through at once, unless told: bounds the memory of activations."""
@@ -41,8 +52,10 @@ class Model:
     ----------
     net : Layer
         What to compute; usually a `Sequential`.
-    input_shape : tuple of int or int
-        The shape of one sample, without the batch.
+    input_shape : int, tuple of int, InputSpec, or tuple or dict of them
+        The shape of one sample, without the batch. An `InputSpec` says that an input holds
+        indices; a tuple or dict, such as {"ids": bp.InputSpec(8, "index"), "age": 1}, that the
+        net takes several inputs: its first layer then gets a tuple or dict of arrays.
     device : str or Device, default "auto"
         Where the parameters live: "cpu", "cuda", "cuda:1", "torch:cpu", "jax:cpu", ...; "auto"
         takes a CUDA device that computes, else the CPU.
@@ -58,6 +71,14 @@ class Model:
     DeviceUnavailableError
         If the device cannot compute here; the message says why and what to do.
 
+    Attributes
+    ----------
+    inputs : InputSpec, or tuple or dict of them
+        What the net takes.
+    input_shape : tuple of int, or tuple or dict of them
+        The shape of one sample of each input.
+    output_shape : tuple of int
+
     Examples
     --------
     >>> import bp_arrays as bp
@@ -71,7 +92,7 @@ class Model:
     def __init__(
         self,
         net: Layer,
-        input_shape: Shape | int,
+        input_shape: Any,
         *,
         device: str | Device = "auto",
         dtype: str = "float32",
@@ -87,7 +108,7 @@ class Model:
     def from_values(
         cls,
         net: Layer,
-        input_shape: Shape | int,
+        input_shape: Any,
         values: Callable[[Entry], np.ndarray[Any, Any]],
         *,
         device: str | Device = "auto",
@@ -101,7 +122,7 @@ class Model:
     def _assemble(
         self,
         net: Layer,
-        input_shape: Shape | int,
+        input_shape: Any,
         device: Device,
         dtype: str,
         seed: int,
@@ -110,7 +131,8 @@ class Model:
         if not isinstance(net, Layer):
             raise InputError(f"Model(net): expected a layer such as Sequential(...), got {net!r}")
         self.net = net
-        self.input_shape = as_shape(input_shape)
+        self.inputs = as_inputs(input_shape)
+        self.input_shape: Any = shapes_of(self.inputs)
         self.device = device.require()
         self.dtype = str(dtype)
         self.seed = seed
@@ -119,10 +141,11 @@ class Model:
         specification, self.output_shape = net.init(self.input_shape)
         self.layout = Layout(specification)
         device.dtype(self.dtype)  # raises where the device lacks it, before anything is drawn
-        self._theta, self._fixed = (
+        self._theta, self._state = (
             device.asarray(_fill(entries, values), self.dtype)
             for entries in (self.layout.trainable, self.layout.fixed)
         )
+        self._theta_is_shared = self._state_is_shared = False
 
     # -- parameters --------------------------------------------------------------------------
 
@@ -130,21 +153,56 @@ class Model:
     def parameters(self) -> dict[str, Array]:
         """Every parameter by name, on the model's device: {"0.weight": ..., "0.bias": ...}."""
         with self.device.activate():
-            return self.layout.named(self._theta, self._fixed, self.device.xp)
+            return self.layout.named(self.vector, self.state_vector, self.device.xp)
 
     @property
     def vector(self) -> Array:
         """All trainable parameters as one vector, in the order of `layout.trainable`."""
+        self._theta_is_shared = True
         return self._theta
 
     @vector.setter
     def vector(self, theta: Array) -> None:
-        self._theta = theta
+        self._check_vector("vector", theta, self._theta)
+        self._theta, self._theta_is_shared = self.device.detached(theta), True
 
     @property
-    def fixed_vector(self) -> Array:
-        """All parameters that training leaves alone, as one vector."""
-        return self._fixed
+    def state_vector(self) -> Array:
+        """All parameters that optimizers leave alone, such as running statistics, as one vector."""
+        self._state_is_shared = True
+        return self._state
+
+    @state_vector.setter
+    def state_vector(self, state: Array) -> None:
+        self._check_vector("state_vector", state, self._state)
+        self._state, self._state_is_shared = self.device.detached(state), True
+
+    def _check_vector(self, name: str, vector: Any, own: Array) -> None:
+        """Raise InputError unless a vector is like the model's own."""
+        device = self.device
+        if not device.owns(vector) or vector.shape != own.shape or vector.dtype != own.dtype:
+            raise InputError(
+                f"Model.{name}: expected an array of shape {tuple(own.shape)}, dtype {self.dtype}, "
+                f"on device {str(device)!r}, got {_described(vector)}; set_parameters takes host "
+                "data by name"
+            )
+
+    def current_vectors(self) -> tuple[Array, Array]:
+        """Return `vector` and `state_vector` to read at once: training may write over them."""
+        return self._theta, self._state
+
+    def own_vectors(self) -> tuple[Array, Array]:
+        """Return `vector` and `state_vector` in memory that only the model knows, to write over.
+
+        Arrays that were handed out, as `vector`, `parameters` or `backward` functions, keep
+        what they say: if there are any, the model goes on with a copy.
+        """
+        if self._theta_is_shared:
+            self._theta = self.device.asarray(self._theta, self.dtype)
+        if self._state_is_shared:
+            self._state = self.device.asarray(self._state, self.dtype)
+        self._theta_is_shared = self._state_is_shared = False
+        return self._theta, self._state
 
     @property
     def parameter_count(self) -> int:
@@ -170,11 +228,7 @@ class Model:
         for name, value in values.items():
             if name not in named:
                 raise unknown_name("parameter", name, named)
-            if is_host_data(value):
-                host = to_host_array(value, name)
-            else:
-                check_same_device(value, self.device, name)
-                host = self.device.to_numpy(value)
+            host = as_numpy(value, name, self.device)
             if host.shape != named[name].shape:
                 raise InputError(
                     f"{name}: expected shape {named[name].shape}, got {tuple(host.shape)}"
@@ -188,26 +242,67 @@ class Model:
             return checked.get(entry.name, current[entry.name])
 
         theta = self.device.asarray(_fill(self.layout.trainable, choose), self.dtype)
-        fixed = self.device.asarray(_fill(self.layout.fixed, choose), self.dtype)
-        self._theta, self._fixed = theta, fixed
+        state = self.device.asarray(_fill(self.layout.fixed, choose), self.dtype)
+        self.vector, self.state_vector = theta, state
 
     def host_parameters(self) -> dict[str, np.ndarray[Any, Any]]:
         """Every parameter by name, as NumPy arrays of its own."""
-        theta, fixed = map(self.device.to_numpy, (self._theta, self._fixed))
-        return self.layout.named(theta, fixed, np)
+        theta, state = map(self.device.to_numpy, self.current_vectors())
+        return self.layout.named(theta, state, np)
 
     def tree(self, theta: Array | None = None) -> ParameterTree:
         """The parameters nested as the layers take them; with θ instead of the model's own."""
-        vector = self._theta if theta is None else theta
-        return self.layout.tree(vector, self._fixed, self.device.xp)
+        vector = self.vector if theta is None else theta
+        return self.layout.tree(vector, self.state_vector, self.device.xp)
 
     # -- forward and backward ----------------------------------------------------------------
 
-    def context(self, *, training: bool, needs_input_gradient: bool, step: Any = 0) -> Context:
-        """What a pass of this model tells its layers; `step` selects the random numbers."""
-        device = self.device
-        random = Stream(device.xp, device.native, self.seed, step) if training else None
-        return Context(device.xp, device.native, training, needs_input_gradient, random)
+    def context(
+        self,
+        *,
+        training: bool,
+        needs_input_gradient: bool,
+        step: Any = 0,
+        seed: int | None = None,
+        xp: Namespace | None = None,
+        traced: bool = False,
+        constants: dict[Any, Array] | None = None,
+    ) -> Context:
+        """Make the context of one pass of this model: the one place where it is made.
+
+        Parameters
+        ----------
+        training : bool
+            Whether layers such as Dropout act and running statistics change.
+        needs_input_gradient : bool
+            Whether the derivative by the input is asked for.
+        step : int or 0-d array, default 0
+            Updates made before this pass; it selects the random numbers.
+        seed : int, optional
+            Of the random numbers; by default the model's.
+        xp : namespace, optional
+            The array functions to use; by default the device's.
+        traced : bool, default False
+            Whether a compiler traces the pass and decides where arrays are made.
+        constants : dict, optional
+            Where `Context.constant` keeps its arrays.
+        """
+        xp = self.device.xp if xp is None else xp
+        native = None if traced else self.device.native
+        random: Stream | None = None
+        updates: StateUpdates | None = None
+        if training:
+            random = Stream(xp, native, self.seed if seed is None else seed, step)
+            updates = {}
+        return Context(
+            xp,
+            native,
+            training,
+            needs_input_gradient,
+            random,
+            state_updates=updates,
+            constants=constants,
+        )
 
     def forward(
         self, x: Any, training: bool = False
@@ -216,8 +311,8 @@ class Model:
 
         Parameters
         ----------
-        x : array (batch, *input_shape)
-            Host data, or an array on the model's device.
+        x : array (batch, *input_shape), or tuple or dict of arrays
+            Host data, or arrays on the model's device.
         training : bool, default False
             Whether layers such as Dropout act.
 
@@ -225,17 +320,18 @@ class Model:
         -------
         y : array (batch, *output_shape), on the model's device
         backward : function
-            Takes δ = ∂L/∂y, returns ∂L/∂x and the gradients by the parameters' names.
+            Takes δ = ∂L/∂y, returns ∂L/∂x and the gradients by the parameters' names. For several
+            inputs ∂L/∂x is what the first layer returns, None for indices.
         """
         device = self.device
         with device.activate():
-            x = to_device(x, device, self.dtype, self.input_shape)
+            x = samples_to_device(x, self.inputs, device, self.dtype)
             context = self.context(training=training, needs_input_gradient=True)
             y, net_backward = self.net.forward(self.tree(), x, context)
 
         def backward(delta: Array) -> tuple[Array, dict[str, Array]]:
             with device.activate():
-                delta = to_device(delta, device, self.dtype, tuple(y.shape[1:]), "delta")
+                delta = samples_to_device(delta, None, device, self.dtype, "delta")
                 if delta.shape != y.shape:
                     raise InputError(
                         f"delta: expected the shape of y, {tuple(y.shape)}, "
@@ -253,7 +349,7 @@ class Model:
 
         Parameters
         ----------
-        x : array (batch, *input_shape)
+        x : array (batch, *input_shape), or tuple or dict of arrays
         t : array
             Targets, as the loss takes them.
         loss : Loss
@@ -269,68 +365,117 @@ class Model:
         """
         device = self.device
         with device.activate():
-            x = to_device(x, device, self.dtype, self.input_shape)
-            t = prepare_targets(t, x.shape[0], loss, self.output_shape, device, self.dtype)
-            weight = prepare_weights(sample_weight, x.shape[0], device, self.dtype)
+            x = samples_to_device(x, self.inputs, device, self.dtype)
+            rows = row_count(x)
+            t = prepare_targets(t, rows, loss, self.output_shape, device, self.dtype)
+            weight = prepare_weights(sample_weight, rows, device, self.dtype)
             context = self.context(training=training, needs_input_gradient=False)
-            y, backward = self.net.forward(self.tree(), x, context)
-            value, loss_backward = loss.forward(y, t, context, weight)
-            _, gradients = backward(loss_backward())
-            return value, self.layout.names(gradients)
+            objective = Objective(self.net, self.layout, loss)
+            made = objective.gradient(self.vector, self.state_vector, (x, t, weight), context)
+            return made.loss, self.layout.named_gradients(made.g, device.xp)
+
+    def flatten(self, gradients: Mapping[str, Array]) -> Array:
+        """Return gradients by name as one vector in the order of `vector`.
+
+        Parameters
+        ----------
+        gradients : mapping of str to array
+            One for each trainable parameter, as `gradients` and a `backward` return them.
+
+        Raises
+        ------
+        InputError
+            For a parameter without a gradient, or a gradient of another shape.
+        """
+        return self.layout.flatten(gradients, self.device.xp)
 
     def predict(self, x: Any, batch_size: int | None = None) -> Array:
         """The output for each row of x: NumPy for host data, else on the model's device.
 
         Parameters
         ----------
-        x : array (batch, *input_shape), bp.data.Batches, or iterable of batches
-            Batches are samples, or tuples of which the first part counts, so that what was
-            trained on can be predicted; `bp.data.Batches` are taken as their rows lie, and
-            give NumPy.
+        x : array (batch, *input_shape), tuple or dict of arrays, bp.data.Batches, or iterable
+            A tuple or dict for a net of several inputs. An iterable gives batches: samples, or
+            tuples of which the first part counts, so that what was trained on can be predicted;
+            `bp.data.Batches` are taken as their rows lie, and give NumPy.
         batch_size : int, optional
-            How many rows of an array pass through at once; by default as many as 8192.
+            Rows of an array that pass through at once; 8192 by default.
 
         Raises
         ------
         InputError, DeviceMismatchError
-            If x has the wrong shape, holds no real numbers, or is on another device.
+            If x has the wrong shape, holds no real numbers, or is on another device; if one batch
+            is host data and another is not.
         """
         device = self.device
-        outputs = []
         with device.activate():
+            to_host, batches = self._batches(x, batch_size)
             context = self.context(training=False, needs_input_gradient=False)
-            params = self.tree()
-            for part, host in self._parts(x, batch_size):
-                part = to_device(part, device, self.dtype, self.input_shape)
-                y, _ = self.net.forward(params, part, context)
-                outputs.append(device.to_numpy(y) if host else y)
-            if not outputs:
-                raise InputError("x: expected at least one batch, this iterable gave none")
-            joined = np if host else device.xp
-            return outputs[0] if len(outputs) == 1 else joined.concat(outputs, axis=0)
+            params = self.layout.tree(*self.current_vectors(), device.xp)
+            outputs = []
+            for batch in batches:
+                y, _ = self.net.forward(params, batch, context)
+                outputs.append(device.to_numpy(y) if to_host else y)
+        if not outputs:
+            raise InputError("x: expected at least one batch, this iterable gave none")
+        if len(outputs) == 1:
+            return outputs[0]
+        return (np if to_host else device.xp).concat(outputs, axis=0)
 
-    def _parts(self, x: Any, batch_size: int | None) -> Iterator[tuple[Any, bool]]:
-        """x in batches, and for each of them whether its output is to be on the host."""
+    def _batches(self, x: Any, batch_size: int | None) -> tuple[bool, Iterator[Tree]]:
+        """Whether outputs go to the host, and x in batches on the device."""
         rows = PREDICTION_ROWS if batch_size is None else batch_size
         if rows < 1:
             raise InputError(f"batch_size: expected 1 or more, got {batch_size}")
-        if batch_size is not None and (isinstance(x, GivesSamples) or is_iterable_of_batches(x)):
+        if batch_size is not None and (isinstance(x, SampleBatches) or is_iterable_of_batches(x)):
             raise InputError("batch_size: leave it out, the batches of x have their own")
-        if isinstance(x, GivesSamples):
-            yield from ((part, True) for part in x.samples(self.device, self.dtype))
-            return
+        if isinstance(x, SampleBatches):
+            return True, x.samples(BatchSpec(self.device, self.dtype, self.inputs))
         if is_iterable_of_batches(x):
-            for item in x:
-                part = item[0] if isinstance(item, tuple) else item
-                yield part, is_host_data(part)
-            return
-        host = is_host_data(x)
-        if host:
-            x = to_host_array(x, "x")
-        else:
-            check_same_device(x, self.device)
-        for start in range(0, max(x.shape[0] if x.ndim else 1, 1), rows):
-            yield (x[start : min(start + rows, x.shape[0]), ...] if x.ndim else x), host
+            return self._iterated(x)
+        samples = read_samples(x, self.inputs, self.device)
+        check_indices(samples, self.inputs, self.device)
+        return is_on_host(samples), self._cut(samples, rows)
+
+    def _cut(self, samples: Tree, rows: int) -> Iterator[Tree]:
+        """Samples that were checked, so many rows at once; without rows, one batch of none."""
+        count = row_count(samples)
+        for start in range(0, max(count, 1), rows):
+            stop = min(start + rows, count)
+            part = map_tree(itemgetter((slice(start, stop), ...)), samples)
+            yield move_samples(part, self.inputs, self.device, self.dtype)
+
+    def _iterated(self, x: Any) -> tuple[bool, Iterator[Tree]]:
+        """The batches of an iterable; the first decides where the outputs go."""
+        batches = self._read_batches(x)
+        first = next(batches, None)
+        if first is None:
+            return True, iter(())
+        to_host = is_on_host(first)
+
+        def moved() -> Iterator[Tree]:
+            for number, samples in enumerate(chain([first], batches), start=1):
+                if is_on_host(samples) != to_host:
+                    host, other = "host data", f"arrays on {str(self.device)!r}"
+                    expected, got = (host, other) if to_host else (other, host)
+                    raise InputError(
+                        f"batch {number}: expected {expected} as in the batches before, got {got}"
+                    )
+                yield move_samples(samples, self.inputs, self.device, self.dtype)
+
+        return to_host, moved()
+
+    def _read_batches(self, x: Any) -> Iterator[Tree]:
+        """The samples of each batch of an iterable, checked."""
+        for number, item in enumerate(x, start=1):
+            try:
+                samples = read_samples(
+                    item[0] if isinstance(item, tuple) else item, self.inputs, self.device
+                )
+                check_indices(samples, self.inputs, self.device)
+            except InputError as error:
+                raise type(error)(f"batch {number}: {error}") from None
+            yield samples
 
     # -- moving, seeing, keeping -------------------------------------------------------------
 
@@ -348,12 +493,13 @@ class Model:
         """
         target = find_device(device).require()
         target.dtype(self.dtype)
-        theta = target.asarray(self._theta, self.dtype)
-        fixed = target.asarray(self._fixed, self.dtype)
+        theta, others = (target.asarray(v, self.dtype) for v in self.current_vectors())
         state = self.training_state
         if state is not None:
             state = state.moved_to(target, self.dtype)
-        self.device, self._theta, self._fixed, self.training_state = target, theta, fixed, state
+        self.device, self.training_state = target, state
+        self._theta, self._state = theta, others
+        self._theta_is_shared = self._state_is_shared = False
         return self
 
     def summary(self) -> Summary:
@@ -365,9 +511,14 @@ class Model:
 
     def __repr__(self) -> str:
         return (
-            f"Model({self.net!r}, input_shape={self.input_shape}, "
+            f"Model({self.net!r}, input_shape={self._shown_inputs}, "
             f"device={str(self.device)!r}, dtype={self.dtype!r})"
         )
+
+    @property
+    def _shown_inputs(self) -> Any:
+        """What `input_shape` was, in its shortest form."""
+        return self.inputs if self.inputs != as_inputs(self.input_shape) else self.input_shape
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()
@@ -405,9 +556,7 @@ class Model:
         }
         if state is not None:
             arrays[MONITORED] = np.asarray(state.monitored, dtype=np.float64)
-        header = Header(
-            self.net, self.input_shape, self.dtype, int(self.seed), self.metadata, state
-        )
+        header = Header(self.net, self.inputs, self.dtype, int(self.seed), self.metadata, state)
         write_atomically(path, encode(header, arrays))
 
     def to_onnx(
@@ -435,14 +584,15 @@ class Model:
         MissingExtraError
             If onnx is not installed (extra `onnx`).
         InputError
-            If a layer cannot be written, or the model is neither float32 nor float64.
+            If a layer cannot be written, the model is neither float32 nor float64, or it takes
+            several inputs or indices.
         OSError
             If the folder does not exist or cannot be written to.
         """
         content = onnx_bytes(
             self.net,
             self._host_tree(),
-            self.input_shape,
+            only_shape(self.inputs, "to_onnx"),
             self.dtype,
             metadata=self.metadata,
             operators=operators or {},
@@ -460,22 +610,23 @@ class Model:
         MissingExtraError
             If PyTorch is not installed.
         InputError
-            If PyTorch has no module for a layer, such as Residual or one of your own.
+            If PyTorch has no module for a layer, such as Residual or one of your own, or the
+            model takes several inputs or indices.
         """
-        return to_module(self.net, self._host_tree(), self.input_shape, self.dtype)
+        shape = only_shape(self.inputs, "to_torch")
+        return to_module(self.net, self._host_tree(), shape, self.dtype)
 
     def _host_tree(self) -> ParameterTree:
         """The parameters nested as the layers are, as NumPy arrays."""
-        theta, fixed = map(self.device.to_numpy, (self._theta, self._fixed))
-        return self.layout.tree(theta, fixed, np)
+        theta, state = map(self.device.to_numpy, self.current_vectors())
+        return self.layout.tree(theta, state, np)
 
 
-def as_shape(shape: Shape | int) -> Shape:
-    """The shape of one sample as a tuple of positive Python integers, or an InputError."""
-    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-    if not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
-        raise InputError(f"input_shape: expected positive integers, got {shape}")
-    return tuple(int(n) for n in shape)
+def _described(theta: Any) -> str:
+    """What came instead of a vector: its shape, dtype and device."""
+    if not hasattr(theta, "dtype"):
+        return f"a {type(theta).__name__}"
+    return f"shape {tuple(theta.shape)}, dtype {theta.dtype}, on device {str(device_of(theta))!r}"
 
 
 def _fill(

@@ -19,9 +19,10 @@ from bp_arrays.formats import (
     open_model_file,
     vector_names,
 )
+from bp_arrays.inputs import as_inputs, only_shape, shapes_of
 from bp_arrays.layers import Layer
 from bp_arrays.model._layout import Layout
-from bp_arrays.model._model import Model, as_shape
+from bp_arrays.model._model import Model
 from bp_arrays.typing import Shape
 
 
@@ -80,7 +81,7 @@ def load(
         _check_dtype(target, dtype)
         model = Model.from_values(
             header.net,
-            header.input_shape,
+            header.inputs,
             lambda entry: file.read(entry.name),
             device=target,
             dtype=dtype,
@@ -101,7 +102,7 @@ def load(
 def _expected_arrays(header: Header) -> dict[str, tuple[Shape, str]]:
     """The shape and the stored dtype of every array that belongs to this header."""
     try:
-        layout = Layout(header.net.init(header.input_shape)[0])
+        layout = Layout(header.net.init(shapes_of(header.inputs))[0])
     except Exception as error:  # custom layers may raise anything for sizes they never expected
         raise DataError(f"the layers do not fit each other: {error!s:.200}") from None
     stored = STORED_AS[header.dtype]
@@ -150,7 +151,7 @@ def from_torch(module: Any, input_shape: Shape | int, device: str | Device = "au
     DeviceUnavailableError
         If the device cannot compute here.
     """
-    shape = as_shape(input_shape)
+    shape = only_shape(as_inputs(input_shape), "from_torch")
     net, values, dtype = from_module(module, shape)
     return Model.from_values(
         net, shape, lambda entry: values[entry.name], device=device, dtype=dtype

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
-from bp_arrays.layers import Layer, Sequential
+from bp_arrays.layers import Layer, Sequential, Specification, walk
 from bp_arrays.typing import Shape
 
 HEADER = ("layer", "", "output", "parameters")
@@ -38,21 +36,23 @@ class LayerRow:
         Its place in the net: "0", "2.1"; the names of its parameters begin with it.
     kind : str
         Its class.
-    output_shape : tuple of int
-        Of one sample.
+    output_shape : tuple of int or None
+        Of one sample; None if the container around it does not tell.
     parameters : int
-        How many numbers it has, trainable or fixed.
+        How many numbers it has, trainable or fixed; of a container without those of its parts,
+        which have rows of their own.
     """
 
     path: str
     kind: str
-    output_shape: Shape
+    output_shape: Shape | None
     parameters: int
 
     @property
     def cells(self) -> tuple[str, str, str, str]:
         """The row as it is shown."""
-        shape = ", ".join(("batch", *map(str, self.output_shape)))
+        sizes = ("?",) if self.output_shape is None else map(str, self.output_shape)
+        shape = ", ".join(("batch", *sizes))
         return self.path, self.kind, f"({shape})", f"{self.parameters:,}"
 
 
@@ -112,30 +112,29 @@ class Summary:
 
 def summary_of(net: Layer, input_shape: Shape, description: str) -> Summary:
     """Return the table of a net's layers; `description` says where its parameters are."""
-    specification, _ = net.init(input_shape)
+    nodes = list(walk(net, input_shape))
+    rows = [
+        LayerRow(
+            node.path or "net",
+            type(node.layer).__name__,
+            node.output_shape,
+            _count(node.parameters, True) + _count(node.parameters, False),
+        )
+        for node in nodes
+        if not isinstance(node.layer, Sequential)  # its parts say it all
+    ]
     return Summary(
-        rows=tuple(_rows(net, input_shape, "")),
-        trainable=_count(specification, trainable=True),
-        fixed=_count(specification, trainable=False),
+        rows=tuple(rows),
+        trainable=sum(_count(node.parameters, True) for node in nodes),
+        fixed=sum(_count(node.parameters, False) for node in nodes),
         place=description,
     )
 
 
-def _rows(layer: Layer, shape: Shape, path: str) -> Iterator[LayerRow]:
-    """Every layer that is not a mere sequence."""
-    if isinstance(layer, Sequential):
-        for k, part in enumerate(layer):
-            yield from _rows(part, shape, f"{path}.{k}" if path else str(k))
-            shape = part.init(shape)[1]
-        return
-    specification, shape = layer.init(shape)
-    yield LayerRow(path or "net", type(layer).__name__, shape, _count(specification))
-
-
-def _count(specification: dict[str, Any], trainable: bool | None = None) -> int:
+def _count(specification: Specification, trainable: bool) -> int:
     return sum(
         _count(part, trainable)
         if isinstance(part, dict)
-        else math.prod(part.shape) * (trainable in (None, part.trainable))
+        else math.prod(part.shape) * (part.trainable is trainable)
         for part in specification.values()
     )

@@ -244,7 +244,7 @@ def _look_for_transfers(
 
 def _traced(report: Report, chosen: Sequence[Case]) -> str:
     """On how many cases jax.jit, through which everything on JAX runs, had its say."""
-    if not any(result.name.startswith("jax") for result in report.ran):
+    if not any(find_device(result.name).runs_as == "jit" for result in report.ran):
         return "NOT RUN: needs JAX among the devices that run"
     return f"{sum(case.traceable for case in chosen)} cases"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.devices import device, owner
+from bp_arrays.devices import device, device_of_or_none
 from bp_arrays.execution import compiled
 from bp_arrays.testing._case import GRADIENT, Case, host_results
 from bp_arrays.testing._error_norms import error_in_eps
@@ -71,7 +71,7 @@ def _as_trained(case: Case, place: Place) -> Any:
 
     What jax.jit can trace neither decides anything by a value nor reads one back.
     """
-    if not case.traceable or place.device.backend != "jax":
+    if not case.traceable or place.device.runs_as != "jit":
         return partial(case.compute, place)
     return compiled(partial(case.compute, replace(place, traced=True)), place.device)
 
@@ -103,10 +103,10 @@ def _judge(
 
 def _elsewhere(result: Any) -> str:
     """Where a result is that is not on the device it was asked for on."""
-    found = owner(result)
-    if found is None:
+    its_device = device_of_or_none(result)
+    if its_device is None:
         return f"is {result!r:.40}, not an array"
-    return f"left the device: it is on {found}"
+    return f"left the device: it is on {its_device}"
 
 
 def _same_bits(place: Place, one: Array, other: Array) -> bool:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 
-from bp_arrays.data import Feed, ModelDoor, as_batches
+from bp_arrays.data import Feed, as_batches
 from bp_arrays.devices import Device
+from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
-from bp_arrays.model import Model
+from bp_arrays.model import Model, Objective
 from bp_arrays.training._metrics import Metric
 
 EVALUATION_ROWS = 1024
@@ -33,7 +35,7 @@ class Totals:
         self._measured: Any = ()
 
     def add(self, value: Any, weight: Any, measured: tuple[tuple[Any, ...], ...]) -> None:
-        """Add the sums of one batch, as `batch_sums` gives them."""
+        """Add what one batch contributes: loss · weight, weight, and the sums of each metric."""
         self._value = self._value + value
         self._weight = self._weight + weight
         if measured:
@@ -53,20 +55,6 @@ class Totals:
         for metric, sums in zip(self.metrics, self._measured, strict=True):
             values[metric.name] = metric.value(tuple(_on_host(s, device) for s in sums))
         return values
-
-
-def batch_sums(
-    value: Any, y: Any, batch: Any, loss: Loss, metrics: Sequence[Metric], ctx: Any
-) -> tuple[Any, Any, tuple[tuple[Any, ...], ...]]:
-    """What one batch adds to the epoch: value · weight, weight, and the sums of each metric."""
-    weight = mean_weight(y, batch, loss, ctx)
-    measured = tuple(metric.sums(y, batch.t, ctx) for metric in metrics)
-    return value * weight, weight, measured
-
-
-def mean_weight(y: Any, batch: Any, loss: Loss, ctx: Any) -> Any:
-    """What the loss of a batch was divided by: 1 where it only adds up."""
-    return loss.total_weight(batch.t, y, ctx, batch.weight) if loss.reduction == "mean" else 1.0
 
 
 def evaluate(
@@ -110,22 +98,22 @@ def evaluate(
     batches = as_batches(x, t, sample_weight, batch_size=batch_size)
     rows = batches.batch_size if batches is x else batch_size or EVALUATION_ROWS
     return evaluate_feed(
-        model, batches.feed(ModelDoor(model, loss)), loss=loss, metrics=metrics, rows=rows
+        model, batches.feed(BatchSpec.of(model, loss)), loss=loss, metrics=metrics, rows=rows
     )
 
 
 def evaluate_feed(
     model: Model, feed: Feed, *, loss: Loss, metrics: Sequence[Metric], rows: int
 ) -> dict[str, float]:
-    """The same for data that has been checked already, so many rows at once."""
+    """The same for data that has been checked already, `rows` at once."""
+    objective = Objective(model.net, model.layout, loss, tuple(metrics))
     totals = Totals(loss, metrics)
-    with model.device.activate():
+    with model.device.activate(), closing(feed.epoch(rows, None)) as batches:
         context = model.context(training=False, needs_input_gradient=False)
-        params = model.tree()
-        for batch in feed.epoch(rows, None):
-            y, _ = model.net.forward(params, batch.x, context)
-            value, _ = loss.forward(y, batch.t, context, batch.weight)
-            totals.add(*batch_sums(value, y, batch, loss, metrics, context))
+        theta, state = model.current_vectors()
+        for batch in batches:
+            made = objective.forward(theta, state, batch, context)
+            totals.add(made.loss * made.weight, made.weight, made.sums)
         return totals.values(model.device)
 
 

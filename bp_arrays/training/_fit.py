@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from bp_arrays.data import Feed, ModelDoor, Order, as_batches
-from bp_arrays.devices import Device
+from bp_arrays.data import Feed, Order, as_batches
 from bp_arrays.errors import InputError
-from bp_arrays.execution import why_no_graph
+from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
-from bp_arrays.optimizers import Optimizer
+from bp_arrays.optimizers import Optimizer, TrainingState
 from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed
 from bp_arrays.training._history import History
 from bp_arrays.training._metrics import Metric
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
-from bp_arrays.training.callbacks._callback import Callback, Run
-from bp_arrays.training.runners._cuda_graph import CapturedTrainer
-from bp_arrays.training.runners._eager import FunctionalTrainer
-from bp_arrays.training.runners._replay import InPlaceTrainer
-from bp_arrays.training.runners._runner import Trainer
+from bp_arrays.training._trainer import Trainer
+from bp_arrays.training.callbacks import Callback, Run
 
 
 def fit(
@@ -44,11 +41,12 @@ def fit(
     metrics: Sequence[Metric] = (),
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
+    compiled: bool = True,
 ) -> History:
     """Train a model: for each batch forward, backward, and the update u ← u − η∇L.
 
-    Called again with the same optimizer object it goes on where it stopped: two calls of five
-    epochs are one of ten.
+    Called again with the same optimizer object, training continues where it stopped: two calls
+    of five epochs are one of ten. For loops of another shape see `bp.Trainer`.
 
     Parameters
     ----------
@@ -86,6 +84,10 @@ def fit(
     progress : bool, default False
         Whether a progress bar is shown, in a terminal (on stderr) or in a notebook.
 
+    compiled : bool, default True
+        False runs every step operation by operation instead of replayed, compiled or captured,
+        for example to debug a custom layer.
+
     Returns
     -------
     History
@@ -109,19 +111,27 @@ def fit(
     >>> model.parameters["weight"].round(3).tolist(), history["loss"][-1] < 1e-6
     ([[2.0]], True)
     """
-    _check_settings(model, loss, optimizer, epochs)
-    door = ModelDoor(model, loss)
+    _check_epochs(epochs)
+    trainer = Trainer(
+        model,
+        loss=loss,
+        optimizer=optimizer,
+        penalty=penalty,
+        seed=seed,
+        metrics=metrics,
+        compiled=compiled,
+    )
+    spec = BatchSpec.of(model, loss)
     data = as_batches(x, t, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
-    feed, rows = data.feed(door), data.batch_size
-    held_out = _held_out(validation, door)
+    feed, rows = data.feed(spec), data.batch_size
+    held_out = _held_out(validation, spec)
     _check_passes(feed, held_out, epochs)
 
-    trainer = _kind_of_trainer(model.device)(model, loss, optimizer, tuple(metrics), seed, penalty)
-    history = History()
+    runner, history = trainer.runner, History()
     run = Run(model, history, epochs)
     steps = feed.steps(rows)
     total = None if steps is None else epochs * steps
-    # Overflow is looked for in the loss, and told with its place: NumPy need not warn too.
+    # Overflow shows in the loss and is reported with its place: NumPy need not warn too.
     quiet = np.errstate(over="ignore", invalid="ignore")
     with quiet, Progress(total, enabled=progress) as bar:
         try:
@@ -130,7 +140,7 @@ def fit(
             for _ in range(epochs):
                 started = time.perf_counter()
                 order = feed.order(data.shuffle, data.seed, trainer.state.epoch)
-                values = trainer.epoch(feed, rows, order, bar)
+                values = runner.epoch(feed, rows, order, bar)
                 if held_out is not None:
                     measured = evaluate_feed(
                         model,
@@ -140,7 +150,7 @@ def fit(
                         rows=max(rows, EVALUATION_ROWS),
                     )
                     values |= {f"val_{name}": value for name, value in measured.items()}
-                trainer.finish_epoch(values.get("val_loss", values["loss"]))
+                _finish_epoch(model, values.get("val_loss", values["loss"]))
                 history.record(values | {"seconds": time.perf_counter() - started})
                 bar.epoch(values)
                 for callback in callbacks:
@@ -150,28 +160,30 @@ def fit(
         except KeyboardInterrupt:
             run.stopped = "interrupted"
     history.stopped = run.stopped
-    history.compiled_by = trainer.compiled_by
+    history.compiled_by, history.not_compiled = runner.compiled_by, runner.refused
     for callback in callbacks:
         callback.on_end(run)
     return history
 
 
-def _held_out(validation: Any, door: ModelDoor) -> Feed | None:
+def _finish_epoch(model: Model, monitored: float) -> None:
+    """Count the epoch, and keep its loss for rates that depend on it."""
+    state: TrainingState = model.training_state
+    model.training_state = replace(
+        state, epoch=state.epoch + 1, monitored=(*state.monitored, monitored)
+    )
+
+
+def _held_out(validation: Any, spec: BatchSpec) -> Feed | None:
     """The data that is only evaluated, checked."""
     if validation is None:
         return None
     listed = isinstance(validation, list) and all(isinstance(v, tuple) for v in validation)
     if listed or not isinstance(validation, (tuple, list)):
-        return as_batches(validation).feed(door, what="validation ")
+        return as_batches(validation).feed(spec, what="validation ")
     if not 2 <= len(validation) <= 3:
         raise InputError("validation: expected (x, t) or (x, t, sample_weight)")
-    return as_batches(*validation).feed(door, what="validation ")
-
-
-def _kind_of_trainer(device: Device) -> type[Trainer]:
-    if device.is_writable:
-        return InPlaceTrainer
-    return FunctionalTrainer if why_no_graph(device) else CapturedTrainer
+    return as_batches(*validation).feed(spec, what="validation ")
 
 
 def _check_passes(feed: Feed, held_out: Feed | None, epochs: int) -> None:
@@ -183,14 +195,6 @@ def _check_passes(feed: Feed, held_out: Feed | None, epochs: int) -> None:
             )
 
 
-def _check_settings(model: Model, loss: Loss, optimizer: Optimizer, epochs: int) -> None:
-    if not isinstance(model, Model):
-        raise InputError(f"fit(model): expected a bp.Model, got {type(model).__name__}")
-    if not isinstance(loss, Loss):
-        raise InputError(f"fit(loss=): expected a loss such as CrossEntropy(), got {loss!r}")
-    if not isinstance(optimizer, Optimizer):
-        raise InputError(f"fit(optimizer=): expected one such as Adam(1e-3), got {optimizer!r}")
-    if model.parameter_count == 0:
-        raise InputError("fit: this model has no trainable parameters")
+def _check_epochs(epochs: int) -> None:
     if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
         raise InputError(f"fit(epochs=): expected an integer of 1 or more, got {epochs!r}")

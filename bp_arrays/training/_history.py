@@ -15,7 +15,8 @@ class History(Mapping[str, list[float]]):
 
     Each is a list with one float an epoch. `stopped` says why the training ended before its last
     epoch: None, "early stopping", or "interrupted". `compiled_by` says what
-    ran each step as a whole: "jax.jit", "CUDA graph", or "" where nothing did.
+    ran each step as a whole: "recorded step", "jax.jit", "CUDA graph", or "" where operations ran
+    one by one; `not_compiled` says why a faster way was refused, "" if none was.
 
     Examples
     --------
@@ -30,6 +31,7 @@ class History(Mapping[str, list[float]]):
         self._series: dict[str, list[float]] = {"loss": [], "learning_rate": [], "seconds": []}
         self.stopped: str | None = None
         self.compiled_by = ""
+        self.not_compiled = ""
 
     @property
     def epochs(self) -> int:

@@ -1,29 +1,29 @@
-"""Where a loss that is not finite comes from."""
+"""Find the first layer whose output is not finite, after a loss that is not."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from bp_arrays.data import Batch
 from bp_arrays.errors import NonFiniteLossError
-from bp_arrays.layers import Context, Layer, Sequential
+from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import TrainingState
-from bp_arrays.typing import Array, ParameterTree
+from bp_arrays.trees import leaves
+from bp_arrays.typing import Array, Backward, ParameterTree
 
 
 def non_finite_loss(
     model: Model, loss: Loss, theta: Array, batch: Batch, state: TrainingState, index: int
 ) -> NonFiniteLossError:
-    """The error for the batch whose loss is not finite, naming the first layer at fault."""
+    """Return the error for the batch whose loss is not finite, naming the first layer at fault."""
     context = model.context(training=True, needs_input_gradient=False, step=state.step - 1)
-    params = model.tree(theta)
-    xp: Any = context.xp
-    if not bool(xp.all(xp.isfinite(batch.x))):
+    if not _is_finite(batch.x, context.xp):
         culprit: str | None = "the samples x of that batch, before any layer"
     else:
-        culprit, _ = _first_non_finite(model.net, params, batch.x, context, "")
+        culprit = _first_non_finite(model.net, model.tree(theta), batch.x, context)
     where = culprit or f"the loss {type(loss).__name__}, all layers being finite"
     return NonFiniteLossError(
         f"the loss became NaN or infinite in epoch {state.epoch + 1}, batch {index + 1}: the "
@@ -33,19 +33,19 @@ def non_finite_loss(
     )
 
 
-def _first_non_finite(
-    layer: Layer, params: ParameterTree, x: Array, context: Context, path: str
-) -> tuple[str | None, Array]:
-    """The first layer, in order, whose output is not finite, and the output of the whole."""
-    if isinstance(layer, Sequential):
-        for k, part in enumerate(layer):
-            name = f"{path}.{k}" if path else str(k)
-            culprit, x = _first_non_finite(part, params.get(str(k), {}), x, context, name)
-            if culprit:
-                return culprit, x
-        return None, x
-    y, _ = layer.forward(params, x, context)
-    xp: Any = context.xp
-    if not bool(xp.all(xp.isfinite(y))):
-        return f"layer {path or 'net'} ({type(layer).__name__})", y
-    return None, y
+def _first_non_finite(net: Layer, params: ParameterTree, x: Array, context: Context) -> str | None:
+    """Return the first layer, in order, whose output is not finite; a part before its container."""
+    culprits: list[str] = []
+
+    def visit(layer: Layer, own: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        y, backward = layer.forward(own, x, ctx)
+        if not culprits and not _is_finite(y, ctx.xp):
+            culprits.append(f"layer {'.'.join(ctx.path) or 'net'} ({type(layer).__name__})")
+        return y, backward
+
+    replace(context, visit=visit).forward("", net, params, x, needs_input_gradient=False)
+    return culprits[0] if culprits else None
+
+
+def _is_finite(values: Any, xp: Any) -> bool:
+    return all(bool(xp.all(xp.isfinite(array))) for array in leaves(values))

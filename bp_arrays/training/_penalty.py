@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bp_arrays.checks import check_number
-from bp_arrays.model import Model
+from bp_arrays.model import Model, Penalty
 from bp_arrays.typing import Array
-
-Penalize = Callable[[Array, Any], tuple[Array, Array]]
-"""(θ, total weight of the batch) -> (what the loss of the batch grows by, its gradient by θ)."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ class L2Penalty:
     def __post_init__(self) -> None:
         check_number(self, "strength", at_least=0.0)
 
-    def on(self, model: Model) -> Penalize:
+    def on(self, model: Model) -> Penalty:
         """The penalty as a function of the flat vector of this model's parameters."""
         chosen = np.concatenate(
             [np.full(e.size, float(len(e.shape) > 1)) for e in model.layout.trainable]

@@ -1,30 +1,125 @@
-"""What a training makes small, as a function of the parameters."""
+"""One step of training, written once: gradient → reduce → update.
+
+    loss, weight, g, state, sums = gradient(theta, state, batch, counter)
+    g = reduce(g, weight)
+    theta, vectors = update(theta, g, vectors, scalars)
+
+Whatever changes is passed in and returned. A runner (`runners/`) decides how these lines run:
+as they stand, replayed in memory laid out beforehand, compiled, or captured as a CUDA graph.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from bp_arrays.data import Batch
 from bp_arrays.layers import Context
-from bp_arrays.losses import Loss
-from bp_arrays.model import Model
+from bp_arrays.model import Gradient, Model, Objective
+from bp_arrays.optimizers import Optimizer
 from bp_arrays.typing import Array, Namespace
 
+Reduce = Callable[[Array, Any], Array]
+"""(g, total weight of the batch) -> g: the place for a sum over several processes."""
 
-def objective_of(
-    model: Model, loss: Loss, xp: Namespace | None = None
-) -> Callable[[Array, Batch, Context], tuple[Array, Array, Array]]:
-    """The function (θ, batch, context) -> (loss, its gradient by θ, output y) of a model.
 
-    `xp` is the namespace that gathers the gradients, the device's own unless given.
+def unchanged(g: Array, weight: Any) -> Array:
+    """The reduction of a single process: the gradient as it is."""
+    return g
+
+
+class Stepped(NamedTuple):
+    """What one step returns.
+
+    Parameters
+    ----------
+    theta, state : arrays
+        The parameters after the update, trained and not.
+    vectors : tuple of arrays
+        The optimizer's own state.
+    loss : 0-d array
+        Of the batch, before the update.
+    sums : (loss · weight, weight, sums of the metrics)
+        What the batch adds to the epoch's totals.
     """
-    net, layout, fixed = model.net, model.layout, model.fixed_vector
-    xp = model.device.xp if xp is None else xp
 
-    def objective(theta: Array, batch: Batch, context: Context) -> tuple[Array, Array, Array]:
-        y, backward = net.forward(layout.tree(theta, fixed, xp), batch.x, context)
-        value, loss_backward = loss.forward(y, batch.t, context, batch.weight)
-        _, gradients = backward(loss_backward())
-        return value, layout.gather(gradients, xp), y
+    theta: Array
+    state: Array
+    vectors: tuple[Array, ...]
+    loss: Array
+    sums: tuple[Any, Any, tuple[tuple[Any, ...], ...]]
 
-    return objective
+
+@dataclass(frozen=True, eq=False)
+class TrainingStep:
+    """One step of training as a pure function; call it with everything that changes.
+
+    Parameters
+    ----------
+    model : Model
+        For its device and dtype; its parameters are passed in.
+    objective : Objective
+        The loss of the model's outputs, the penalty and the metrics.
+    optimizer : Optimizer
+    seed : int
+        Of the random numbers of layers such as Dropout.
+    xp : namespace
+        The array functions that the step uses.
+    traced : bool, default False
+        Whether a compiler traces the step: arrays are then made where the compiler says.
+    reduce : function, default `unchanged`
+    """
+
+    model: Model
+    objective: Objective
+    optimizer: Optimizer
+    seed: int
+    xp: Namespace
+    traced: bool = False
+    reduce: Reduce = unchanged
+    _constants: dict[Any, Array] = field(default_factory=dict, repr=False)
+
+    def __call__(
+        self,
+        theta: Array,
+        state: Array,
+        vectors: tuple[Array, ...],
+        batch: Any,
+        scalars: tuple[Any, ...],
+        counter: Any,
+    ) -> Stepped:
+        """Gradient, reduce, update.
+
+        Parameters
+        ----------
+        theta, state : arrays
+            The trainable parameters, and the others.
+        vectors : tuple of arrays
+            The optimizer's own state, as `optimizer.init` begins it.
+        batch : (x, t, weight)
+            Checked arrays on the device; weight may be None.
+        scalars : tuple
+            The numbers of this update: `optimizer.scalars(counter + 1, rate)`.
+        counter : int or 0-d array
+            Updates made before this one: it selects the random numbers.
+        """
+        loss, weight, g, state, sums = self.gradient(theta, state, batch, counter)
+        g = self.reduce(g, weight)
+        theta, vectors = self.optimizer.update(theta, g, vectors, scalars, self.xp)
+        return Stepped(theta, state, vectors, loss, (loss * weight, weight, sums))
+
+    def gradient(self, theta: Array, state: Array, batch: Any, counter: Any) -> Gradient:
+        """Compute the loss of a batch and its gradient by θ; parameters as above."""
+        return self.objective.gradient(theta, state, batch, self.context(counter))
+
+    def context(self, counter: Any) -> Context:
+        """Make the context of the step that follows `counter` others."""
+        return self.model.context(
+            training=True,
+            needs_input_gradient=False,
+            step=counter,
+            seed=self.seed,
+            xp=self.xp,
+            traced=self.traced,
+            constants=None if self.traced else self._constants,
+        )

@@ -220,7 +220,7 @@ def test_ctrl_c_outside_the_training(run, monkeypatch):
 @pytest.mark.parametrize("option", ["--out", "--report", "--plot"])
 def test_a_write_that_fails_leaves_the_old_file(run, tmp_path, monkeypatch, option):
     pytest.importorskip("matplotlib")
-    from bp_arrays.formats import _safetensors as files
+    from bp_arrays import files
 
     def full(handle):
         raise OSError(28, "No space left on device")

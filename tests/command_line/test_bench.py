@@ -59,6 +59,6 @@ def test_ctrl_c_is_an_interruption(run, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bp_arrays.training.runners._eager.FunctionalTrainer.epoch", interrupted)
+    monkeypatch.setattr("bp_arrays.training.runners._eager.EagerRunner.epoch", interrupted)
     result = run(*WORDS, "--device", "strict")
     assert result.code == 130 and "interrupted" in result.err

@@ -33,7 +33,7 @@ def test_every_command_is_in_the_overview_and_has_its_file():
     overview = process("--help").stdout
     for name in COMMANDS:
         assert f"  {name}" in overview
-        module = __import__(f"bp_arrays.command_line.{name}", fromlist=["run"])
+        module = __import__(f"bp_arrays.command_line._{name}", fromlist=["run"])
         assert callable(module.run) and callable(module.add_arguments) and module.__doc__
 
 

@@ -387,12 +387,12 @@ def test_the_picture(run, flowers, tmp_path, kind):
 
 def test_a_picture_before_the_first_epoch_ended(run, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
-    from bp_arrays.training.runners._replay import InPlaceTrainer
+    from bp_arrays.training.runners._replay import ReplayRunner
 
     def press(self, *args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(InPlaceTrainer, "epoch", press)
+    monkeypatch.setattr(ReplayRunner, "epoch", press)
     result = run("train", "notes", "--device", "cpu", "--plot", "p.png")
     assert result.code == 130 and (tmp_path / "p.png").exists(), result.err
 

@@ -146,7 +146,7 @@ class Other(Stored):
         (Stored(t=with_(T, 9, 7)), r"block 3: t\[1\] is 7.0: the model has 3 outputs"),
         (Stored(t=None), "block 0: t: expected targets"),
         (Stored(weight=np.full(26, -1.0)), r"block 0: sample_weight\[0\] is -1"),
-        (Other(lambda x, t: (x[1:], t)), r"block 3: expected samples of shape \(7, 2\), got"),
+        (Other(lambda x, t: (x[1:], t)), "block 3: x: expected 7 rows, got 6"),
         (Other(lambda x, t: (x, t[1:])), "block 3: t: expected targets for 7 rows"),
         (Other(lambda x, t: (x, t, t)), "block 3: expected weight of no dtype, being absent"),
         (Other(lambda x, t: (x.astype("f4"), t)), "block 3: expected x of dtype float64"),

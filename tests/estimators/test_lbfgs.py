@@ -9,9 +9,10 @@ pytest.importorskip("sklearn")
 from sklearn import neural_network
 
 import bp_arrays as bp
-from bp_arrays.data import Batches, ModelDoor
+from bp_arrays.data import Batches
 from bp_arrays.estimators import _lbfgs as lbfgs
 from bp_arrays.estimators._samples import has_dtype
+from bp_arrays.inputs import BatchSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -42,7 +43,7 @@ def function_of(estimator, y, weight=None):
     network = estimator._network
     objective, targets, _ = estimator._objective_for(y)
     model, penalty = network.model, bp.L2Penalty(estimator.alpha)
-    batches = Batches(X, targets, weight).feed(ModelDoor(model, objective.loss))
+    batches = Batches(X, targets, weight).feed(BatchSpec.of(model, objective.loss))
     return lbfgs.value_and_gradient(model, batches, objective.loss, penalty), model.vector.copy()
 
 

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.execution import InPlaceUpdate, _formula as formula, _update_loop as loops, lean
+from bp_arrays.execution import (
+    InPlaceUpdate,
+    _formula as formula,
+    _update_loop as loops,
+    fast_numpy as lean,
+)
 from bp_arrays.execution._in_place_update import BLOCK
 from bp_arrays.optimizers import OPTIMIZERS, Optimizer
 

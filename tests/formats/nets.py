@@ -30,6 +30,7 @@ NETS = ACTIVATIONS | LAYERS
 def every_kind() -> set[type[bp.Layer]]:
     """All layer classes that the library offers."""
     found = [getattr(layers, name) for name in layers.__all__]
-    return {kind for kind in found if issubclass(kind, bp.Layer) and kind is not bp.Layer} | set(
+    classes = {kind for kind in found if isinstance(kind, type)}
+    return {kind for kind in classes if issubclass(kind, bp.Layer) and kind is not bp.Layer} | set(
         activations.ACTIVATIONS.values()
     )

@@ -1,4 +1,4 @@
-"""What may come in: frames, DLPack, memory maps, lists; and what is said of what may not."""
+"""Covers: frames, DLPack, memory maps, lists, other dtypes; and what is said of the rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.inputs import _arrays as doors
+from bp_arrays.inputs import _arrays as arrays
 
 X = np.array([[0.5, 1.0], [2.0, -3.0], [0.0, 4.0]])
 T = np.array([0, 1, 0])
@@ -66,14 +66,14 @@ def test_the_same_numbers_from_anywhere_train_alike(device, kind):
 
 
 def test_only_numpy_lists_and_frames_are_host_data(device):
-    assert doors.is_host_data(device.asarray(X)) == (device.backend == "numpy")
-    assert all(doors.is_host_data(x) for x, _ in sources().values())
+    assert arrays.is_host_data(device.asarray(X)) == (device.backend == "numpy")
+    assert all(arrays.is_host_data(x) for x, _ in sources().values())
 
 
 def test_rows_of_a_frame_lie_together():
     polars = pytest.importorskip("polars")
     frame = polars.DataFrame({"a": [1, 2], "b": [True, False], "c": [0.5, float("nan")]})
-    array = doors.to_host_array(frame, "x")
+    array = arrays.as_numpy(frame, "x")
     assert array.flags.c_contiguous and array.dtype == np.float64
     np.testing.assert_array_equal(array, [[1, 1, 0.5], [2, 0, np.nan]])
 
@@ -154,11 +154,68 @@ def test_an_archive_of_arrays_is_not_one(tmp_path):
 
 
 def test_pieces_are_read_one_by_one(monkeypatch):
-    monkeypatch.setattr(doors, "PIECE", 10)
+    monkeypatch.setattr(arrays, "PIECE", 10)
     x = np.arange(28.0).reshape(7, 4)
-    found = list(doors.pieces(x))
+    found = list(arrays.pieces(x))
     assert [start for start, _ in found] == [0, 2, 4, 6]
     np.testing.assert_array_equal(np.concatenate([part for _, part in found]), x)
-    assert doors.first_not_finite(x) is None
+    assert arrays.first_not_finite(x) is None
     x[5, 2] = np.inf
-    assert doors.first_not_finite(x) == (5, 2)
+    assert arrays.first_not_finite(x) == (5, 2)
+
+
+# -- dtypes of other libraries -----------------------------------------------------------------
+
+
+def test_long_double_comes_in_as_any_other_float(device):
+    model = bp.Model(bp.Linear(2), 2, device=device)
+    long = X.astype(np.longdouble)
+    np.testing.assert_array_equal(model.predict(long), model.predict(X))
+    settings = {"loss": bp.L2Loss(), "optimizer": bp.SGD(0.1), "shuffle": False}
+    histories = [
+        bp.fit(bp.Model(bp.Linear(2), 2, device=device), x, x, sample_weight=weight, **settings)
+        for x, weight in ((X, np.ones(3)), (long, np.ones(3, np.longdouble)))
+    ]
+    assert histories[0]["loss"] == histories[1]["loss"]
+    model.set_parameters({"bias": np.ones(2, np.longdouble)})
+    assert model.host_parameters()["bias"].tolist() == [1.0, 1.0]
+
+
+def test_complex_numbers_are_refused_in_one_line(device):
+    model = bp.Model(bp.Linear(2), 2, device=device)
+    there = device.asarray((X * 1j).astype(np.complex64))
+    weight = np.ones(3) * 1j
+    for name, use in {
+        "x": lambda z: model.predict(z),
+        "x ": lambda z: model.gradients(z, T, bp.CrossEntropy()),
+        "t": lambda z: model.gradients(X, z, bp.L2Loss()),
+        "weight": lambda z: model.set_parameters({"weight": z[:2, ...]}),
+    }.items():
+        for z in (X * 1j, there):
+            message = f"^{name.strip()} must hold real numbers, but its dtype is .*complex"
+            with pytest.raises(bp.InputError, match=message) as caught:
+                use(z)
+            assert "\n" not in str(caught.value)
+    with pytest.raises(bp.InputError, match=r"^sample_weight must hold real numbers"):
+        model.gradients(X, T, bp.CrossEntropy(), sample_weight=weight)
+
+
+def test_autograd_of_pytorch_records_nothing():
+    torch = pytest.importorskip("torch")
+    x, t, weight = (
+        torch.tensor(a, dtype=torch.float32, requires_grad=True) for a in (X, X, np.ones(3))
+    )
+    model = bp.Model(bp.Linear(2), 2, device="torch:cpu")
+    settings = {"loss": bp.L2Loss(), "optimizer": bp.SGD(0.1), "sample_weight": weight}
+    bp.fit(model, x, t, batch_size=2, **settings)
+    bp.fit(model, [(x, t, weight)], loss=bp.L2Loss(), optimizer=bp.SGD(0.1))
+    value, gradients = model.gradients(x, t, bp.L2Loss(), sample_weight=weight)
+    y, backward = model.forward(x)
+    dx, _ = backward(y.clone().requires_grad_())
+    batches = bp.data.Batches(x, t, device="torch:cpu")
+    seen = [model.vector, value, *gradients.values(), y, dx, model.predict(x), *next(iter(batches))]
+    assert [array.requires_grad for array in seen] == [False] * len(seen)
+    assert x.requires_grad and x.grad is None
+    model.vector = model.vector.clone().requires_grad_()
+    assert not model.vector.requires_grad
+    assert np.asarray(model.predict(x)).shape == (3, 2)

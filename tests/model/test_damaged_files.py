@@ -24,9 +24,9 @@ ARRAYS = {
 def description(**changes):
     """Of a Linear(2) for 4 inputs, changed."""
     right = {
-        "schema": 1,
+        "schema": 2,
         "net": {"Linear": {"out_features": 2}},
-        "input_shape": [4],
+        "inputs": {"shape": [4], "kind": "number", "size": None},
         "dtype": "float32",
         "seed": 0,
         "metadata": {},
@@ -56,6 +56,11 @@ def test_the_file_put_together_by_hand_is_right(tmp_path):
     assert model.predict(np.ones((1, 4))).tolist() == [[0.0, 0.0]]
 
 
+def one(shape, kind="number", size=None):
+    """One input, as a file describes it."""
+    return {"shape": shape, "kind": kind, "size": size}
+
+
 def linear(**fields):
     return {"net": {"Linear": {"out_features": 2, **fields}}}
 
@@ -67,8 +72,11 @@ def training(**fields):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 2}, "schema 2, this version reads 1: update bp_arrays with pip install -U"),
-        ({"schema": 2, "net": ..., "dtype": ...}, "update bp_arrays"),
+        (
+            {"schema": 3},
+            "schema 3, this version reads 1 to 2: update bp_arrays with pip install -U",
+        ),
+        ({"schema": 3, "net": ..., "dtype": ...}, "update bp_arrays"),
         ({"schema": 0}, "damaged"),
         ({"schema": "1"}, "schema '1'"),
         ({"schema": 1.0}, "schema 1.0"),
@@ -93,13 +101,28 @@ def training(**fields):
         ({"net": {"GELU": {"exact": 3}}}, "True or False"),
         ({"net": {"Sequential": [3]}}, "argument 0 is not a layer"),
         ({"net": {"Residual": [{"Linear": {"out_features": 3}}]}}, "do not fit each other"),
-        ({"input_shape": [7]}, r"weight should be F32 of shape \(7, 2\), but is F32 of shape \(4"),
-        ({"input_shape": []}, "do not fit each other"),
-        ({"input_shape": "4"}, "input_shape"),
-        ({"input_shape": [True]}, "input_shape"),
-        ({"input_shape": [4.0]}, "input_shape"),
-        ({"input_shape": [0]}, "input_shape"),
-        ({"input_shape": [-4]}, "input_shape"),
+        ({"inputs": one([7])}, r"weight should be F32 of shape \(7, 2\), but is F32 of shape \(4"),
+        ({"inputs": one([2, 2])}, "do not fit each other"),
+        ({"inputs": one("4")}, "the shape of an input is"),
+        ({"schema": 1, "inputs": ..., "input_shape": "4"}, "input_shape is"),
+        ({"inputs": one([True])}, "the shape of an input is"),
+        ({"schema": 1, "inputs": ..., "input_shape": [True]}, "input_shape is"),
+        ({"inputs": one([4.0])}, "the shape of an input is"),
+        ({"schema": 1, "inputs": ..., "input_shape": [4.0]}, "input_shape is"),
+        ({"inputs": one([0])}, "the shape of an input is"),
+        ({"schema": 1, "inputs": ..., "input_shape": [0]}, "input_shape is"),
+        ({"inputs": one([-4])}, "the shape of an input is"),
+        ({"schema": 1, "inputs": ..., "input_shape": [-4]}, "input_shape is"),
+        ({"inputs": ...}, "an input is None, expected its shape, kind and size"),
+        ({"inputs": []}, r"an input is \[\], expected its shape"),
+        ({"inputs": [one([4])]}, "do not fit each other"),
+        ({"inputs": {"named": {}}}, "expected names"),
+        ({"inputs": {"named": {"x": [4]}}}, r"an input is \[4\], expected its shape"),
+        ({"inputs": one([4], kind="text")}, "expected 'number' or 'index', got 'text'"),
+        ({"inputs": one([4], kind=["index"])}, "expected 'number' or 'index'"),
+        ({"inputs": one([4], size=3)}, "expected kind='index' with a size"),
+        ({"inputs": one([4], kind="index", size=True)}, "size of an input is True"),
+        ({"inputs": one([4], kind="index", size=0)}, "expected a positive integer, got 0"),
         ({"dtype": "float31"}, "dtype is 'float31'"),
         ({"dtype": "float64"}, "weight should be F64"),
         ({"dtype": ["float32"]}, "dtype is"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+import several_inputs
 from safetensors.numpy import load_file
 
 import bp_arrays as bp
@@ -94,6 +96,48 @@ def test_equal_models_give_equal_files(tmp_path):
     for name in ("a", "b"):
         make().save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_file_of_schema_1_still_opens_and_trains_on(tmp_path):
+    """Written by the version before several inputs, in float32 on the CPU."""
+    old = bp.load(Path(__file__).parent / "data" / "schema-1.safetensors", device="cpu")
+    x = np.arange(6.0).reshape(2, 3)
+    assert old.net == bp.Sequential(bp.Linear(2), bp.Tanh(), bp.Linear(1))
+    assert old.inputs == bp.InputSpec((3,)) and old.input_shape == (3,)
+    assert (old.seed, old.metadata) == (1, {"made with": "schema 1"})
+    expected = [[0.18207699060440063], [0.48460519313812256]]
+    np.testing.assert_allclose(old.predict(x), expected, rtol=1e-6)
+    assert old.training_state.step == 2
+    old.save(tmp_path / "m.safetensors", training_state=True)
+    new = bp.load(tmp_path / "m.safetensors", device="cpu")
+    np.testing.assert_array_equal(new.predict(x), old.predict(x))
+    assert new.training_state.optimizer == bp.SGD(0.1, momentum=0.9)
+    for model in (old, new):
+        bp.fit(model, x, x[:, :1], loss=bp.L2Loss(), optimizer=model.training_state.optimizer)
+    np.testing.assert_array_equal(new.vector, old.vector)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        several_inputs.INPUTS,
+        {"age": 3, "ids": bp.InputSpec((), "index")},
+        {"shape": bp.InputSpec((), "index"), "named": 3},
+        (bp.InputSpec((), "index", size=5), 3),
+    ],
+)
+def test_several_inputs_come_back_in_their_order(device, inputs, tmp_path):
+    net = several_inputs.make().net if "shape" not in inputs else bp.Identity()
+    model = bp.Model(net, inputs, device=device, seed=2)
+    model.save(tmp_path / "m.safetensors")
+    again = bp.load(tmp_path / "m.safetensors", device, layers=[several_inputs.Lookup])
+    assert again.inputs == model.inputs and again.input_shape == model.input_shape
+    if isinstance(inputs, dict):
+        assert list(again.inputs) == list(model.inputs) == list(inputs)
+    if "shape" not in inputs:
+        x = several_inputs.X
+        x = x if isinstance(inputs, dict) else tuple(x.values())
+        np.testing.assert_array_equal(again.predict(x), model.predict(x))
 
 
 # -- layers of one's own ---------------------------------------------------------------------

@@ -190,3 +190,50 @@ def test_every_row_is_predicted_whatever_is_left_for_the_last_pass(rows):
     model = bp.Model(bp.Identity(), 2, device="cpu", dtype="float64")
     x = np.arange(2.0 * rows).reshape(rows, 2)
     np.testing.assert_array_equal(model.predict(x, batch_size=4), x)
+
+
+# -- the vector, and where outputs go ----------------------------------------------------------
+
+
+def test_the_vector_can_be_set_to_one_like_it(device, dtype):
+    model = make(device, dtype)
+    values = np.arange(model.parameter_count) / 7
+    model.vector = device.asarray(values, dtype)
+    np.testing.assert_allclose(device.to_numpy(model.vector), values, rtol=1e-6)
+
+
+def test_a_vector_that_is_none_of_the_model_is_refused_in_one_line(device):
+    model = make(device, "float32")
+    before, size = device.to_numpy(model.vector), model.parameter_count
+    expected = rf"^Model\.vector: expected an array of shape \({size},\), dtype float32, on device "
+    other = bp.device("cpu" if device.backend == "strict" else "strict")
+    for vector, got in (
+        (device.asarray(np.zeros(3, np.float32)), r"got shape \(3,\), dtype .*float32, on device"),
+        (device.asarray(np.zeros((size, 1), np.float32)), rf"got shape \({size}, 1\)"),
+        (device.asarray(np.zeros(size, np.int32)), "dtype .*int32"),
+        (other.asarray(np.zeros(size, np.float32)), f"on device '{other}'"),
+        ([0.0] * size, "got a list; set_parameters takes host data by name"),
+        (None, "got a NoneType"),
+    ):
+        with pytest.raises(bp.InputError, match=f"{expected}.*{got}") as caught:
+            model.vector = vector
+        assert "\n" not in str(caught.value)
+    np.testing.assert_array_equal(device.to_numpy(model.vector), before)
+
+
+def test_the_first_batch_decides_where_the_outputs_of_an_iterable_go(device):
+    model = make(device)
+    there = device.asarray(X, "float32")
+    assert isinstance(model.predict(iter([X, X])), np.ndarray)
+    assert device.owns(model.predict(iter([there, there])))
+    if device.name == "cpu":
+        return
+    for batches, message in (
+        (
+            [X, there],
+            f"batch 2: expected host data as in the batches before, got arrays on '{device}",
+        ),
+        ([there, there, X], f"batch 3: expected arrays on '{device}' as .* before, got host data"),
+    ):
+        with pytest.raises(bp.InputError, match=message):
+            model.predict(iter(batches))

@@ -201,7 +201,7 @@ def test_a_path_that_cannot_be_a_picture(tmp_path, name, message):
 
 
 def test_a_write_that_fails_leaves_the_old_picture(tmp_path, monkeypatch):
-    from bp_arrays.formats import _safetensors as files
+    from bp_arrays import files
 
     def full(handle):
         raise OSError(28, "No space left on device")

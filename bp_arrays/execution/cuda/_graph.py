@@ -7,31 +7,44 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from types import SimpleNamespace
 from typing import Any
 
 from bp_arrays.devices import Device
+from bp_arrays.execution.cuda._captured_array import CapturedNamespace, unwrapped, wrapped
 from bp_arrays.execution.cuda._product import Product
-from bp_arrays.typing import Array, Namespace
+from bp_arrays.trees import Tree
 
 WARM = 2
 """Steps that run operation by operation first: kernels are compiled at their first call."""
-
-COPIED_ONE_BY_ONE = 8
-"""CuPy joins up to so many arrays without uploading a list of their addresses."""
 
 logger = logging.getLogger("bp_arrays")
 
 
 def why_no_graph(device: Device) -> str:
     """Why steps cannot be captured on this device, "" if they can."""
-    if device.backend != "cupy":
+    if device.runs_as != "cuda graph":
         return "only CuPy's arrays have CUDA graphs"
     if importlib.util.find_spec("nvmath") is None:
         return "CUDA graphs need nvmath-python: pip install nvmath-python"
     return ""
+
+
+_in_use: list[Any] = []
+"""Pools of graphs that have ended, whose last arrays, such as a model's parameters, are in use."""
+
+
+def _release(pools: tuple[Any, ...]) -> None:
+    """Give the memory of pools back to CUDA; what is still in use, when the next graph ends.
+
+    A pool that ends while a part of a block is in use would never free that block.
+    """
+    pools = (*_in_use, *pools)
+    for pool in pools:
+        pool.free_all_blocks()
+    _in_use[:] = [pool for pool in pools if pool.used_bytes()]
 
 
 class StepGraph:
@@ -59,11 +72,16 @@ class StepGraph:
             # What the body allocates while captured is written to by every launch: it comes from
             # a pool that nobody else takes memory from, and that lives as long as the graph.
             self._pool = cupy.cuda.MemoryPool()
+            # Other arrays made on the stream come from a second one: CuPy's default pool would
+            # keep what was freed for this stream alone, for ever.
+            self._outside_pool = cupy.cuda.MemoryPool()
             with self.stream:
                 self._product = Product(self.stream)
+            weakref.finalize(self, _release, (self._pool, self._outside_pool))
+        self.xp: Any = CapturedNamespace(device.xp, self._product)
         self._graph: Any = None
         self._runs = 0
-        self._refused = False
+        self.refused = ""
 
     @property
     def is_captured(self) -> bool:
@@ -71,35 +89,34 @@ class StepGraph:
         return self._graph is not None
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
+    def on_stream(self) -> Iterator[None]:
         """Arrays are computed on the graph's stream; at the end everything on it is done."""
         import cupy
 
         with self._device.activate():
-            self.follow(cupy.cuda.get_current_stream())
-            with self.stream:
+            self.wait_for(cupy.cuda.get_current_stream())
+            with self.stream, cupy.cuda.using_allocator(self._outside_pool.malloc):
                 try:
                     yield
                 finally:
                     self.stream.synchronize()
 
-    def outside(self) -> AbstractContextManager[Any]:
+    def on_default_stream(self) -> AbstractContextManager[Any]:
         """The default stream again, for a while."""
         import cupy
 
         stream: AbstractContextManager[Any] = cupy.cuda.Stream.null
         return stream
 
-    def follow(self, other: Any = None) -> None:
-        """What comes next waits for everything that another stream, the default one unless
-        given, was told so far."""
+    def wait_for(self, other: Any = None) -> None:
+        """Make this stream wait for what another one, by default the default stream, has so far."""
         import cupy
 
         stream = cupy.cuda.Stream.null if other is None else other
         self.stream.wait_event(stream.record())
 
     def __call__(self, body: Callable[[], None]) -> None:
-        """Run the computation once more; inside `entered`.
+        """Run the computation once more; inside `on_stream`.
 
         Parameters
         ----------
@@ -107,7 +124,7 @@ class StepGraph:
             The same computation at every call. It reads and writes arrays that live as long as
             this object; nothing may come from the host or go there.
         """
-        if self._graph is None and not self._refused and self._runs >= WARM:
+        if self._graph is None and not self.refused and self._runs >= WARM:
             self._capture(body)
         if self._graph is not None:
             self._graph.launch(self.stream)
@@ -120,8 +137,16 @@ class StepGraph:
     def _surroundings(self) -> Iterator[None]:
         import cupy
 
-        with cupy.cuda.using_allocator(self._pool.malloc), self._product.in_charge():
+        with cupy.cuda.using_allocator(self._pool.malloc):
             yield
+
+    def wrapped(self, tree: Tree) -> Any:
+        """Return arrays as the step sees them: their products belong to this graph's stream."""
+        return wrapped(tree, self._product)
+
+    def unwrapped(self, tree: Tree) -> Any:
+        """Return the plain arrays of CuPy again."""
+        return unwrapped(tree)
 
     def _capture(self, body: Callable[[], None]) -> None:
         """Record what the body does; none of it happens until the launch."""
@@ -129,12 +154,11 @@ class StepGraph:
             with self._surroundings():
                 self._graph = self._recorded(body)
         except Exception as error:
-            self._refused = True
-            logger.warning(
-                "%s: a step cannot be captured as a CUDA graph and runs operation by operation: %s",
-                self._device,
-                " ".join(str(error).split()),
+            self.refused = (
+                "a step cannot be captured as a CUDA graph and runs operation by operation: "
+                + " ".join(str(error).split())
             )
+            logger.warning("%s: %s", self._device, self.refused)
 
     def _recorded(self, body: Callable[[], None]) -> Any:
         self.stream.begin_capture()
@@ -145,23 +169,3 @@ class StepGraph:
                 self.stream.end_capture()
             raise
         return self.stream.end_capture()
-
-
-def capturable(xp: Namespace) -> Namespace:
-    """CuPy's namespace with what cannot be captured done another way."""
-    found = SimpleNamespace(**{name: getattr(xp, name) for name in dir(xp)})
-
-    def concat(arrays: Sequence[Array], /, *, axis: int | None = 0) -> Array:
-        parts = list(arrays)
-        while len(parts) > COPIED_ONE_BY_ONE:
-            parts = [
-                xp.concat(parts[k : k + COPIED_ONE_BY_ONE], axis=axis)
-                for k in range(0, len(parts), COPIED_ONE_BY_ONE)
-            ]
-        return xp.concat(parts, axis=axis)
-
-    def matmul(a: Array, b: Array, /) -> Array:
-        return a @ b
-
-    found.concat, found.matmul = concat, matmul
-    return found

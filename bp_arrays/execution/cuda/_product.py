@@ -1,16 +1,15 @@
 """Matrix products that can be captured in a CUDA graph.
 
 CuPy refuses to call cuBLAS while its stream is capturing. Here cuBLAS is called through
-nvmath-python instead, with a handle, a stream and a workspace of one's own: without the
+nvmath-python instead, with a handle, a stream and a workspace of the graph's own: without the
 workspace cuBLAS might ask for memory during a capture.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ ONE_AND_ZERO = {
 
 
 class Product:
-    """`a @ b` on one stream, for matrices of float16, float32 and float64.
+    """`a @ b` on one stream, for float16, float32 and float64; any other dtype is left to CuPy.
 
     float32 is computed in full unless CUPY_TF32=1 says otherwise, as in CuPy.
 
@@ -38,7 +37,6 @@ class Product:
     """
 
     def __init__(self, stream: Any) -> None:
-        import cupy
         from nvmath import CudaDataType
         from nvmath.bindings import cublas
 
@@ -52,11 +50,34 @@ class Product:
         self._handle = cublas.create()
         weakref.finalize(self, cublas.destroy, self._handle)
         cublas.set_stream(self._handle, stream.ptr)  # which would forget a workspace set before
-        self._workspace = cupy.cuda.alloc(WORKSPACE_BYTES)
+        self._workspace = _memory(WORKSPACE_BYTES)
         cublas.set_workspace(self._handle, self._workspace.ptr, WORKSPACE_BYTES)
 
     def __call__(self, a: Array, b: Array) -> Array:
-        """a b, for what `takes` accepts."""
+        """Return a b, with the shapes of `matmul` in the array API."""
+        import cupy
+
+        if a.dtype != b.dtype or a.dtype.name not in self._types or 0 in (a.ndim, b.ndim):
+            return cupy.matmul(a, b)
+        if a.ndim == b.ndim == 1:
+            return cupy.sum(a * b)
+        if a.ndim == 1:
+            return self(a[None, :], b)[..., 0, :]
+        if b.ndim == 1:
+            return self(a, b[:, None])[..., 0]
+        if a.shape[-1] != b.shape[-2]:
+            return cupy.matmul(a, b)  # which raises CuPy's own error
+        if b.ndim == 2 and a.ndim > 2:  # the rows of all matrices together
+            rows = math.prod(a.shape[:-1])
+            return self._matrices(a.reshape(rows, a.shape[-1]), b).reshape(
+                *a.shape[:-1], b.shape[1]
+            )
+        if a.ndim == b.ndim == 2:
+            return self._matrices(a, b)
+        return self._stacks(a, b)
+
+    def _matrices(self, a: Array, b: Array) -> Array:
+        """a b of two matrices."""
         import cupy
 
         (m, k), n = a.shape, b.shape[1]
@@ -76,43 +97,30 @@ class Product:
         )  # fmt: skip
         return c
 
-    def takes(self, a: Any, b: Any) -> bool:
-        """Whether these are two matrices that fit each other, of one dtype that is known here."""
+    def _stacks(self, a: Array, b: Array) -> Array:
+        """a b of two stacks of matrices, one call for all of them."""
         import cupy
 
-        return (
-            isinstance(a, cupy.ndarray)
-            and isinstance(b, cupy.ndarray)
-            and a.ndim == b.ndim == 2
-            and a.shape[1] == b.shape[0]
-            and a.dtype == b.dtype
-            and a.dtype.name in self._types
+        stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
+        count = math.prod(stack)
+        c = cupy.empty((*stack, m, n), a.dtype)
+        if c.size == 0 or k == 0:
+            c.fill(0)
+            return c
+        a, b = (
+            cupy.ascontiguousarray(cupy.broadcast_to(x, (*stack, *x.shape[-2:]))) for x in (a, b)
         )
-
-    @contextmanager
-    def in_charge(self) -> Iterator[None]:
-        """While entered, CuPy's own `@` is this product wherever this stream is the current one.
-
-        Layers write `x @ w`, an operator of CuPy's class; the maths stays free of this.
-        """
-        import cupy
-
-        cupys = cupy.ndarray.__matmul__
-
-        def matmul(a: Any, b: Any) -> Any:
-            if cupy.cuda.get_current_stream() == self.stream and self.takes(a, b):
-                return self(a, b)
-            return cupys(a, b)
-
-        own = vars(cupy.ndarray).get("__matmul__")  # another one in charge, in another thread
-        cupy.ndarray.__matmul__ = matmul
-        try:
-            yield
-        finally:
-            if own is None:
-                del cupy.ndarray.__matmul__
-            else:
-                cupy.ndarray.__matmul__ = own
+        kind, computed = self._types[a.dtype.name]
+        one, zero = ONE_AND_ZERO[a.dtype.name]
+        plain = 0
+        self._cublas.gemm_strided_batched_ex(
+            self._handle, plain, plain, n, m, k,
+            one.ctypes.data, b.data.ptr, kind, n, k * n, a.data.ptr, kind, k, m * k,
+            zero.ctypes.data, c.data.ptr, kind, n, m * n, count, computed,
+            self._cublas.GemmAlgo.DEFAULT,
+        )  # fmt: skip
+        return c
 
 
 def _as_stored(x: Array) -> tuple[Array, int, int]:
@@ -128,6 +136,17 @@ def _as_stored(x: Array) -> tuple[Array, int, int]:
     if x.flags.f_contiguous:
         return x, transposed, x.shape[0]
     return cupy.ascontiguousarray(x), plain, x.shape[1]
+
+
+def _memory(size: int) -> Any:
+    """Memory straight from CUDA, which ends with this object: no pool keeps it for later."""
+    import cupy
+
+    try:
+        return cupy.cuda.Memory(size)
+    except cupy.cuda.runtime.CUDARuntimeError:
+        cupy.get_default_memory_pool().free_all_blocks()  # which may be all that is missing
+        return cupy.cuda.Memory(size)
 
 
 def _float32_computed(cublas: Any) -> Any:

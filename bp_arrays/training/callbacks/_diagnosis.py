@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.errors import InputError
-from bp_arrays.inputs import prepare_targets, to_device
+from bp_arrays.inputs import prepare_targets, row_count, samples_to_device
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.plots import draw_health
 from bp_arrays.training.callbacks._callback import Callback, Run
 from bp_arrays.training.callbacks._findings import findings
 from bp_arrays.training.callbacks._health import LayerHealth, health_of
+from bp_arrays.trees import leaves
 
 
 class Diagnosis(Callback):
@@ -119,11 +120,11 @@ class Diagnosis(Callback):
     def _look(self, model: Model, epoch: int) -> None:
         device = model.device
         with device.activate():
-            x = to_device(self.x, device, model.dtype, model.input_shape, "Diagnosis(x)")
+            x = samples_to_device(self.x, model.inputs, device, model.dtype, "Diagnosis(x)")
             t = prepare_targets(
-                self.t, x.shape[0], self.loss, model.output_shape, device, model.dtype
+                self.t, row_count(x), self.loss, model.output_shape, device, model.dtype
             )
-            if not (x.shape[0] and np.isfinite(device.to_numpy(x)).all()):
+            if not (row_count(x) and all(np.isfinite(device.to_numpy(a)).all() for a in leaves(x))):
                 raise InputError("Diagnosis(x): expected samples of finite values only")
             self.layers += health_of(model, x, t, self.loss, epoch)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from bp_arrays.activations import ReLU, Sigmoid, Tanh
-from bp_arrays.layers import Context, Layer, Residual, Sequential
+from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
+from bp_arrays.trees import leaves
 from bp_arrays.typing import Array, Backward, ParameterTree
 
 FLAT = 0.02
@@ -55,69 +56,75 @@ class LayerHealth:
 
 def health_of(model: Model, x: Array, t: Array, loss: Loss, epoch: int) -> list[LayerHealth]:
     """Every layer of the model on a batch, from the input to the output, inside blocks too."""
-    watch = _Watch(model, epoch)
-    y, backward = watch.forward(model.net, "", model.tree(), x)
-    delta = loss.forward(y, t, watch.context)[1]()
-    if t.shape == y.shape:
-        watch.settled = np.abs(watch.host(y) - watch.host(t)) < RIGHT
-    backward(delta)
-    return watch.found[::-1]
+    context = model.context(training=False, needs_input_gradient=True)
+    watch = _Watch()
+    y, backward = replace(context, visit=watch.visit).forward("", model.net, model.tree(), x)
+    backward(loss.forward(y, t, context)[1]())
+    host = model.device.to_numpy
+    settled = np.abs(host(y) - host(t)) < RIGHT if t.shape == y.shape else False
+    return [
+        _health(each, settled if each.y is y else False, epoch, host)
+        for each in watch.layers
+        if each.delta is not None  # no error comes back through an output that is not used
+    ]
+
+
+@dataclass
+class _Watched:
+    """What passes a layer on its way forward, and back."""
+
+    path: str
+    layer: Layer
+    y: Array
+    delta: Array = None
+    gradients: ParameterTree | None = None
 
 
 class _Watch:
-    """A forward pass that looks at each layer as the error comes back through it."""
+    """Looks at every layer that has parameters of its own or no layers in it."""
 
-    def __init__(self, model: Model, epoch: int) -> None:
-        self.context: Context = model.context(training=False, needs_input_gradient=True)
-        self.host, self.epoch = model.device.to_numpy, epoch
-        self.settled: Any = False
-        self.found: list[LayerHealth] = []
+    def __init__(self) -> None:
+        self.layers: list[_Watched] = []
+        self._visits = 0
 
-    def forward(
-        self, layer: Layer, path: str, params: ParameterTree, x: Array
+    def visit(
+        self, layer: Layer, params: ParameterTree, x: Array, ctx: Context
     ) -> tuple[Array, Backward]:
-        if isinstance(layer, Sequential):
-            backwards = []
-            for k, part in enumerate(layer):
-                inner = f"{path}.{k}" if path else str(k)
-                x, backward = self.forward(part, inner, params.get(str(k), {}), x)
-                backwards.append(backward)
-
-            def through_all(delta: Array) -> tuple[Array, ParameterTree]:
-                for backward in reversed(backwards):
-                    delta, _ = backward(delta)
-                return delta, {}
-
-            return x, through_all
-        if isinstance(layer, Residual):
-            y, body = self.forward(layer.body, path, params, x)
-            return x + y, lambda delta: (delta + body(delta)[0], {})
-        y, own = layer.forward(params, x, self.context)
+        before = self._visits
+        y, backward = layer.forward(params, x, ctx)
+        is_container, self._visits = self._visits > before, self._visits + 1
+        names = layer.parts()
+        own = [name for name in params if name not in names and "" not in names]
+        if (is_container and not own) or isinstance(y, (tuple, dict)):
+            return y, backward
+        watched = _Watched(".".join(ctx.path), layer, y)
+        self.layers.append(watched)
 
         def looked_at(delta: Array) -> tuple[Array, ParameterTree]:
-            before, gradients = own(delta)
-            self._look(path or "net", layer, self.host(y), self.host(delta), gradients)
-            return before, {}
+            dx, gradients = backward(delta)
+            inner = {name: gradients[name] for name in own if name in gradients}
+            watched.delta, watched.gradients = delta, inner if is_container else gradients
+            return dx, gradients
 
         return y, looked_at
 
-    def _look(self, path: str, layer: Layer, y: Any, delta: Any, gradients: ParameterTree) -> None:
-        y, last = y.astype(np.float64), not self.found
-        flat = _flat(layer, y)
-        values = [np.ravel(self.host(g)) for g in _leaves(gradients)]
-        self.found.append(
-            LayerHealth(
-                epoch=self.epoch,
-                path=path,
-                kind=type(layer).__name__,
-                mean=float(y.mean()),
-                deviation=float(y.std()),
-                saturated=_share(flat & ~self.settled if last and flat is not None else flat),
-                dead=_share((y == 0.0).all(axis=0) if isinstance(layer, ReLU) else None),
-                error=_size(delta),
-                gradient=_size(np.concatenate(values)) if values else float("nan"),
-            )
-        )
+
+def _health(watched: _Watched, settled: Any, epoch: int, host: Any) -> LayerHealth:
+    """The numbers of one layer; `settled` marks outputs of the net that are right already."""
+    layer, y = watched.layer, host(watched.y).astype(np.float64)
+    flat = _flat(layer, y)
+    values = [np.ravel(host(gradient)) for gradient in leaves(watched.gradients or {})]
+    return LayerHealth(
+        epoch=epoch,
+        path=watched.path or "net",
+        kind=type(layer).__name__,
+        mean=float(y.mean()),
+        deviation=float(y.std()),
+        saturated=_share(None if flat is None else flat & ~np.asarray(settled)),
+        dead=_share((y == 0.0).all(axis=0) if isinstance(layer, ReLU) else None),
+        error=_size(host(watched.delta)),
+        gradient=_size(np.concatenate(values)) if values else float("nan"),
+    )
 
 
 def _flat(layer: Layer, h: Any) -> Any:
@@ -127,13 +134,6 @@ def _flat(layer: Layer, h: Any) -> Any:
     if isinstance(layer, Tanh):
         return 1.0 - h * h < FLAT
     return None
-
-
-def _leaves(gradients: ParameterTree) -> list[Array]:
-    found: list[Array] = []
-    for value in gradients.values():
-        found += _leaves(value) if isinstance(value, dict) else [value]
-    return found
 
 
 def _share(where: Any) -> float:

@@ -1,1 +1,26 @@
 """Runners: how the one training step runs on each device."""
+
+from bp_arrays.execution import why_no_graph
+from bp_arrays.training._step import TrainingStep
+from bp_arrays.training.runners._cuda_graph import CudaGraphRunner
+from bp_arrays.training.runners._eager import EagerRunner
+from bp_arrays.training.runners._replay import ReplayRunner
+from bp_arrays.training.runners._runner import Runner
+
+
+def runner_for(step: TrainingStep, *, compiled: bool) -> Runner:
+    """Return the runner for the step's device."""
+    device = step.model.device
+    if device.runs_as == "replay":
+        return ReplayRunner(step, compiled=compiled)
+    if device.runs_as != "cuda graph" or not compiled:
+        return EagerRunner(step, compiled=compiled)
+    why = why_no_graph(device)
+    if not why:
+        return CudaGraphRunner(step)
+    runner = EagerRunner(step, compiled=False)
+    runner.refuse("steps run operation by operation, not as a CUDA graph", why)
+    return runner
+
+
+__all__ = ["CudaGraphRunner", "EagerRunner", "ReplayRunner", "Runner", "runner_for"]

@@ -1,132 +1,178 @@
 """Training on CUDA by launching steps that were captured as graphs.
 
-Full batches go through the graph, a smaller last one through a plain step. What leaves the
-training, the model's vector and state, is always a copy: no step writes over what somebody was
-given. Should the graph refuse, everything goes on operation by operation, and the log says so.
-
-Not proven on hardware yet: no run on a GPU is recorded (see benchmarks/README.md).
+Full batches go through the graph, a smaller last one through an eager step. What leaves training,
+the model's vectors and the optimizer's, is always a copy: no step writes over arrays that were
+handed out. Should the graph be refused, training continues operation by operation and says so.
 """
 
 from __future__ import annotations
 
-import logging
-import math
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from bp_arrays.data import Feed, RowFeed
-from bp_arrays.optimizers import TrainingState
+from bp_arrays.data import Batch, Feed, RowFeed
 from bp_arrays.training._evaluate import Totals
-from bp_arrays.training._non_finite import non_finite_loss
 from bp_arrays.training._progress import Progress
-from bp_arrays.training.runners._eager import WINDOW, FunctionalTrainer
-from bp_arrays.training.runners._static_step import Kept, StandingStep
+from bp_arrays.training._step import TrainingStep
+from bp_arrays.training.runners._eager import EagerRunner
+from bp_arrays.training.runners._runner import Window, first_not_finite
+from bp_arrays.training.runners._static_step import WINDOW, StaticStep
+from bp_arrays.trees import leaves
 
-logger = logging.getLogger("bp_arrays")
-
-
-class Window(NamedTuple):
-    """Steps between two looks at the losses: the epoch's first state, where they begin, and
-    from what."""
-
-    state: TrainingState
-    start: int
-    before: Kept
+SHAPES = 2
+"""The number of batch shapes for which `single_step` captures graphs; others run eagerly."""
 
 
-class CapturedTrainer(FunctionalTrainer):
-    """Steps that a graph repeats without being told anything; looked at every `WINDOW` steps."""
+class CudaGraphRunner(EagerRunner):
+    """Steps that a graph repeats without arguments; their losses are looked at by the window.
 
-    def __init__(self, *of: Any) -> None:
-        super().__init__(*of)
-        self.standing: StandingStep | None = None
-        self.refused = False
-        self.window: Window
+    Parameters
+    ----------
+    step : TrainingStep
+    """
+
+    def __init__(self, step: TrainingStep) -> None:
+        super().__init__(step, compiled=False)
+        self.static: StaticStep | None = None
+        self.singles: dict[Any, StaticStep] = {}
 
     @property
     def compiled_by(self) -> str:
-        return "CUDA graph" if self.standing is not None and self.standing.is_captured else ""
+        captured = any(
+            s is not None and s.is_captured for s in (self.static, *self.singles.values())
+        )
+        return "CUDA graph" if captured else ""
 
-    def epoch(self, batches: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
-        standing = None
-        if isinstance(batches, RowFeed) and _can_stand(batches, batch_size):
-            standing = self._standing(batches, batch_size)
-        if standing is None:
-            return super().epoch(batches, batch_size, order, bar)
-        totals = Totals(self.loss, self.metrics)
-        with standing.entered():
-            rate = self._full_batches(standing, order, bar)
-            totals.add(*standing.sums())
-            if standing.batches.rows % batch_size:
-                rate = self._smaller_batch(standing, totals, bar)
+    def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+        if self.static is None and isinstance(feed, RowFeed) and _can_be_static(feed, batch_size):
+            self.static = self._static_step(batch_size)
+        static = self.static
+        if static is None or not isinstance(feed, RowFeed):
+            return super().epoch(feed, batch_size, order, bar)
+        totals = Totals(self.step.objective.loss, self.step.objective.metrics)
+        with static.on_stream():
+            rate = self._full_batches(static, feed, order, bar)
+            totals.add(*static.totals)
+            if feed.rows % batch_size:
+                rate = self._smaller_batch(static, feed, totals, bar)
+            self.refused = static.graph.refused
             return totals.values(self.model.device) | {"learning_rate": rate}
 
-    def _standing(self, batches: RowFeed, batch_size: int) -> StandingStep | None:
-        """The step of this training, made in its first epoch; None where CUDA refuses it."""
-        if self.standing is None and not self.refused:
-            try:
-                self.standing = StandingStep(self, batches, batch_size)
-            except Exception as error:  # no library or no memory; the plain way needs less
-                self.refused = True
-                logger.warning(
-                    "%s: steps run operation by operation, not as a CUDA graph: %s",
-                    self.model.device,
-                    " ".join(str(error).split()),
-                )
-        return self.standing
-
-    def _full_batches(self, standing: StandingStep, order: Any, bar: Progress) -> float:
-        model, state, full = self.model, self.state, standing.full
-        rates = [self.optimizer.rate(state.step + k, state.monitored) for k in range(full)]
-        numbers = [self.optimizer.scalars(state.step + k + 1, rates[k]) for k in range(full)]
-        standing.begin(model.vector, state.vectors, state.step, numbers, order)
-        done = 0
+    def _static_step(self, batch_size: int) -> StaticStep | None:
+        """The step of this training run; None where CUDA refuses it."""
+        if self.refused:
+            return None
         try:
-            while done < full:
-                self.window = Window(state, done, standing.kept())
-                count = min(WINDOW, full - done)
-                for _ in range(count):
-                    standing.advance()
-                    done += 1
-                losses = standing.losses(count)
-                bad = [k for k, value in enumerate(losses) if not math.isfinite(value)]
-                if bad:
-                    self._go_back(standing, bad[0])
-                self.good = self.window.before[0]
-                bar.steps(count, losses[-1], rates[done - 1])
-        finally:
-            if model.training_state is not None:
-                model.vector, vectors = standing.kept()
-                model.training_state = replace(state, vectors=vectors, step=state.step + done)
+            return StaticStep(self.step, batch_size)
+        except Exception as error:  # no library or no memory; the eager way needs less
+            self.refuse("steps run operation by operation, not as a CUDA graph", error)
+            return None
+
+    def _full_batches(self, static: StaticStep, feed: RowFeed, order: Any, bar: Progress) -> float:
+        model, state = self.model, self.state
+        full = feed.rows // static.batch_size
+        rates = [self.optimizer.rate(state.step + k, state.monitored) for k in range(full)]
+        scalars = [self.optimizer.scalars(state.step + k + 1, rates[k]) for k in range(full)]
+        static.begin(scalars, order, feed)
+        static.load(model.current_vectors(), state.vectors, state.step, 0)
+        done = 0
+        with closing(self._host_batches(static, feed, 0)) as batches:
+            try:
+                while done < full:
+                    vectors, optimizer_vectors = static.snapshot()
+                    start = replace(state, vectors=optimizer_vectors, step=state.step + done)
+                    window = Window(start, vectors, done)
+                    count = min(WINDOW, full - done)
+                    for _ in range(count):
+                        static.advance(next(batches))
+                        done += 1
+                    losses = static.losses(count)
+                    bad = first_not_finite(losses)
+                    if bad is not None:
+                        self._stop(static, feed, window, bad)
+                    self.good = vectors
+                    self.window = window
+                    bar.steps(count, losses[-1], rates[done - 1])
+            finally:
+                if model.training_state is not None:
+                    (model.vector, model.state_vector), optimizer_vectors = static.snapshot()
+                    model.training_state = replace(
+                        state, vectors=optimizer_vectors, step=state.step + done
+                    )
         return rates[-1]
 
-    def _smaller_batch(self, standing: StandingStep, totals: Totals, bar: Progress) -> float:
-        """The rows that are left, by a plain step."""
-        model, theta = self.model, self.model.vector
-        rate, value, sums = self._advance(standing.next_batch())
-        loss = float(model.device.to_numpy(value))
-        if not math.isfinite(loss):
-            self._go_back(standing, standing.full - self.window.start)
-        self.good = theta
+    def _smaller_batch(
+        self, static: StaticStep, feed: RowFeed, totals: Totals, bar: Progress
+    ) -> float:
+        """Make an eager step on the rows that are left."""
+        before = self.model.current_vectors()
+        full = feed.rows // static.batch_size
+        with closing(self._all_batches(static, feed, full)) as batches:
+            rate, loss, sums = self.advance(next(batches))
+        value = float(self.model.device.to_numpy(loss))
+        if first_not_finite([value]) is not None:
+            self._stop(static, feed, self.window, full - self.window.first)
+        self.good = before
         totals.add(*sums)
-        bar.steps(1, loss, rate)
+        bar.steps(1, value, rate)
         return rate
 
-    def _go_back(self, standing: StandingStep, bad: int) -> None:
-        """Repeat the steps before the one at fault, `bad` after the window's start, and tell."""
-        model, good, window = self.model, self.good, self.window
-        standing.restart(window.before, window.start)
-        for _ in range(bad):
-            good, _ = standing.kept()
-            standing.advance()
-        index = window.start + bad
-        state = replace(window.state, step=window.state.step + index + 1)
-        batch = standing.next_batch()
-        error = non_finite_loss(model, self.loss, standing.theta, batch, state, index)
-        model.vector, model.training_state = good, None
-        raise error
+    def _stop(self, static: StaticStep, feed: RowFeed, window: Window, bad: int) -> None:
+        with closing(self._all_batches(static, feed, window.first)) as batches:
+            self.stop_in_window(static, window, bad, batches, self.good)
+
+    def _host_batches(self, static: StaticStep, feed: RowFeed, position: int) -> Generator[Any]:
+        """Yield batches to copy in; None for each where the rows are on the device already."""
+        if not feed.on_host:
+            while True:
+                yield None
+        with static.graph.on_default_stream():  # prefetched there, by another thread
+            batches = feed.epoch(static.batch_size, static.host_order)
+        with closing(batches):
+            for index in range(-(-feed.rows // static.batch_size)):
+                with static.graph.on_default_stream():
+                    batch = next(batches)
+                static.graph.wait_for()
+                if index >= position:
+                    yield batch
+
+    def _all_batches(self, static: StaticStep, feed: RowFeed, position: int) -> Generator[Batch]:
+        """Yield the batches of the epoch from a position on."""
+        if feed.on_host:
+            return self._host_batches(static, feed, position)
+        return static.batches(position)
+
+    def single_step(self, batch: Batch) -> float:
+        static = self._static_for(batch)
+        if static is None:
+            return super().single_step(batch)
+        model, state = self.model, self.state
+        _, scalars = self.next_scalars()
+        with static.on_stream():
+            before = model.current_vectors()
+            static.begin_single(scalars)
+            static.load(before, state.vectors, state.step, 0)
+            static.advance(batch)
+            [loss] = static.losses(1)
+            if first_not_finite([loss]) is not None:
+                self.stop(batch, 0, state, before, self.good)
+            (model.vector, model.state_vector), vectors = static.snapshot()
+            model.training_state = replace(state, vectors=vectors, step=state.step + 1)
+        self.good, self.refused = before, static.graph.refused
+        return loss
+
+    def _static_for(self, batch: Batch) -> StaticStep | None:
+        """The step for batches of these shapes; None where there are too many kinds already."""
+        key = tuple((tuple(a.shape), str(a.dtype)) for a in leaves(batch))
+        if key not in self.singles and len(self.singles) < SHAPES and not self.refused:
+            static = self._static_step(key[0][0][0])
+            if static is not None:
+                self.singles[key] = static
+        return self.singles.get(key)
 
 
-def _can_stand(batches: RowFeed, batch_size: int) -> bool:
-    """Whether there is a full batch, in arrays that are on the device or come from the host."""
-    return batches.rows >= batch_size and (batches.on_host or not batches.t_on_disk)
+def _can_be_static(feed: RowFeed, batch_size: int) -> bool:
+    """True if there is a full batch, of arrays that are on the device or come from the host."""
+    return feed.rows >= batch_size and (feed.on_host or not feed.t_on_disk)

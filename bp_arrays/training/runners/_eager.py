@@ -1,132 +1,107 @@
-"""Training by pure steps: new parameters from old ones, as compilers and accelerators like it."""
+"""Steps as pure functions: operation by operation, or compiled whole by jax.jit."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from bp_arrays.data import Batch, Feed
 from bp_arrays.execution import compile_step
-from bp_arrays.layers import Context
-from bp_arrays.random import Stream
-from bp_arrays.training._evaluate import Totals, batch_sums, mean_weight
-from bp_arrays.training._non_finite import non_finite_loss
+from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._progress import Progress
-from bp_arrays.training._step import objective_of
-from bp_arrays.training.runners._runner import Trainer
-from bp_arrays.typing import Namespace
+from bp_arrays.training._step import TrainingStep
+from bp_arrays.training.runners._runner import Runner, Vectors, Window, first_not_finite
 
 WINDOW = 32
 """Steps that an asynchronous device is given before their losses are looked at."""
 
 
-class FunctionalTrainer(Trainer):
-    """Each step makes a new parameter vector; what was, is kept by holding on to it."""
+class EagerRunner(Runner):
+    """Each step makes new vectors; the old ones are kept by holding on to them.
 
-    def __init__(self, *of: Any) -> None:
-        super().__init__(*of)
+    Parameters
+    ----------
+    step : TrainingStep
+    compiled : bool
+        Whether the step may be compiled where the device has a compiler.
+    """
+
+    def __init__(self, step: TrainingStep, *, compiled: bool = True) -> None:
+        super().__init__(step)
         model = self.model
-        self.good = model.vector  # the last parameters whose loss was seen to be finite
-        self.step = compile_step(self._make_step(), model.device, model.dtype)
+        self.good: Vectors = model.current_vectors()  # the last ones whose loss was seen finite
+        self.compute: Any = step
+        self.jitted = compiled and model.device.runs_as == "jit"
+        if self.jitted:
+            self.compute = compile_step(replace(step, traced=True), model.device, model.dtype)
 
     @property
     def compiled_by(self) -> str:
-        return "jax.jit" if self.model.device.backend == "jax" else ""
+        return "jax.jit" if self.jitted else ""
 
-    def _make_step(self) -> Callable[..., Any]:
-        """One step as a pure function of parameters, state, batch, scalars and step number."""
-        optimizer, xp = self.optimizer, self.model.device.xp
-        gradient = self._make_gradient(xp)
-
-        def step(
-            theta: Any, vectors: Any, batch: Batch, scalars: tuple[Any, ...], counter: Any
-        ) -> tuple[Any, Any, Any, Any]:
-            value, g, sums = gradient(theta, batch, counter)
-            theta, vectors = optimizer.update(theta, g, vectors, scalars, xp)
-            return theta, vectors, value, sums
-
-        return step
-
-    def _make_gradient(self, xp: Namespace) -> Callable[[Any, Batch, Any], tuple[Any, Any, Any]]:
-        """(θ, batch, step number) -> (loss, its gradient, what the batch adds to the epoch)."""
-        model, loss, metrics = self.model, self.loss, self.metrics
-        objective, penalize, seed = objective_of(model, loss, xp), self.penalize, self.seed
-        native = None if model.device.backend == "jax" else model.device.native
-
-        def gradient(theta: Any, batch: Batch, counter: Any) -> tuple[Any, Any, Any]:
-            context = Context(
-                xp,
-                native,
-                training=True,
-                needs_input_gradient=False,
-                random=Stream(xp, native, seed, counter),
-            )
-            value, g, y = objective(theta, batch, context)
-            if penalize is not None:
-                added, its_gradient = penalize(theta, mean_weight(y, batch, loss, context))
-                value, g = value + added, g + its_gradient
-            return value, g, batch_sums(value, y, batch, loss, metrics, context)
-
-        return gradient
-
-    def epoch(self, batches: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+    def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
         model = self.model
-        window = WINDOW if model.device.is_asynchronous else 1
-        totals = Totals(self.loss, self.metrics)
-        pending: list[tuple[int, Any, Batch | None]] = []
-        rate = 0.0
-        before = (model.vector, self.state)
-        with model.device.activate():
-            for index, batch in enumerate(batches.epoch(batch_size, order)):
+        size = WINDOW if model.device.is_asynchronous else 1
+        totals = Totals(self.step.objective.loss, self.step.objective.metrics)
+        pending: list[tuple[Any, Batch | None]] = []
+        rate, done = 0.0, 0
+
+        def check() -> None:
+            """Look at the losses of the window; stop training if one of them is not finite."""
+            losses = [float(model.device.to_numpy(loss)) for loss, _ in pending]
+            bad = first_not_finite(losses)
+            if bad is not None:
+                again: Iterator[Any] = iter([batch for _, batch in pending])
+                if feed.repeats:
+                    again = islice(feed.epoch(batch_size, order), window.first, None)
+                self.stop_in_window(self, window, bad, again, self.good)
+            self.good = window.vectors
+            bar.steps(len(losses), losses[-1], rate)
+            pending.clear()
+
+        window = Window(self.state, self.vectors(), 0)
+        with model.device.activate(), closing(feed.epoch(batch_size, order)) as batches:
+            for batch in batches:
                 if not pending:
-                    before = (model.vector, self.state)
-                rate, value, sums = self._advance(batch)
+                    window = Window(self.state, self.vectors(), done)
+                rate, loss, sums = self.advance(batch)
+                done += 1
                 totals.add(*sums)
-                pending.append((index, value, None if batches.repeats else batch))
-                if len(pending) < window:
-                    continue
-                bar.steps(window, self._check(pending, before, batches, batch_size, order), rate)
-                pending = []
+                pending.append((loss, None if feed.repeats else batch))
+                if len(pending) == size:
+                    check()
             if pending:
-                last = self._check(pending, before, batches, batch_size, order)
-                bar.steps(len(pending), last, rate)
+                check()
             return totals.values(model.device) | {"learning_rate": rate}
 
-    def _advance(self, batch: Batch) -> tuple[float, Any, Any]:
-        model, state = self.model, self.state
-        rate = self.optimizer.rate(state.step, state.monitored)
-        scalars = self.optimizer.scalars(state.step + 1, rate)
-        theta, vectors, value, sums = self.step(
-            model.vector, state.vectors, batch, scalars, state.step
-        )
-        model.vector = theta
-        model.training_state = replace(state, vectors=vectors, step=state.step + 1)
-        return rate, value, sums
+    def single_step(self, batch: Batch) -> float:
+        window = Window(self.state, self.vectors(), 0)
+        with self.model.device.activate():
+            _, loss, _ = self.advance(batch)
+            value = float(self.model.device.to_numpy(loss))
+            if first_not_finite([value]) is not None:
+                self.stop_in_window(self, window, 0, iter([batch]), self.good)
+        self.good = window.vectors
+        return value
 
-    def _check(
-        self, pending: Any, before: Any, batches: Feed, batch_size: int, order: Any
-    ) -> float:
-        """Look at the losses of the steps just done; raise if one of them is not finite."""
-        model, device = self.model, self.model.device
-        losses = [float(device.to_numpy(value)) for _, value, _ in pending]
-        if all(math.isfinite(value) for value in losses):
-            self.good = before[0]
-            return losses[-1]
-        # Go back to before these steps and repeat them one by one, up to the one at fault.
-        model.vector, model.training_state = before
-        again: Any = ((index, batch) for index, _, batch in pending)
-        if batches.repeats:
-            first = pending[0][0]
-            again = islice(enumerate(batches.epoch(batch_size, order)), first, None)
-        for index, batch in again:
-            theta = model.vector
-            _, value, _ = self._advance(batch)
-            if not math.isfinite(float(device.to_numpy(value))):
-                error = non_finite_loss(model, self.loss, theta, batch, self.state, index)
-                model.vector, model.training_state = self.good, None
-                raise error
-            self.good = theta
-        raise AssertionError("a loss that was not finite became finite when it was repeated")
+    # -- steps that can be repeated --------------------------------------------------------------
+
+    def advance(self, batch: Batch) -> tuple[float, Any, Any]:
+        """Make one step; return its learning rate, its loss and its part of the totals."""
+        model, state = self.model, self.state
+        rate, scalars = self.next_scalars()
+        theta, others = self.vectors()
+        made = self.compute(theta, others, state.vectors, batch, scalars, state.step)
+        model.vector, model.state_vector = made.theta, made.state
+        model.training_state = replace(state, vectors=made.vectors, step=state.step + 1)
+        return rate, made.loss, made.sums
+
+    def restart(self, window: Window) -> None:
+        self.model.vector, self.model.state_vector = window.vectors
+        self.model.training_state = window.start
+
+    def vectors(self) -> Vectors:
+        return self.model.current_vectors()

@@ -1,150 +1,183 @@
-"""Training on NumPy: the parameters are written over, step by step.
+"""Training on NumPy: the parameters are written over, step by step, by recorded operations.
 
 Memory during a step: the parameters, their gradient, the optimizer's state, and the activations.
 The parameters before the last update lie where the gradient was; should their loss turn out not
-to be finite, that is where the training goes back to.
+to be finite, that is where training goes back to.
 """
 
 from __future__ import annotations
 
 import math
-import sys
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bp_arrays.data import Batch, Feed
-from bp_arrays.execution import Arena, InPlaceUpdate, lean
+from bp_arrays.execution import Arena, InPlaceUpdate, fast_numpy
 from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._interrupts import Interruptible
-from bp_arrays.training._non_finite import non_finite_loss
 from bp_arrays.training._progress import Progress
-from bp_arrays.training.runners._passes import Objective, PlainPass, RecordedPass, is_ours, logger
-from bp_arrays.training.runners._runner import Trainer
+from bp_arrays.training._step import TrainingStep
+from bp_arrays.training.runners._replayed_pass import (
+    EagerPass,
+    ReplayedPass,
+    is_library_net,
+    is_library_object,
+    shapes_of,
+)
+from bp_arrays.training.runners._runner import Runner
+from bp_arrays.typing import HostArray
 
 RECORDINGS = 4
-"""Batches of so many shapes are recorded in a training; others run as they stand."""
+"""The number of batch shapes that are recorded per training run; others run as they stand."""
 
-HostVector = np.ndarray[Any, Any]
+Pass = EagerPass | ReplayedPass
 
 
-class InPlaceTrainer(Trainer):
-    """Each step updates θ and the optimizer's state where they lie."""
+class ReplayRunner(Runner):
+    """Each step updates θ and the optimizer's state where they lie.
 
-    def __init__(self, *of: Any) -> None:
-        super().__init__(*of)
-        model, optimizer = self.model, self.optimizer
-        self.objective = Objective(model, self.loss, self.metrics, self.penalize, self.seed)
+    Parameters
+    ----------
+    step : TrainingStep
+    compiled : bool
+        Whether steps may be replayed and updates compiled.
+    """
+
+    def __init__(self, step: TrainingStep, *, compiled: bool = True) -> None:
+        super().__init__(replace(step, xp=fast_numpy))
+        optimizer = self.optimizer
         self.update = InPlaceUpdate(
             optimizer.update,
             states=len(self.state.vectors),
             scalars=len(optimizer.scalars(1, 1.0)),
             elementwise=optimizer.elementwise,
-            dtype=model.dtype,
-            xp=lean,
+            dtype=self.model.dtype,
+            xp=fast_numpy,
+            compiled=compiled,
         )
-        self.plain = PlainPass(self.objective)
-        self.recorded: dict[Any, RecordedPass] = {}
-        self.records = True
+        self.records = compiled
+        self.recorded: dict[Any, ReplayedPass] = {}
         self.arena = Arena()
-        self.theta: HostVector = np.empty(0)
-        self.g: HostVector = np.empty(0)
-        self.shown: Any = None  # θ as the model has it
+        self.theta, self.others = self.model.own_vectors()
+        self.g: HostArray = np.empty_like(self.theta)
+        self.eager = EagerPass(self.step, self.theta, self.others, self.g)
         self.can_go_back = False  # whether g holds the parameters before the last update
 
     @property
     def compiled_by(self) -> str:
         return "recorded step" if self.recorded else ""
 
-    def epoch(self, batches: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+    def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+        totals = Totals(self.step.objective.loss, self.step.objective.metrics)
         optimizer, state = self.optimizer, self.state
-        totals = Totals(self.loss, self.metrics)
-        step, rate = state.step, 0.0
-        self._take_over()
+        count, rate = state.step, 0.0
+        self._take_memory()
         theta, g, vectors = self.theta, self.g, state.vectors
-        with Interruptible() as interrupts:
+        with Interruptible() as interrupts, closing(feed.epoch(batch_size, order)) as batches:
             try:
-                for index, batch in enumerate(batches.epoch(batch_size, order)):
-                    rate = optimizer.rate(step, state.monitored)
-                    this = self._pass_for(batch, step)
-                    value, weight, measured = this.forward(theta, batch, step)
-                    if not math.isfinite(value):
-                        self._go_back(batch, replace(state, step=step + 1), index)
-                    this.backward(g)
-                    self.update(theta, g, vectors, optimizer.scalars(step + 1, rate))
+                for index, batch in enumerate(batches):
+                    rate = optimizer.rate(count, state.monitored)
+                    run = self._pass_for(batch, count)
+                    loss, weight, sums = run.forward(batch, count)
+                    if not math.isfinite(loss):
+                        self._go_back(batch, index, replace(state, step=count))
+                    run.backward()
+                    self.update(theta, g, vectors, optimizer.scalars(count + 1, rate))
                     self.can_go_back = True
-                    step += 1
-                    totals.add(value * weight, weight, measured)
-                    bar.steps(1, value, rate)
+                    count += 1
+                    totals.add(loss * weight, weight, sums)
+                    bar.steps(1, loss, rate)
                     interrupts.check()
             finally:
                 if self.model.training_state is not None:
-                    self.model.training_state = replace(state, step=step)
+                    self.model.training_state = replace(state, step=count)
         return totals.values(self.model.device) | {"learning_rate": rate}
 
-    def _take_over(self) -> None:
-        """Make θ this training's own: whoever was given the model's arrays keeps what they say.
+    def single_step(self, batch: Batch) -> float:
+        state = self.state
+        self._take_memory()
+        run = self._pass_for(batch, state.step)
+        loss, _, _ = run.forward(batch, state.step)
+        if not math.isfinite(loss):
+            self._go_back(batch, 0, state)
+        run.backward()
+        _, scalars = self.next_scalars()
+        self.update(self.theta, self.g, state.vectors, scalars)
+        self.can_go_back = True
+        self.model.training_state = replace(state, step=state.step + 1)
+        return loss
 
-        The model shows θ through an array that only it and this training know; if somebody else
-        has got hold of it, or of a part of it, Python's count of its references says so.
-        """
-        model = self.model
-        if model.vector is not self.shown:
-            self.can_go_back = False
-        elif sys.getrefcount(self.shown) == 3:
+    def _take_memory(self) -> None:
+        """Train in the model's own memory; arrays that were handed out keep what they say."""
+        vectors = self.model.own_vectors()
+        if vectors[0] is self.theta and vectors[1] is self.others:
             return
-        self.theta = model.vector.copy()
-        # an array of its own over the same memory: parts of it count as references to it
-        self.shown = model.vector = np.frombuffer(self.theta.data, self.theta.dtype)
-        if self.g.shape != self.theta.shape:
-            self.g = np.empty_like(self.theta)
-        for recorded in self.recorded.values():
-            recorded.bind(self.theta, self.g)
+        if vectors[0] is not self.theta:
+            self.can_go_back = False
+        self.theta, self.others = vectors
+        passes: list[Pass] = [self.eager, *self.recorded.values()]
+        for each in passes:
+            each.bind(self.theta, self.others, self.g)
 
-    def _pass_for(self, batch: Batch, step: int) -> PlainPass | RecordedPass:
-        """The way for batches of this shape: recorded, if that can be done."""
+    def _pass_for(self, batch: Batch, counter: int) -> Pass:
+        """Return the replayed pass for this batch shape, or the eager one."""
         if not self.records:
-            return self.plain
-        x, t, weight = batch
-        assert t is not None  # batches to train on have targets
-        key = x.shape, t.shape, t.dtype.char, weight is None
+            return self.eager
+        key = shapes_of(batch)
         if key not in self.recorded:
             if len(self.recorded) == RECORDINGS:
-                return self.plain
+                return self.eager
             try:
-                self.recorded[key] = self._recording(batch, step)
-            except Exception as error:  # a mistake in a layer will be told by the plain pass
-                logger.debug("steps run operation by operation: %s", error)
+                self.recorded[key] = self._recording(batch, counter)
+            except Exception as error:  # a mistake in a layer is reported by the eager pass
+                self.refuse("steps run operation by operation, they cannot be replayed", error)
                 self.records = False
-                return self.plain
+                return self.eager
         return self.recorded[key]
 
-    def _recording(self, batch: Batch, step: int) -> RecordedPass:
-        """The recorded pass; of layers that are not ours it is compared with the plain one.
+    def _recording(self, batch: Batch, counter: int) -> ReplayedPass:
+        """Record a step; where custom parts take part, compare it with the eager one first.
 
-        A layer is a pure function of what it is handed. One that is not, which draws its own
-        random numbers, say, gives something else the second time.
+        Layers, losses, metrics and penalties are pure functions of their arguments. One that is
+        not, for example one that draws its own random numbers, differs on replay.
         """
-        recorded = RecordedPass(self.objective, batch, self.theta, self.g, self.arena)
-        if not is_ours(self.model.net):
-            before = self.g.copy()
-            found = []
-            for way in (recorded, self.plain):
-                value, _, _ = way.forward(self.theta, batch, step)
-                way.backward(self.g)
-                found.append(np.append(self.g, np.asarray(value, self.g.dtype)))
-            self.g[...] = before
-            apart = np.linalg.norm(found[0] - found[1])
-            if not apart <= math.sqrt(np.finfo(self.g.dtype).eps) * np.linalg.norm(found[1]):
-                raise ValueError(f"replayed, a step is {apart} from what it was")
+        recorded = ReplayedPass(self.step, batch, self.theta, self.others, self.g, self.arena)
+        objective = self.step.objective
+        parts = (objective.loss, *objective.metrics, objective.penalty)
+        ours = is_library_net(objective.net) and all(
+            part is None or is_library_object(part) for part in parts
+        )
+        if not ours:
+            self._compare(recorded, batch, counter)
         return recorded
 
-    def _go_back(self, batch: Batch, state: Any, index: int) -> None:
-        """Restore the last parameters whose loss was finite, and tell what happened."""
-        model = self.model
-        error = non_finite_loss(model, self.loss, self.theta, batch, state, index)
-        if self.can_go_back:
-            self.theta[...] = self.g
-        model.training_state = None
-        raise error
+    def _compare(self, recorded: ReplayedPass, batch: Batch, counter: int) -> None:
+        """Raise ValueError unless replaying gives what the layers give, operation by operation."""
+        before, state = self.g.copy(), self.others.copy()
+        results = []
+        for run in (recorded, self.eager):
+            measured = run.forward(batch, counter)
+            run.backward()
+            numbers = [np.ravel(number) for number in _numbers(measured)]
+            results.append(np.concatenate([self.g, self.others, *numbers], dtype=np.float64))
+            self.g[...], self.others[...] = before, state
+        difference = np.linalg.norm(results[0] - results[1])
+        limit = math.sqrt(np.finfo(self.g.dtype).eps) * np.linalg.norm(results[1])
+        if not difference <= limit:
+            raise ValueError(
+                f"replayed, a step with custom parts differs by {difference:.3g} from the same "
+                "step computed operation by operation"
+            )
+
+    def _go_back(self, batch: Batch, index: int, state: Any) -> None:
+        """Restore the last parameters whose loss was finite, and say what happened."""
+        good = self.g if self.can_go_back else self.theta
+        self.stop(batch, index, state, (self.theta, self.others), (good.copy(), self.others))
+
+
+def _numbers(measured: Any) -> list[Any]:
+    loss, weight, sums = measured
+    return [loss, weight, *(number for parts in sums for number in parts)]

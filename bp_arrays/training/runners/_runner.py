@@ -1,77 +1,156 @@
-"""What every way of training has in common: the optimizer's state, and how far it came."""
+"""The contract of a runner: how the steps of one training run are computed on a device."""
 
 from __future__ import annotations
 
+import logging
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple, NoReturn, Protocol
 
-from bp_arrays.data import Feed
-from bp_arrays.losses import Loss
-from bp_arrays.model import Model
-from bp_arrays.optimizers import Optimizer, TrainingState
-from bp_arrays.training._metrics import Metric
-from bp_arrays.training._penalty import L2Penalty
+from bp_arrays.data import Batch, Feed
+from bp_arrays.optimizers import TrainingState
+from bp_arrays.training._non_finite import non_finite_loss
 from bp_arrays.training._progress import Progress
+from bp_arrays.training._step import TrainingStep
+from bp_arrays.typing import Array
+
+logger = logging.getLogger("bp_arrays")
+
+Vectors = tuple[Array, Array]
+"""θ, and the parameters that are not trained."""
 
 
-class Trainer(ABC):
-    """A model, a loss and an optimizer: the steps of a training and what they need to go on.
+class Window(NamedTuple):
+    """Steps between two looks at their losses.
 
     Parameters
     ----------
-    model : Model
-        Its `training_state` is gone on with if it is of this optimizer, else begun.
-    loss : Loss
-    optimizer : Optimizer
-    metrics : tuple of Metric
-    seed : int
-        For Dropout's masks.
-    penalty : L2Penalty, optional
+    start : TrainingState
+        Before the first of them, with the optimizer's vectors as they were.
+    vectors : Vectors
+        Before the first of them.
+    first : int
+        The number of the first one in its epoch, from 0.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        loss: Loss,
-        optimizer: Optimizer,
-        metrics: tuple[Metric, ...],
-        seed: int,
-        penalty: L2Penalty | None = None,
-    ) -> None:
-        self.model, self.loss, self.optimizer, self.metrics = model, loss, optimizer, metrics
-        self.seed = seed
-        self.penalize = None if penalty is None else penalty.on(model)
-        state = model.training_state
-        if state is None or state.optimizer is not optimizer:
-            with model.device.activate():
-                vectors = optimizer.init(model.vector, model.device.xp)
-            model.training_state = TrainingState(optimizer, vectors)
+    start: TrainingState
+    vectors: Vectors
+    first: int
 
-    @property
-    def state(self) -> TrainingState:
-        """How far the training came."""
-        state: TrainingState = self.model.training_state
-        return state
+
+class Steps(Protocol):
+    """Steps that can be repeated from the start of a window."""
+
+    def restart(self, window: Window) -> None:
+        """Go back to the start of the window."""
+
+    def advance(self, batch: Batch) -> Any:
+        """Make one step."""
+
+    def vectors(self) -> Vectors:
+        """The parameters as they are now, in arrays that no step writes over."""
+
+
+class Runner(ABC):
+    """Runs training steps and keeps the model up to date; it never restates what a step computes.
+
+    Parameters
+    ----------
+    step : TrainingStep
+    """
+
+    def __init__(self, step: TrainingStep) -> None:
+        self.step = step
+        self.model, self.optimizer = step.model, step.optimizer
+        self.refused = ""
 
     @property
     def compiled_by(self) -> str:
         """What runs each step as a whole; "" where operations run one by one."""
         return ""
 
+    @property
+    def state(self) -> TrainingState:
+        """How far training has come."""
+        state: TrainingState = self.model.training_state
+        return state
+
     @abstractmethod
-    def epoch(self, batches: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
-        """Train on every batch once; returns the epoch's loss, metrics and last learning rate.
+    def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+        """Train on every batch once; return the epoch's loss, metrics and last learning rate.
 
         Raises
         ------
         NonFiniteLossError
-            The model then has the last parameters whose loss was finite.
+            The model then has the last parameters whose loss was seen to be finite.
         """
 
-    def finish_epoch(self, monitored: float) -> None:
-        """Count the epoch and remember its loss for rates that depend on it."""
+    @abstractmethod
+    def single_step(self, batch: Batch) -> float:
+        """Make one step on one batch and return its loss; raises as `epoch` does."""
+
+    def next_scalars(self) -> tuple[float, tuple[float, ...]]:
+        """Return the learning rate of the next update, and all numbers of it."""
         state = self.state
-        self.model.training_state = replace(
-            state, epoch=state.epoch + 1, monitored=(*state.monitored, monitored)
-        )
+        rate = self.optimizer.rate(state.step, state.monitored)
+        return rate, self.optimizer.scalars(state.step + 1, rate)
+
+    def refuse(self, what: str, why: BaseException | str) -> None:
+        """Note why a faster way cannot be taken: in the log, and for `history.not_compiled`."""
+        self.refused = f"{what}: {' '.join(str(why).split())}"
+        logger.info("%s: %s", self.model.device, self.refused)
+
+    # -- a loss that is not finite ---------------------------------------------------------------
+
+    def stop_in_window(
+        self, steps: Steps, window: Window, bad: int, batches: Iterator[Batch], good: Vectors
+    ) -> NoReturn:
+        """Repeat a window's steps up to the one whose loss is not finite, and stop there.
+
+        Parameters
+        ----------
+        steps : Steps
+        window : Window
+        bad : int
+            The number of the step at fault in the window, from 0.
+        batches : iterator of Batch
+            Those of the window, from the first on.
+        good : Vectors
+            The last parameters before the window whose loss was seen to be finite.
+        """
+        steps.restart(window)
+        for _ in range(bad):
+            good = steps.vectors()
+            steps.advance(next(batches))
+        state = replace(window.start, step=window.start.step + bad)
+        self.stop(next(batches), window.first + bad, state, steps.vectors(), good)
+
+    def stop(
+        self, batch: Batch, index: int, state: TrainingState, at_fault: Vectors, good: Vectors
+    ) -> NoReturn:
+        """Give the model its last good parameters, and raise the error for this batch.
+
+        Parameters
+        ----------
+        batch : Batch
+            The batch whose loss is not finite.
+        index : int
+            Its number in the epoch, from 0.
+        state : TrainingState
+            Before its step.
+        at_fault, good : Vectors
+            The parameters that gave this loss, and those to go back to.
+        """
+        model, counted = self.model, replace(state, step=state.step + 1)
+        theta, model.state_vector = at_fault
+        error = non_finite_loss(model, self.step.objective.loss, theta, batch, counted, index)
+        model.vector, model.state_vector = good
+        model.training_state = None
+        raise error
+
+
+def first_not_finite(losses: Sequence[float]) -> int | None:
+    """Return the number of the first loss that is NaN or infinite; None if all are finite."""
+    return next((k for k, loss in enumerate(losses) if not math.isfinite(loss)), None)

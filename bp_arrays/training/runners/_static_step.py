@@ -1,202 +1,236 @@
-"""A step of training that takes no arguments: all it reads and writes are arrays that stay put.
+"""A training step without arguments: all that it reads and writes are arrays that stay put.
 
-They are the parameters and the optimizer's state, which the step writes over; the rows of the
+They are the parameters and the optimizer's vectors, which the step writes over; the rows of the
 epoch in their order; the numbers of every step, the learning rate among them; and the step's
-place in the epoch, which the step itself moves on. So where the data lie on the device, the host
-does nothing per step but launch a graph; other data are copied into a batch that stays put.
+position in the epoch, which the step itself moves on. So where the data are on the device, the
+host only launches a graph per step; other data are copied into a batch that stays put.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from bp_arrays.data import Batch, RowFeed
-from bp_arrays.execution import StepGraph, capturable, update_kernel
+from bp_arrays.execution import StepGraph, update_kernel
 from bp_arrays.inputs import index_dtype
-from bp_arrays.training.runners._eager import WINDOW
+from bp_arrays.model import Gradient
+from bp_arrays.training._step import TrainingStep
+from bp_arrays.training.runners._runner import Vectors, Window
+from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import Array
 
-if TYPE_CHECKING:
-    from bp_arrays.training.runners._cuda_graph import CapturedTrainer
-
-Kept = tuple[Array, tuple[Array, ...]]
-"""The parameters and the optimizer's state, in arrays that no step writes over."""
+WINDOW = 32
+"""Steps whose losses are kept on the device until they are looked at together."""
 
 
-class StandingStep:
-    """The steps of one training on full batches.
+class StaticStep:
+    """The steps of one training run on full batches of one size.
 
     Parameters
     ----------
-    trainer : CapturedTrainer
-    batches : RowFeed
+    step : TrainingStep
     batch_size : int
     """
 
-    def __init__(self, trainer: CapturedTrainer, batches: RowFeed, batch_size: int) -> None:
-        model, optimizer = trainer.model, trainer.optimizer
-        self.optimizer, self.batches, self.batch_size = optimizer, batches, batch_size
+    def __init__(self, step: TrainingStep, batch_size: int) -> None:
+        model, optimizer = step.model, step.optimizer
+        self.model, self.optimizer, self.batch_size = model, optimizer, batch_size
         self.device, self.native = model.device, model.device.native
-        self.xp: Any = capturable(model.device.xp)
-        self.gradient = trainer._make_gradient(self.xp)
+        self.xp: Any = model.device.xp
+        graph = StepGraph(model.device)
+        self.step = replace(step, xp=graph.xp)
         self.dtype = model.device.dtype(model.dtype)
-        self.graph = StepGraph(model.device)
-        with self.graph.entered():
-            self.theta, self.vectors = self._copies(model.vector, trainer.state.vectors)
-            self.full, k = batches.rows // batch_size, len(optimizer.scalars(1, 1.0))
-            self.index = self.device.dtype(index_dtype(self.device))
-            self.numbers = self._zeros((self.full, k), self.device.dtype("float64"))
-            self.order = self._zeros((batches.rows,), self.index)
-            self.place = self._zeros((1,), self.index)  # of the step in its epoch
-            self.first = self._zeros((1,), self.index)  # how many updates came before the epoch
+        self.index = self.device.dtype(index_dtype(self.device))
+        with graph.on_stream():
+            theta, others = model.current_vectors()
+            self.theta, self.others = self._copy((theta, others))
+            self.optimizer_vectors = self._copy(model.training_state.vectors)
+            self.position = self._zeros((1,), self.index)  # of the step in its epoch
+            self.first = self._zeros((1,), self.index)  # updates made before the epoch
             self.recent = self._zeros((WINDOW,), self.dtype)
             self.rows, self.slots = (
                 self.xp.arange(n, dtype=self.index, device=self.native)
                 for n in (batch_size, WINDOW)
             )
+        self.scalar_count = len(optimizer.scalars(1, 1.0))
         self.kernel = update_kernel(
-            optimizer.update, len(self.vectors), k, model.dtype, elementwise=optimizer.elementwise
+            optimizer.update,
+            len(self.optimizer_vectors),
+            self.scalar_count,
+            model.dtype,
+            elementwise=optimizer.elementwise,
         )
         self.totals: Any = None
+        self.scalars: Any = None  # the numbers of each step of the epoch
+        self.order: Any = None  # of the rows on the device
         self.batch: Batch | None = None  # where host data are copied to
-        self.feed: Iterator[Batch] = iter(())
+        self.copies = True
+        self.data: RowFeed | None = None  # where data on the device are gathered from
         self.in_use: list[Batch] = []  # copied from, perhaps not yet done
-        self.taken = 0
+        self.graph = graph  # last: it gives back its memory when the arrays in it have ended
 
     @property
     def is_captured(self) -> bool:
+        """True once steps are launched as a graph."""
         return self.graph.is_captured
 
-    def entered(self) -> AbstractContextManager[None]:
-        """Everything below is called inside this."""
-        return self.graph.entered()
+    def on_stream(self) -> AbstractContextManager[None]:
+        """The context in which everything below is called."""
+        return self.graph.on_stream()
 
-    # -- an epoch ----------------------------------------------------------------------------
+    # -- an epoch --------------------------------------------------------------------------------
 
-    def begin(
-        self, theta: Array, vectors: tuple[Array, ...], first: int, numbers: Any, order: Any
-    ) -> None:
-        """Load an epoch: where it starts from, its numbers step by step, the order of its rows."""
-        order = np.arange(self.batches.rows) if order is None else order
-        self.numbers[...] = self.device.asarray(np.asarray(numbers, np.float64), "float64")
-        self.order[...] = self.device.asarray(order, index_dtype(self.device))
-        self.first[...] = self.device.asarray(np.asarray([first]), index_dtype(self.device))
-        self.host_order = order
+    def begin(self, scalars: Sequence[Sequence[float]], order: Any, data: RowFeed) -> None:
+        """Load an epoch: the numbers of its steps, the order of its rows.
+
+        Parameters
+        ----------
+        scalars : one sequence of numbers for each full batch
+        order : int array (rows,) or None
+        data : RowFeed
+            The same at every call.
+        """
+        if self.data is None:
+            self.data, self.copies = data, data.on_host
+            self.scalars = self._zeros((len(scalars), self.scalar_count), self._float64)
+            self.order = self._zeros((data.rows,), self.index)
+        self.host_order = np.arange(data.rows) if order is None else order
+        _write(self.scalars, self._from_host(scalars))
+        _write(self.order, self.device.asarray(self.host_order, index_dtype(self.device)))
         if self.totals is not None:
-            _each(lambda total: _write(total, self.xp.zeros_like(total)), self.totals)
-        self.restart((theta, vectors), 0)
+            map_tree(lambda total: _write(total, self.xp.zeros_like(total)), self.totals)
 
-    def restart(self, kept: Kept, place: int) -> None:
-        """Go on from these arrays at that place of the epoch."""
-        _each(_write, (self.theta, self.vectors), kept)
-        self.place[...] = self.device.asarray(np.asarray([place]), index_dtype(self.device))
-        self.taken = place
-        if self.batches.on_host:
-            self.feed = self.batches.epoch(self.batch_size, self.host_order)
-            with self.graph.outside():
-                for _ in range(place):
-                    next(self.feed)
+    def begin_single(self, scalars: Sequence[float]) -> None:
+        """Load the numbers of one step on a batch that is passed to `advance`."""
+        if self.scalars is None:
+            self.scalars = self._zeros((1, self.scalar_count), self._float64)
+        _write(self.scalars, self._from_host([scalars]))
 
-    def advance(self) -> None:
-        """One step."""
-        if self.batches.on_host:
-            self._copy_in(self.next_batch())
-        else:
-            self.taken += 1
-        self.graph(self._step)
+    def load(self, vectors: Vectors, optimizer_vectors: Tree, first: int, position: int) -> None:
+        """Continue from these arrays, at this position of an epoch that began at update `first`."""
+        ours = (self.theta, self.others, self.optimizer_vectors)
+        map_tree(_write, ours, (*vectors, optimizer_vectors))
+        number = index_dtype(self.device)
+        _write(self.first, self.device.asarray(np.asarray([first]), number))
+        _write(self.position, self.device.asarray(np.asarray([position]), number))
 
-    def next_batch(self) -> Batch:
-        """The batch that comes next, which a step, or somebody else, takes."""
-        start = self.taken * self.batch_size
-        self.taken += 1
-        if not self.batches.on_host:
-            stop = min(start + self.batch_size, self.batches.rows)
-            return self._gathered(self.order[start:stop])
-        with self.graph.outside():  # it is made by another thread, on the default stream
-            batch = next(self.feed)
-        self.graph.follow()
-        return batch
+    def restart(self, window: Window) -> None:
+        """Go back to the start of a window of this epoch."""
+        first = window.start.step - window.first
+        self.load(window.vectors, window.start.vectors, first, window.first)
+
+    def advance(self, batch: Any) -> None:
+        """Make one step: on this batch, or, if the data are on the device, on the next rows."""
+        if self.copies:
+            self._copy_in(batch)
+        self.graph(self._run)
+
+    def batches(self, position: int) -> Generator[Batch]:
+        """Yield the batches of the epoch from a position on, gathered on the device."""
+        assert self.data is not None
+        for start in range(position * self.batch_size, self.data.rows, self.batch_size):
+            stop = min(start + self.batch_size, self.data.rows)
+            yield self._gathered(self.xp, self.order[start:stop])
 
     def losses(self, count: int) -> list[float]:
-        """Those of the last steps, as many as were made since the last look; waits for them."""
+        """Return the losses of the last `count` steps; waits for them."""
         recent = self.device.to_numpy(self.recent).astype(np.float64)
         self.in_use = []
         return [float(value) for value in recent[:count]]
 
-    def sums(self) -> Any:
-        """What all batches of the epoch added to loss and metrics."""
-        return self.totals
+    def vectors(self) -> Vectors:
+        """Return the parameters as they are now, in arrays that no step writes over."""
+        theta, others = self._copy((self.theta, self.others))
+        return theta, others
 
-    def kept(self) -> Kept:
-        """Parameters and state as they are now, in arrays of their own."""
-        return self._copies(self.theta, self.vectors)
+    def snapshot(self) -> tuple[Vectors, tuple[Array, ...]]:
+        """Return the parameters and the optimizer's vectors, in arrays of their own."""
+        return self.vectors(), self._copy(self.optimizer_vectors)
 
-    # -- what the graph repeats --------------------------------------------------------------
+    # -- what the graph repeats ------------------------------------------------------------------
 
-    def _step(self) -> None:
-        xp, place = self.xp, self.place
+    def _run(self) -> None:
+        xp, position = self.xp, self.position
         batch = self.batch
         if batch is None:
-            rows = xp.take(self.order, place * self.batch_size + self.rows)
-            batch = self._gathered(rows)
-        numbers = xp.take(self.numbers, place, axis=0)[0, ...]
-        counter = xp.reshape(self.first + place, ())
-        value, g, sums = self.gradient(self.theta, batch, counter)
+            rows = xp.take(self.order, position * self.batch_size + self.rows)
+            batch = self._gathered(xp, rows)
+        numbers = xp.take(self.scalars, position, axis=0)[0, ...]
+        counter = xp.reshape(self.first + position, ())
+        made = self._gradient(batch, counter)
+        g = self.step.reduce(made.g, made.weight)
         self._update(g, numbers)
-        self.recent[...] = xp.where(self.slots == place % WINDOW, value, self.recent)
+        if made.state is not self.others:
+            _write(self.others, made.state)
+        slot = self.slots == position % WINDOW
+        _write(self.recent, xp.where(slot, made.loss, self.recent))
+        sums = (made.loss * made.weight, made.weight, made.sums)
         if self.totals is None:
-            self.totals = _each(self._zero_like, sums)
-        _each(lambda total, value: _write(total, total + value), self.totals, sums)
-        self.place[...] = place + 1
+            self.totals = map_tree(self._zero_like, sums)
+        map_tree(lambda total, value: _write(total, total + value), self.totals, sums)
+        _write(self.position, position + 1)
+
+    def _gradient(self, batch: Batch, counter: Array) -> Gradient:
+        """The gradient of the step, by arrays whose products can be captured."""
+        arguments = self.graph.wrapped((self.theta, self.others, batch, counter))
+        made = self.step.gradient(*arguments)
+        unchanged = made.state is arguments[1]
+        plain: Gradient = self.graph.unwrapped(made)
+        return plain._replace(state=self.others) if unchanged else plain
 
     def _update(self, g: Array, numbers: Array) -> None:
         if self.kernel is not None:
-            self.kernel(self.theta, g, self.vectors, numbers)
+            self.kernel(self.theta, g, self.optimizer_vectors, numbers)
             return
+        graph = self.graph
         scalars = tuple(self.xp.astype(numbers[k], self.dtype) for k in range(numbers.shape[0]))
-        updated = self.optimizer.update(self.theta, g, self.vectors, scalars, self.xp)
-        # Whoever returns a part of what was handed in must not see it written over.
-        _each(_write, (self.theta, self.vectors), self._copies(*updated))
+        theta, g, vectors, scalars = graph.wrapped((self.theta, g, self.optimizer_vectors, scalars))
+        updated = graph.unwrapped(self.optimizer.update(theta, g, vectors, scalars, graph.xp))
+        # `update` may return views of its arguments: copy before overwriting them.
+        map_tree(_write, (self.theta, self.optimizer_vectors), self._copy(updated))
 
-    def _gathered(self, rows: Array) -> Batch:
-        xp, data = self.xp, self.batches
-        x, t = (xp.take(a, rows, axis=0) for a in (data.x, data.t))
-        weight = data.weight if data.weight is None else xp.take(data.weight, rows, axis=0)
-        return Batch(x if x.dtype == self.dtype else xp.astype(x, self.dtype), t, weight)
+    def _gathered(self, xp: Any, rows: Array) -> Batch:
+        data = self.data
+        assert data is not None
+        x, t, weight = map_tree(lambda a: xp.take(a, rows, axis=0), (data.x, data.t, data.weight))
+        return Batch(map_tree(self._as_dtype, x, data.dtypes), t, weight)
+
+    def _as_dtype(self, x: Array, name: str) -> Array:
+        dtype = self.device.dtype(name)
+        return x if x.dtype == dtype else self.xp.astype(x, dtype)
 
     def _copy_in(self, batch: Batch) -> None:
         if self.batch is None:
-            self.batch = Batch(*(a if a is None else self.xp.zeros_like(a) for a in batch))
-        for ours, theirs in zip(self.batch, batch, strict=True):
-            if ours is not None:
-                ours[...] = theirs
+            self.batch = map_tree(self.xp.zeros_like, batch)
+        for ours, theirs in zip(leaves(self.batch), leaves(batch), strict=True):
+            _write(ours, theirs)
         self.in_use.append(batch)
 
-    def _copies(self, theta: Array, vectors: tuple[Array, ...]) -> Kept:
-        def copied(array: Array) -> Array:
-            return self.xp.asarray(array, device=self.native, copy=True)
+    # -- arrays ----------------------------------------------------------------------------------
 
-        return copied(theta), tuple(map(copied, vectors))
+    @property
+    def _float64(self) -> Any:
+        return self.device.dtype("float64")
+
+    def _from_host(self, numbers: Any) -> Array:
+        return self.device.asarray(np.asarray(numbers, np.float64), "float64")
+
+    def _copy(self, arrays: Tree) -> Any:
+        return map_tree(lambda a: self.xp.asarray(a, device=self.native, copy=True), arrays)
 
     def _zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.xp.zeros(shape, dtype=dtype, device=self.native)
 
     def _zero_like(self, value: Any) -> Array:
         if isinstance(value, float):
-            return self._zeros((), self.device.dtype("float64"))
+            return self._zeros((), self._float64)
         return self.xp.zeros_like(value)
 
 
 def _write(array: Array, values: Array) -> None:
     array[...] = values
-
-
-def _each(function: Callable[..., Any], *trees: Any) -> Any:
-    """The function of the leaves of equally nested tuples, nested the same."""
-    if not isinstance(trees[0], tuple):
-        return function(*trees)
-    return tuple(_each(function, *parts) for parts in zip(*trees, strict=True))

@@ -1,0 +1,141 @@
+"""`BatchSpec`: what the inputs, targets and weights of a batch must be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+from bp_arrays.devices import Device
+from bp_arrays.errors import InputError
+from bp_arrays.inputs._input_spec import Inputs
+from bp_arrays.inputs._samples import (
+    check_indices,
+    check_not_empty,
+    check_numbers,
+    move_samples,
+    read_samples,
+    row_count,
+    sample_dtypes,
+)
+from bp_arrays.inputs._targets import check_targets, check_weights, target_on_device
+from bp_arrays.losses import Loss
+from bp_arrays.trees import Tree
+from bp_arrays.typing import Array, HostArray, Shape
+
+
+class BatchSpec:
+    """What a batch must be, and its way to a device.
+
+    Parameters
+    ----------
+    device : Device
+    dtype : str
+        Of numbers on the device.
+    inputs : InputSpec, or tuple or dict of them, optional
+        What the samples must be; by default numbers of any shape.
+    loss : Loss, optional
+        What targets must suit; by default there may be none, of any shape.
+    output_shape : tuple of int, optional
+        The shape of one output, with a loss.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        dtype: str,
+        inputs: Inputs | None = None,
+        loss: Loss | None = None,
+        output_shape: Shape = (),
+    ) -> None:
+        self.device, self.dtype, self.inputs = device, dtype, inputs
+        self.loss, self.output_shape = loss, output_shape
+        device.require().dtype(dtype)
+
+    @classmethod
+    def of(cls, model: Any, loss: Loss) -> BatchSpec:
+        """What a model takes under a loss."""
+        return cls(model.device, model.dtype, model.inputs, loss, model.output_shape)
+
+    # -- data as a whole -----------------------------------------------------------------------
+
+    def read(self, x: Any, what: str = "x") -> Tree:
+        """Samples as arrays where they are, all their values checked; there must be some.
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            If they are not what `inputs` asks for, or not finite.
+        """
+        samples = read_samples(x, self.inputs, self.device, what)
+        check_not_empty(samples, what)
+        check_numbers(samples, self.inputs, self.device, what)
+        check_indices(samples, self.inputs, self.device, what)
+        return samples
+
+    def has_targets(self, t: Any) -> bool:
+        """Whether there are targets; a loss needs them.
+
+        Raises
+        ------
+        InputError
+            If the loss needs them and there are none.
+        """
+        if t is None and self.loss is not None:
+            raise InputError(
+                "t: expected targets; without them, x must be bp.data.Batches or an iterable of "
+                "batches (x, t)"
+            )
+        return t is not None
+
+    def check_targets(self, t: Any, rows: int) -> tuple[HostArray, str]:
+        """Targets on the host, checked, and the name of the dtype the device needs."""
+        return check_targets(t, rows, self.loss, self.output_shape, self.device, self.dtype)
+
+    # -- batch by batch ------------------------------------------------------------------------
+
+    def move(self, samples: Tree) -> Tree:
+        """Samples that were read and checked, on the device."""
+        return move_samples(samples, self.inputs, self.device, self.dtype)
+
+    def dtypes(self, samples: Tree) -> Tree:
+        """The name of the dtype of each input on the device."""
+        return sample_dtypes(samples, self.inputs, self.device, self.dtype)
+
+    def batch_samples(self, x: Any, what: str = "x") -> Tree:
+        """A batch of samples, checked, on the device.
+
+        Numbers on an accelerator are not waited for: a loss that is not finite will tell.
+        """
+        samples = read_samples(x, self.inputs, self.device, what)
+        check_not_empty(samples, what)
+        check_numbers(samples, self.inputs, None, what)
+        check_indices(samples, self.inputs, self.device, what)
+        return self.move(samples)
+
+    def batch_targets(self, t: Any, rows: int) -> Array | None:
+        """A batch of targets, checked, on the device; None stays None."""
+        if not self.has_targets(t):
+            return None
+        host, dtype = self.check_targets(t, rows)
+        return target_on_device(t, host, self.device, dtype)
+
+    def batch_weights(self, weight: Any, rows: int) -> Array | None:
+        """A batch of sample weights, checked, on the device; None stays None."""
+        if weight is None:
+            return None
+        host = check_weights(weight, rows, self.device)
+        return target_on_device(weight, host, self.device, self.dtype)
+
+    def batch(self, x: Any, t: Any = None, weight: Any = None) -> tuple[Tree, Any, Any]:
+        """Samples, targets and weights of a batch, checked, on the device."""
+        samples = self.batch_samples(x)
+        rows = row_count(samples)
+        return samples, self.batch_targets(t, rows), self.batch_weights(weight, rows)
+
+
+@runtime_checkable
+class SampleBatches(Protocol):
+    """Give samples in order, batch by batch: `bp.data.Batches`."""
+
+    def samples(self, spec: BatchSpec) -> Iterator[Tree]:
+        """The samples on the device of a specification, checked against its inputs."""

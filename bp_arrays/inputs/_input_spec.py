@@ -1,0 +1,164 @@
+"""`InputSpec`: the shape of one sample of an input, and whether it holds numbers or indices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from bp_arrays.errors import InputError
+from bp_arrays.trees import map_tree
+from bp_arrays.typing import Shape
+
+Kind = Literal["number", "index"]
+KINDS = ("number", "index")
+
+Inputs = Any
+"""What a net takes: an InputSpec, or a tuple or dict of them."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What one input of a net must be.
+
+    Numbers are cast to the model's dtype. Indices (row numbers of a table, tokens of a text) stay
+    integers all the way to the layer: int64, or int32 where the device has no int64. Whole
+    numbers that come as floats, such as 3.0 from a data frame, are converted; 3.5 and negative
+    ones are refused, and the message names the row.
+
+    Parameters
+    ----------
+    shape : tuple of int or int
+        The shape of one sample, without the batch; () for one number or index per sample.
+    kind : "number" or "index", default "number"
+    size : int, optional
+        For indices: they must be below it, as the rows of a table of that size are.
+
+    Raises
+    ------
+    InputError
+        For a shape that is not made of positive integers, another kind, or a size of numbers.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> bp.InputSpec((28, 28))
+    InputSpec(shape=(28, 28), kind='number', size=None)
+    >>> bp.InputSpec((), "index", size=1000)
+    InputSpec(shape=(), kind='index', size=1000)
+    """
+
+    shape: Shape
+    kind: Kind = "number"
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", as_shape(self.shape, "InputSpec(shape)"))
+        if self.kind not in KINDS:
+            raise InputError(f"InputSpec(kind): expected 'number' or 'index', got {self.kind!r}")
+        if self.size is None:
+            return
+        if self.kind == "number":
+            raise InputError(f"InputSpec(size={self.size!r}): expected kind='index' with a size")
+        if isinstance(self.size, bool) or not _is_integer(self.size) or self.size < 1:
+            raise InputError(f"InputSpec(size): expected a positive integer, got {self.size!r}")
+        object.__setattr__(self, "size", int(self.size))
+
+    @property
+    def is_index(self) -> bool:
+        """Whether this input holds indices."""
+        return self.kind == "index"
+
+
+def as_shape(shape: Any, argument: str) -> Shape:
+    """Return the shape of one sample as a tuple of positive Python integers.
+
+    Raises
+    ------
+    InputError
+        If it is not made of positive integers.
+    """
+    sizes = (shape,) if _is_integer(shape) else shape
+    if not isinstance(sizes, (tuple, list)) or not all(_is_integer(n) and n > 0 for n in sizes):
+        raise InputError(f"{argument}: expected positive integers, got {shape!r}")
+    return tuple(int(n) for n in sizes)
+
+
+def as_inputs(inputs: Any, argument: str = "input_shape") -> Inputs:
+    """Return what a net takes as an InputSpec, or a tuple or dict of them.
+
+    A tuple of integers is one shape; any other tuple is one input after another.
+
+    Raises
+    ------
+    InputError
+        For anything that is no shape, InputSpec, or tuple or dict of them.
+
+    Examples
+    --------
+    >>> as_inputs((28, 28)) == InputSpec((28, 28))
+    True
+    >>> as_inputs({"age": 1, "image": (28, 28)})["age"]
+    InputSpec(shape=(1,), kind='number', size=None)
+    """
+    if isinstance(inputs, InputSpec):
+        return inputs
+    if isinstance(inputs, Mapping):
+        _check_names(inputs, argument)
+        return {name: _one(part, f"{argument}[{name!r}]") for name, part in inputs.items()}
+    if isinstance(inputs, tuple) and not all(map(_is_integer, inputs)):
+        if len(inputs) and all(isinstance(part, (tuple, list, InputSpec, int)) for part in inputs):
+            return tuple(_one(part, f"{argument}[{k}]") for k, part in enumerate(inputs))
+        raise InputError(f"{argument}: expected positive integers, got {inputs!r}")
+    return InputSpec(as_shape(inputs, argument))
+
+
+def shapes_of(inputs: Inputs) -> Any:
+    """Return the shape of one sample of each input, as `Layer.init` takes them.
+
+    Examples
+    --------
+    >>> shapes_of({"age": InputSpec(1), "image": InputSpec((28, 28))})
+    {'age': (1,), 'image': (28, 28)}
+    """
+    return map_tree(lambda spec: spec.shape, inputs)
+
+
+def only_shape(inputs: Inputs, function: str) -> Shape:
+    """Return the shape of the only input, for functions that take one input of numbers.
+
+    Raises
+    ------
+    InputError
+        Naming the function, if there are several inputs or indices.
+    """
+    if isinstance(inputs, InputSpec) and not inputs.is_index:
+        return inputs.shape
+    raise InputError(
+        f"{function}: expected a model with one input of numbers, this one takes "
+        f"{described(inputs)}; several inputs and indices are not supported here"
+    )
+
+
+def described(inputs: Inputs) -> str:
+    """Say in words what a net takes: "a dict of ids, image"."""
+    if isinstance(inputs, dict):
+        return f"a dict of {', '.join(map(str, inputs))}"
+    if isinstance(inputs, tuple):
+        return f"a tuple of {len(inputs)}"
+    return "an array of indices" if inputs.is_index else "an array of numbers"
+
+
+def _one(part: Any, argument: str) -> InputSpec:
+    return part if isinstance(part, InputSpec) else InputSpec(as_shape(part, argument))
+
+
+def _check_names(inputs: Mapping[Any, Any], argument: str) -> None:
+    if not inputs or not all(isinstance(name, str) for name in inputs):
+        raise InputError(f"{argument}: expected names for the inputs, got {list(inputs)!r:.80}")
+
+
+def _is_integer(n: Any) -> bool:
+    return isinstance(n, (int, np.integer))

@@ -1,0 +1,274 @@
+"""Read the samples a user passes, one array or a tuple or dict of arrays, and move them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.devices import Device
+from bp_arrays.errors import InputError, unknown_name
+from bp_arrays.inputs._arrays import (
+    array_of_device,
+    check_batch_shape,
+    check_finite,
+    is_array_like,
+    is_host_data,
+    moved_to_device,
+    pieces,
+    place,
+    readable,
+    value_at,
+)
+from bp_arrays.inputs._input_spec import Inputs, InputSpec, described
+from bp_arrays.trees import Tree, leaves
+from bp_arrays.typing import Array, HostArray
+
+
+def samples_to_device(x: Any, inputs: Inputs, device: Device, dtype: str, what: str = "x") -> Tree:
+    """Return a batch of samples as the layers take it: on the device, in the dtypes of `inputs`.
+
+    Host data is moved; arrays that are right already are not copied. Indices are checked,
+    numbers may be NaN or infinite, and there may be no rows.
+
+    Raises
+    ------
+    InputError, DeviceMismatchError
+        If x is not what `inputs` asks for, or is on another device.
+    """
+    samples = read_samples(x, inputs, device, what)
+    check_indices(samples, inputs, device, what)
+    return move_samples(samples, inputs, device, dtype)
+
+
+def read_samples(x: Any, inputs: Inputs | None, device: Device, what: str = "x") -> Tree:
+    """Return samples as arrays, where they are: NumPy's, `Rows`, or the device's.
+
+    Without `inputs`, samples of any shape: one array, or a tuple or dict of them.
+
+    Raises
+    ------
+    InputError, DeviceMismatchError
+        If x has other inputs than `inputs`, one of another shape or without real numbers, as
+        many rows in one as not in another, or an array of another device.
+    """
+    parts = _parts(x, inputs, what)
+
+    def read(value: Any, name: str, spec: InputSpec | None) -> Any:
+        if is_host_data(value):
+            array = readable(value, name)
+        else:
+            array = array_of_device(value, device, name)
+        if spec is not None:
+            check_batch_shape(array.shape, spec.shape, name)
+        elif len(array.shape) == 0:
+            raise InputError(f"{name}: expected an array (rows, ...), got a single number")
+        return array
+
+    samples = _each(read, parts, inputs, what)
+    _check_rows(samples, what)
+    return samples
+
+
+def row_count(samples: Tree) -> int:
+    """Return how many samples there are in arrays that were read."""
+    array = next(leaves(samples)) if isinstance(samples, (dict, tuple)) else samples
+    return int(array.shape[0])
+
+
+def is_on_host(samples: Tree) -> bool:
+    """Tell whether samples that were read are all on the host."""
+    return all(map(is_host_data, leaves(samples)))
+
+
+def check_not_empty(samples: Tree, what: str = "x") -> None:
+    """Raise InputError if there is no sample, or an input without a number."""
+
+    def check(array: Any, name: str, _: None) -> None:
+        if not math.prod(array.shape):
+            raise InputError(
+                f"{name} is empty: expected at least one row, got shape {tuple(array.shape)}"
+            )
+
+    _each(check, samples, None, what)
+
+
+def check_numbers(
+    samples: Tree, inputs: Inputs | None, device: Device | None, what: str = "x"
+) -> None:
+    """Raise InputError, naming the place, if a number is NaN or infinite.
+
+    Without a device only numbers of the host are looked at.
+    """
+
+    def check(array: Any, name: str, spec: InputSpec | None) -> None:
+        if (spec is None or not spec.is_index) and (device is not None or is_host_data(array)):
+            check_finite(array, name, device)
+
+    _each(check, samples, inputs, what)
+
+
+def check_indices(samples: Tree, inputs: Inputs | None, device: Device, what: str = "x") -> None:
+    """Raise InputError, naming the place, if an index is none, or too large.
+
+    Those on a device are read on the host: out of range, JAX would give NaN and CuPy wrap around.
+    """
+    if inputs is None or (isinstance(inputs, InputSpec) and not inputs.is_index):
+        return
+
+    def check(array: Any, name: str, spec: InputSpec) -> None:
+        if not spec.is_index:
+            return
+        highest = np.iinfo(index_dtype(device)).max
+        index = first_bad_index(array, device, spec.size or highest + 1)
+        if index is None:
+            return
+        bound = f" from 0 to {spec.size - 1}" if spec.size else " of 0 or more"
+        if not spec.size and value_at(array, index, device) > highest:
+            bound = f" up to {highest}, {index_dtype(device)}'s largest on {device}"
+        raise InputError(
+            f"{place(name, index)} is {value_at(array, index, device)}: expected indices, "
+            f"whole numbers{bound}"
+        )
+
+    _each(check, samples, inputs, what)
+
+
+def move_samples(samples: Tree, inputs: Inputs | None, device: Device, dtype: str) -> Tree:
+    """Return samples that were read and checked on the device: numbers in `dtype`."""
+
+    def move(array: Any, _: str, spec: InputSpec | None) -> Array:
+        return moved_to_device(array, device, dtype_of(spec, device, dtype))
+
+    return _each(move, samples, inputs, "")
+
+
+def sample_dtypes(samples: Tree, inputs: Inputs | None, device: Device, dtype: str) -> Tree:
+    """Return the name of the dtype that each input has on the device."""
+    return _each(lambda _, __, spec: dtype_of(spec, device, dtype), samples, inputs, "")
+
+
+def dtype_of(spec: InputSpec | None, device: Device, dtype: str) -> str:
+    """Return the name of the dtype of an input, in a model of that dtype."""
+    return index_dtype(device) if spec is not None and spec.is_index else dtype
+
+
+def index_dtype(device: Device) -> str:
+    """Return the widest signed integer of a device: JAX has no int64 unless it is told to."""
+    try:
+        device.dtype("int64")
+    except InputError:
+        return "int32"
+    return "int64"
+
+
+def first_bad_index(
+    array: Any,
+    device: Device,
+    size: int,
+    *,
+    counted: Callable[[HostArray], HostArray | None] | None = None,
+) -> tuple[int, ...] | None:
+    """Return the place of the first value that is no whole number from 0 to size - 1, or None.
+
+    `counted` says which values of an array are looked at; by default all are.
+    """
+    for start, part in pieces(array):
+        values = part if isinstance(part, np.ndarray) else device.to_numpy(part)
+        bad = (values < 0) | (values >= size)
+        if values.dtype.kind == "f":
+            bad |= values != np.floor(values)  # true for NaN
+        considered = None if counted is None else counted(values)
+        if considered is not None:
+            bad &= considered
+        if bad.any():
+            row, *rest = (int(i) for i in np.argwhere(bad)[0])
+            return (start + row, *rest)
+    return None
+
+
+# -- several inputs ------------------------------------------------------------------------------
+
+
+def _each(function: Callable[..., Any], parts: Tree, inputs: Inputs | None, what: str) -> Tree:
+    """Return function(part, name, specification) for each input, nested as they are.
+
+    Without `inputs` the specification is None.
+    """
+    nest = parts if inputs is None else inputs
+    if not isinstance(nest, (dict, tuple)):
+        return function(parts, what, inputs)
+    names = _names(nest, what)
+    if isinstance(nest, dict):
+        return {k: function(parts[k], names[k], inputs and inputs[k]) for k in nest}
+    specs = inputs or (None,) * len(nest)
+    return tuple(function(*each) for each in zip(parts, names, specs, strict=True))
+
+
+def _names(parts: Tree, what: str) -> Tree:
+    """Return what to call each input in messages: "x['ids']", "x[0]"."""
+    if isinstance(parts, dict):
+        return {name: f"{what}[{name!r}]" for name in parts}
+    if isinstance(parts, tuple):
+        return tuple(f"{what}[{k}]" for k in range(len(parts)))
+    return what
+
+
+def _parts(x: Any, inputs: Inputs | None, what: str) -> Any:
+    """Return what was passed for each input, nested and in the order of `inputs`."""
+    if inputs is None:
+        if isinstance(x, (Mapping, tuple)) and not is_array_like(x) and not len(x):
+            raise InputError(f"{what}: expected at least one input, got an empty {_kind(x)}")
+        return dict(x) if isinstance(x, Mapping) and not is_array_like(x) else x
+    if isinstance(inputs, dict):
+        return _named_parts(x, inputs, what)
+    if isinstance(inputs, tuple):
+        if isinstance(x, list) and len(x) == len(inputs) and all(map(is_array_like, x)):
+            x = tuple(x)  # as PyTorch's DataLoader makes it of a tuple
+        if not isinstance(x, tuple):
+            raise InputError(f"{what}: expected {described(inputs)} inputs, got {_kind(x)}")
+        if len(x) != len(inputs):
+            raise InputError(
+                f"{what}: expected {described(inputs)} inputs, got a tuple of {len(x)}"
+            )
+        return x
+    if isinstance(x, tuple) and any(len(getattr(part, "shape", ())) > 1 for part in x):
+        raise InputError(
+            f"{what}: expected {described(inputs)}, the model's only input, got a tuple of {len(x)}"
+        )
+    return x
+
+
+def _named_parts(x: Any, inputs: dict[str, InputSpec], what: str) -> dict[str, Any]:
+    if not isinstance(x, Mapping):
+        raise InputError(f"{what}: expected {described(inputs)}, got {_kind(x)}")
+    for name in x:
+        if name not in inputs:
+            raise InputError(f"{what}: {unknown_name('input', name, inputs)}")
+    for name in inputs:
+        if name not in x:
+            raise InputError(f"{what}: expected {described(inputs)}, but {name!r} is missing")
+    return {name: x[name] for name in inputs}
+
+
+def _kind(x: Any) -> str:
+    if isinstance(x, tuple):
+        return f"a tuple of {len(x)}"
+    if isinstance(x, Mapping):
+        return f"a dict of {', '.join(map(str, x))}" if len(x) else "an empty dict"
+    return "one array" if is_array_like(x) else f"a {type(x).__name__}"
+
+
+def _check_rows(samples: Tree, what: str) -> None:
+    """Raise InputError unless all inputs have as many rows."""
+    if not isinstance(samples, (dict, tuple)):
+        return
+    (first, *others), (name, *other_names) = leaves(samples), leaves(_names(samples, what))
+    for array, other in zip(others, other_names, strict=True):
+        if array.shape[0] != first.shape[0]:
+            raise InputError(
+                f"{name} has {first.shape[0]} rows, {other} has {array.shape[0]}: expected as "
+                "many rows in every input"
+            )

@@ -1,0 +1,131 @@
+"""The loss of a net on a batch and its gradient, as functions of the parameters: written once.
+
+    loss, weight, g, state, sums = objective.gradient(theta, state, batch, ctx)
+
+Everything that changes is passed in and returned. `fit`, `Model.gradients`, `evaluate`, L-BFGS and
+the checks all use these lines; a runner of the training room decides only how they run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from bp_arrays.layers import Context, Layer
+from bp_arrays.losses import Loss
+from bp_arrays.model._layout import Layout
+from bp_arrays.typing import Array
+
+Penalty = Callable[[Array, Any], tuple[Array, Array]]
+"""(θ, total weight of the batch) -> (what the loss of the batch grows by, its gradient by θ)."""
+
+
+class Forward(NamedTuple):
+    """The result of a forward pass, and the way back.
+
+    Parameters
+    ----------
+    loss : 0-d array
+        With the penalty, if there is one.
+    weight : 0-d array or float
+        The sum of the weights that the mean was divided by; 1 where the loss only adds up.
+    state : array
+        The parameters that are not trained, as the layers leave them.
+    sums : tuple
+        The sums of each metric.
+    gradients : function
+        Yields the gradient of each trainable parameter as a vector, in the order of θ, without
+        the penalty's part. To be called once.
+    penalty : array or None
+        The penalty's gradient by θ.
+    """
+
+    loss: Array
+    weight: Any
+    state: Array
+    sums: tuple[tuple[Any, ...], ...]
+    gradients: Callable[[], Iterator[Array]]
+    penalty: Array | None
+
+
+class Gradient(NamedTuple):
+    """The loss of a batch, its gradient by θ, and what else a step passes on; see `Forward`."""
+
+    loss: Array
+    weight: Any
+    g: Array
+    state: Array
+    sums: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The number that training makes small: the loss of a net's outputs, and a penalty.
+
+    Parameters
+    ----------
+    net : Layer
+    layout : Layout
+        Where each parameter lies in the vectors θ and state.
+    loss : Loss
+    metrics : tuple of metrics
+        Measured on the same outputs.
+    penalty : function, optional
+        On θ; part of the loss.
+    """
+
+    net: Layer
+    layout: Layout
+    loss: Loss
+    metrics: tuple[Any, ...] = ()
+    penalty: Penalty | None = None
+
+    def forward(self, theta: Array, state: Array, batch: Any, ctx: Context) -> Forward:
+        """Compute the loss of a batch (x, t, weight); its gradients are there for the asking.
+
+        Parameters
+        ----------
+        theta : array (parameters,)
+            The trainable parameters.
+        state : array (others,)
+            The parameters that are not trained.
+        batch : (x, t, weight)
+            Checked arrays on the device; weight may be None.
+        ctx : Context
+        """
+        xp = ctx.xp
+        x, t, sample_weight = batch
+        y, backward = self.net.forward(self.layout.tree(theta, state, xp), x, ctx)
+        loss, loss_backward = self.loss.forward(y, t, ctx, sample_weight)
+        weight = self._weight(y, t, ctx, sample_weight)
+        penalty_gradient = None
+        if self.penalty is not None:
+            added, penalty_gradient = self.penalty(theta, weight)
+            loss = loss + added
+        sums = tuple(metric.sums(y, t, ctx) for metric in self.metrics)
+        new_state = self.layout.with_updates(state, ctx.state_updates, xp)
+
+        def gradients() -> Iterator[Array]:
+            delta = loss_backward()  # ∂L/∂y
+            _, by_layer = backward(delta)
+            return self.layout.flat(by_layer, xp)
+
+        return Forward(loss, weight, new_state, sums, gradients, penalty_gradient)
+
+    def gradient(self, theta: Array, state: Array, batch: Any, ctx: Context) -> Gradient:
+        """Compute the loss of a batch and its gradient by θ; parameters as for `forward`."""
+        loss, weight, state, sums, gradients, penalty = self.forward(theta, state, batch, ctx)
+        parts = list(gradients())
+        if not parts:  # a net without trainable parameters
+            return Gradient(loss, weight, theta, state, sums)
+        g = parts[0] if len(parts) == 1 else ctx.xp.concat(parts)
+        if penalty is not None:
+            g = g + penalty
+        return Gradient(loss, weight, g, state, sums)
+
+    def _weight(self, y: Array, t: Array, ctx: Context, sample_weight: Array | None) -> Any:
+        """What the loss of a batch was divided by: 1 where it only adds up."""
+        if self.loss.reduction != "mean":
+            return 1.0
+        return self.loss.total_weight(t, y, ctx, sample_weight)
