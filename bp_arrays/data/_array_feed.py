@@ -98,7 +98,7 @@ class RowFeed(Feed):
 
     def _in_host_memory(self, spans: Any, order: Any) -> Generator[Batch]:
         """The batches where nothing has to be moved: cut out, or gathered row by row."""
-        t, weight, device = self.t, self.weight, self.spec.device
+        x, t, weight, device = self.x, self.t, self.weight, self.spec.device
         dtypes, t_dtype = map_tree(device.dtype, self.dtypes), device.dtype(self.t_dtype)
 
         def cut(array: Any, dtype: Any) -> Array:
@@ -106,11 +106,13 @@ class RowFeed(Feed):
             takes = order is not None and isinstance(array, np.ndarray)
             return np.asarray(array.take(rows, axis=0) if takes else array[rows], dtype=dtype)
 
-        cut_each = partial(map_tree, cut) if isinstance(self.x, (dict, tuple)) else cut
+        one_array = order is not None and isinstance(x, np.ndarray)  # the usual case, inlined
         for start, stop in spans:
             rows = slice(start, stop) if order is None else order[start:stop]
             yield Batch(
-                cut_each(self.x, dtypes),
+                np.asarray(x.take(rows, axis=0), dtype=dtypes)
+                if one_array
+                else map_tree(cut, x, dtypes),
                 None if t is None else np.asarray(t[rows], dtype=t_dtype),
                 None if weight is None else weight[rows],
             )
