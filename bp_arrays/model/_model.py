@@ -370,7 +370,8 @@ class Model:
             x = samples_to_device(x, self.inputs, device, self.dtype)
             rows = row_count(x)
             t = prepare_targets(t, rows, loss, self.output_shape, device, self.dtype)
-            weight = prepare_weights(sample_weight, rows, device, self.dtype)
+            positions = loss.positions((rows, *self.output_shape))[1:]
+            weight = prepare_weights(sample_weight, rows, device, self.dtype, positions)
             context = self.context(training=training, needs_input_gradient=False)
             objective = Objective(self.net, self.layout, loss)
             made = objective.gradient(self.vector, self.state_vector, (x, t, weight), context)

@@ -80,7 +80,7 @@ def evaluate(
     metrics : sequence of Metric, optional
     batch_size : int, default 1024
         Rows of an array that pass through at once.
-    sample_weight : array (rows,), optional
+    sample_weight : array (rows,), or (rows, ...) of positions, optional
         Weights of the samples in the loss.
 
     Raises

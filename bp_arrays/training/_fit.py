@@ -75,7 +75,7 @@ def fit(
         an array of row numbers (rows,).
     seed : int, default 0
         For the order of the rows and for Dropout's masks; the same on every device.
-    sample_weight : array (rows,), optional
+    sample_weight : array (rows,), or (rows, ...) of positions, optional
         How much each sample counts in the loss, 0 or more.
     penalty : L2Penalty, optional
         On large weights; part of the recorded "loss", not of "val_loss".

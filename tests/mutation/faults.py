@@ -109,7 +109,7 @@ FAULTS = (
     Fault(EXTREME, "activations/_elementwise.py", "return xp.where(a >= 0.0, 1.0, e) / (1.0 + e)",
           "return 0.5 * xp.tanh(0.5 * a) + 0.5", "", "activations"),
     # the losses
-    Fault(MEAN, "losses/_loss.py", "c = 1.0 / y.shape[0] if", "c = 1.0 if", "L2Loss"),
+    Fault(MEAN, "losses/_loss.py", "c = 1.0 / math.prod(positions) if", "c = 1.0 if", "L2Loss"),
     Fault(FACTOR, "losses/_loss.py", "lambda: derivative(column)", "lambda: derivative(1.0)",
           "L2Loss"),
     Fault(WRONG, "losses/_loss.py", "weight = weight / xp.where(total > 0.0, total, 1.0)",
@@ -143,11 +143,15 @@ FAULTS = (
           "y -= xp.max(y, axis=-1, keepdims=True)\n        shifted = y", "CrossEntropy"),
     Fault(AXIS, "losses/_cross_entropy.py", "total = xp.sum(e, axis=-1, keepdims=True)",
           "total = xp.sum(e, axis=0, keepdims=True)", "CrossEntropy"),
-    Fault(HOST, "losses/_cross_entropy.py",
-          "xp.asarray(self.class_weights, dtype=y.dtype, device=ctx.device)",
-          "xp.asarray(self.class_weights, dtype=y.dtype)", "CrossEntropy, class weights"),
-    Fault(FACTOR, "losses/_cross_entropy.py", "return by_sample if weight is None else by_sample * "
-          "weight", "return by_sample if weight is None else weight", "", "losses"),
+    Fault(HOST, "layers/_context.py",
+          "self.xp.asarray(values, dtype=dtype, device=self.device)",
+          "self.xp.asarray(values, dtype=dtype)", "CrossEntropy, class weights"),
+    Fault(FACTOR, "losses/_cross_entropy.py", "return counts if weight is None else counts * "
+          "weight", "return counts if weight is None else weight", "", "losses"),
+    Fault(WRONG, "losses/_cross_entropy.py", "else t != self.ignore_index", "else t == t",
+          "", "losses"),
+    Fault(FACTOR, "losses/_loss.py", "return ctx.xp.broadcast_to(column, positions)",
+          "return ctx.xp.broadcast_to(column / positions[-1], positions)", "", "losses"),
     # the optimizers and their schedules
     Fault(SIGN, "optimizers/_sgd.py", "return theta - eta * g, ()", "return theta + eta * g, ()",
           "", "optimizers"),
