@@ -252,7 +252,7 @@ class NoShape(bp.Layer):
             r"NeedsSix.init\(\(2,\)\) raised IndexError.*check that input_shape fits",
         ),
         (NoShape(), {}, r"expected the parameters by name and the output shape"),
-        (bp.Residual(bp.Linear(3)), {}, "Residual"),
+        (bp.Residual(bp.Linear(2)), {"input_shape": 3}, r"f\(x\)"),
     ],
 )
 def test_what_cannot_be_checked_is_refused_at_the_door(component, settings, message):

@@ -113,7 +113,8 @@ class ReplayedPass:
         )
         self._names = [array.slot.name for array in memory]
         self._counter = np.zeros(1, np.int32)
-        self._arrays: tuple[HostArray, ...] = ()
+        self._one_array = isinstance(batch.x, np.ndarray)
+        self._arrays: tuple[Any, ...] = ()
         self.bind(theta, state, g)
 
     def bind(self, theta: HostArray, state: HostArray, g: HostArray) -> None:
@@ -130,7 +131,10 @@ class ReplayedPass:
     def forward(self, batch: Batch, counter: int) -> Measured:
         """Compute the loss of a batch; `counter` is the number of updates before this one."""
         self._counter[0] = counter
-        self._arrays = arrays_of(batch)
+        if self._one_array:
+            self._arrays = batch[:2] if batch.weight is None else batch
+        else:
+            self._arrays = tuple(leaves(batch))
         self.program.forward(*self._arrays, self._counter)
         sums = tuple([tuple(map(_value, parts)) for parts in self._sums])
         return self._loss.item(), _value(self._weight), sums
@@ -140,19 +144,9 @@ class ReplayedPass:
         self.program.backward(*self._arrays, self._counter)
 
 
-def arrays_of(batch: Batch) -> tuple[HostArray, ...]:
-    """Return the arrays of a batch in order."""
-    if isinstance(batch.x, np.ndarray):  # once per step: the usual case without a walk
-        return batch if batch.weight is not None else batch[:2]  # type: ignore[return-value]
-    return tuple(leaves(batch))
-
-
 def shapes_of(batch: Batch) -> tuple[Any, ...]:
     """Return what a recording depends on: the shapes and dtypes of a batch."""
-    x, t, weight = batch
-    if isinstance(x, np.ndarray) and t is not None:
-        return x.shape, x.dtype.char, t.shape, t.dtype.char, weight is None
-    return *[(a.shape, a.dtype.char) for a in arrays_of(batch)], weight is None
+    return *[(a.shape, a.dtype.char) for a in leaves(batch)], batch.weight is None
 
 
 def _record_gradients(recorder: StepRecorder, made: Forward, g: Recorded, split: int) -> list[Any]:
