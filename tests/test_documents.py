@@ -142,6 +142,7 @@ def give_what_the_readme_supposes(namespace: dict[str, object]) -> None:
     for name, array in (("images-idx3", images), ("labels-idx1", labels)):
         Path(f"t10k-{name}-ubyte.gz").write_bytes(gzip.compress(idx(array)))
     namespace["MyLayer"] = bp.Tanh
+    namespace["on_rows"] = lambda forward: forward  # decorates the method shown of a layer
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -155,7 +156,7 @@ def test_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("BP_ARRAYS_DEVICE", "cpu")
     monkeypatch.setenv("COLUMNS", "100")
-    # `bp-arrays check` removes its folder of compiled functions, but JAX, once imported, keeps to it
+    # `bp-arrays check` removes its folder of compiled functions, which JAX would keep writing to
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "jax"))
     module = types.ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)  # dataclasses look their module up

@@ -89,7 +89,8 @@ def source(path: Path, name: str) -> str:
         if isinstance(part, (ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(part):
             doc = part.body[0]
             lines[doc.lineno - 1 : doc.end_lineno] = [LEFT_OUT] * (doc.end_lineno - doc.lineno + 1)
-    kept = [line for line in lines[node.lineno - 1 : node.end_lineno] if line != LEFT_OUT]
+    first = min([node, *node.decorator_list], key=lambda part: part.lineno)
+    kept = [line for line in lines[first.lineno - 1 : node.end_lineno] if line != LEFT_OUT]
     return textwrap.dedent("\n".join(kept)) + "\n"
 
 
@@ -117,7 +118,7 @@ def as_mathml(page: str) -> str:
 
 
 def write_font(path: Path) -> None:
-    """Write the font of the formulas: the part of STIX Two Math they need (SIL Open Font License)."""
+    """Write the font of the formulas: a part of STIX Two Math (SIL Open Font License)."""
     from fontTools import subset
 
     carrier = importlib.util.find_spec("ziamath")  # a package that includes the font
