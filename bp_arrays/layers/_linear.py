@@ -14,11 +14,11 @@ from bp_arrays.typing import Array, Backward, Namespace, ParameterTree, Shape
 
 @dataclass(frozen=True)
 class Linear(Layer):
-    """Every output is a weighted sum of every input: a = x w + b.
+    """Fully connected layer: every output is a weighted sum of all inputs, a = x w + b.
 
     It acts on the last axis: (batch, in) becomes (batch, out), and (batch, time, in) becomes
-    (batch, time, out), with the same w and b at every position. Images (batch, 28, 28) are
-    batches of 28 rows to it: put `Flatten()` before it to look at all pixels at once.
+    (batch, time, out), with the same w and b at every position. An image (batch, 28, 28) is
+    28 rows of 28 features to it: put `Flatten()` before it to connect all pixels.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Linear(Layer):
     Raises
     ------
     InputError
-        If a field is not of its kind or `out_features` is below 1; when the model is built, if
+        If a field has the wrong type or `out_features` is below 1; when the model is built, if
         a sample is a single number without an axis.
 
     Examples
@@ -74,28 +74,29 @@ class Linear(Layer):
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
         xp, leading = ctx.xp, tuple(x.shape[:-1])
         w = params["weight"]
-        x = _rows(x, xp)  # (n, in): one product is faster than one for each leading index
+        x = _as_matrix(x, xp)  # (n, in): one product is faster than one for each leading index
         a = x @ w  # (n, in) (in, out) -> (n, out)
         if self.bias:
             a = a + params["bias"]
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
-            delta = _rows(delta, xp)
+            delta = _as_matrix(delta, xp)
             gradients = {"weight": x.T @ delta}  # ∂L/∂w_ij = Σ_n x_i δ_j
             if self.bias:
                 gradients["bias"] = xp.sum(delta, axis=0)  # ∂L/∂b_j = Σ_n δ_j
             if not ctx.needs_input_gradient:
                 return None, gradients
-            return _led_by(leading, delta @ w.T, xp), gradients  # the weighted sum of the δ_j
+            dx = delta @ w.T  # ∂L/∂x_i = Σ_j w_ij δ_j
+            return _with_leading_axes(dx, leading, xp), gradients
 
-        return _led_by(leading, a, xp), backward
+        return _with_leading_axes(a, leading, xp), backward
 
 
-def _rows(x: Array, xp: Namespace) -> Array:
-    """All leading axes as one: (..., features) -> (n, features)."""
+def _as_matrix(x: Array, xp: Namespace) -> Array:
+    """Merge all leading axes: (..., features) -> (n, features)."""
     return x if x.ndim == 2 else xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
-def _led_by(leading: Shape, x: Array, xp: Namespace) -> Array:
-    """The leading axes again: (n, features) -> (*leading, features)."""
+def _with_leading_axes(x: Array, leading: Shape, xp: Namespace) -> Array:
+    """Restore the leading axes: (n, features) -> (*leading, features)."""
     return x if len(leading) == 1 else xp.reshape(x, (*leading, x.shape[-1]))

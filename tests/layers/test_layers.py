@@ -109,7 +109,7 @@ def test_the_first_layer_skips_its_input_gradient():
         (lambda: bp.Linear(2, bias_init="zeros"), r"='zeros'\): expected an initializer"),
         (lambda: bp.Dropout(1.0), "expected 0 <= rate < 1"),
         (lambda: bp.Sequential(bp.Linear), "write Linear"),
-        (lambda: bp.Sequential(3), "argument 0 is not a layer"),
+        (lambda: bp.Sequential(3), "argument 0: expected a layer, got 3"),
         (lambda: bp.Residual(), "at least one layer"),
         (lambda: bp.Model(bp.Linear(2), input_shape=(), device="cpu"), "put Flatten"),
         (lambda: bp.Model(bp.Residual(bp.Linear(2)), 3, device="cpu"), "shape of x"),

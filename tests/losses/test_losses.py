@@ -316,7 +316,7 @@ def test_who_forgot_flatten_on_images_is_told_so(loss, t):
     [
         (
             lambda: both(bp.CrossEntropy(ignore_index=1), Y, np.ones((6, 3))),
-            r"expected classes \(6,\), as ignore_index is one of them, got probabilities",
+            r"expected classes \(6,\), which ignore_index requires, got probabilities",
         ),
         (
             lambda: both(bp.CrossEntropy(), *sequence((4, 7)), np.ones((4, 1))),

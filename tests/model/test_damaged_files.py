@@ -99,7 +99,7 @@ def training(**fields):
         ({"net": {"Dropout": {"rate": "abc"}}}, "Dropout cannot be built"),
         ({"net": {"Dropout": {"rate": 10**400}}}, "Dropout cannot be built"),
         ({"net": {"GELU": {"exact": 3}}}, "True or False"),
-        ({"net": {"Sequential": [3]}}, "argument 0 is not a layer"),
+        ({"net": {"Sequential": [3]}}, "argument 0: expected a layer"),
         ({"net": {"Residual": [{"Linear": {"out_features": 3}}]}}, "do not fit each other"),
         ({"inputs": one([7])}, r"weight should be F32 of shape \(7, 2\), but is F32 of shape \(4"),
         ({"inputs": one([2, 2])}, "do not fit each other"),
