@@ -109,7 +109,7 @@ class Layer:
     def parts(self) -> Mapping[str, Layer]:
         """Return the layers in this one, by the names in `init`; none by default.
 
-        The name "" is for a part whose parameters are not nested but stand for this layer's own.
+        A part named "" has the parameters of this layer itself: they are not nested under a name.
         """
         return {}
 

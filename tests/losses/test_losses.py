@@ -338,7 +338,7 @@ def test_what_does_not_fit_a_sequence_is_refused(make, message):
     [
         ([[0, 1], [2, 3]], r"t\[1, 1\] is 3: the model has 3 outputs"),
         ([[0, -100], [-1, 2]], r"t\[1, 0\] is -1: the model has 3 outputs"),
-        ([[0, -100], [0.5, 2]], r"t\[1, 0\] is 0.5: classes must be integers"),
+        ([[0, -100], [0.5, 2]], r"t\[1, 0\]: expected classes 0 to 2, .*got 0\.5"),
     ],
 )
 def test_a_class_out_of_range_is_named_by_its_position(t, message):

@@ -52,10 +52,12 @@ def test_what_is_wrong_is_named(shards, tmp_path):
     bad = X.copy()
     bad[31, 2, 1] = np.nan
     batches = bp.data.Batches(ArrayBlocks(bad, T, block_rows=10), device="cpu")
-    with pytest.raises(bp.InputError, match=r"^x\[31, 2, 1\] is nan"):
+    with pytest.raises(bp.InputError, match=r"^x\[31, 2, 1\]: expected a finite number, got nan"):
         list(batches)
     np.save(shards[0][2], bad[20:].astype(">f4"))
-    with pytest.raises(bp.InputError, match=r"x2.npy\[11, 2, 1\] is nan"):
+    with pytest.raises(
+        bp.InputError, match=r"x2.npy\[11, 2, 1\]: expected a finite number, got nan"
+    ):
         list(bp.data.Batches(ArrayBlocks(*shards, block_rows=10), device="cpu"))
     (tmp_path / "cut.npy").write_bytes(shards[0][0].read_bytes()[:-1])
     with pytest.raises(bp.DataError, match=r"cut.npy: the header says shape"):
@@ -69,7 +71,7 @@ def test_what_is_wrong_is_named(shards, tmp_path):
         (([X, X], T), "t: expected 2 arrays, as many as of x, got 1"),
         (([X, X[:, :2]], [T, T]), r"x: expected arrays of one dtype and row shape.* with x\[1\]"),
         (([X, X.astype("f4")], [T, T]), r"x: expected arrays of one dtype"),
-        ((X, None, T), "weight: expected targets t beside it"),
+        ((X, None, T), "weight: requires targets t"),
         (([],), "x: expected at least one array or .npy file"),
         (([1.0],), "x: expected NumPy arrays or paths of .npy files, got float"),
         ((np.array(["a"]),), "x: expected an array .* of real numbers, got shape"),
