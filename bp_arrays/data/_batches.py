@@ -186,7 +186,7 @@ def _check_settings(kind: type[Feed], settings: dict[str, Any]) -> None:
         value = settings[name]
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and not (whole and value >= 1):
-            raise InputError(f"{name}: expected a whole number >= 1, got {value!r}")
+            raise InputError(f"{name}: expected an integer of 1 or more, got {value!r}")
     shuffle = settings["shuffle"]
     if not (isinstance(shuffle, (bool, np.bool_, NoneType)) or callable(shuffle)):
         raise InputError(

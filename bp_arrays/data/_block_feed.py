@@ -168,7 +168,10 @@ class BlockFeed(Feed):
             yield group
 
     def _joined(self, blocks: list[int]) -> HostBatch:
-        """Return blocks as one window, copied block by block: concatenating needs twice the memory."""
+        """Return blocks as one window.
+
+        Copied block by block, as a concatenation would need the memory of two windows.
+        """
         if len(blocks) == 1:
             return self._read(blocks[0])
         rows = sum(self.blocks.block_rows[block] for block in blocks)
@@ -215,9 +218,10 @@ class BlockFeed(Feed):
             self._kinds = kinds
         for name, kind, first in zip(batch._fields, kinds, self._kinds, strict=True):
             if kind != first:
+                where = self.blocks.describe_location(block)
                 raise InputError(
-                    f"{self.blocks.describe_location(block)}: expected {name} of {first or ABSENT} as in "
-                    f"the blocks before, got {kind or ABSENT}"
+                    f"{where}: expected {name} of {first or ABSENT} as in the blocks before, "
+                    f"got {kind or ABSENT}"
                 )
 
     # -- from windows to batches on the device -------------------------------------------------

@@ -26,7 +26,7 @@ MONITORED = "training_state.monitored"
 """The array of the losses that training monitored, one per epoch."""
 
 STORED_AS = {"float32": "F32", "float64": "F64", "float16": "F16", "bfloat16": "F32"}
-"""The stored dtype by the model's dtype: NumPy lacks bfloat16, and float32 represents it exactly."""
+"""The stored dtype by the model's: NumPy lacks bfloat16, and float32 represents it exactly."""
 
 
 @dataclass(frozen=True)

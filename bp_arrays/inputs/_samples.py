@@ -256,7 +256,7 @@ def _named_parts(x: Any, inputs: dict[str, InputSpec], what: str) -> dict[str, A
 
 def _kind(x: Any) -> str:
     if isinstance(x, tuple):
-        return f"a tuple of {len(x)}"
+        return f"a tuple of {len(x)}" if x else "an empty tuple"
     if isinstance(x, Mapping):
         return f"a dict of {', '.join(map(str, x))}" if len(x) else "an empty dict"
     return "one array" if is_array_like(x) else f"a {type(x).__name__}"

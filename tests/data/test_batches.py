@@ -134,7 +134,7 @@ def test_memory_mapped_targets_stay_on_disk_and_train_alike(device, tmp_path):
         ({"batch_size": True}, "batch_size: expected an integer"),
         ({"window": 10}, "window: do not pass it, it is for data in blocks"),
         ({"device": "cpux"}, "unknown device"),
-        ({"t": T[1:]}, "t: expected targets for 23 rows"),
+        ({"t": T[1:]}, "t: expected targets for the 23 rows"),
         ({"t": np.where(T == 0, np.nan, 1.0)}, r"t\[\d+\]: expected a finite number, got nan"),
         ({"x": np.where(X[2, 1] == X, np.nan, X)}, r"x\[2, 1\]: expected a finite number, got nan"),
         ({"x": X[:0], "t": T[:0]}, "x: expected at least one row"),
@@ -153,9 +153,11 @@ def test_bad_input(arguments, message):
 
 
 def test_batches_for_another_device_or_dtype_are_refused():
-    with pytest.raises(bp.DeviceMismatchError, match="batches go to device 'strict'"):
+    with pytest.raises(
+        bp.DeviceMismatchError, match=r"batches: expected device 'cpu', .*got 'strict'"
+    ):
         bp.fit(make(), bp.data.Batches(X, T, device="strict"), **settings())
-    with pytest.raises(bp.InputError, match="batches are of dtype 'float64'"):
+    with pytest.raises(bp.InputError, match=r"batches: expected dtype 'float32', .*got 'float64'"):
         bp.fit(make(), bp.data.Batches(X, T, dtype="float64"), **settings())
 
 

@@ -16,7 +16,7 @@ PARTS = [(X[rows], T[rows]) for rows in SPANS]
 
 
 class Loader:
-    """Begins anew whenever it is iterated over, and does not know how long it is."""
+    """Begins anew whenever it is iterated over, and expected a layer class known how long it is."""
 
     def __init__(self, parts):
         self.parts, self.epochs = parts, 0
@@ -95,13 +95,13 @@ def test_an_iterable_that_runs_dry_is_told_so(device):
     ("bad", "message"),
     [
         ((X[:8, :3], T[:8]), r"batch 2: x: expected shape \(batch, 4\), got \(8, 3\)"),
-        ((X[:8], T[:7]), "batch 2: t: expected targets for 8 rows"),
-        ((X[:8], T[:8] + 3), r"batch 2: t\[\d\] is \d: the model has 3 outputs"),
+        ((X[:8], T[:7]), "batch 2: t: expected targets for the 8 rows"),
+        ((X[:8], T[:8] + 3), r"batch 2: t\[\d\]: expected classes 0 to 2, .*got \d"),
         (
             (np.full((8, 4), np.nan), T[:8]),
             r"batch 2: x\[0, 0\]: expected a finite number, got nan",
         ),
-        ((X[:8], T[:8], -W[:8]), r"batch 2: sample_weight\[0\] is -"),
+        ((X[:8], T[:8], -W[:8]), r"batch 2: sample_weight\[0\]: expected a number >= 0, got -"),
         ((X[:0], T[:0]), "batch 2: x: expected at least one row"),
         ((X[:8], T[:8], W[:8], 1), "batch 2: expected .* got 4 parts"),
         (X[:8], "batch 2: t: expected targets"),
@@ -148,7 +148,7 @@ def test_what_only_arrays_have_is_refused_beside_them():
     for given in ({"batch_size": 4}, {"shuffle": False}, {"t": T}, {"sample_weight": W}):
         [name] = given
         name = "weight" if name == "sample_weight" else name
-        with pytest.raises(bp.InputError, match=f"{name}: do not pass it, the batches come ready"):
+        with pytest.raises(bp.InputError, match=f"{name}: do not pass it, the iterable yields"):
             train(make(), Loader(PARTS), **given)
 
 

@@ -116,11 +116,11 @@ def test_what_is_no_array_is_told_what_to_do():
     for given, message in {
         "table.csv": "x: expected an array, got the text 'table.csv'; if it names a file",
         OnlyDlpack(X, device=(2, 0)): "OnlyDlpack elsewhere; move it",
-        OnlyDlpack(X, device=(99, 0)): "not in the host's memory",
+        OnlyDlpack(X, device=(99, 0)): "expected an array in the host's memory",
     }.items():
         with pytest.raises(bp.InputError, match=message):
             model.predict(given)
-    with pytest.raises(bp.InputError, match="got a dict of a, b: choose one of them"):
+    with pytest.raises(bp.InputError, match="got a dict of a, b; choose one of them"):
         bp.fit(model, {"a": X, "b": X}, T, loss=bp.CrossEntropy(), optimizer=bp.SGD(0.1))
     with pytest.raises(bp.InputError, match=r"LazyFrame, .*collect\(\) it first"):
         model.predict(polars.LazyFrame({"a": [1]}))
@@ -152,7 +152,7 @@ def test_an_archive_of_arrays_is_not_one(tmp_path):
     np.savez(tmp_path / "d.npz", x=X, t=T)
     with (
         np.load(tmp_path / "d.npz") as archive,
-        pytest.raises(bp.InputError, match="got a NpzFile of x, t: choose one of them"),
+        pytest.raises(bp.InputError, match="got a NpzFile of x, t; choose one of them"),
     ):
         bp.Model(bp.Linear(2), 2, device="cpu").predict(archive)
 

@@ -73,7 +73,7 @@ def test_inputs_that_are_none_are_refused(inputs, message):
 
 
 def test_what_takes_one_input_of_numbers_refuses_others_in_one_line(tmp_path):
-    message = "expected a model with one input of numbers, this one takes a dict of ids, age"
+    message = "expected a model with one input of numbers, got one that takes a dict of ids, age"
     model, sample = make(), {"ids": 1, "age": [0.0, 0.0, 0.0]}
     for name, function in {
         "to_onnx": lambda: model.to_onnx(tmp_path / "m.onnx"),
@@ -83,7 +83,7 @@ def test_what_takes_one_input_of_numbers_refuses_others_in_one_line(tmp_path):
         with pytest.raises(bp.InputError, match=f"^{name}: {message}") as caught:
             function()
         assert "\n" not in str(caught.value)
-    with pytest.raises(bp.InputError, match="this one takes an array of indices"):
+    with pytest.raises(bp.InputError, match="got one that takes an array of indices"):
         only_shape(bp.InputSpec(3, "index"), "to_onnx")
     with pytest.raises(bp.InputError, match="this one takes a tuple of 2"):
         only_shape(as_inputs(((2,), 3)), "to_onnx")

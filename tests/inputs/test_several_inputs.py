@@ -99,7 +99,7 @@ BAD = {
     "one too many": (X | {"t": T}, "x: unknown input 't'"),
     "an array": (AGES, "x: expected a dict of ids, age, got one array"),
     "a tuple": ((IDS, AGES), "x: expected a dict of ids, age, got a tuple of 2"),
-    "rows": (X | {"ids": IDS[:15]}, r"x\['ids'\] has 15 rows, x\['age'\] has 20"),
+    "rows": (X | {"ids": IDS[:15]}, r"x\['age'\]: expected 15 rows, as x\['ids'\] has, got 20"),
     "a shape": (
         X | {"age": AGES[:, :2]},
         r"x\['age'\]: expected shape \(batch, 3\), got \(20, 2\)",
@@ -191,7 +191,7 @@ def test_without_a_size_an_index_must_fit_the_devices_integers(device):
         bp.InputError, match=r"^x\[0\]: expected an index, a whole number >= 0, got 0\.5"
     ):
         model.predict([0.5])
-    with pytest.raises(bp.InputError, match=r"^x\[1\] is 1844\d+: expected .* up to \d+, int"):
+    with pytest.raises(bp.InputError, match=r"^x\[1\]: expected .* up to \d+, .*got 1844\d+"):
         model.predict(np.array([1, 2**64 - 1], np.uint64))
 
 
@@ -228,7 +228,7 @@ def test_a_tuple_of_another_length_is_refused():
 
 def test_weights_and_targets_are_counted_against_the_rows_of_all_inputs(device):
     model = make(device)
-    with pytest.raises(bp.InputError, match="t: expected targets for 20 rows"):
+    with pytest.raises(bp.InputError, match="t: expected targets for the 20 rows"):
         model.gradients(X, T[:19], LOSS)
     with pytest.raises(bp.InputError, match=r"sample_weight: expected shape \(20,\), got \(3,\)"):
         model.gradients(X, T, LOSS, sample_weight=np.ones(3))

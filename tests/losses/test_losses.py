@@ -336,8 +336,8 @@ def test_what_does_not_fit_a_sequence_is_refused(make, message):
 @pytest.mark.parametrize(
     ("t", "message"),
     [
-        ([[0, 1], [2, 3]], r"t\[1, 1\] is 3: the model has 3 outputs"),
-        ([[0, -100], [-1, 2]], r"t\[1, 0\] is -1: the model has 3 outputs"),
+        ([[0, 1], [2, 3]], r"t\[1, 1\]: expected classes 0 to 2, .*got 3"),
+        ([[0, -100], [-1, 2]], r"t\[1, 0\]: expected classes 0 to 2, .*got -1"),
         ([[0, -100], [0.5, 2]], r"t\[1, 0\]: expected classes 0 to 2, .*got 0\.5"),
     ],
 )

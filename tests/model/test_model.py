@@ -217,7 +217,7 @@ def test_a_vector_that_is_none_of_the_model_is_refused_in_one_line(device):
         (device.asarray(np.zeros((size, 1), np.float32)), rf"got shape \({size}, 1\)"),
         (device.asarray(np.zeros(size, np.int32)), "dtype .*int32"),
         (other.asarray(np.zeros(size, np.float32)), f"on device '{other}'"),
-        ([0.0] * size, "got a list; set_parameters takes host data by name"),
+        ([0.0] * size, "got a list; use set_parameters for host data by name"),
         (None, "got a NoneType"),
     ):
         with pytest.raises(bp.InputError, match=f"{expected}.*{got}") as caught:

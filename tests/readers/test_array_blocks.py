@@ -68,7 +68,7 @@ def test_what_is_wrong_is_named(shards, tmp_path):
     ("arguments", "message"),
     [
         ((X, T[1:]), r"t: expected 50 rows, as x has, got an array of shape \(49,\)"),
-        (([X, X], T), "t: expected 2 arrays, as many as of x, got 1"),
+        (([X, X], T), "t: expected 2 arrays, as many as in x, got 1"),
         (([X, X[:, :2]], [T, T]), r"x: expected arrays of one dtype and row shape.* with x\[1\]"),
         (([X, X.astype("f4")], [T, T]), r"x: expected arrays of one dtype"),
         ((X, None, T), "weight: requires targets t"),
@@ -76,7 +76,7 @@ def test_what_is_wrong_is_named(shards, tmp_path):
         (([1.0],), "x: expected NumPy arrays or paths of .npy files, got float"),
         ((np.array(["a"]),), "x: expected an array .* of real numbers, got shape"),
         ((np.array(1.0),), "x: expected an array .* of real numbers, got shape"),
-        ((X, T, None, 0), "block_rows: expected an integer of 1 or more"),
+        ((X, T, None, 0), "block_rows=.*: expected"),
     ],
 )
 def test_arrays_that_do_not_fit_together(arguments, message):
