@@ -62,7 +62,7 @@ class RowFeed(Feed):
             if spec.has_targets(t):
                 host, self.t_dtype = spec.check_targets(t, self.rows)
                 self.t = host if self.t_on_disk else target_on_device(t, host, device, self.t_dtype)
-            self.weight = prepare_weights(weight, self.rows, device, spec.dtype)
+            self.weight = prepare_weights(weight, self.rows, device, spec.dtype, spec.positions)
 
     def _index_moved(self, array: Any, dtype: str) -> Any:
         """Return indices on the device in their dtype, so that batches need no conversion."""
@@ -91,7 +91,7 @@ class RowFeed(Feed):
         starts = range(0, self.rows, batch_size)
         spans = [(start, min(start + batch_size, self.rows)) for start in starts]
         device = self.spec.device
-        if device.is_writable:
+        if device.is_host:
             return self._in_host_memory(spans, order)
         batches = self._moved(spans, order)
         return Prefetch(batches) if self.on_host and device.is_asynchronous else batches

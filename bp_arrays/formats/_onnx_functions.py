@@ -22,7 +22,7 @@ CONDITIONS = {
 REDUCTIONS = {"max": "ReduceMax", "mean": "ReduceMean", "min": "ReduceMin", "sum": "ReduceSum"}
 
 
-class Functions:
+class OnnxFunctions:
     """The functions of the array API that ONNX has too; their arrays are values of a graph.
 
     Parameters

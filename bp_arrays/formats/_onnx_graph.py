@@ -20,14 +20,14 @@ Shape = tuple[Any, ...]
 """Integers, and BATCH for the number of rows."""
 
 
-class Batch:
+class BatchSize:
     """The number of rows, unknown in a graph: it can be part of a shape but not of arithmetic."""
 
     def __repr__(self) -> str:
         return "batch"
 
 
-BATCH = Batch()
+BATCH = BatchSize()
 
 
 class Graph:

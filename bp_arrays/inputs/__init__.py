@@ -17,6 +17,7 @@ from bp_arrays.inputs._input_spec import (
     Inputs,
     InputSpec,
     as_inputs,
+    described,
     only_shape,
     shapes_of,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "check_targets",
     "check_weights",
     "describe_location",
+    "described",
     "first_not_finite",
     "index_dtype",
     "is_host_data",

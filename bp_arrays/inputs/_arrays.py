@@ -22,7 +22,7 @@ PIECE = 2**22
 
 def is_host_data(x: Any) -> bool:
     """Return True if x is NumPy, a list, a data frame: anything but another library's array."""
-    if isinstance(x, np.ndarray):
+    if isinstance(x, (np.ndarray, np.generic)):
         return True
     # both: arrays of CuPy have no __array_namespace__, those of unknown libraries no device
     return device_of_or_none(x) is None and not hasattr(x, "__array_namespace__")
@@ -187,7 +187,7 @@ def check_same_device(x: Array, device: Device, what: str = "x") -> None:
 def moved_to_device(array: Any, device: Device, dtype: str) -> Array:
     """Return a checked array on the device in a dtype, without a copy if it is there already."""
     target = device.dtype(dtype)
-    if device.is_writable:
+    if device.is_host:
         return np.asarray(array, dtype=target)
     if not device.owns(array):
         return device.asarray(array, dtype)

@@ -66,26 +66,30 @@ def prepare_targets(
     return target_on_device(t, host, device, needed)
 
 
-def check_weights(weight: Any, rows: int, device: Device) -> HostArray:
-    """Return sample weights (rows,) on the host, checked.
+def check_weights(weight: Any, rows: int, device: Device, positions: Shape = ()) -> HostArray:
+    """Return sample weights (rows,), or (rows, *positions) for each position, on the host, checked.
 
     Raises
     ------
     InputError, DeviceMismatchError
-        If there is not one finite weight >= 0 for each row.
+        If there is not one finite weight >= 0 for each row, or for each position.
     """
     host = as_numpy(weight, "sample_weight", device)
-    if host.shape != (rows,):
-        raise InputError(f"sample_weight: expected shape ({rows},), got {tuple(host.shape)}")
+    if host.shape not in ((rows,), (rows, *positions)):
+        also = f" or {(rows, *positions)}" if positions else ""
+        raise InputError(f"sample_weight: expected shape ({rows},){also}, got {tuple(host.shape)}")
     check_finite(host, "sample_weight")
     if rows and host.min() < 0:
-        row = int(np.argmax(host < 0))
-        raise InputError(f"sample_weight[{row}]: expected a number >= 0, got {host[row]}")
+        index = tuple(map(int, np.argwhere(host < 0)[0]))
+        where = describe_location("sample_weight", index)
+        raise InputError(f"{where}: expected a number >= 0, got {host[index]}")
     return host
 
 
-def prepare_weights(weight: Any, rows: int, device: Device, dtype: str) -> Array | None:
-    """Return sample weights (rows,) on the device; None stays None.
+def prepare_weights(
+    weight: Any, rows: int, device: Device, dtype: str, positions: Shape = ()
+) -> Array | None:
+    """Return sample weights (rows,), or (rows, *positions), on the device; None stays None.
 
     Raises
     ------
@@ -94,7 +98,7 @@ def prepare_weights(weight: Any, rows: int, device: Device, dtype: str) -> Array
     """
     if weight is None:
         return None
-    host = check_weights(weight, rows, device)
+    host = check_weights(weight, rows, device, positions)
     if not host.any():
         raise InputError("sample_weight: expected a weight > 0, got only zeros")
     return target_on_device(weight, host, device, dtype)

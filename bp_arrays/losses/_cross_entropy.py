@@ -47,7 +47,8 @@ class CrossEntropy(Loss):
     class_weights : tuple of float, optional
         The weight of a sample of each class, multiplied by its sample weight; the mean is
         divided by the sum of the weights. The class weight of a sample with probabilities t as
-        its target is Σ_k t_k weight_k.
+        its target is Σ_k t_k weight_k. With smoothing, the weight of the class applies to all
+        terms of a sample; in PyTorch, the term of each class has the weight of that class.
     ignore_index : int, optional
         A target to ignore, such as −100 in PyTorch or the class of a padding: it contributes
         neither to the sum nor to the divisor of the mean. If all targets of a batch are ignored,

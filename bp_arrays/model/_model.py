@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,14 @@ from bp_arrays.files import write_atomically
 from bp_arrays.formats import MONITORED, Header, encode, onnx_bytes, to_module, vector_names
 from bp_arrays.inputs import (
     BatchSpec,
+    Inputs,
+    InputSpec,
     SampleBatches,
     as_inputs,
     as_numpy,
     check_indices,
     describe_location,
+    described,
     is_iterable_of_batches,
     is_on_host,
     move_samples,
@@ -41,7 +44,7 @@ from bp_arrays.model._summary import Summary, summary_of
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.random import Stream, host_generator
 from bp_arrays.trees import Tree, map_tree
-from bp_arrays.typing import Array, Namespace, ParameterTree, StateUpdates
+from bp_arrays.typing import Array, Namespace, ParameterTree, Shape, StateUpdates
 
 PREDICTION_ROWS = 8192
 """The default batch size of `predict`, which bounds the memory of activations."""
@@ -140,8 +143,7 @@ class Model:
         self.seed = seed
         self.metadata: dict[str, str] = {}
         self.training_state: Any = None
-        specification, self.output_shape = net.init(self.input_shape)
-        self.layout = Layout(specification)
+        self.layout, self.output_shape = _laid_out(net, self.inputs)
         device.dtype(self.dtype)  # raises if the device lacks it, before weights are drawn
         self._theta, self._state = (
             device.asarray(_fill(entries, values), self.dtype)
@@ -379,7 +381,8 @@ class Model:
             x = samples_to_device(x, self.inputs, device, self.dtype)
             rows = row_count(x)
             t = prepare_targets(t, rows, loss, self.output_shape, device, self.dtype)
-            weight = prepare_weights(sample_weight, rows, device, self.dtype)
+            positions = loss.positions((rows, *self.output_shape))[1:]
+            weight = prepare_weights(sample_weight, rows, device, self.dtype, positions)
             context = self.context(training=training, needs_input_gradient=False)
             objective = Objective(self.net, self.layout, loss)
             result = objective.gradient(self.vector, self.state_vector, (x, t, weight), context)
@@ -419,7 +422,8 @@ class Model:
             batch is host data and another is not.
         """
         device = self.device
-        with device.activate():
+        # an underflow to 0 is intended, whatever np.seterr was set to
+        with device.activate(), np.errstate(under="ignore"):
             to_host, batches = self._batches(x, batch_size)
             context = self.context(training=False, needs_input_gradient=False)
             params = self.layout.tree(*self.current_vectors(), device.xp)
@@ -453,7 +457,7 @@ class Model:
         count = row_count(samples)
         for start in range(0, max(count, 1), rows):
             stop = min(start + rows, count)
-            part = map_tree(itemgetter((slice(start, stop), ...)), samples)
+            part = map_tree(operator.itemgetter((slice(start, stop), ...)), samples)
             yield move_samples(part, self.inputs, self.device, self.dtype)
 
     def _iterated(self, x: Any) -> tuple[bool, Iterator[Tree]]:
@@ -632,6 +636,24 @@ class Model:
         """Return the parameters nested like the layers, as NumPy arrays."""
         theta, state = map(self.device.to_numpy, self.current_vectors())
         return self.layout.tree(theta, state, np)
+
+
+def _laid_out(net: Layer, inputs: Inputs) -> tuple[Layout, Shape]:
+    """Return the layout of the parameters of a net for these inputs, and its output shape."""
+    try:
+        specification, output_shape = net.init(shapes_of(inputs))
+        layout = Layout(specification)
+        for entry in layout.entries:
+            tuple(map(operator.index, entry.shape))  # raises if a size is not an integer
+    except Exception as error:
+        if isinstance(inputs, InputSpec) or isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"Model(net): expected a net whose first layer takes {described(inputs)}, got "
+            f"{net!r:.200}, which fails with {error!r:.100}; begin with a layer that combines the "
+            "inputs"
+        ) from error
+    return layout, output_shape
 
 
 def _described(theta: Any) -> str:

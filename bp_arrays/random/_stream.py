@@ -6,7 +6,7 @@ import math
 import numbers
 import operator
 
-from bp_arrays.checks import argument_error
+from bp_arrays.checks import argument_error, as_number
 from bp_arrays.kernels import random_bits, random_mask
 from bp_arrays.random._seeds import checked_seed, derived_key
 from bp_arrays.typing import Array, Namespace, Shape
@@ -121,9 +121,8 @@ class Stream:
         InputError
             If the rate is not in [0, 1) or the mask has 2**31 elements or more.
         """
-        if not 0.0 <= rate < 1.0:
-            raise argument_error("keep_mask", "rate", rate, "0 <= rate < 1")
-        threshold = max(1, round((1.0 - float(rate)) * LEVELS))
+        rate = as_number("keep_mask", "rate", rate, at_least=0.0, below=1.0)
+        threshold = max(1, round((1.0 - rate) * LEVELS))
         key = self._next_key(math.prod(shape))
         step = self._step_as_array()
         mask = random_mask(key, shape, step, threshold, device=self.device, xp=self.xp)

@@ -15,7 +15,7 @@ from bp_arrays.execution._formula import Formula, traced
 DTYPES = ("float32", "float64")
 
 
-class Kernel(NamedTuple):
+class UpdateKernel(NamedTuple):
     """What cupy.ElementwiseKernel is made from."""
 
     inputs: str
@@ -23,7 +23,7 @@ class Kernel(NamedTuple):
     operation: str
 
 
-def kernel_of(formula: Formula) -> Kernel:
+def kernel_of(formula: Formula) -> UpdateKernel:
     """The formula in C++: vectors in and out, and one vector of numbers in double precision.
 
     Outputs may be the inputs: every result is computed before the first one is written.
@@ -34,7 +34,7 @@ def kernel_of(formula: Formula) -> Kernel:
     lines += [f"const T {line}" for line in formula.each]
     lines += [f"const T r{k} = {result}" for k, result in enumerate(formula.results)]
     lines += [f"new_{name} = r{k}" for k, name in enumerate(names)]
-    return Kernel(
+    return UpdateKernel(
         ", ".join([*(f"T {name}_i" for name in formula.arrays), "raw float64 numbers"]),
         ", ".join(f"T new_{name}" for name in names),
         ";\n".join(lines) + ";",
