@@ -371,7 +371,7 @@ def test_training_under_a_mask_is_training_without_what_it_hides(device):
     ("weight", "message"),
     [
         (np.ones((6, 4)), r"expected shape \(6,\) or \(6, 5\), got \(6, 4\)"),
-        (-np.eye(6)[:, :5], r"sample_weight\[0, 0\] is -1.0: weights must be 0 or more"),
+        (-np.eye(6)[:, :5], r"sample_weight\[0, 0\]: expected a number >= 0, got -1"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_refused(weight, message):

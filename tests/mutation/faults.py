@@ -147,8 +147,8 @@ FAULTS = (
     Fault(HOST, "layers/_context.py",
           "self.xp.asarray(values, dtype=dtype, device=self.device)",
           "self.xp.asarray(values, dtype=dtype)", "CrossEntropy, class weights"),
-    Fault(FACTOR, "losses/_cross_entropy.py", "return counts if weight is None else counts * "
-          "weight", "return counts if weight is None else weight", "", "losses"),
+    Fault(FACTOR, "losses/_cross_entropy.py", "return weights if weight is None else weights * "
+          "weight", "return weights if weight is None else weight", "", "losses"),
     Fault(WRONG, "losses/_cross_entropy.py", "else t != self.ignore_index", "else t == t",
           "", "losses"),
     Fault(FACTOR, "losses/_loss.py", "return ctx.xp.broadcast_to(column, positions)",
