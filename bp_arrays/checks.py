@@ -3,9 +3,9 @@
     SGD(momentum=1.5): expected 0 <= momentum < 1
     fit(t=): expected shape (50,) or (50, 3), got (49,)
 
-A short value stands where the call has it, a long one, an array, is described by what matters
-of it. The checks of a constructor's fields convert numbers too: a numpy.float64 is a Python float
-to `isinstance`, yet it turns every float32 array that it meets into float64.
+A short value is shown as in the call; an array is described by its shape or dtype. The checks of a
+constructor's fields convert numbers too: a numpy.float64 is an instance of float, yet promotes
+every float32 array it is combined with to float64.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import numpy as np
 from bp_arrays.errors import InputError
 
 SHOWN = 60
-"""Characters of a value that a message shows."""
+"""Maximum number of characters of a value in a message."""
 
 
 def argument_error(
     where: str, name: str, value: Any, expected: str, advice: str = ""
 ) -> InputError:
-    """Return the error of an argument whose value can be shown.
+    """Return the InputError of an argument, with its value in the message.
 
     >>> str(argument_error("SGD", "momentum", 1.5, "0 <= momentum < 1"))
     'SGD(momentum=1.5): expected 0 <= momentum < 1'
@@ -36,7 +36,7 @@ def argument_error(
 
 
 def array_error(where: str, name: str, expected: str, got: Any, advice: str = "") -> InputError:
-    """Return the error of an argument that is described: an array by its shape or its dtype.
+    """Return the InputError of an argument that is described, an array by its shape or dtype.
 
     >>> str(array_error("fit", "t", "shape (50,)", (49,), "pass one target per row"))
     'fit(t=): expected shape (50,), got (49,); pass one target per row'
@@ -53,12 +53,12 @@ def check_number(
     below: float | None = None,
     at_most: float | None = None,
 ) -> None:
-    """Make the field `name` of a frozen dataclass a finite Python float within bounds.
+    """Convert the field `name` of a frozen dataclass to a finite Python float within bounds.
 
     Raises
     ------
     InputError
-        Naming the class, the field, the value and the bounds; a bool is no number.
+        Naming the class, the field, the value and the bounds; a bool is not accepted.
     """
     value = getattr(owner, name)
     number = as_number(type(owner).__name__, name, value, above, at_least, below, at_most)
@@ -79,7 +79,7 @@ def as_number(
     Raises
     ------
     InputError
-        Naming the function, the argument, the value and the bounds; a bool is no number.
+        Naming the function, the argument, the value and the bounds; a bool is not accepted.
     """
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     is_finite = is_number and math.isfinite(value)
@@ -94,7 +94,7 @@ def as_number(
     if not within:
         low = _bound(above, "{} < ") + _bound(at_least, "{} <= ")
         high = _bound(below, " < {}") + _bound(at_most, " <= {}")
-        if low and not high:  # reads better the other way round
+        if low and not high:  # "rate > 0" reads better than "0 < rate"
             low, high = "", _bound(above, " > {}") + _bound(at_least, " >= {}")
         kind = "" if is_finite else "a finite number"
         bounds = f"{low}{name}{high}" if low or high else ""
@@ -103,12 +103,12 @@ def as_number(
 
 
 def check_integer(owner: Any, name: str, *, at_least: int | None = None) -> None:
-    """Make the field `name` of a frozen dataclass a Python int, `at_least` or more.
+    """Convert the field `name` of a frozen dataclass to a Python int, `at_least` or more.
 
     Raises
     ------
     InputError
-        Naming the class, the field, the value and the bound; a bool is no number.
+        Naming the class, the field, the value and the bound; a bool is not accepted.
     """
     value = getattr(owner, name)
     integer = as_integer(type(owner).__name__, name, value, at_least)
@@ -121,7 +121,7 @@ def as_integer(where: str, name: str, value: Any, at_least: int | None = None) -
     Raises
     ------
     InputError
-        Naming the function, the argument, the value and the bound; a bool is no number.
+        Naming the function, the argument, the value and the bound; a bool is not accepted.
     """
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or (at_least is not None and value < at_least):
@@ -132,12 +132,12 @@ def as_integer(where: str, name: str, value: Any, at_least: int | None = None) -
 
 
 def check_bool(owner: Any, name: str) -> None:
-    """Make the field `name` of a frozen dataclass True or False of Python.
+    """Convert the field `name` of a frozen dataclass to a Python bool.
 
     Raises
     ------
     InputError
-        If it is neither; 0 and 1 are not.
+        If it is not a bool of Python or NumPy; 0 and 1 are refused.
     """
     value = getattr(owner, name)
     if not isinstance(value, (bool, np.bool_)):
@@ -146,12 +146,12 @@ def check_bool(owner: Any, name: str) -> None:
 
 
 def check_choice(owner: Any, name: str, choices: Sequence[str]) -> None:
-    """Check that the field `name` is one of a few words.
+    """Check that the field `name` is one of the strings `choices`.
 
     Raises
     ------
     InputError
-        Naming the words.
+        Naming the choices.
     """
     value = getattr(owner, name)
     if not (isinstance(value, str) and value in choices):
@@ -160,12 +160,12 @@ def check_choice(owner: Any, name: str, choices: Sequence[str]) -> None:
 
 
 def check_kind(owner: Any, name: str, kind: type, expected: str) -> None:
-    """Check that the field `name` is an instance of a class; `expected` says so in words.
+    """Check that the field `name` is an instance of a class, called `expected` in the message.
 
     Raises
     ------
     InputError
-        With a hint if it is the class itself.
+        If it is not; with advice if it is a class instead of an instance.
     """
     value = getattr(owner, name)
     if not isinstance(value, kind):
@@ -174,12 +174,12 @@ def check_kind(owner: Any, name: str, kind: type, expected: str) -> None:
 
 
 def check_numbers(owner: Any, name: str, *, at_least: float) -> None:
-    """Make the field `name` of a frozen dataclass a tuple of finite floats, not all `at_least`.
+    """Convert the field `name` of a frozen dataclass to a tuple of floats.
 
     Raises
     ------
     InputError
-        If it is no sequence of such numbers.
+        If it is not a sequence of finite numbers >= `at_least`, or all are equal to it.
     """
     value = getattr(owner, name)
     where, expected = type(owner).__name__, f"finite numbers >= {at_least:g}, one of them above"
@@ -198,7 +198,7 @@ def _bound(value: float | None, text: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The value as Python writes it, in one line; NumPy's numbers as numbers."""
+    """Return repr(value) on one line, shortened; a NumPy scalar as a Python number."""
     if isinstance(value, np.generic):
         value = value.item()
     text = value.__name__ if isinstance(value, type) else " ".join(repr(value).split())

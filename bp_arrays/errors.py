@@ -1,7 +1,7 @@
-"""The errors this library raises at its doors.
+"""Exceptions of the library.
 
-Every message says what was expected, what came, and what to do about it, in one line,
-so that the command line can print it as it stands.
+Every message is one line that says what was expected, what was passed and what to do, so that
+the command line can print it unchanged.
 """
 
 from __future__ import annotations
@@ -11,35 +11,35 @@ from collections.abc import Iterable
 
 
 class BpArraysError(Exception):
-    """Base of every error raised on purpose by this library."""
+    """Base class of every error that this library raises on purpose."""
 
 
 class InputError(BpArraysError, ValueError):
-    """Something handed in has the wrong shape, dtype, range or name."""
+    """An argument of the wrong type, shape, dtype, range or name."""
 
 
 class DataError(InputError):
-    """A data or model file cannot be read as what it claims to be."""
+    """A data or model file that is damaged or of another format."""
 
 
 class DeviceMismatchError(InputError):
-    """Arrays of different namespaces or devices meet in one call."""
+    """Arrays of different namespaces or devices in one call."""
 
 
 class DeviceUnavailableError(BpArraysError, RuntimeError):
-    """A device was asked for by name and cannot compute on this machine."""
+    """A device that was requested by name but cannot compute on this machine."""
 
 
 class MissingExtraError(BpArraysError, ImportError):
-    """An optional dependency is needed; the message names the extra that brings it."""
+    """An optional dependency that is not installed; the message names the extra to install."""
 
 
 class NonFiniteLossError(BpArraysError, ArithmeticError):
-    """The training loss became NaN or infinite; the model keeps its last good parameters."""
+    """A training loss that is NaN or infinite; the model keeps its last good parameters."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
-    """The error for a name that does not exist, with the nearest one that does.
+    """Return the error for an unknown name, with the nearest known one.
 
     >>> str(unknown_name("activation", "relo", ["ReLU", "Tanh"]))
     "unknown activation 'relo': did you mean 'ReLU'? Known: ReLU, Tanh"

@@ -1,4 +1,4 @@
-"""Write files whole or not at all."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     OSError
         If the folder does not exist or cannot be written to, or the path is a folder.
     """
-    path = Path(os.path.realpath(path))  # what a link points to is replaced, not the link
+    path = Path(os.path.realpath(path))  # the target of a symbolic link is replaced, not the link
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into")
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Find things by the name a user writes: capitals, "-" and "_" do not matter."""
+"""Look up classes and functions by name, ignoring case, "-" and "_"."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ T = TypeVar("T")
 
 
 def by_name(kind: str, name: str, table: Mapping[str, T], *, suffix: str = "") -> T:
-    """Return the entry of a table with this name.
+    """Return the entry of a table with this name; case, "-" and "_" are ignored.
 
     Parameters
     ----------
     kind : str
-        What the entries are, for the message: "activation".
+        Kind of the entries, for the message: "activation".
     name : str
-        Compared without capitals, "-" and "_".
     table : mapping of str to anything
     suffix : str, optional
-        An ending that may be left out: "loss" finds "L2Loss" by "l2".
+        An optional ending of the names: with "loss", "l2" finds "L2Loss".
 
     Raises
     ------
     InputError
-        If no entry has that name; the message has the nearest one.
+        If no entry has this name; the message suggests the nearest one.
 
     Examples
     --------

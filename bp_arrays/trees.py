@@ -1,4 +1,4 @@
-"""Handle one array, or a tuple or dict of arrays, alike."""
+"""Trees of arrays: functions that accept one array, or a tuple or dict of arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Tree = Any
 
 
 def map_tree(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
-    """Apply a function to every array of a tree, and to the arrays at the same place of others.
+    """Apply a function to every array of a tree and the arrays at the same position in others.
 
     None stays None; named tuples keep their class.
 

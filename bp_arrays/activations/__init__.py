@@ -1,4 +1,4 @@
-"""Activations: layers without parameters, each with its derivative right below it."""
+"""Activation functions: layers without parameters, each with its derivative."""
 
 from bp_arrays.activations._elementwise import logistic
 from bp_arrays.activations._elu import ELU, SELU
@@ -28,11 +28,11 @@ ACTIVATIONS: dict[str, type[Layer]] = {
         LogSoftmax,
     )
 }
-"""Every activation by name; none needs an argument."""
+"""Activation classes by name; all their arguments have defaults."""
 
 
 def activation_named(name: str) -> type[Layer]:
-    """The activation of that name; capitals, "-" and "_" do not matter.
+    """Return the activation class of this name; case, "-" and "_" are ignored.
 
     >>> activation_named("leaky-relu")()
     LeakyReLU(negative_slope=0.01)

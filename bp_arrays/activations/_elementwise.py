@@ -6,6 +6,6 @@ from bp_arrays.typing import Array, Namespace
 
 
 def logistic(a: Array, xp: Namespace) -> Array:
-    """σ(a) = 1 / (1 + e⁻ᵃ), from e^−|a| so that nothing overflows and no tail is lost."""
+    """Return σ(a) = 1 / (1 + e⁻ᵃ), from e^−|a| so that nothing overflows and no tail is lost."""
     e = xp.exp(-xp.abs(a))
     return xp.where(a >= 0.0, 1.0, e) / (1.0 + e)

@@ -16,7 +16,7 @@ class ELU(Layer):
     Parameters
     ----------
     alpha : float, default 1.0
-        α > 0; −α is what large negative inputs lead to.
+        α > 0; h tends to −α for large negative a.
 
     Raises
     ------
@@ -51,9 +51,9 @@ class SELU(Layer):
 
 
 def _scaled_elu(a: Array, scale: float, alpha: float, xp: Namespace) -> tuple[Array, Backward]:
-    below = xp.minimum(a, 0.0)  # so that the exponential of a large a is never taken
+    negative = xp.minimum(a, 0.0)  # the exponential of a large a would overflow
 
     def backward(delta: Array) -> tuple[Array, ParameterTree]:
-        return delta * xp.where(a > 0.0, scale, scale * alpha * xp.exp(below)), {}
+        return delta * xp.where(a > 0.0, scale, scale * alpha * xp.exp(negative)), {}
 
-    return xp.where(a > 0.0, scale * a, scale * alpha * xp.expm1(below)), backward
+    return xp.where(a > 0.0, scale * a, scale * alpha * xp.expm1(negative)), backward

@@ -1,4 +1,4 @@
-"""Gated by a probability: GELU and SiLU, h = a Φ(a) and h = a σ(a)."""
+"""Activations gated by a probability: GELU, h = a Φ(a), and SiLU, h = a σ(a)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bp_arrays.layers import Context, Layer
 from bp_arrays.typing import Array, Backward, Namespace, ParameterTree
 
 SATURATED = 40.0
-"""Beyond it Φ is 0 or 1 in every dtype; held there, no power of a can overflow."""
+"""|a| from which Φ is 0 or 1 in every dtype; of a clipped to it, no power overflows."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class GELU(Layer):
     Raises
     ------
     InputError
-        If `exact` is neither.
+        If `exact` is not a bool.
 
     Notes
     -----
@@ -47,29 +47,29 @@ class GELU(Layer):
 
 
 def _exact(a: Array, xp: Namespace) -> tuple[Array, Backward]:
-    held = _held(a, xp)
-    cdf = 0.5 * erfc(held * -math.sqrt(0.5), xp=xp)
+    clipped = _clipped(a, xp)
+    cdf = 0.5 * erfc(clipped * -math.sqrt(0.5), xp=xp)
 
     def backward(delta: Array) -> tuple[Array, ParameterTree]:
-        density = xp.exp(-0.5 * held * held) / math.sqrt(2.0 * math.pi)
-        return delta * (cdf + held * density), {}
+        density = xp.exp(-0.5 * clipped * clipped) / math.sqrt(2.0 * math.pi)
+        return delta * (cdf + clipped * density), {}
 
     return a * cdf, backward
 
 
 def _by_tanh(a: Array, xp: Namespace) -> tuple[Array, Backward]:
     c = math.sqrt(2.0 / math.pi)
-    held = _held(a, xp)
-    gate = logistic(2.0 * c * (held + 0.044715 * (held * held * held)), xp)
+    clipped = _clipped(a, xp)
+    gate = logistic(2.0 * c * (clipped + 0.044715 * (clipped * clipped * clipped)), xp)
 
     def backward(delta: Array) -> tuple[Array, ParameterTree]:
-        dz = c * (1.0 + 3.0 * 0.044715 * (held * held))
-        return delta * (gate + held * (gate * (1.0 - gate)) * (2.0 * dz)), {}
+        dz = c * (1.0 + 3.0 * 0.044715 * (clipped * clipped))
+        return delta * (gate + clipped * (gate * (1.0 - gate)) * (2.0 * dz)), {}
 
     return a * gate, backward
 
 
-def _held(a: Array, xp: Namespace) -> Array:
+def _clipped(a: Array, xp: Namespace) -> Array:
     return xp.maximum(xp.minimum(a, SATURATED), -SATURATED)
 
 

@@ -1,4 +1,4 @@
-"""h = a."""
+"""The identity, h = a."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bp_arrays.typing import Array, Backward, ParameterTree
 
 @dataclass(frozen=True)
 class Identity(Layer):
-    """The input as it is: h = a, h' = 1."""
+    """The identity: h = a, h' = 1."""
 
     def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
         return a, lambda delta: (delta, {})

@@ -1,4 +1,4 @@
-"""The rectifier, h = max(a, 0), and the one that leaks."""
+"""Rectified linear units: ReLU, h = max(a, 0), and leaky ReLU."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ReLU(Layer):
         xp = ctx.xp
         h = xp.maximum(a, 0.0)
 
-        # h > 0 where a > 0, so a need not be kept; where, not a product: 0 · inf would be NaN
+        # h > 0 where a > 0, so a need not be stored; where, not a product: 0 · inf would be NaN
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
             return xp.where(h > 0.0, delta, 0.0), {}
 

@@ -1,4 +1,4 @@
-"""The notes' activation, h = σ(a), and h = tanh a."""
+"""Sigmoid activations: the logistic function, h = σ(a), and h = tanh a."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probabilities from logits, over the last axis: h_k = e^a_k / Σ_j e^a_j."""
+"""Softmax over the last axis, h_k = e^a_k / Σ_j e^a_j, and its logarithm."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bp_arrays.typing import Array, Backward, ParameterTree
 
 @dataclass(frozen=True)
 class Softmax(Layer):
-    """h_k = e^a_k / Σ_j e^a_j over the last axis; unchanged when all a shift together.
+    """h_k = e^a_k / Σ_j e^a_j over the last axis; unchanged if one number is added to all a.
 
     ∂h_k/∂a_j = h_k (1[k = j] − h_j), so ∂L/∂a_j = h_j (δ_j − Σ_k δ_k h_k).
 
-    For training, the loss CrossEntropy takes the logits a themselves, which is more accurate.
+    For training use the loss CrossEntropy on the logits a, which is more accurate.
     """
 
     def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:

@@ -1,4 +1,4 @@
-"""The smooth rectifier, h = log(1 + eᵃ)."""
+"""Softplus, the smooth rectifier: h = log(1 + eᵃ)."""
 
 from __future__ import annotations
 

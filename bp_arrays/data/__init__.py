@@ -1,4 +1,4 @@
-"""Data sets: in batches, as blocks on disk, from the usual files, and two that come along."""
+"""Data sets: batches, blocks on disk, readers of common files, and two built-in data sets."""
 
 from bp_arrays.data._array_blocks import ArrayBlocks
 from bp_arrays.data._array_feed import RowFeed as RowFeed

@@ -1,4 +1,4 @@
-"""Arrays on disk in stretches of rows, so that the disk is read in order and not row by row."""
+"""`ArrayBlocks`: arrays on disk as blocks of adjacent rows, so that the disk is read in order."""
 
 from __future__ import annotations
 
@@ -10,38 +10,39 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays.checks import as_integer
 from bp_arrays.data._block_feed import Blocks
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.readers import mapped_npy
 from bp_arrays.typing import Shape
 
 BLOCK_BYTES = 2**22
-"""How many bytes of samples a block has, unless its rows are told."""
+"""The default number of bytes of samples in a block."""
 
 PathLike = str | os.PathLike[str]
 
 
 class ArrayBlocks(Blocks):
-    """One or more arrays on disk, in blocks of neighbouring rows.
+    """One or more arrays on disk, in blocks of adjacent rows.
 
-    `fit` takes a memory-mapped array as it is, and then picks its rows one by one all over the
-    file. Where the file is larger than the memory and far away or on a spinning disk, blocks
-    are many times as fast, for a shuffling that is a little less thorough; see `Batches`.
+    `fit` accepts a memory-mapped array too, and then reads its rows one by one all over the file.
+    For a file that is larger than memory and on a network or a spinning disk, blocks are many
+    times faster, and their shuffling is slightly less thorough; see `Batches`.
 
     Parameters
     ----------
     x : array, path, or sequence of them
-        Samples (rows, ...): arrays such as np.memmap, or .npy files, which are mapped. Several
-        are read as one after another; their samples must have one shape and dtype.
+        Samples (rows, ...): arrays such as np.memmap, or .npy files, which are memory-mapped.
+        Several are concatenated; their samples must have the same shape and dtype.
     t, weight : array, path, or sequence of them, optional
-        Targets and sample weights, as many as x, each with as many rows.
+        Targets and sample weights, as many arrays as x, each with the same number of rows.
     block_rows : int, optional
-        Rows of a block; by default as many as 4 MiB of samples hold.
+        Rows per block; by default those of 4 MiB of samples.
 
     Raises
     ------
     DataError
-        If a file is no .npy file, or is damaged.
+        If a file is not a .npy file, or is damaged.
     OSError
         If a file cannot be opened.
     InputError
@@ -65,12 +66,12 @@ class ArrayBlocks(Blocks):
         block_rows: int | None = None,
     ) -> None:
         if weight is not None and t is None:
-            raise InputError("weight: expected targets t beside it")
+            raise InputError("weight: requires targets t")
         self._names, shards = _opened(x, "x")
         self._shards = [shards]
-        for what, given in (("t", t), ("weight", weight)):
-            if given is not None:
-                self._shards.append(_opened(given, what)[1])
+        for what, argument in (("t", t), ("weight", weight)):
+            if argument is not None:
+                self._shards.append(_opened(argument, what)[1])
         self._check()
         first = shards[0]
         self.sample_shape: Shape = tuple(first.shape[1:])
@@ -78,8 +79,8 @@ class ArrayBlocks(Blocks):
         if block_rows is None:
             row = first.dtype.itemsize * math.prod(self.sample_shape)
             block_rows = max(1, BLOCK_BYTES // max(1, row))
-        elif isinstance(block_rows, bool) or not isinstance(block_rows, int) or block_rows < 1:
-            raise InputError(f"block_rows: expected an integer of 1 or more, got {block_rows!r}")
+        else:
+            block_rows = as_integer("ArrayBlocks", "block_rows", block_rows, at_least=1)
         self._spans = [
             (shard, start, min(start + block_rows, len(array)))
             for shard, array in enumerate(shards)
@@ -92,7 +93,7 @@ class ArrayBlocks(Blocks):
         parts = [arrays[shard][start:stop] for arrays in self._shards]
         return tuple(np.array(part, dtype=part.dtype.newbyteorder("=")) for part in parts)
 
-    def place(self, block: int, *index: int) -> str:
+    def describe_location(self, block: int, *index: int) -> str:
         shard, start, stop = self._spans[block]
         name = self._names[shard]
         if not index:
@@ -104,7 +105,7 @@ class ArrayBlocks(Blocks):
         for what, arrays in zip(("x", "t", "weight"), self._shards, strict=False):
             if len(arrays) != len(self._names):
                 raise InputError(
-                    f"{what}: expected {len(self._names)} arrays, as many as of x, "
+                    f"{what}: expected {len(self._names)} arrays, as many as in x, "
                     f"got {len(arrays)}"
                 )
             for name, array, samples in zip(self._names, arrays, self._shards[0], strict=True):
@@ -125,10 +126,10 @@ def _row_kind(array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
     return array.dtype.newbyteorder("="), array.shape[1:]
 
 
-def _opened(given: Any, what: str) -> tuple[list[str], list[np.ndarray[Any, Any]]]:
-    """Arrays from arrays and paths, files mapped, and what to call each."""
-    alone = isinstance(given, (str, os.PathLike, np.ndarray))
-    parts: Sequence[Any] = [given] if alone else list(given)
+def _opened(argument: Any, what: str) -> tuple[list[str], list[np.ndarray[Any, Any]]]:
+    """Return the names and the arrays of an argument, files memory-mapped."""
+    alone = isinstance(argument, (str, os.PathLike, np.ndarray))
+    parts: Sequence[Any] = [argument] if alone else list(argument)
     if not parts:
         raise InputError(f"{what}: expected at least one array or .npy file")
     names, arrays = [], []

@@ -1,4 +1,4 @@
-"""Batches cut from arrays: any row can be picked, in any order."""
+"""`RowFeed`: batches of arrays, whose rows can be read in any order."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from bp_arrays.typing import Array
 
 
 class RowFeed(Feed):
-    """Arrays checked once, and cut into batches on the device.
+    """Arrays that are checked once, in batches on the device.
 
-    Inputs on the device stay there and host inputs stay on the host, memory-mapped ones on disk;
-    their batches are moved one by one. Targets and weights are moved at once, but for targets on
-    disk. Each of several inputs may be somewhere else.
+    Inputs stay on the device, on the host or, memory-mapped, on disk; their batches are moved one
+    by one. Targets and weights are moved at once, except targets on disk. Several inputs may be
+    in different locations.
 
     Parameters
     ----------
     spec : BatchSpec
-    x, t, weight : as `Batches` takes them
+    x, t, weight : as for `Batches`
     what : str, optional
-        What to call the data in messages.
+        The name of the data in messages.
 
     Raises
     ------
@@ -65,7 +65,7 @@ class RowFeed(Feed):
             self.weight = prepare_weights(weight, self.rows, device, spec.dtype, spec.positions)
 
     def _index_moved(self, array: Any, dtype: str) -> Any:
-        """Indices on the device in their dtype, so that batches of them are only gathered."""
+        """Return indices on the device in their dtype, so that batches need no conversion."""
         if dtype == self.spec.dtype or is_on_host(array):
             return array
         return moved_to_device(array, self.spec.device, dtype)
@@ -77,12 +77,12 @@ class RowFeed(Feed):
         order = np.asarray(shuffle(epoch))
         if order.shape != (self.rows,) or order.dtype.kind not in "iu":
             raise InputError(
-                f"shuffle: expected {self.rows} row numbers from your function, got an array of "
+                f"shuffle: expected {self.rows} row numbers from the function, got an array of "
                 f"shape {order.shape} and dtype {order.dtype}"
             )
         if order.min() < 0 or order.max() >= self.rows:
             raise InputError(
-                f"shuffle: row numbers must be from 0 to {self.rows - 1}, your function gave "
+                f"shuffle: expected row numbers from 0 to {self.rows - 1} from the function, got "
                 f"{order.min()} to {order.max()}"
             )
         return order
@@ -97,14 +97,14 @@ class RowFeed(Feed):
         return Prefetch(batches) if self.on_host and device.is_asynchronous else batches
 
     def _in_host_memory(self, spans: Any, order: Any) -> Generator[Batch]:
-        """The batches where nothing has to be moved: cut out, or gathered row by row."""
+        """Yield batches in the host's memory: slices, or rows gathered in an order."""
         x, t, weight, device = self.x, self.t, self.weight, self.spec.device
         dtypes, t_dtype = map_tree(device.dtype, self.dtypes), device.dtype(self.t_dtype)
 
         def cut(array: Any, dtype: Any) -> Array:
-            # take is twice as fast as x[rows] for a few rows; sparse ones have no such take
-            takes = order is not None and isinstance(array, np.ndarray)
-            return np.asarray(array.take(rows, axis=0) if takes else array[rows], dtype=dtype)
+            # take is twice as fast as x[rows] for a few rows; `Rows` have no axis argument
+            use_take = order is not None and isinstance(array, np.ndarray)
+            return np.asarray(array.take(rows, axis=0) if use_take else array[rows], dtype=dtype)
 
         one_array = order is not None and isinstance(x, np.ndarray)  # the usual case, inlined
         for start, stop in spans:
@@ -118,7 +118,7 @@ class RowFeed(Feed):
             )
 
     def _moved(self, spans: Any, order: Any) -> Generator[Batch]:
-        """The batches on another device than NumPy's."""
+        """Yield batches on a device other than NumPy's."""
         device = self.spec.device
         device_order = None
         if order is not None:
@@ -136,7 +136,7 @@ class RowFeed(Feed):
             yield batch
 
     def _rows(self, start: int, stop: int, array: Any, order: Any) -> Array | None:
-        """These rows of an array; NumPy's order picks on the host, a device's own on it."""
+        """Return rows of an array; the order is an array of NumPy for one on the host."""
         if array is None:
             return None
         if order is None:

@@ -1,4 +1,4 @@
-"""A data set in batches: to loop over, or to hand to `fit`, `evaluate` and `predict`."""
+"""`Batches`: a data set in batches, for a loop or for `fit`, `evaluate` and `predict`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bp_arrays.trees import Tree
 
 BATCH_SIZE = 32
 
-READY, OWN = "the batches come ready-made; or hand in arrays", "the blocks have their own"
+READY, OWN = "the iterable yields complete batches; or pass arrays", "the blocks have their own"
 WINDOWED = "it is for data in blocks"
 REFUSED: dict[type[Feed], dict[str, str]] = {
     RowFeed: {"window": WINDOWED},
@@ -27,57 +27,58 @@ REFUSED: dict[type[Feed], dict[str, str]] = {
     ReadyFeed: dict.fromkeys(("t", "weight", "batch_size", "shuffle"), READY)
     | {"window": WINDOWED},
 }
-"""What each kind of data does not take, and why."""
+"""The arguments that each kind of data refuses, and why."""
 
 
 class Batches:
-    """A data set in batches on a device, the next one made while the last is in use.
+    """A data set in batches on a device; the next batch is prepared while the last is in use.
 
-    On a device that computes behind the caller's back, such as a GPU, a second thread gathers
-    and moves the next batch; what is on disk block by block is read by a second thread anywhere.
+    For an asynchronous device, such as a GPU, a second thread gathers and moves the next batch;
+    blocks on disk are read by a second thread on every device.
 
-    Each time it is iterated over is an epoch, in a new order, of (x, t), of (x, t, weight) where
-    there are weights, or of x alone where there are no targets. `fit` counts the epochs itself:
+    Each iteration over it is an epoch, in a new order, of (x, t), of (x, t, weight) with weights,
+    or of x alone without targets. `fit` counts the epochs itself:
     `fit(model, Batches(x, t, batch_size=64, seed=1), ..., seed=1)` is
     `fit(model, x, t, batch_size=64, ..., seed=1)`.
 
     Parameters
     ----------
     x : array (rows, ...), tuple or dict of arrays, Blocks, or iterable of batches
-        Arrays of the host, memory-mapped ones too, or of the device, for a net of several inputs
-        a tuple or dict of them; anything in blocks on disk, such as `ParquetBlocks`; or an
-        iterable of (x, t) or (x, t, weight), begun anew for each epoch, whose batches are moved
-        to the device as they come. Without t, a list or tuple of tuples is such an iterable, and
-        any other tuple is several inputs; with t, a tuple always is.
+        Arrays on the host, memory-mapped ones too, or on the device, for a net of several inputs
+        a tuple or dict of them; blocks on disk, such as `ParquetBlocks`; or an iterable of (x, t)
+        or (x, t, weight), iterated over once per epoch, whose batches are moved to the device
+        one by one. Without t, a list or tuple of tuples is such an iterable, and any other tuple
+        is several inputs; with t, a tuple always is several inputs.
     t : array (rows, ...), optional
         Targets, for arrays.
     weight : array (rows,), optional
         Sample weights, for arrays.
     batch_size : int, default 32
-        Rows a batch; the last one of an epoch may be smaller.
+        Rows per batch; the last one of an epoch may be smaller.
     shuffle : bool or function, default True
-        Whether each epoch takes the rows in a new order, drawn on the host from `seed`, or a
-        function from the number of the epoch to an array of row numbers. Arrays are shuffled
-        whole; blocks are put in a random order and their rows shuffled in a `window`.
+        Whether each epoch has a new order of the rows, drawn on the host from `seed`; or a
+        function from the number of the epoch to an array of row numbers. Arrays are shuffled as a
+        whole; blocks are put in a random order and their rows shuffled within a `window`.
     seed : int, default 0
         The same seed gives the same batches on every device.
     window : int, optional
-        For blocks: how many rows are shuffled together and, twice, in memory; by default as
-        many as 64 MiB of samples hold.
+        For blocks: the number of rows shuffled together, of which memory holds twice as many; by
+        default those of 64 MiB of samples.
     device : str or Device, optional
-        Where the batches go. By default to the model's device in `fit` and its like, else as
-        "auto" says.
+        The device of the batches. By default the model's device in `fit`, `evaluate` and
+        `predict`, else "auto".
     dtype : str, optional
         Of the samples, and of targets that are not whole numbers. By default the model's in
-        `fit` and its like, else "float32".
+        `fit`, `evaluate` and `predict`, else "float32".
     inputs : int, tuple, InputSpec, or tuple or dict of them, optional
-        What the samples must be, as `bp.Model` takes it: so that indices stay integers in a loop
-        of your own. By default what the model takes in `fit` and its like, else numbers.
+        The specification of the samples, as `input_shape` of `bp.Model`, so that indices stay
+        integers in a custom loop. By default that of the model in `fit`, `evaluate` and
+        `predict`, else numbers.
 
     Raises
     ------
     InputError
-        At once for settings that do not fit, at the first batch for data that does not.
+        For invalid settings at once, for data that does not fit at the first batch.
 
     Examples
     --------
@@ -104,8 +105,8 @@ class Batches:
         inputs: Any = None,
     ) -> None:
         self._kind = _kind(x, t)
-        given = {"t": t, "weight": weight, "batch_size": batch_size, "shuffle": shuffle}
-        _check_settings(self._kind, given | {"window": window})
+        settings = {"t": t, "weight": weight, "batch_size": batch_size, "shuffle": shuffle}
+        _check_settings(self._kind, settings | {"window": window})
         self.x, self.t, self.weight = x, t, weight
         self.batch_size = BATCH_SIZE if batch_size is None else batch_size
         self.shuffle: bool | Order = True if shuffle is None else shuffle
@@ -114,10 +115,10 @@ class Batches:
         self.dtype = dtype
         self.inputs: Inputs | None = None if inputs is None else as_inputs(inputs, "inputs")
         self._epoch = 0
-        self._own_feed: Feed | None = None
+        self._default_feed: Feed | None = None
 
     def feed(self, spec: BatchSpec, *, what: str = "") -> Feed:
-        """The data, checked against a specification; `what` names it in messages.
+        """Return the data, checked against a specification; `what` is its name in messages.
 
         Raises
         ------
@@ -126,18 +127,18 @@ class Batches:
         """
         if self.device not in (None, spec.device):
             raise DeviceMismatchError(
-                f"{what}batches go to device {str(self.device)!r}, but the model is on "
-                f"{str(spec.device)!r}: leave device= out, then they go to the model's"
+                f"{what}batches: expected device {str(spec.device)!r}, as the model has, got "
+                f"{str(self.device)!r}; do not pass device=, then it is the model's"
             )
         if self.dtype not in (None, spec.dtype):
             raise InputError(
-                f"{what}batches are of dtype {self.dtype!r}, but the model's is {spec.dtype!r}: "
-                "leave dtype= out, then they become the model's"
+                f"{what}batches: expected dtype {spec.dtype!r}, as the model has, got "
+                f"{self.dtype!r}; do not pass dtype=, then it is the model's"
             )
         if self.inputs is not None and spec.inputs not in (None, self.inputs):
             raise InputError(
-                f"{what}batches have the inputs {self.inputs!r}, but the model takes "
-                f"{spec.inputs!r}: do not pass inputs=, then they are the model's"
+                f"{what}batches: expected inputs {spec.inputs!r}, as the model has, got "
+                f"{self.inputs!r}; do not pass inputs=, then they are the model's"
             )
         if self._kind is ReadyFeed:
             return ReadyFeed(spec, self.x, what=what)
@@ -152,26 +153,26 @@ class Batches:
         return map(_unpacked, feed.epoch(self.batch_size, order))
 
     def samples(self, spec: BatchSpec) -> Iterator[Tree]:
-        """x alone, batch by batch, as the rows lie: what `Model.predict` asks for."""
+        """Yield x alone, batch by batch, in the order of the rows, for `Model.predict`."""
         batches = self.feed(spec).epoch(self.batch_size, None)
         return (batch.x for batch in batches)
 
     def __len__(self) -> int:
-        """How many batches an epoch has; TypeError where nobody knows."""
+        """Return the number of batches per epoch; TypeError if it is unknown."""
         steps = self._feed().steps(self.batch_size)
         if steps is None:
-            raise TypeError("the number of these batches is not known before they were counted")
+            raise TypeError("the number of batches of this iterable is unknown")
         return steps
 
     def _feed(self) -> Feed:
-        if self._own_feed is None:
+        if self._default_feed is None:
             device = find_device("auto") if self.device is None else self.device
-            self._own_feed = self.feed(BatchSpec(device, self.dtype or "float32", self.inputs))
-        return self._own_feed
+            self._default_feed = self.feed(BatchSpec(device, self.dtype or "float32", self.inputs))
+        return self._default_feed
 
 
 def _kind(x: Any, t: Any) -> type[Feed]:
-    """How this data is fed."""
+    """Return the class of feed for this data."""
     if isinstance(x, Blocks):
         return BlockFeed
     listed = t is None and isinstance(x, (list, tuple))  # a tuple with t is several inputs
@@ -179,24 +180,24 @@ def _kind(x: Any, t: Any) -> type[Feed]:
     return ReadyFeed if are_batches or is_iterable_of_batches(x) else RowFeed
 
 
-def _check_settings(kind: type[Feed], given: dict[str, Any]) -> None:
-    """Raise InputError for settings that are none, or that this kind of data does not take."""
+def _check_settings(kind: type[Feed], settings: dict[str, Any]) -> None:
+    """Raise InputError for settings that are invalid, or refused by this kind of data."""
     for name in ("batch_size", "window"):
-        value = given[name]
+        value = settings[name]
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and not (whole and value >= 1):
             raise InputError(f"{name}: expected an integer of 1 or more, got {value!r}")
-    shuffle = given["shuffle"]
+    shuffle = settings["shuffle"]
     if not (isinstance(shuffle, (bool, np.bool_, NoneType)) or callable(shuffle)):
         raise InputError(
             "shuffle: expected True, False, or a function from the number of the epoch to an "
             f"order of the rows, got {shuffle!r:.60}"
         )
-    for name, value in given.items():
+    for name, value in settings.items():
         if value is not None and name in REFUSED[kind]:
-            raise InputError(f"{name}: leave it out, {REFUSED[kind][name]}")
-    if kind is RowFeed and given["weight"] is not None and given["t"] is None:
-        raise InputError("weight: expected targets t beside it")
+            raise InputError(f"{name}: do not pass it, {REFUSED[kind][name]}")
+    if kind is RowFeed and settings["weight"] is not None and settings["t"] is None:
+        raise InputError("weight: requires targets t")
 
 
 def _unpacked(batch: Batch) -> Any:
@@ -207,16 +208,16 @@ def _unpacked(batch: Batch) -> Any:
 
 
 def as_batches(x: Any, t: Any = None, weight: Any = None, **settings: Any) -> Batches:
-    """Batches as they are; anything else as Batches with these settings.
+    """Return Batches unchanged, anything else as Batches with these settings.
 
     Raises
     ------
     InputError
-        For settings, targets or weights beside Batches, which have their own.
+        For settings, targets or weights passed with Batches, which have their own.
     """
     if not isinstance(x, Batches):
         return Batches(x, t, weight, **settings)
     for name, value in {"t": t, "sample_weight": weight, **settings}.items():
         if value is not None and name != "seed":
-            raise InputError(f"{name}: leave it out, bp.data.Batches have their own")
+            raise InputError(f"{name}: do not pass it, bp.data.Batches have their own")
     return x

@@ -1,14 +1,14 @@
-"""Batches of data that is read block by block: larger than memory, shuffled all the same.
+"""`Blocks` and `BlockFeed`: shuffled batches of data larger than memory, read block by block.
 
 The order of an epoch, drawn on the host and so the same on every device:
 
     1.  The blocks are put in a random order.
-    2.  Consecutive ones make a window: as many as are needed for it to have `window` rows.
-    3.  In each window the rows are put in a random order.
-    4.  Batches are cut from the windows one after another; one may span two of them.
+    2.  Consecutive blocks form a window: as many as it needs to have `window` rows.
+    3.  The rows of each window are put in a random order.
+    4.  Batches are taken from the windows in turn; a batch may span two of them.
 
-A block is read once an epoch, whole. In memory are the window in use, the one that a second
-thread reads meanwhile, and a block on its way into it.
+A block is read once per epoch, as a whole. Memory holds the window in use, the next one, which a
+second thread reads, and one block that is copied into it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import HostArray
 
 WINDOW_BYTES = 2**26
-"""How many bytes of samples a window has, unless its rows are told."""
+"""The default number of bytes of samples in a window."""
 
 
 class HostBatch(NamedTuple):
@@ -50,16 +50,16 @@ class HostBatch(NamedTuple):
     weight: HostArray | None
 
 
-ABSENT = "no dtype, being absent,"
+ABSENT = "no values"
 
 Window = tuple[HostBatch, HostArray | None]
-"""Rows in memory, and the order in which they are used; None for as they lie."""
+"""Rows in memory, and their order; None for the order in memory."""
 
 
 class Blocks(ABC):
     """A data set on disk as blocks of rows, each of which can be read without the others.
 
-    A format of your own is a subclass: set the three fields, write `read`.
+    For a custom format write a subclass: set the three attributes and define `read`.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Blocks(ABC):
     dtype : numpy.dtype
         Of the samples; for several inputs, a tuple or dict of dtypes.
     block_rows : sequence of int
-        How many rows each block has.
+        The number of rows of each block.
     """
 
     sample_shape: Any
@@ -77,18 +77,18 @@ class Blocks(ABC):
 
     @abstractmethod
     def read(self, block: int) -> tuple[Any, ...]:
-        """The block of that number: (x, t) or (x, t, sample_weight), or (x,) without targets.
+        """Return a block: (x, t) or (x, t, sample_weight), or (x,) without targets.
 
         Called in a second thread. x is (rows, *sample_shape), or a tuple or dict of such arrays.
         """
 
-    def place(self, block: int, *index: int) -> str:
-        """What to call a block, or the number at x[index] of it, in messages."""
+    def describe_location(self, block: int, *index: int) -> str:
+        """Return the name of a block, or of its number x[index], for messages."""
         return f"block {block}" + (f", x[{', '.join(map(str, index))}]" if index else "")
 
     @property
     def rows(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return sum(self.block_rows)
 
 
@@ -100,7 +100,7 @@ class BlockFeed(Feed):
     spec : BatchSpec
     blocks : Blocks
     window : int, optional
-        Rows that are shuffled together; by default as many as 64 MiB of samples hold.
+        Rows that are shuffled together; by default those of 64 MiB of samples.
 
     Raises
     ------
@@ -115,15 +115,15 @@ class BlockFeed(Feed):
     ) -> None:
         self.spec, self.blocks = spec, blocks
         self.rows = blocks.rows
-        self.own_inputs = as_inputs(blocks.sample_shape, "sample_shape")
-        # arrays of the right shape without memory: what is checked of any samples, before a read
-        shapes = map_tree(
-            lambda own, dtype: np.broadcast_to(np.zeros((), dtype), (self.rows, *own.shape)),
-            self.own_inputs,
+        self.block_inputs = as_inputs(blocks.sample_shape, "sample_shape")
+        # arrays that need no memory, to check names, shapes and dtypes before anything is read
+        stand_ins = map_tree(
+            lambda part, dtype: np.broadcast_to(np.zeros((), dtype), (self.rows, *part.shape)),
+            self.block_inputs,
             blocks.dtype,
         )
-        check_not_empty(read_samples(shapes, spec.inputs, spec.device, f"{what}x"), f"{what}x")
-        row_bytes = sum(array.nbytes // self.rows for array in leaves(shapes))
+        check_not_empty(read_samples(stand_ins, spec.inputs, spec.device, f"{what}x"), f"{what}x")
+        row_bytes = sum(array.nbytes // self.rows for array in leaves(stand_ins))
         self.window = window or max(1, WINDOW_BYTES // max(1, row_bytes))
         self._kinds: list[Any] | None = None
         self._t_dtype = spec.dtype
@@ -131,8 +131,8 @@ class BlockFeed(Feed):
     def order(self, shuffle: bool | Order, seed: int, epoch: int) -> tuple[int, int] | None:
         if callable(shuffle):
             raise InputError(
-                "shuffle: data that is read block by block takes no order of your own; "
-                "use True or False"
+                "shuffle: expected True or False for data that is read block by block, got a "
+                "function"
             )
         return (seed, epoch) if shuffle else None
 
@@ -149,48 +149,51 @@ class BlockFeed(Feed):
                 yield self._read(block), None
             return
         generator = host_generator(order[0], "shuffle", order[1])
-        for chosen in self._together(generator.permutation(numbers)):
-            window = self._joined(chosen)
+        for blocks in self._grouped(generator.permutation(numbers)):
+            window = self._joined(blocks)
             yield window, generator.permutation(row_count(window.x))
-            del window  # or it would live on while the next is read
+            del window  # frees its memory before the next one is read
 
-    def _together(self, order: HostArray) -> Iterator[list[int]]:
-        """The numbers of the blocks that make a window, window by window."""
-        chosen: list[int] = []
+    def _grouped(self, order: HostArray) -> Iterator[list[int]]:
+        """Yield the numbers of the blocks of each window."""
+        group: list[int] = []
         rows = 0
         for block in order.tolist():
-            chosen.append(block)
+            group.append(block)
             rows += self.blocks.block_rows[block]
             if rows >= self.window:
-                yield chosen
-                chosen, rows = [], 0
-        if chosen:
-            yield chosen
+                yield group
+                group, rows = [], 0
+        if group:
+            yield group
 
-    def _joined(self, chosen: list[int]) -> HostBatch:
-        """The blocks as one, without ever holding two copies of it."""
-        if len(chosen) == 1:
-            return self._read(chosen[0])
-        rows = sum(self.blocks.block_rows[block] for block in chosen)
+    def _joined(self, blocks: list[int]) -> HostBatch:
+        """Return blocks as one window.
+
+        Copied block by block, as a concatenation would need the memory of two windows.
+        """
+        if len(blocks) == 1:
+            return self._read(blocks[0])
+        rows = sum(self.blocks.block_rows[block] for block in blocks)
         window: Any = None
         start = 0
-        for block in chosen:
+        for block in blocks:
             parts = self._read(block)
             if window is None:
                 window = map_tree(lambda a: np.empty((rows, *a.shape[1:]), a.dtype), parts)
             stop = start + row_count(parts.x)
             map_tree(partial(_write, slice(start, stop)), window, parts)
-            del parts  # before the next one is read
+            del parts  # frees its memory before the next one is read
             start = stop
         return HostBatch(*window)
 
     def _read(self, block: int) -> HostBatch:
-        """One block, checked."""
+        """Return one block, checked."""
         blocks, spec = self.blocks, self.spec
         x, t, weight = (*blocks.read(block), None, None)[:3]
         rows = blocks.block_rows[block]
         try:
-            x = map_tree(np.asarray, read_samples(x, self.own_inputs, spec.device))
+            x = map_tree(np.asarray, read_samples(x, self.block_inputs, spec.device))
             if row_count(x) != rows:
                 raise InputError(f"x: expected {rows} rows, got {row_count(x)}")
             check_indices(x, spec.inputs, spec.device)
@@ -201,46 +204,47 @@ class BlockFeed(Feed):
             if weight is not None:
                 weight = check_weights(weight, rows, spec.device, spec.positions)
         except InputError as error:
-            raise type(error)(f"{blocks.place(block)}: {error}") from None
+            raise type(error)(f"{blocks.describe_location(block)}: {error}") from None
         if isinstance(x, np.ndarray):
-            check_finite(x, lambda index: blocks.place(block, *index))
+            check_finite(x, lambda index: blocks.describe_location(block, *index))
         batch = HostBatch(x, t, weight)
         self._check_alike(block, batch)
         return batch
 
     def _check_alike(self, block: int, batch: HostBatch) -> None:
-        """Raise InputError unless a block is made as the first one that was read."""
+        """Raise InputError unless a block has the dtypes and shapes of the first one read."""
         kinds = [map_tree(_kind, part) for part in batch]
         if self._kinds is None:
             self._kinds = kinds
         for name, kind, first in zip(batch._fields, kinds, self._kinds, strict=True):
             if kind != first:
+                where = self.blocks.describe_location(block)
                 raise InputError(
-                    f"{self.blocks.place(block)}: expected {name} of {first or ABSENT} as in "
-                    f"the blocks before, got {kind or ABSENT}"
+                    f"{where}: expected {name} of {first or ABSENT} as in the blocks before, "
+                    f"got {kind or ABSENT}"
                 )
 
     # -- from windows to batches on the device -------------------------------------------------
 
     def _batches(self, windows: Iterator[Window], batch_size: int) -> Generator[Batch]:
         rest: list[HostBatch] = []  # rows that do not fill a batch yet
-        held = 0
+        waiting = 0
         for window, order in windows:
             start, rows = 0, row_count(window.x)
-            while held + rows - start >= batch_size:
-                stop = start + batch_size - held
+            while waiting + rows - start >= batch_size:
+                stop = start + batch_size - waiting
                 yield self._moved([*rest, _rows(window, order, start, stop)])
-                rest, held, start = [], 0, stop
+                rest, waiting, start = [], 0, stop
             if start < rows:
-                # in memory of their own: they are not to hold on to the window
+                # a copy, as a view would keep the whole window in memory
                 rest.append(map_tree(np.copy, _rows(window, order, start, rows)))
-                held += rows - start
-            del window  # or it would live on while the next is waited for
+                waiting += rows - start
+            del window  # frees its memory while the next one is read
         if rest:
             yield self._moved(rest)
 
     def _moved(self, parts: list[HostBatch]) -> Batch:
-        """These rows, one after another, as one batch on the device."""
+        """Return the concatenated parts as one batch on the device."""
         x, t, weight = map_tree(_concatenated, *parts)
         device, dtype = self.spec.device, self.spec.dtype
         with device.activate():

@@ -1,4 +1,4 @@
-"""What every source of batches offers to those who loop over them."""
+"""`Feed`: the interface of every source of batches."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bp_arrays.trees import Tree
 from bp_arrays.typing import Array
 
 Order = Callable[[int], Any]
-"""From the number of an epoch to the order of its rows."""
+"""A function from the number of an epoch to the order of its rows."""
 
 
 class BatchIterator(Protocol):
-    """Batches one after another; closed where a loop over them ends early."""
+    """An iterator over batches; close it if the loop ends early."""
 
     def __iter__(self) -> Iterator[Batch]: ...
     def __next__(self) -> Batch: ...
@@ -22,9 +22,9 @@ class BatchIterator(Protocol):
 
 
 class Batch(NamedTuple):
-    """Inputs (batch, ...), targets and sample weights (batch,), where there are any.
+    """Inputs (batch, ...), targets and sample weights (batch,), or None for the last two.
 
-    x is one array, or a tuple or dict of arrays, as the net takes it.
+    x is one array, or a tuple or dict of arrays, as the net expects it.
     """
 
     x: Tree
@@ -33,16 +33,16 @@ class Batch(NamedTuple):
 
 
 class Feed(ABC):
-    """A data set that was checked, or is checked as it comes, in batches on a device.
+    """A data set in batches on a device, checked at once or batch by batch.
 
     Parameters
     ----------
     rows : int, or None
-        How many samples an epoch has; None where nobody knows before the end.
+        The number of samples per epoch; None if unknown before the end.
     repeats : bool
-        Whether `epoch` with the same arguments gives the same batches again.
+        Whether `epoch` with the same arguments yields the same batches again.
     once : bool
-        Whether there can be one epoch only.
+        Whether only one epoch is possible.
     """
 
     rows: int | None
@@ -51,18 +51,18 @@ class Feed(ABC):
 
     @abstractmethod
     def order(self, shuffle: bool | Order, seed: int, epoch: int) -> Any:
-        """The order of the rows in an epoch, as `epoch` takes it; None for as they lie.
+        """Return the order of the rows in an epoch, for `epoch`; None to keep their order.
 
         Raises
         ------
         InputError
-            For an order of one's own that is none, or that this source cannot follow.
+            If the order that a function returns is invalid, or this source supports none.
         """
 
     @abstractmethod
     def epoch(self, batch_size: int, order: Any) -> BatchIterator:
-        """The batches of one pass over the rows."""
+        """Return the batches of one pass over the rows."""
 
     def steps(self, batch_size: int) -> int | None:
-        """How many batches an epoch has, where that is known."""
+        """Return the number of batches per epoch; None if unknown."""
         return None if self.rows is None else -(-self.rows // batch_size)

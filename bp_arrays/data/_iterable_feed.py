@@ -1,4 +1,4 @@
-"""Batches that come ready-made, from any iterable."""
+"""`ReadyFeed`: batches from an iterable."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from bp_arrays.inputs import BatchSpec
 
 
 class ReadyFeed(Feed):
-    """An iterable whose items are batches, each checked when it comes.
+    """An iterable whose items are batches, each checked as it is read.
 
     Parameters
     ----------
     spec : BatchSpec
     batches : iterable
-        Of (x, t) or (x, t, sample_weight); of samples alone where no targets are asked for.
-        x may be a tuple or dict of arrays; a tuple of samples alone is ((x1, x2),), since a tuple
-        is always (x, t). Begun anew for each epoch.
+        Of (x, t) or (x, t, sample_weight); of samples alone if no targets are needed. x may be a
+        tuple or dict of arrays; a tuple of samples alone is ((x1, x2),), since a tuple is always
+        (x, t). Iterated over once per epoch.
     what : str, optional
-        What to call the batches in messages.
+        The name of the batches in messages.
     """
 
     rows = None
@@ -31,7 +31,7 @@ class ReadyFeed(Feed):
     def __init__(self, spec: BatchSpec, batches: Iterable[Any], *, what: str = "") -> None:
         self.spec, self.batches, self.what = spec, batches, what
         self.once = iter(batches) is batches
-        self._begun = False
+        self._was_iterated = False
 
     def order(self, shuffle: bool | Order, seed: int, epoch: int) -> None:
         return None
@@ -48,7 +48,7 @@ class ReadyFeed(Feed):
 
     def _checked(self) -> Generator[Batch]:
         number = 0
-        begun, self._begun = self._begun, True
+        second_pass, self._was_iterated = self._was_iterated, True
         for number, item in enumerate(self.batches, start=1):
             try:
                 with self.spec.device.activate():
@@ -57,15 +57,14 @@ class ReadyFeed(Feed):
                 raise type(error)(f"{self.what}batch {number}: {error}") from None
             yield batch
         if number == 0:
-            raise InputError(
-                f"{self.what}batches: this iterable gave none"
-                + (
-                    " in its second pass: a generator can be gone through only once, so hand in "
-                    "an object that begins anew whenever it is iterated over"
-                    if begun
-                    else "; expected at least one, (x, t)"
+            if second_pass:
+                got = (
+                    "got none in its second pass; a generator can be iterated over only once: pass "
+                    "an iterable that starts over, such as a list"
                 )
-            )
+            else:
+                got = "(x, t), got an empty iterable"
+            raise InputError(f"{self.what}batches: expected at least one batch, {got}")
 
     def _batch(self, item: Any) -> Batch:
         if not isinstance(item, (tuple, list)):

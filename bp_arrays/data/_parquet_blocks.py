@@ -1,4 +1,4 @@
-"""Parquet files as blocks: a table larger than memory, read group of rows by group of rows."""
+"""`ParquetBlocks`: Parquet files as blocks, one for each row group."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from bp_arrays.readers import ParquetTable, column_index, parquet_files
 
 
 class ParquetBlocks(Blocks):
-    """Parquet files read group of rows by group of rows: a table larger than memory.
+    """Parquet files read by row groups: a table larger than memory.
 
-    What is checked at once are names and types of the columns; values, such as NaN and null,
-    are when their group is read, each time. Memory is needed for two windows and a group, see
-    `Batches`: files written with groups of some 10,000 to 100,000 rows suit it.
+    Names and types of the columns are checked at once; values, such as NaN and null, each time
+    their row group is read. Memory is needed for two windows and a row group, see `Batches`:
+    row groups of some 10,000 to 100,000 rows are suitable.
 
     Parameters
     ----------
     path : path, or sequence of paths
-        A file, a folder of .parquet files, or several files, in this order; all of the same
+        A file, a folder of .parquet files, or several files, in this order; all with the same
         columns.
     target : str or sequence of str, optional
-        The column of targets; several are targets of several values. A column of text holds
-        classes: it is read through once to find them.
+        The column of targets; several columns for targets of several values. A column of text
+        holds classes: it is read once at the start to find them.
     columns : sequence of str, optional
-        The features, in this order; by default all columns but the others named here.
+        The features, in this order; by default all columns except target and weight.
     weight : str, optional
         The column of sample weights.
 
@@ -37,14 +37,14 @@ class ParquetBlocks(Blocks):
     ----------
     feature_names : tuple of str
     classes : tuple of str, or None
-        The names of the classes in ascending order, where the target is text: class k of the
+        The names of the classes in ascending order, if the target is text: class k of the
         targets is `classes[k]`.
 
     Raises
     ------
     DataError
-        If there is no such file, it is damaged, or has no rows; for a column that does not
-        exist or holds no numbers.
+        If a file does not exist, is damaged, or has no rows; if a column does not exist or does
+        not hold numbers.
     MissingExtraError
         If pyarrow is not installed.
 
@@ -75,23 +75,23 @@ class ParquetBlocks(Blocks):
         names = table.names
         self._targets = [target] if isinstance(target, str) else list(target or ())
         self._weights = [] if weight is None else [weight]
-        taken = [*self._targets, *self._weights]
-        features = [n for n in names if n not in taken] if columns is None else list(columns)
+        others = [*self._targets, *self._weights]
+        features = [n for n in names if n not in others] if columns is None else list(columns)
         for name in self._targets:
             column_index(table.path, name, names, "target column")
         for name in (*self._weights, *features):
             column_index(table.path, name, names, "column")
         if not features:
-            raise DataError(f"{table.path}: expected feature columns besides {taken}, got none")
+            raise DataError(f"{table.path}: expected feature columns besides {others}, got none")
         self.feature_names = tuple(features)
         self.sample_shape = (len(features),)
         self.dtype = table.dtype(self.feature_names)
         self.block_rows = [group.rows for group in table.groups]
         if self.rows == 0:
             raise DataError(f"{table.path}: expected at least one row, got none")
-        self.classes = self._found_classes()
+        self.classes = self._read_classes()
         for name in (*(self._targets if self.classes is None else ()), *self._weights):
-            table.dtype([name])  # raises where it holds no numbers
+            table.dtype([name])  # raises if the column does not hold numbers
 
     def read(self, block: int) -> tuple[Any, ...]:
         table, group = self._table, self._table.groups[block]
@@ -106,18 +106,18 @@ class ParquetBlocks(Blocks):
             parts.append(table.numbers(group, self._weights)[:, 0])
         return tuple(parts)
 
-    def place(self, block: int, *index: int) -> str:
+    def describe_location(self, block: int, *index: int) -> str:
         group = self._table.groups[block]
         if index:
             return self._table.describe_location(group, index[0], self.feature_names[index[1]])
         return f"{group.path}, row group {group.number}"
 
-    def _found_classes(self) -> tuple[str, ...] | None:
-        """The different texts in a target column of text."""
+    def _read_classes(self) -> tuple[str, ...] | None:
+        """Return the distinct texts in a target column of text; None if it is not text."""
         table = self._table
         if len(self._targets) != 1 or table.holds_numbers(self._targets[0]):
             return None
-        found: set[str] = set()
+        classes: set[str] = set()
         for group in table.groups:
-            found.update(table.texts(group, self._targets[0]))
-        return tuple(sorted(found))
+            classes.update(table.texts(group, self._targets[0]))
+        return tuple(sorted(classes))

@@ -1,4 +1,4 @@
-"""Items made in advance by a second thread."""
+"""`Prefetch`: the items of a generator, computed in advance by a second thread."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _END: Any = object()
 
 
 class Prefetch(Iterator[T], Generic[T]):
-    """The items of a generator, the next one made by a second thread while one is in use.
+    """The items of a generator, the next one computed by a second thread while one is in use.
 
-    An error in making an item is raised where that item would have come. `close` it where the
-    loop ends early: that waits for the item under way, and closes the generator. An iterator
-    that is only dropped tells its thread to do so, and waits for nothing: a garbage collector may
-    run anywhere, even while a thread is being started, and must never wait for another one.
+    An error is raised in place of the item that caused it. Call `close` if the loop ends early:
+    it waits for the item being computed, and closes the generator. An iterator that is only
+    deleted stops its thread without waiting: a garbage collector may run anywhere, even while a
+    thread is being started, and must never wait for another one.
 
     Parameters
     ----------
     items : generator
-        Runs in the second thread alone, its closing included.
+        Runs in the second thread only, its closing included.
 
     Examples
     --------
@@ -32,54 +32,54 @@ class Prefetch(Iterator[T], Generic[T]):
     """
 
     def __init__(self, items: Generator[T]) -> None:
-        # SimpleQueue.put may be called from anywhere, a finalizer included.
-        self._orders: SimpleQueue[bool] = SimpleQueue()
-        self._made: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        # SimpleQueue.put may be called from anywhere, a finalizer included
+        self._requests: SimpleQueue[bool] = SimpleQueue()
+        self._results: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
         self._ended = False
-        # A daemon: an iterator that nobody closed must not keep the process from ending.
+        # a daemon, as an iterator that was not closed must not keep the process alive
         self._thread = threading.Thread(
-            target=_make, args=(items, self._orders, self._made), daemon=True
+            target=_compute, args=(items, self._requests, self._results), daemon=True
         )
         self._thread.start()
-        self._orders.put(True)
+        self._requests.put(True)
 
     def __next__(self) -> T:
         if self._ended:
             raise StopIteration
-        item, error = self._made.get()
+        item, error = self._results.get()
         if error is not None or item is _END:
             self._ended = True
             if error is not None:
                 raise error
             raise StopIteration
-        self._orders.put(True)
-        made: T = item
-        return made
+        self._requests.put(True)
+        result: T = item
+        return result
 
     def close(self) -> None:
-        """Stop making items: wait for the one under way, and close the generator."""
+        """Stop: wait for the item being computed, and close the generator."""
         self._ended = True
-        self._orders.put(False)
+        self._requests.put(False)
         self._thread.join()
 
     def __del__(self) -> None:
-        self._orders.put(False)
+        self._requests.put(False)
 
 
-def _make(
+def _compute(
     items: Generator[T],
-    orders: SimpleQueue[bool],
-    made: SimpleQueue[tuple[Any, BaseException | None]],
+    requests: SimpleQueue[bool],
+    results: SimpleQueue[tuple[Any, BaseException | None]],
 ) -> None:
-    """Make one item per order, until there is none left or the order is to stop."""
+    """Compute one item per request, until none is left or the request is False."""
     try:
-        while orders.get():
+        while requests.get():
             item = next(items, _END)
-            made.put((item, None))
+            results.put((item, None))
             if item is _END:
                 return
-            del item  # or it would live on while the next one is made
+            del item  # frees its memory before the next one is computed
     except BaseException as error:
-        made.put((None, error))
+        results.put((None, error))
     finally:
         items.close()

@@ -1,4 +1,4 @@
-"""Device selection: the only room that knows the array libraries by name, and how to add one."""
+"""Devices: selection, and the backends of array libraries; no other package names libraries."""
 
 from bp_arrays.devices._backend import Availability, Backend
 from bp_arrays.devices._device import Device, device_of_or_none

@@ -1,4 +1,4 @@
-"""`Backend`: what bp_arrays must know of an array library, with defaults from the standard."""
+"""`Backend`: the interface to an array library, with defaults from the array API standard."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import numpy as np
 from bp_arrays.typing import Array, HostArray, Namespace
 
 RunsAs = Literal["replay", "jit", "cuda graph", "eager"]
-"""How the training steps of a library run; `Device.runs_as` says what each means."""
+"""How the training steps of a library run; see `Device.runs_as`."""
 
 
 @dataclass(frozen=True)
 class Availability:
-    """The usability of a device: if it cannot be used, exactly why, and what to do."""
+    """Whether a device can be used; if not, why, and what to do."""
 
     usable: bool
     reason: str = ""
@@ -28,10 +28,10 @@ class Availability:
 
 
 class Backend:
-    """An array library: its namespace, its devices, and the way of an array in and out.
+    """An array library: its namespace, its devices, and the transfer of arrays.
 
-    Subclass it, set `name` and `module`, and pass it to `bp.devices.register`. All else has a
-    default made of the array API standard alone; override what your library does otherwise.
+    Subclass it, set `name` and `module`, and pass it to `bp.devices.register`. Everything else has
+    a default from the array API standard; override what differs in your library.
     In every method, `kind` and `index` are those of a `Device`: "yours:gpu:1" is ("gpu", 1).
 
     Attributes
@@ -41,13 +41,13 @@ class Backend:
         digits or underscores, as for each of `kinds`.
     module : str
         The import path of the namespace, such as "yours.array_api"; imported when a device of
-        it is first used.
+        the library is first used.
     kinds : tuple of str, default ("cpu",)
-        What devices there are. With more than one, override `native`.
+        The kinds of devices. With more than one, override `native`.
     numbered_kinds : frozenset of str, default frozenset()
         The kinds of which a machine may have several: their names end in a number, "yours:gpu:0".
     asynchronous_kinds : frozenset of str, default frozenset()
-        The kinds on which a call returns before its result is there.
+        The kinds on which a call returns before its result is computed.
 
     Examples
     --------
@@ -73,11 +73,11 @@ class Backend:
     is_for_checking: bool = False
 
     def namespace(self) -> Namespace:
-        """The array API namespace; imports the library. By default `module`."""
+        """Import and return the array API namespace; by default `module`."""
         return importlib.import_module(self.module)
 
     def native(self, kind: str, index: int) -> Any:
-        """The library's own device object, as `device=` of its creation functions takes it.
+        """Return the library's device object, for `device=` of its creation functions.
 
         By default the standard's: the `index`-th of `__array_namespace_info__().devices()` for a
         numbered kind, else the default device; None, which is the default too, without the
@@ -89,34 +89,34 @@ class Backend:
         return info().devices()[index] if kind in self.numbered_kinds else info().default_device()
 
     def count(self, kind: str) -> int:
-        """How many devices of a kind this machine has: of a numbered one all, else 1."""
+        """Return the number of devices of a numbered kind on this machine; 1 for other kinds."""
         if kind not in self.numbered_kinds:
             return 1
         return len(self.namespace().__array_namespace_info__().devices())
 
     def from_host(self, host: HostArray, dtype: Any, kind: str, index: int) -> Array:
-        """A copy of a contiguous NumPy array on the device; by default through `asarray`."""
+        """Return a copy of a contiguous NumPy array on the device; by default by `asarray`."""
         return self.namespace().asarray(
             host, dtype=dtype, device=self.native(kind, index), copy=True
         )
 
     def to_host(self, array: Array) -> HostArray:
-        """A copy of the array as NumPy; by default through DLPack, else through `np.array`."""
+        """Return a copy of the array as NumPy; by default by DLPack, else by `np.array`."""
         if not hasattr(array, "__dlpack__"):
             return np.array(array, copy=True)
         try:
             return np.array(np.from_dlpack(array, device="cpu"), copy=True)
-        except TypeError:  # a __dlpack__ from before the standard of 2023, without dl_device=
+        except TypeError:  # before the standard of 2023, __dlpack__ had no dl_device=
             return np.array(np.from_dlpack(array), copy=True)
 
     def locate(self, array: Any) -> tuple[str, int] | None:
-        """(kind, index) of an array of this library, None for anything else.
+        """Return (kind, index) of an array of this library, None for anything else.
 
-        By default an array is this library's if its `__array_namespace__` is `namespace()`, and
-        its `device` says which one, where there are several.
+        By default an array is this library's if its `__array_namespace__` is `namespace()`; if
+        there are several devices, its `device` selects one.
         """
         if self.module not in sys.modules or isinstance(array, type):
-            return None  # a library that nobody has imported yet has no arrays
+            return None  # a library that was not imported has no arrays
         namespace_of = getattr(array, "__array_namespace__", None)
         if namespace_of is None or namespace_of() is not self.namespace():
             return None
@@ -129,7 +129,7 @@ class Backend:
 
     @cached_property
     def _devices_of_arrays(self) -> list[tuple[Any, str, int]]:
-        """What an array on each device has as its `device`: not always one of `devices()`."""
+        """The `device` of an array on each device, which is not always one of `devices()`."""
         empty = self.namespace().empty
         return [
             (empty(0, device=self.native(kind, index)).device, kind, index)
@@ -138,44 +138,45 @@ class Backend:
         ]
 
     def dtype(self, name: str, kind: str, index: int) -> Any:
-        """The library's dtype of that name, None where this device has none."""
+        """Return the library's dtype of this name, None if the device lacks it."""
         return getattr(self.namespace(), name, None)
 
     def dtype_advice(self, name: str) -> str:
-        """How to get a dtype that is missing as the library is set up, or ""."""
+        """Return how to enable a dtype that the library's settings disable, or ""."""
         return ""
 
     def activate(self, kind: str, index: int) -> AbstractContextManager[Any]:
-        """The context in which the library computes on this device; by default nothing."""
+        """Return the context in which the library computes on this device; by default no-op."""
         return nullcontext()
 
     def detached(self, array: Array) -> Array:
-        """The array without its library's record of how it was computed; by default as it is."""
+        """Return the array detached from its library's autograd; by default unchanged."""
         return array
 
     def synchronize(self, kind: str, index: int) -> None:
-        """Wait until the device has done all it was given; by default it computes at once."""
+        """Wait until the device has finished all work; by default it computes synchronously."""
         return
 
     def description(self, kind: str, index: int) -> str:
-        """The library, its version and, for an accelerator, which one."""
+        """Return the library, its version and, for an accelerator, its model."""
         root = sys.modules.get(self.module.partition(".")[0])
         version = getattr(self.namespace(), "__version__", getattr(root, "__version__", ""))
         return f"{self.name} {version}".strip()
 
     def availability(self, kind: str, index: int) -> Availability:
-        """Test a device by computing on it."""
-        status = imported(self.module, self.module, f"install what has the module {self.module!r}")
+        """Test a device by a computation on it."""
+        advice = f"install the package with the module {self.module!r}"
+        status = imported(self.module, self.module, advice)
         return status if not status.usable else self._probe(kind, index)
 
     def _probe(self, kind: str, index: int) -> Availability:
-        """Send two ones there, add two, read the threes; say which of the steps goes wrong."""
+        """Copy two ones to the device, add two, copy the threes back; report the first fault."""
         what = self.device_name(kind, index)
         try:
             fault, advice = self._first_fault(kind, index, what)
-        except Exception as error:  # of any class: it is somebody else's library
+        except Exception as error:  # a library may raise anything
             fault = f"a probe on {what} failed: {one_line(error)}"
-            advice = f"mend {self.module}, or override methods of {type(self).__name__}"
+            advice = f"fix {self.module}, or override methods of {type(self).__name__}"
         return Availability(not fault, fault, advice)
 
     def _first_fault(self, kind: str, index: int, what: str) -> tuple[str, str]:
@@ -185,46 +186,46 @@ class Backend:
             return f"{self.module} has no float32", f"add it, or {override}dtype"
         with self.activate(kind, index):
             array = self.from_host(np.ones(2, np.float32), dtype, kind, index)
-            its_dtype = getattr(array, "dtype", None)
-            if its_dtype != dtype:
+            array_dtype = getattr(array, "dtype", None)
+            if array_dtype != dtype:
                 return (
-                    f"an array made on {what} with dtype={dtype} has the dtype {its_dtype}",
-                    f"mend asarray of {self.module}, or {override}from_host",
+                    f"an array made on {what} with dtype={dtype} has the dtype {array_dtype}",
+                    f"fix asarray of {self.module}, or {override}from_host",
                 )
             if not hasattr(array, "device"):
                 return (
                     f"arrays of {self.module} have no attribute 'device'",
-                    "add it, as the array API standard asks",
+                    "add it, as the array API standard requires",
                 )
             location = self.locate(array)
             if location != (kind, index):
                 where = "" if location is None else f" but on {self.device_name(*location)}"
                 return (
-                    f"an array made on {what} is not recognized as there{where}",
-                    f"mend __array_namespace__ or device of its arrays, or {override}locate",
+                    f"an array made on {what} is not located on it{where}",
+                    f"fix __array_namespace__ or device of its arrays, or {override}locate",
                 )
             host = self.to_host(array + 2.0)
         if not isinstance(host, np.ndarray) or host.dtype != np.float32:
-            its = getattr(host, "dtype", type(host).__name__)
-            return f"float32 of {what} comes back as {its}", f"{override}to_host"
+            host_dtype = getattr(host, "dtype", type(host).__name__)
+            return f"float32 of {what} is copied back as {host_dtype}", f"{override}to_host"
         if host.tolist() != [3.0, 3.0]:
             return f"a probe on {what} computed 1 + 2 = {host[0]}", "do not use this device"
         return "", ""
 
     def stem(self, kind: str) -> str:
-        """The name of a device of this kind, without its number."""
+        """Return the name of a device of this kind, without its number."""
         return f"{self.name}:{kind}"
 
     def device_name(self, kind: str, index: int) -> str:
-        """As `bp.device` takes it."""
+        """Return the name of a device, as `bp.device` expects it."""
         return self.stem(kind) + (f":{index}" if kind in self.numbered_kinds else "")
 
     def parse(self, spec: str) -> tuple[str, int] | None:
-        """(kind, index) of the device of that name, None if this library has none."""
+        """Return (kind, index) of the device of this name, None if it is not of this library."""
         if len(self.kinds) == 1 and spec == self.stem(self.kinds[0]).removesuffix(
             f":{self.kinds[0]}"
         ):
-            return self.kinds[0], 0  # the library's name says it all
+            return self.kinds[0], 0  # the name of the library alone, as it has one device
         for kind in self.kinds:
             if spec == self.stem(kind):
                 return kind, 0
@@ -235,7 +236,7 @@ class Backend:
 
 
 def imported(module: str, package: str, advice: str) -> Availability:
-    """Try to import a module; tell a missing one from a broken one."""
+    """Import a module; return whether it is available, missing or broken."""
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -256,19 +257,19 @@ def _broken(package: str, error: Exception) -> Availability:
 
 
 def one_line(error: Exception) -> str:
-    """The class and message of an error without line breaks, cut where it is long."""
+    """Return the class and message of an error on one line, shortened."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def probed(compute: Callable[[], float], what: str) -> Availability:
-    """Check that adding one and two on the device gives three."""
+    """Test that 1 + 2, computed on the device, is 3."""
     try:
         answer = compute()
     except Exception as error:
         return Availability(
             False,
             f"a probe on {what} failed: {one_line(error)}",
-            "check the driver and that the library's build suits it",
+            "check that the library's build supports the driver",
         )
     if answer != 3.0:
         return Availability(

@@ -1,8 +1,8 @@
-"""CuPy: NVIDIA GPUs.
+"""The CuPy backend: NVIDIA GPUs.
 
 CuPy computes on its *current* device, and array-api-compat ignores `device=` in every creation
-function but asarray: so whatever is done on "cuda:1" is done inside `activate`. CuPy imports, and
-even constructs device objects, where there is no driver: only a computation proves anything.
+function but asarray: so all work on "cuda:1" is done inside `activate`. CuPy can be imported, and
+even constructs device objects, without a driver: only a computation shows that it works.
 """
 
 from __future__ import annotations
@@ -121,14 +121,14 @@ class CuPyBackend(Backend):
 
 @functools.cache
 def _namespace(cupy: Any, standard: Namespace) -> Namespace:
-    """array-api-compat's namespace, with what reads the host in it done on the device.
+    """Return array-api-compat's namespace with a `sign` and a `clip` that do not read the host.
 
-    Its `sign` and `clip` assign through masks, of which CuPy counts the True elements on the host:
-    a wait at every call, and forbidden while a CUDA graph is captured.
+    Its own assign through masks, of which CuPy counts the True elements on the host: that waits
+    at every call, and is forbidden while a CUDA graph is captured.
     """
 
     def clip(x: Array, /, min: Any = None, max: Any = None) -> Array:
-        if x.dtype.kind in "iu":  # a Python int beyond the dtype bounds nothing
+        if x.dtype.kind in "iu":  # a Python int outside the dtype's range has no effect
             limits = cupy.iinfo(x.dtype)
             min = None if isinstance(min, int) and min <= limits.min else min
             max = None if isinstance(max, int) and max >= limits.max else max

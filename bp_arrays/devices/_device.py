@@ -1,4 +1,4 @@
-"""A device as a value: a name for where arrays live."""
+"""`Device`: an array library and one of its devices."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 @dataclass(frozen=True)
 class Device:
-    """Where arrays live: an array library and one of its devices. Made by `bp.device`.
+    """An array library and one of its devices, as returned by `bp.device`.
 
-    Naming a device never fails; using one that cannot compute raises DeviceUnavailableError.
+    A device object can exist without the device; using one that cannot compute raises
+    DeviceUnavailableError.
 
     Parameters
     ----------
     backend : str
         "numpy", "cupy", "torch", "jax", "strict", or the name of a registered library.
     kind : str
-        "cpu", "cuda", "mps", or the name of one of the library's own devices.
+        "cpu", "cuda", "mps", or another kind of the library's devices.
     index : int, default 0
-        Which one of several of that kind.
+        The number of the device among those of its kind.
 
     Examples
     --------
@@ -49,10 +50,10 @@ class Device:
 
     @property
     def name(self) -> str:
-        """As `bp.device` takes it: "cpu", "cuda:0", "torch:cpu", "strict:device1"."""
+        """The name, as `bp.device` expects it: "cpu", "cuda:0", "torch:cpu", "strict:device1"."""
         try:
             return library(self.backend).device_name(self.kind, self.index)
-        except InputError:  # unpickled where its library is not registered: it still has a name
+        except InputError:  # unpickled in a process in which its library is not registered
             return f"{self.backend}:{self.kind}"
 
     def __str__(self) -> str:
@@ -62,21 +63,21 @@ class Device:
         return f"device({self.name!r})"
 
     def availability(self) -> Availability:
-        """Test whether this device computes, and if not, why; tested once per process."""
+        """Test by a computation whether this device can be used; once per process."""
         return _availability(self)
 
     def require(self) -> Device:
-        """This device, if it can be used.
+        """Return this device if it can be used.
 
         Raises
         ------
         DeviceUnavailableError
-            If not; the message says why and what to do.
+            If it cannot; the message says why and what to do.
         """
         status = _availability(self)
         if not status.usable:
             raise DeviceUnavailableError(
-                f"device {self.name!r} was asked for, but {status.reason}. To use it: "
+                f"device {self.name!r} cannot be used: {status.reason}. To use it: "
                 f"{status.advice}. Nothing was moved"
             )
         return self
@@ -93,30 +94,30 @@ class Device:
 
     @property
     def is_asynchronous(self) -> bool:
-        """True if a call returns before its result is there, so that reading one waits."""
+        """True if a call returns before its result is computed, so that reading it waits."""
         return self.kind in library(self.backend).asynchronous_kinds
 
     @property
     def is_host(self) -> bool:
-        """True if arrays here are NumPy's own: what comes from the host need not be copied."""
+        """True if the arrays are NumPy's own, so that host data need not be copied."""
         return library(self.backend).is_host
 
     @property
     def is_writable(self) -> bool:
-        """True if arrays here are NumPy's own, which the execution room may write over."""
+        """True if the arrays are NumPy's own, which the package `execution` may overwrite."""
         return library(self.backend).is_writable
 
     @property
     def runs_as(self) -> RunsAs:
         """How training steps run fastest on this library.
 
-        "replay": recorded once, then replayed in memory laid out beforehand (NumPy). "jit":
-        traced whole by a compiler, so that scalars come in as arrays and creation functions
-        name no device (JAX). "cuda graph": captured once, then launched whole (CuPy). "eager":
+        "replay": recorded once, then replayed in preallocated memory (NumPy). "jit": traced and
+        compiled as a whole, so that scalars are passed as arrays and creation functions name no
+        device (JAX). "cuda graph": captured once, then launched as a whole (CuPy). "eager":
         operation by operation (PyTorch, array-api-strict, registered libraries).
 
-        What a library can do, not what a machine can: without nvmath-python, say, there are no
-        CUDA graphs; `bp-arrays devices` says so.
+        It describes the library, not the machine: without nvmath-python, for example, there are
+        no CUDA graphs, as `bp-arrays devices` reports.
         """
         return library(self.backend).runs_as
 
@@ -127,16 +128,16 @@ class Device:
 
     @property
     def description(self) -> str:
-        """The library, its version and, for an accelerator, which one."""
+        """The library, its version and, for an accelerator, its model."""
         return library(self.require().backend).description(self.kind, self.index)
 
     def dtype(self, name: str) -> Any:
-        """The library's dtype of that name.
+        """Return the library's dtype of this name.
 
         Raises
         ------
         InputError
-            If this device has none; the message says which floats it has.
+            If this device lacks it; the message lists the floating-point dtypes that it has.
         """
         backend = library(self.require().backend)
         dtype = backend.dtype(name, self.kind, self.index) if isinstance(name, str) else None
@@ -150,31 +151,32 @@ class Device:
         return dtype
 
     def asarray(self, host: Any, dtype: str | None = None) -> Array:
-        """A copy of anything array-like on this device; nothing is ever shared.
+        """Return a copy of an array-like on this device, which never shares memory with it.
 
         Parameters
         ----------
         host : array_like
             Lists, NumPy arrays, or the arrays of any other device.
         dtype : str, optional
-            By default the dtype stays what it is.
+            By default the dtype of `host`.
 
         Raises
         ------
         InputError
-            If it holds no numbers, or this device lacks its dtype: nothing is truncated unasked.
+            If it does not hold numbers, or this device lacks its dtype: nothing is truncated
+            without `dtype`.
         """
         self.require()
         source = device_of_or_none(host)
         array = source.to_numpy(host) if source is not None else _numeric_array(host)
         if dtype is None:
             dtype = array.dtype.name
-        elif dtype == "bfloat16":  # NumPy lacks it: the library rounds
+        elif dtype == "bfloat16":  # NumPy lacks it, so the library rounds
             array = array.astype(np.float32)
-        elif array.dtype.char == "g":  # long double, which only NumPy and JAX can read
+        elif array.dtype.char == "g":  # only NumPy and JAX can read a long double
             array = array.astype(np.float64)
         target = self.dtype(dtype)
-        if not array.dtype.isnative:  # which PyTorch and JAX refuse
+        if not array.dtype.isnative:  # PyTorch and JAX refuse other byte orders
             array = array.astype(array.dtype.newbyteorder("="))
         backend = library(self.backend)
         return backend.from_host(
@@ -182,28 +184,28 @@ class Device:
         )
 
     def to_numpy(self, array: Array) -> HostArray:
-        """The array as NumPy, in memory of its own; waits for the device."""
+        """Return a copy of the array as NumPy; waits for the device."""
         if isinstance(array, (float, int)):
             return np.asarray(array)
         return library(self.backend).to_host(array)
 
     def owns(self, array: Any) -> bool:
-        """Check whether this is an array of this library on this device."""
+        """Return True for an array of this library on this device."""
         return library(self.backend).locate(array) == (self.kind, self.index)
 
     def detached(self, array: Array) -> Array:
-        """An array of this device, without its library's record of how it was computed.
+        """Return an array of this device detached from its library's autograd.
 
-        So PyTorch's autograd does not record what is done with a tensor that requires a gradient.
+        So PyTorch does not record operations on a tensor that requires a gradient.
         """
         return library(self.backend).detached(array)
 
     def activate(self) -> AbstractContextManager[Any]:
-        """The context in which the library computes on this device."""
+        """Return the context in which the library computes on this device."""
         return library(self.require().backend).activate(self.kind, self.index)
 
     def synchronize(self) -> None:
-        """Wait until the device has done all it was given."""
+        """Wait until the device has finished all work."""
         library(self.require().backend).synchronize(self.kind, self.index)
 
 
@@ -211,12 +213,12 @@ HOST = Device("numpy", "cpu")
 
 
 def device_of_or_none(array: Any) -> Device | None:
-    """The device an array lives on, None for what is no array of a known library."""
-    if isinstance(array, (np.ndarray, np.generic)):  # first: asked at every door
+    """Return the device of an array, None if it is not an array of a known library."""
+    if isinstance(array, (np.ndarray, np.generic)):  # first, as the most frequent case
         return HOST
     device = _located(array)
     if device is None and hasattr(array, "__array_namespace__") and load_all_once():
-        return _located(array)  # of a library that an installed package has just brought
+        return _located(array)  # perhaps of a library that an installed package offers
     return device
 
 
@@ -229,9 +231,9 @@ def _located(array: Any) -> Device | None:
 
 
 def forget_probes() -> None:
-    """Ask libraries anew: another one may bear the name by now."""
-    for cached in (_availability, _namespace, _native):
-        cached.cache_clear()
+    """Clear the caches of libraries by name: a name may have been registered again."""
+    for function in (_availability, _namespace, _native):
+        function.cache_clear()
 
 
 @functools.cache
@@ -240,11 +242,11 @@ def _availability(device: Device) -> Availability:
         return library(device.backend).availability(device.kind, device.index)
     except InputError:
         raise
-    except Exception as error:  # of a registered Backend: it must not take the others with it
+    except Exception as error:  # a registered Backend must not prevent the list of the others
         return Availability(
             False,
             f"the availability of its Backend raises {one_line(error)}",
-            f"mend the Backend of {device.backend!r}",
+            f"fix the Backend of {device.backend!r}",
         )
 
 
@@ -262,7 +264,7 @@ def _numeric_array(host: Any) -> HostArray:
     try:
         array = np.asarray(host)
     except (ValueError, TypeError) as error:
-        raise InputError(f"cannot be read as an array: {error}") from None
+        raise InputError(f"expected an array: {error}") from None
     if array.dtype.kind not in "biufc":
         raise InputError(f"expected numbers, got an array of dtype {array.dtype}")
     return array

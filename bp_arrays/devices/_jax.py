@@ -1,4 +1,4 @@
-"""JAX arrays: on the CPU and on CUDA. Immutable, and computed behind the caller's back."""
+"""The JAX backend: CPU and CUDA. Arrays are immutable and computed asynchronously."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bp_arrays.typing import Array, HostArray, Namespace
 
 
 def ask_for_float64(*, compiled: str) -> None:
-    """Have JAX compute in float64 too, and keep what it compiles in the folder `compiled`.
+    """Enable float64 in JAX, with the folder `compiled` as the cache of compiled functions.
 
-    It reads such settings when it is imported: if it already is, nothing changes.
+    JAX reads these settings when it is imported: if it already is, nothing changes.
     """
     if "jax" in sys.modules:
         return
@@ -77,12 +77,12 @@ class JaxBackend(Backend):
         import jax
         import jax.numpy as jnp
 
-        # device_put may alias the host's memory, jnp.array copies it.
+        # device_put may alias the host's memory, jnp.array copies it
         copied = jnp.array(host, dtype=dtype, copy=True)
         return jax.device_put(copied, self.native(kind, index))
 
     def to_host(self, array: Array) -> HostArray:
-        if str(array.dtype) == "bfloat16":  # which NumPy lacks; float32 holds it exactly
+        if str(array.dtype) == "bfloat16":  # NumPy lacks it; float32 represents it exactly
             array = array.astype("float32")
         return np.array(array, copy=True)
 

@@ -1,4 +1,4 @@
-"""The array libraries known here: built in, registered, and from entry points of packages.
+"""The registry of array libraries: built in, registered, or offered by entry points of packages.
 
 An installed package offers its library by an entry point of the group "bp_arrays.devices". Entry
 points are looked up only when a device name is unknown, when devices are listed, or when an array
@@ -32,18 +32,18 @@ BUILT_IN: dict[str, Backend] = {
     for backend in (NumPyBackend(), CuPyBackend(), TorchBackend(), JaxBackend(), StrictBackend())
 }
 RESERVED = {*BUILT_IN, "auto", "cpu", "cuda", "gpu"}
-"""Names that no other library can have: each is a device, or reads like one."""
+"""Names that no other library can have: each is the name of a device, or looks like one."""
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+# both are replaced, never changed, as threads may iterate over them
 _added: dict[str, Backend] = {}
 _libraries: tuple[Backend, ...] = tuple(BUILT_IN.values())
-# Both are replaced, never changed: threads may be going through them.
 
 logger = logging.getLogger("bp_arrays")
 
 
 class Unloadable(Backend):
-    """The library of an entry point that cannot be loaded: its devices have names and a reason."""
+    """The library of an entry point that cannot be loaded; its devices are unavailable."""
 
     kinds = ("",)
 
@@ -58,7 +58,7 @@ class Unloadable(Backend):
         return f"{self.name}:{kind}" if kind else self.name
 
     def parse(self, spec: str) -> tuple[str, int] | None:
-        """Any device of it: which ones there are, nobody can say."""
+        """Return any device of the library, as its devices are unknown."""
         name, _, kind = spec.partition(":")
         return (kind, 0) if name == self.name else None
 
@@ -67,17 +67,17 @@ class Unloadable(Backend):
 
 
 def libraries() -> tuple[Backend, ...]:
-    """The libraries known so far; NumPy is the first."""
+    """Return the known libraries, NumPy first."""
     return _libraries
 
 
 def library(name: str) -> Backend:
-    """The library of that name.
+    """Return the library of this name.
 
     Raises
     ------
     InputError
-        If none is registered in this process, as after a pickle from another one.
+        If none is registered in this process, for example after unpickling a device.
     """
     backend = BUILT_IN.get(name) or _added.get(name)
     if backend is None:
@@ -85,14 +85,14 @@ def library(name: str) -> Backend:
         backend = _added.get(name)
     if backend is None:
         raise InputError(
-            f"the array library {name!r} is not registered in this process: call "
+            f"the array library {name!r} is not registered in this process; call "
             "bp.devices.register with its Backend first"
         )
     return backend
 
 
 def register(backend: Backend | type[Backend]) -> None:
-    """Add a library; the same class again replaces it, as when a notebook's cell runs again.
+    """Add a library; registering the same class again, as in a notebook, replaces it.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def register(backend: Backend | type[Backend]) -> None:
     other = _added.get(instance.name)
     if not (other is None or isinstance(other, Unloadable) or _is_same(instance, other)):
         raise InputError(
-            f"bp.devices.register(name={instance.name!r}): the name is taken by "
+            f"bp.devices.register(name={instance.name!r}): expected a free name, it is taken by "
             f"{_class_name(other)}; choose another name, or call "
             f"bp.devices.unregister({instance.name!r}) first"
         )
@@ -116,12 +116,12 @@ def unregister(name: str) -> None:
     Raises
     ------
     InputError
-        If none of that name was registered.
+        If no library of this name was registered.
     """
     if name not in _added:
         raise InputError(
             f"bp.devices.unregister(name={name!r}): expected a registered library, one of "
-            f"{', '.join(sorted(_added)) or 'none so far'}"
+            f"{', '.join(sorted(_added)) or 'none'}"
         )
     _replace({other: backend for other, backend in _added.items() if other != name})
 
@@ -132,7 +132,7 @@ def _replace(added: dict[str, Backend]) -> None:
 
 
 def checked(backend: Backend | type[Backend]) -> Backend:
-    """A backend that can be registered: an instance, complete, under a name that is free."""
+    """Return an instance of a backend, checked to be complete and without a reserved name."""
     instance = _called(backend) if isinstance(backend, type) else backend
     if not isinstance(instance, Backend):
         raise InputError(
@@ -148,7 +148,7 @@ def checked(backend: Backend | type[Backend]) -> Backend:
 def _called(backend: type[Backend]) -> Backend:
     try:
         return backend()
-    except Exception as error:  # of any class: it is the user's constructor
+    except Exception as error:  # a constructor may raise anything
         raise InputError(
             f"bp.devices.register({backend.__name__}): calling it without arguments raises "
             f"{one_line(error)}; pass an instance"
@@ -156,12 +156,12 @@ def _called(backend: type[Backend]) -> Backend:
 
 
 def _fault(backend: Backend) -> str:
-    """The first attribute that is not as `Backend` says, and what it should be, or ""."""
+    """Return the first invalid attribute, and what was expected, or ""."""
     name, kinds, numbered = backend.name, backend.kinds, backend.numbered_kinds
     if not (isinstance(name, str) and _WORD.fullmatch(name)):
         return f"name): expected a letter, then letters, digits or underscores, got {name!r}"
     if name in RESERVED:
-        return f"name): {name!r} is taken by bp_arrays itself; choose another name"
+        return f"name): expected a free name, {name!r} is reserved; choose another name"
     if not (isinstance(backend.module, str) and backend.module):
         return f"module): expected the import path of the namespace, got {backend.module!r}"
     if (
@@ -169,23 +169,23 @@ def _fault(backend: Backend) -> str:
         or not kinds
         or not all(isinstance(kind, str) and _WORD.fullmatch(kind) for kind in kinds)
     ):
-        return f"kinds): expected words such as ('cpu', 'gpu'), got {kinds!r}"
+        return f"kinds): expected names such as ('cpu', 'gpu'), got {kinds!r}"
     if not isinstance(numbered, (set, frozenset, tuple, list)) or not set(numbered) <= set(kinds):
         return f"numbered_kinds): expected some of {tuple(kinds)}, got {numbered!r}"
     if len(kinds) > 1 and type(backend).native is Backend.native:
-        return f"native): with the kinds {tuple(kinds)}, override native to tell them apart"
+        return f"native): expected an override that distinguishes the kinds {tuple(kinds)}"
     for attribute in ("is_host", "is_writable", "runs_as"):
         if getattr(backend, attribute) != getattr(Backend, attribute):
-            return f"{attribute}): only libraries built into bp_arrays can set it; leave it out"
+            return f"{attribute}): expected the default; only built-in libraries can set it"
     return _fault_of_locate(backend)
 
 
 def _fault_of_locate(backend: Backend) -> str:
-    """Ask about what is no array of the library: whatever comes into a model will be."""
+    """Return the fault of a `locate` that does not return None for other objects, or ""."""
     for value in (None, [1.0], np.zeros(1)):
         try:
             location = backend.locate(value)
-        except Exception as error:  # of any class: it is the user's method
+        except Exception as error:  # a user's method may raise anything
             return f"locate): expected None for {value!r}, but it raises {one_line(error)}"
         if location is not None:
             return f"locate): expected None for {value!r}, got {location!r}"
@@ -193,9 +193,9 @@ def _fault_of_locate(backend: Backend) -> str:
 
 
 def load_entry_points(name: str | None = None) -> bool:
-    """Add the libraries that installed packages offer: all, or the one of that name.
+    """Add the libraries that installed packages offer, all or the one of this name.
 
-    One that cannot be loaded is there as well, with the reason. Returns whether any was added.
+    A library that cannot be loaded is added as `Unloadable`. Return True if any was added.
     """
     from importlib.metadata import entry_points
 
@@ -209,20 +209,20 @@ def load_entry_points(name: str | None = None) -> bool:
             _warn_reserved(point_name, _packages(same_name))
         else:
             backends[point_name] = _loaded(point_name, same_name)
-    _replace({**backends, **_added})  # what importing them registered stays
+    _replace({**backends, **_added})  # importing a package may have registered libraries too
     return bool(backends)
 
 
 @functools.cache
 def load_all_once() -> bool:
-    """Add the libraries of all entry points, at the first call; whether any was added."""
+    """Add the libraries of all entry points at the first call; return True if any was added."""
     return load_entry_points()
 
 
 @functools.cache
 def _warn_reserved(name: str, packages: str) -> None:
     logger.warning(
-        "entry point %r of %s is not used: the name is taken by bp_arrays itself", name, packages
+        "entry point %r of %s is not used: the name is reserved by bp_arrays", name, packages
     )
 
 
@@ -235,12 +235,12 @@ def _loaded(name: str, points: Sequence[EntryPoint]) -> Backend:
     try:
         backend = checked(points[0].load())
         if backend.name != name:
-            raise InputError(f"it gives a Backend of the name {backend.name!r}, not {name!r}")
-    except Exception as error:  # of any class: it is somebody else's module
+            raise InputError(f"expected a Backend of the name {name!r}, got {backend.name!r}")
+    except Exception as error:  # the module of another package may raise anything
         return Unloadable(
             name,
             f"its entry point in {packages} cannot be loaded: {one_line(error)}",
-            f"mend or uninstall {packages}",
+            f"fix or uninstall {packages}",
         )
     return backend
 
@@ -250,8 +250,8 @@ def _packages(points: Sequence[EntryPoint]) -> str:
     return " and ".join(sorted(names))
 
 
-def _is_same(one: Backend, other: Backend) -> bool:
-    return _class_name(one) == _class_name(other)
+def _is_same(backend: Backend, other: Backend) -> bool:
+    return _class_name(backend) == _class_name(other)
 
 
 def _class_name(value: object) -> str:

@@ -1,25 +1,25 @@
-"""Tell which library a namespace belongs to, so that others need not know libraries by name."""
+"""`library_of`: the library of a namespace."""
 
 from __future__ import annotations
 
 from bp_arrays.typing import Namespace
 
 MARK = "__backend__"
-"""The attribute of a namespace made here that holds its library's name; copies keep it."""
+"""The attribute of a custom namespace with the name of its library; copies keep it."""
 
 _names: dict[int, tuple[Namespace, str]] = {}
 
 
 def remember_namespace(xp: Namespace, library: str) -> Namespace:
-    """Keep in mind that this is the namespace of a library; returns it."""
+    """Record the library of a namespace; return the namespace."""
     _names[id(xp)] = xp, library
     return xp
 
 
 def library_of(xp: Namespace) -> str | None:
-    """Return the name of the library whose arrays a namespace is for.
+    """Return the name of the library of a namespace.
 
-    None for a namespace that no device has handed out, such as one that records what is done.
+    None for a namespace of no device, such as one that records operations.
 
     >>> from bp_arrays.devices import device
     >>> library_of(device("cpu").xp)

@@ -1,4 +1,4 @@
-"""NumPy: the CPU."""
+"""The NumPy backend: the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choose a device: from a name, by looking at the machine, or from an array."""
+"""Select a device by name, automatically, or by an array; list and register devices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger("bp_arrays")
 
 
 class DeviceStatus(NamedTuple):
-    """A known device and whether it can be used here."""
+    """A known device and whether it can be used on this machine."""
 
     device: Device
     usable: bool
@@ -27,21 +27,21 @@ class DeviceStatus(NamedTuple):
 
 
 def device(spec: str | Device = "auto") -> Device:
-    """The device of that name.
+    """Return the device of this name.
 
     Parameters
     ----------
     spec : str or Device
         "cpu" (NumPy), "cuda" or "cuda:1" (CuPy), "torch:cpu", "torch:cuda:0", "torch:mps",
         "jax:cpu", "jax:cuda:0", "strict", "strict:device1"; "yours:kind" of a registered library
-        (see `bp.devices.register`); or "auto", which uses "cuda" if a test computation on it
-        succeeds, else "cpu", and logs which and why. The environment variable BP_ARRAYS_DEVICE,
-        if set, says what "auto" is.
+        (see `bp.devices.register`); or "auto", which is "cuda" if a test computation on it
+        succeeds, else "cpu"; the log says which and why. The environment variable
+        BP_ARRAYS_DEVICE, if set, replaces "auto".
 
     Raises
     ------
     InputError
-        For an unknown name. A known device that cannot be used here raises when it is used.
+        For an unknown name. A known device that is not available raises when it is used.
 
     Examples
     --------
@@ -59,19 +59,18 @@ def device(spec: str | Device = "auto") -> Device:
         raise InputError("unknown device 'gpu': did you mean 'cuda', an NVIDIA GPU by CuPy?")
     known = [known.name for known in _known()]
     error = unknown_name("device", str(spec), (*known, "auto", "cuda", "cuda:1"))
-    raise InputError(f"{error}; to add an array library: bp.devices.register")
+    raise InputError(f"{error}; add an array library with bp.devices.register")
 
 
 class DeviceList:
-    """The devices known here: call it to list them, `register` to add an array library.
+    """The registry of devices: call it to list them, `register` to add an array library.
 
-    There is one object of this class, `bp.devices`. It is an object and not a function because
-    it is both the list and what changes the list, and a type checker knows the methods of a
-    class but no attributes set on a function.
+    Its only instance is `bp.devices`. It is an object and not a function with attributes, of which
+    a type checker would know nothing.
     """
 
     def __call__(self) -> list[DeviceStatus]:
-        """Every known device, whether it can be used here and, if not, why and what to do.
+        """Return every known device, whether it can be used and, if not, why and what to do.
 
         Entry points of installed packages are looked up, so that their devices are listed too.
 
@@ -85,11 +84,11 @@ class DeviceList:
         return [_status(known) for known in _known()]
 
     def register(self, backend: Backend | type[Backend]) -> None:
-        """Add an array library, so that `bp.device("theirs:kind")` and all else works with it.
+        """Add an array library, so that its devices, `bp.device("yours:kind")`, can be used.
 
-        Registering the same class again replaces it. An installed package can do without this
-        call: an entry point of the group "bp_arrays.devices", of the library's name, that gives
-        the class is found when a device of it is asked for.
+        Registering the same class again replaces it. An installed package does not need this call:
+        an entry point of the group "bp_arrays.devices" with the name of the library, which refers
+        to the class, is loaded when a device of the library is first used.
 
         Parameters
         ----------
@@ -99,8 +98,8 @@ class DeviceList:
         Raises
         ------
         InputError
-            If the name is taken, or an attribute is not as `Backend` says. The library itself is
-            looked at when a device of it is used.
+            If the name is taken, or an attribute is invalid. The library itself is tested when a
+            device of it is used.
 
         Examples
         --------
@@ -128,7 +127,7 @@ class DeviceList:
         Raises
         ------
         InputError
-            If no library of that name is registered.
+            If no library of this name is registered.
         """
         _libraries.unregister(name)
         forget_probes()
@@ -142,12 +141,12 @@ devices = DeviceList()
 
 
 def device_of(array: Any) -> Device:
-    """The device an array lives on.
+    """Return the device of an array.
 
     Raises
     ------
     InputError
-        If it is no array of a known library.
+        If it is not an array of a known library.
 
     Examples
     --------
@@ -162,14 +161,14 @@ def device_of(array: Any) -> Device:
 
 
 def _known() -> Iterator[Device]:
-    """Each kind of device of each known library; the first one of those with numbers."""
+    """Yield each kind of device of each known library; of numbered kinds the first device."""
     for backend in _libraries.libraries():
         for kind in backend.kinds:
             yield Device(backend.name, kind)
 
 
 def _parsed(spec: str) -> Device | None:
-    """The device of that name, also of a library that an installed package offers."""
+    """Return the device of this name, also of a library that an installed package offers."""
     for backend in _libraries.libraries():
         location = backend.parse(spec)
         if location is not None:
@@ -185,15 +184,15 @@ def _status(known: Device) -> DeviceStatus:
 
 
 def _automatic() -> Device:
-    chosen = os.environ.get(VARIABLE)
-    if chosen and chosen != "auto":
-        named = device(chosen)
-        logger.info("device 'auto' is %s, as %s says", named, VARIABLE)
-        return named
+    name = os.environ.get(VARIABLE)
+    if name and name != "auto":
+        selected = device(name)
+        logger.info("device 'auto' is %s, as set in %s", selected, VARIABLE)
+        return selected
     cuda = device("cuda")
     availability = cuda.availability()
     if availability.usable:
-        logger.info("device 'auto' is %s: a probe on it computed", cuda)
+        logger.info("device 'auto' is %s: a test computation on it succeeded", cuda)
         return cuda
     logger.info("device 'auto' is cpu: cuda cannot be used, %s", availability.reason)
     return device("cpu")

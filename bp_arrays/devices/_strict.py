@@ -1,7 +1,7 @@
-"""array-api-strict: nothing but the standard, with devices that refuse each other's arrays.
+"""The array-api-strict backend: only the standard, with devices that refuse each other's arrays.
 
-Its "device1" is the best stand-in for a GPU on a machine without one: NumPy cannot read its arrays
-and a constant made on the wrong device raises.
+Its "device1" replaces a GPU in tests on a machine without one: NumPy cannot read its arrays, and a
+constant made on the wrong device raises.
 """
 
 from __future__ import annotations

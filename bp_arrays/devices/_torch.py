@@ -1,4 +1,4 @@
-"""PyTorch tensors, as arrays: on the CPU, on CUDA, on Apple's MPS."""
+"""The PyTorch backend: CPU, CUDA and Apple's MPS."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ class TorchBackend(Backend):
     def from_host(self, host: HostArray, dtype: Any, kind: str, index: int) -> Array:
         import torch
 
-        # torch.tensor copies; from_numpy and from_dlpack share memory, and the latter ends the
-        # process for negative strides.
+        # torch.tensor copies; from_numpy and from_dlpack share memory, and from_dlpack crashes the
+        # process for negative strides
         return torch.tensor(host, device=self.native(kind, index), dtype=dtype)
 
     def to_host(self, array: Array) -> HostArray:
         import torch
 
         array = array.detach().cpu()
-        if array.dtype == torch.bfloat16:  # which NumPy lacks; float32 holds it exactly
+        if array.dtype == torch.bfloat16:  # NumPy lacks it; float32 represents it exactly
             array = array.to(torch.float32)
         return np.array(array.numpy(), copy=True)
 

@@ -1,4 +1,4 @@
-"""What makes the maths fast without touching it."""
+"""Fast execution: recorded steps, compiled updates, jit and CUDA graphs."""
 
 from bp_arrays.execution._describe import path_of
 from bp_arrays.execution._fast_numpy import fast_numpy

@@ -1,4 +1,4 @@
-"""How the steps of a training run on each device."""
+"""Describe how training runs on a device: replayed, jit, CUDA graph or operation by operation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bp_arrays.execution.cuda._graph import why_no_graph
 
 
 def path_of(device: Device) -> str:
-    """What a training on this device is compiled by, or why not, in a few words.
+    """Describe what compiles training on this device, or why nothing does.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""An elementwise computation as a list of operations, found by running it once on symbols.
+"""`Formula`: an elementwise computation as a list of operations, traced by a run on symbols.
 
 An optimizer's update is written once, with operators and functions of the namespace. Run on
-symbols instead of arrays it leaves a trace: the operations each element goes through. From that a
-compiler can make one loop without temporaries. Only operations that IEEE 754 rounds correctly are
-taken, + − × ÷ and the square root, so that the loop gives the same bits as the array operations.
+symbols instead of arrays it records the operations on each element, from which a compiler makes
+one loop without temporaries. Only operations that IEEE 754 rounds correctly are supported, + − × ÷
+and the square root, so that the loop computes the same bits as the array operations.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from typing import Any
 
 
 class NotElementwise(Exception):
-    """The computation uses something that no loop over elements can do, or not to the bit."""
+    """The computation cannot be written as a loop over elements with the same bits."""
 
 
 @dataclass
 class Formula:
-    """What a traced computation does, as assignments in Python's notation.
+    """A traced computation as assignments in Python.
 
     Parameters
     ----------
     arrays, scalars : list of str
         The names of the inputs.
     once : list of str
-        Assignments in double precision, of numbers alone.
+        Assignments of numbers, in double precision, before the loop.
     each : list of str
-        Assignments for each element. Constants and numbers appear as `T(...)`, T being the
-        dtype of the arrays.
+        Assignments for each element. Constants and numbers appear as `T(...)`, with T the dtype
+        of the arrays.
     results : list of str
-        The names, or constants, that hold the results.
+        The names, or constants, of the results.
     """
 
     arrays: list[str]
@@ -43,7 +43,7 @@ class Formula:
 
 @dataclass(frozen=True)
 class FormulaSymbol:
-    """A value in the making: an element of an array, or a number that all elements share."""
+    """A symbolic value: an element of an array, or a number that is the same for all elements."""
 
     formula: Formula
     code: str
@@ -77,7 +77,7 @@ class FormulaSymbol:
         return self._assigned(f"-{self.code}", self.is_array)
 
     def __bool__(self) -> bool:
-        raise NotElementwise("a decision by a value")
+        raise NotElementwise("a branch on a value")
 
     def _with(self, operator: str, other: Any, *, swapped: bool = False) -> FormulaSymbol:
         if not isinstance(other, FormulaSymbol):
@@ -100,7 +100,7 @@ class FormulaSymbol:
 
 
 class FormulaFunctions:
-    """The namespace of symbols: what has a name here can be compiled."""
+    """The namespace of symbols: the functions that can be compiled."""
 
     def sqrt(self, x: FormulaSymbol) -> FormulaSymbol:
         return x._assigned(f"sqrt({x._as_element()})", True)
@@ -110,12 +110,12 @@ class FormulaFunctions:
 
 
 def traced(update: Callable[..., Any], states: int, scalars: int) -> Formula:
-    """The formula of an update of (theta, g, state, scalars, xp) to (theta, state).
+    """Return the formula of an update of (theta, g, state, scalars, xp) to (theta, state).
 
     Raises
     ------
     NotElementwise
-        If it does anything else than arithmetic with elements.
+        If it does anything other than arithmetic on elements.
     """
     names = ["theta", "g", *(f"s{k}" for k in range(states))]
     formula = Formula(names, [f"x{k}" for k in range(scalars)])
@@ -124,6 +124,6 @@ def traced(update: Callable[..., Any], states: int, scalars: int) -> Formula:
     new_theta, new_state = update(theta, g, tuple(state), numbers, FormulaFunctions())
     results: Sequence[Any] = (new_theta, *new_state)
     if len(results) != states + 1 or not all(isinstance(r, FormulaSymbol) for r in results):
-        raise NotElementwise("a result that is no array")
+        raise NotElementwise("a result that is not an array")
     formula.results = [result._as_element() for result in results]
     return formula

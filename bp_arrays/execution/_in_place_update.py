@@ -1,12 +1,11 @@
-"""An optimizer's update on NumPy, written over the vectors it is about.
+"""`InPlaceUpdate`: an optimizer's update on NumPy that overwrites its vectors.
 
-A whole-array update makes a temporary array for every operation; for a long vector each is fresh
-memory, which the operating system hands out page by page: that, not the arithmetic, is its cost.
-Here the update runs over pieces that stay in the cache or, once Numba has compiled it, as one
-loop. Every element goes through the same operations, so all three give the same bits.
+A whole-array update allocates a temporary array for every operation; for a long vector each is
+fresh memory, which the operating system maps page by page: that, not the arithmetic, is its cost.
+Here the update runs over blocks that stay in the cache or, once Numba has compiled it, as one
+loop. Every element goes through the same operations, so all three compute the same bits.
 
-What was θ before an update is left where its gradient was: a training can go back one step, and
-no memory is needed for it.
+The update keeps the old θ in g: training can go back one step without additional memory.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from bp_arrays.execution._formula import traced
 from bp_arrays.execution._update_loop import LoopRequest, has_compiler, loop_request
 
 BLOCK = 8192
-"""Elements a piece: a dozen temporaries of it fit into a cache of half a megabyte."""
+"""Elements per block: a dozen temporaries of this size fit into a cache of half a megabyte."""
 
 HostVector = np.ndarray[Any, Any]
 Update = Callable[..., tuple[Any, tuple[Any, ...]]]
@@ -30,15 +29,15 @@ Vectors = tuple[HostVector, ...]
 
 
 class InPlaceUpdate:
-    """An update that writes over θ and the optimizer's state, and leaves the old θ in g.
+    """An update that overwrites θ and the optimizer's state, and leaves the old θ in g.
 
     Parameters
     ----------
     update : function of (theta, g, state, scalars, xp) to (theta, state)
     states, scalars : int
-        How many vectors and numbers it takes.
+        The numbers of its state vectors and scalars.
     elementwise : bool
-        Whether element i of the result depends on no other element.
+        Whether element i of the result depends on element i of the arguments only.
     dtype : str
     xp : namespace of NumPy
     compiled : bool, default True
@@ -58,15 +57,15 @@ class InPlaceUpdate:
         self.update, self.elementwise, self.xp = update, elementwise, xp
         self._request: LoopRequest | None = None
         if compiled and elementwise and has_compiler():
-            # An optimizer of the user's own may do more than arithmetic, and refuse symbols in
-            # any way: then there is no loop, and nothing else is different.
+            # a custom optimizer may do more than arithmetic, and raise anything for symbols: then
+            # there is no loop, and the update runs on arrays
             with contextlib.suppress(Exception):
                 self._request = loop_request(traced(update, states, scalars), dtype)
 
     def __call__(
         self, theta: HostVector, g: HostVector, state: Vectors, scalars: Sequence[float]
     ) -> None:
-        """Update one stretch of the parameters: 1-d, contiguous, of equal length and dtype."""
+        """Update vectors in place: 1-d, contiguous, of equal length and dtype."""
         request = self._request
         if request is not None and request.loop is not None:
             request.loop(theta, g, *state, *scalars)
@@ -75,21 +74,22 @@ class InPlaceUpdate:
         length = theta.shape[0]
         step = BLOCK if self.elementwise else max(length, 1)
         for start in range(0, length, step):
-            here = slice(start, start + step)
-            self._plain(theta[here], g[here], tuple(vector[here] for vector in state), scalars)
+            block = slice(start, start + step)
+            vectors = tuple(vector[block] for vector in state)
+            self._update_block(theta[block], g[block], vectors, scalars)
         if request is not None:
             request.spend(time.perf_counter() - started)
 
-    def _plain(
+    def _update_block(
         self, theta: HostVector, g: HostVector, state: Vectors, scalars: Sequence[float]
     ) -> None:
-        moved, vectors = self.update(theta, g, state, scalars, self.xp)
-        # Whoever returns a part of what was handed in must not see it written over.
-        results = [a if a.base is None else a.copy() for a in (moved, *vectors)]
+        new_theta, vectors = self.update(theta, g, state, scalars, self.xp)
+        # `update` may return views of its arguments: copy before overwriting them
+        results = [a if a.base is None else a.copy() for a in (new_theta, *vectors)]
         g[...] = theta
         for vector, values in zip((theta, *state), results, strict=True):
             vector[...] = values
 
     def wait_for_compiler(self) -> bool:
-        """Have the loop now, if there can be one; whether there is."""
+        """Wait until the loop is compiled; return False if there is none."""
         return self._request is not None and self._request.wait() is not None

@@ -1,4 +1,4 @@
-"""What a recorded computation is made of: arrays without numbers, and operations on them."""
+"""`Slot` and `Instruction`: the arrays and the operations of a recorded computation."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from bp_arrays.typing import HostArray, Shape
 
 
 def copied(array: HostArray) -> HostArray:
-    """The function that only copies: to another dtype, or to other memory."""
+    """Return the array: the function of an instruction that only copies, perhaps to a dtype."""
     return array
 
 
 Kind = Literal["argument", "argument_view", "memory", "constant", "view", "result"]
-"""Where the memory of an array comes from: passed at every run, or a part of such an array; bound
-by the caller; fixed numbers; a part of another array; or laid out by the program."""
+"""The origin of the memory of an array: an argument of every run, or a view of one; memory bound
+by the caller; a constant; a view of another array; or memory planned by the program."""
 
 
 @dataclass(eq=False)
 class Slot:
-    """An array of a program: what is known of it before there are numbers.
+    """An array of a program, without numbers.
 
     Parameters
     ----------
     kind : Kind
-        Where its memory comes from.
+        The origin of its memory.
     number : int
-        Counted from 1, over all arrays of the program.
+        Its number among all arrays of the program, from 1.
     shape, dtype
         Those of the array.
     contiguous : bool
-        Whether its elements follow each other in memory, so that it can be reshaped in place.
+        Whether its elements are contiguous in memory, so that a reshape is a view.
     base, view : Slot and function, optional
-        For an array that lies in another's memory: which, and how it is cut out of it.
+        For an array in the memory of another one: that array, and the function from it to the view.
     constant : array, optional
-        For an array that never changes.
+        The values of a constant.
     has_views : bool
-        Whether other arrays lie in its memory.
+        Whether other arrays are views of its memory.
     """
 
     kind: Kind
@@ -61,36 +61,36 @@ class Slot:
 
     @property
     def root(self) -> Slot:
-        """The array whose memory this one lies in; itself, if it has its own."""
+        """The array that owns the memory of this one: itself, if it is not a view."""
         slot = self
         while slot.base is not None:
             slot = slot.base
         return slot
 
     def lies_in(self, base: Slot, view: Callable[[HostArray], HostArray]) -> None:
-        """Have this array's numbers written into a part of another's memory."""
+        """Place this array in a part of another array's memory."""
         self.base, self.view = base, view
 
 
 @dataclass(eq=False)
 class Instruction:
-    """One operation: what is called on which arrays, and where the result goes.
+    """One operation: a function, its operands and its result.
 
     Parameters
     ----------
     function : callable
-        Takes `out=` unless `copied`.
+        Accepts `out=` unless `copied`.
     operands : tuple
         Slots, other values, and lists of them.
     options : dict
-        Further arguments by name.
+        Keyword arguments.
     result : Slot
     copied : bool
-        Whether the function makes an array of its own, which is then copied to its place.
+        Whether the function returns a new array, which is then copied to the result's memory.
     assigned : bool
-        Whether the result only exists during a run: a view of an argument.
+        Whether the result exists during a run only, as a view of an argument.
     elementwise : bool
-        Whether the result may be written over an operand of the same shape.
+        Whether the result may overwrite an operand of the same shape.
     """
 
     function: Callable[..., Any]
@@ -108,17 +108,17 @@ class Instruction:
 
 
 def needed_for(wanted: Sequence[Slot], instructions: Sequence[Instruction]) -> set[Instruction]:
-    """The instructions without which the wanted arrays would not be there."""
+    """Return the instructions on which the wanted arrays depend."""
     alive = {id(slot) for slot in wanted} | {id(slot.root) for slot in wanted}
-    found: set[Instruction] = set()
+    needed: set[Instruction] = set()
     for instruction in reversed(instructions):
         if id(instruction.result) in alive:
-            found.add(instruction)
+            needed.add(instruction)
             for slot in instruction.read:
-                while slot is not None:  # a view is there when all it is a view of is
+                while slot is not None:  # a view needs every array that it is a view of
                     alive.add(id(slot))
                     slot = slot.base  # type: ignore[assignment]
-    return found
+    return needed
 
 
 def _slots(operands: Iterable[Any]) -> Iterator[Slot]:

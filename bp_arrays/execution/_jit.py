@@ -1,7 +1,7 @@
-"""Whole computations handed to the compiler their backend has.
+"""Compile whole computations by jax.jit.
 
 A training step is a pure function of parameters, optimizer state, batch and per-step scalars, so
-a compiler may take it whole. Where there is none it runs as it stands, operation by operation.
+it can be compiled as a whole. On devices without a compiler it runs operation by operation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Step = Callable[..., Any]
 
 
 def compiled(function: Callable[..., Any], device: Device) -> Callable[..., Any]:
-    """A pure function of arrays as this device runs it best: on JAX, traced whole by jax.jit."""
+    """Return a pure function of arrays, on JAX compiled by jax.jit, else unchanged."""
     if device.runs_as != "jit":
         return function
 
@@ -28,11 +28,11 @@ def compiled(function: Callable[..., Any], device: Device) -> Callable[..., Any]
 
 
 def compile_step(step: Step, device: Device, dtype: str) -> Step:
-    """The step as this device runs it best.
+    """Return a training step, on JAX compiled by jax.jit, else unchanged.
 
-    `step` takes (theta, state, vectors, batch, scalars, counter): scalars a tuple of Python
-    floats, counter a Python int; everything else arrays. Under a tracing compiler scalars and
-    counter must be arrays too, else each new value would be compiled anew.
+    Its arguments are (theta, state, vectors, batch, scalars, counter): scalars is a tuple of Python
+    floats, counter a Python int; all others are arrays. For the compiler scalars and counter
+    become arrays too, as it would compile each new value of a constant again.
     """
     if device.runs_as != "jit":
         return step

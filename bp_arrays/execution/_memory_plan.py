@@ -1,4 +1,4 @@
-"""Where the arrays of a program lie: few pieces of memory, each used for many of them in turn."""
+"""`MemoryPlan`: the memory of a program's arrays, in few chunks that many arrays use in turn."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from bp_arrays.typing import HostArray
 
 
 class Arena:
-    """Memory that several programs share, of which one runs at a time."""
+    """Memory shared by several programs, of which one runs at a time."""
 
     def __init__(self) -> None:
         self.chunks: list[HostArray] = []
 
     def lease(self) -> Lease:
-        """All of it, for another program."""
+        """Return a lease of the whole arena, for another program."""
         return Lease(self)
 
 
 class Lease:
-    """What one program has of an arena: pieces are taken and given back while it is laid out."""
+    """The use of an arena by one program: chunks are taken and given back while it is planned."""
 
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
         self._free = list(arena.chunks)
 
     def take(self, size: int) -> HostArray:
-        """The smallest free piece of `size` bytes or more; a new one if there is none."""
+        """Return the smallest free chunk of `size` bytes or more; a new one if there is none."""
         fitting = [chunk for chunk in self._free if chunk.nbytes >= size]
         if not fitting:
             chunk: HostArray = np.empty(size, np.uint8)
             self._arena.chunks.append(chunk)
             return chunk
         chunk = min(fitting, key=lambda chunk: chunk.nbytes)
-        # by identity: `remove` would compare the numbers in them
+        # by identity, as `remove` would compare the values
         self._free = [other for other in self._free if other is not chunk]
         return chunk
 
     def give_back(self, chunk: HostArray) -> None:
-        """This piece is not read any more."""
+        """Mark a chunk as free."""
         self._free.append(chunk)
 
 
 class MemoryPlan:
     """The memory of every array of a list of instructions.
 
-    `arrays` holds, by name, those that lie here, and constants; `views` those that lie in other
-    arrays, each after the one that it lies in.
+    `arrays` holds, by name, the arrays in the arena and constants; `views` the arrays in the memory
+    of others, each after its base.
 
     Parameters
     ----------
     instructions : sequence of Instruction
-    given : sequence of Slot
-        Arrays with memory of the caller's.
+    bound : sequence of Slot
+        Arrays in memory of the caller.
     results : sequence of Slot
-        Arrays to be read after the first `split` instructions.
+        Arrays that are read after the first `split` instructions.
     split : int
     arena : Arena
     """
@@ -66,30 +66,30 @@ class MemoryPlan:
     def __init__(
         self,
         instructions: Sequence[Instruction],
-        given: Sequence[Slot],
+        bound: Sequence[Slot],
         results: Sequence[Slot],
         split: int,
         arena: Arena,
     ) -> None:
         self.arrays: dict[str, Any] = {}
         self.views: list[Slot] = []
-        self._known = {id(slot) for slot in given}
-        self._fleeting = {id(i.result) for i in instructions if i.assigned}
+        self._known = {id(slot) for slot in bound}
+        self._temporary = {id(i.result) for i in instructions if i.assigned}
         self._lease = arena.lease()
         self._chunks: dict[int, HostArray] = {}
         last_read = _last_reads(instructions, results, split)
         for number, instruction in enumerate(instructions):
             roots = {id(slot.root): slot.root for slot in instruction.read}
-            dying = [slot for key, slot in roots.items() if last_read[key] == number]
-            self._place(instruction, dying)
+            last_used = [slot for key, slot in roots.items() if last_read[key] == number]
+            self._plan(instruction, last_used)
         for slot in results:
             self._make_known(slot)
 
-    def _place(self, instruction: Instruction, dying: Sequence[Slot]) -> None:
-        """Give the result its memory, and back that of the operands nobody reads any more."""
+    def _plan(self, instruction: Instruction, last_used: Sequence[Slot]) -> None:
+        """Allocate the result, and free the operands that are not read any more."""
         result = instruction.result
-        if instruction.elementwise:  # its result may lie where an operand of its shape does
-            for slot in dying:
+        if instruction.elementwise:  # its result may overwrite an operand of its shape
+            for slot in last_used:
                 if slot.shape == result.shape and slot.dtype == result.dtype:
                     self._give_back(slot)
         for slot in instruction.read:
@@ -101,7 +101,7 @@ class MemoryPlan:
             self._known.add(id(result))
         else:
             self._make_known(result)
-        for slot in dying:
+        for slot in last_used:
             self._give_back(slot)
 
     def _give_back(self, slot: Slot) -> None:
@@ -109,7 +109,7 @@ class MemoryPlan:
             self._lease.give_back(self._chunks.pop(id(slot)))
 
     def _make_known(self, slot: Slot) -> None:
-        if id(slot) in self._known or id(slot) in self._fleeting:
+        if id(slot) in self._known or id(slot) in self._temporary:
             return
         self._known.add(id(slot))
         if slot.base is not None:
@@ -122,7 +122,7 @@ class MemoryPlan:
 def _last_reads(
     instructions: Sequence[Instruction], results: Sequence[Slot], split: int
 ) -> dict[int, int]:
-    """The number of the last instruction that reads an array's memory, by the array."""
+    """Return the number of the last instruction that uses an array's memory, by the array's id."""
     last: dict[int, int] = {}
     for number, instruction in enumerate(instructions):
         for slot in (instruction.result, *instruction.read):

@@ -1,9 +1,9 @@
-"""A computation on NumPy as a list of operations with all memory laid out beforehand.
+"""`Program`: a computation on NumPy as a list of operations in preallocated memory.
 
-A training step does the same operations on arrays of the same shapes, thousands of times. Done
-through layers, each operation makes a new array, and Python spends more time between the
-operations than a small batch spends in them. A program is the bare list, written out as two Python
-functions whose every line writes into memory that is there already: `recording` makes it.
+A training step does the same operations on arrays of the same shapes, thousands of times. Run
+through layers, each operation allocates an array, and Python spends more time between the
+operations than a small batch spends in them. A program is the list recorded by `StepRecorder`,
+written as two Python functions whose every line writes into memory allocated before:
 
     def forward(argument1, argument2, argument3):
         dot(argument1, view5, out=result7)
@@ -25,26 +25,26 @@ from bp_arrays.execution._memory_plan import Arena, MemoryPlan
 from bp_arrays.typing import HostArray
 
 SLOT = re.compile(rf"({'|'.join(get_args(Kind))})\d+")
-"""The names of arrays; functions get other names."""
+"""The names of arrays, which functions must not have."""
 
 
 class Program:
-    """Two functions in a row, `forward` and `backward`, that write into memory laid out once.
+    """Two functions, `forward` and `backward`, that write into memory allocated once.
 
     Parameters
     ----------
     forward, backward : sequence of Instruction
-        In order; those whose results nobody reads are left out.
+        In order; those whose results are not used are removed.
     arguments : sequence of Slot
-        Handed in at every run.
-    given : sequence of Slot
-        Arrays with memory of the caller's, handed in by `bind`.
+        The arguments of both functions.
+    bound : sequence of Slot
+        Arrays in memory of the caller, which `bind` sets.
     results : sequence of Slot
-        What `forward` computes, still to be read after it.
+        Results of `forward`, read before `backward` is called.
     written : sequence of Slot
-        What `backward` computes, in memory of the caller's.
+        Results of `backward`, in memory of the caller.
     arena : Arena
-        Where the memory for everything in between comes from.
+        The memory for all other arrays.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Program:
         backward: Sequence[Instruction],
         *,
         arguments: Sequence[Slot],
-        given: Sequence[Slot],
+        bound: Sequence[Slot],
         results: Sequence[Slot],
         written: Sequence[Slot],
         arena: Arena,
@@ -61,11 +61,11 @@ class Program:
         needed = needed_for([*results, *written], [*forward, *backward])
         self._steps = [i for i in [*forward, *backward] if i in needed]
         split = sum(i in needed for i in forward)
-        self._given = given
+        self._bound = bound
         self._names: dict[Any, str] = {}
-        plan = MemoryPlan(self._steps, given, results, split, arena)
+        plan = MemoryPlan(self._steps, bound, results, split, arena)
         self._views = plan.views
-        self._world: dict[str, Any] = {"copyto": np.copyto, **plan.arrays}
+        self._globals: dict[str, Any] = {"copyto": np.copyto, **plan.arrays}
         signature = ", ".join(slot.name for slot in arguments)
         self.source = "\n".join(
             [
@@ -73,30 +73,30 @@ class Program:
                 *self._function("backward", signature, self._steps[split:]),
             ]
         )
-        exec(compile(self.source, "<recorded step>", "exec"), self._world)
-        self.forward: Callable[..., None] = self._world["forward"]
-        self.backward: Callable[..., None] = self._world["backward"]
+        exec(compile(self.source, "<recorded step>", "exec"), self._globals)
+        self.forward: Callable[..., None] = self._globals["forward"]
+        self.backward: Callable[..., None] = self._globals["backward"]
 
     def bind(self, memory: Mapping[str, HostArray]) -> None:
-        """Use these arrays for the given slots, by their names, from the next run on."""
-        for slot in self._given:
-            self._world[slot.name] = memory[slot.name]
+        """Use these arrays, by name, for the bound slots from the next run on."""
+        for slot in self._bound:
+            self._globals[slot.name] = memory[slot.name]
         for slot in self._views:
             assert slot.base is not None and slot.view is not None
-            self._world[slot.name] = slot.view(self._world[slot.base.name])
+            self._globals[slot.name] = slot.view(self._globals[slot.base.name])
 
     def array(self, slot: Slot) -> HostArray:
-        """The memory of a slot, with what the last run left there."""
-        found: HostArray = self._world[slot.name]
-        return found
+        """Return the array of a slot, with the values of the last run."""
+        array: HostArray = self._globals[slot.name]
+        return array
 
     def _function(
         self, name: str, signature: str, instructions: Iterable[Instruction]
     ) -> Iterator[str]:
         yield f"def {name}({signature}):"
-        fleeting = [i.result.name for i in self._steps if i.assigned]
-        if fleeting:
-            yield f"    global {', '.join(fleeting)}"
+        assigned = [i.result.name for i in self._steps if i.assigned]
+        if assigned:
+            yield f"    global {', '.join(assigned)}"
         yield "    pass"
         for instruction in instructions:
             yield "    " + self._line(instruction)
@@ -118,7 +118,7 @@ class Program:
         return f"{function}({call})"
 
     def _code(self, value: Any) -> str:
-        """A value as it stands in the source: by name, or, if it has none, written out."""
+        """Return a value as source code: by name, or, for simple values, as a literal."""
         if isinstance(value, Slot):
             return value.name
         if isinstance(value, (list, tuple)):
@@ -129,17 +129,17 @@ class Program:
         return self._name_of(value)
 
     def _name_of(self, value: Any) -> str:
-        """The name under which the source finds a function or another value."""
+        """Return the name of a function or another value in the source."""
         owner = getattr(value, "__self__", None)
         name = str(getattr(value, "__name__", "k"))
         key: Any = id(value)
-        if isinstance(owner, np.ufunc):  # add.reduce, another object at every look
+        if isinstance(owner, np.ufunc):  # add.reduce is a new object at each access
             key = name = f"{owner.__name__}_{name}"
         if key not in self._names:
             if not name.isidentifier() or iskeyword(name):
                 name = "f"
-            while name in self._world or SLOT.fullmatch(name):
+            while name in self._globals or SLOT.fullmatch(name):
                 name += "_"
             self._names[key] = name
-            self._world[name] = value  # which also keeps the id taken
+            self._globals[name] = value  # also keeps the object alive, so that its id stays unique
         return self._names[key]

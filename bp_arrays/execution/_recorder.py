@@ -1,12 +1,12 @@
-"""Finding out which operations a computation does, by letting it run on arrays without numbers.
+"""`StepRecorder`: record the operations of a computation by a run on arrays without numbers.
 
-NumPy hands an operation over to any operand that asks for it (`__array_ufunc__`, NEP 13, and
-`__array_function__`, NEP 18). `Recorded` asks: it knows its shape and dtype, works out those of the
-result, and notes the operation down. So layers and losses run as they are, once, and leave the
-list of what they do.
+NumPy dispatches an operation to any operand that defines `__array_ufunc__` (NEP 13) or
+`__array_function__` (NEP 18). `Recorded` defines them: it has a shape and a dtype, determines those
+of the result, and records the operation. So layers and losses run once, unchanged, and leave the
+list of their operations.
 
-What depends on the numbers themselves cannot be written down: `if x[0] > 0`, `float(x)`, a mask
-that selects. That raises NotRecordable, and such a computation runs as it stands every time.
+An operation that depends on the numbers cannot be recorded: `if x[0] > 0`, `float(x)`, a boolean
+index. It raises NotRecordable, and the computation runs operation by operation every time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bp_arrays.typing import HostArray, Shape
 
 
 class NotRecordable(Exception):
-    """The computation does something that depends on the numbers, or changes an array."""
+    """The computation depends on the values of arrays, or changes an array in place."""
 
 
 DATA_DEPENDENT = {
@@ -31,54 +31,55 @@ DATA_DEPENDENT = {
     "unique_inverse", "unique_values", "extract", "compress", "trim_zeros", "union1d",
     "intersect1d", "setdiff1d", "setxor1d", "delete", "repeat", "bincount",
 }  # fmt: skip
-"""Functions whose result has a shape that the numbers decide."""
+"""Functions whose result has a shape that depends on the values."""
 
 SLOW_WITH_ONE_NUMBER = {np.maximum, np.minimum}
 """Functions that NumPy computes three times as fast for two arrays as for an array and a number."""
 
 WIDENED = 2**14
-"""Elements up to which a number for them is made an array of the whole shape; else of a row."""
+"""Maximum elements for which their number operand becomes an array of the whole shape, else of a
+row."""
 
 POWERS = {0.5: np.sqrt, 1: np.positive, 2: np.square, -1: np.reciprocal}
-"""What NumPy's own ** does for these exponents."""
+"""The functions that NumPy calls for ** with these exponents."""
 
 
 class StepRecorder:
-    """Keeps the list of operations, and names the arrays in it."""
+    """The list of recorded operations, and the numbering of their arrays."""
 
     def __init__(self) -> None:
         self.instructions: list[Instruction] = []
         self._count = 0
 
     def argument(self, shape: Shape, dtype: Any) -> Recorded:
-        """An array that is passed at every run, each time in other memory."""
+        """Return an array that is passed at every run, each time in other memory."""
         return Recorded(self, self._slot("argument", shape, np.dtype(dtype)))
 
     def memory(self, shape: Shape, dtype: Any) -> Recorded:
-        """An array in memory of the caller's, which the program is bound to."""
+        """Return an array in memory of the caller, to which the program is bound."""
         return Recorded(self, self._slot("memory", shape, np.dtype(dtype)))
 
     def constant(self, value: Any) -> Recorded:
-        """An array that is what it is."""
+        """Return a constant array."""
         array = np.asarray(value)
         slot = self._slot("constant", array.shape, array.dtype)
         slot.constant = array
         return Recorded(self, slot)
 
     def view(
-        self, of: Recorded, function: Callable[[HostArray], Any], *, contiguous: bool
+        self, base: Recorded, function: Callable[[HostArray], Any], *, contiguous: bool
     ) -> Recorded:
-        """A part of an array, or the same numbers in another arrangement; nothing is computed."""
-        like = function(np.empty(of.shape, of.dtype))  # memory that is never touched
-        if of.is_argument:  # it has other memory at every run
+        """Return a view of an array: a part, or another shape or order of axes."""
+        like = function(np.empty(base.shape, base.dtype))  # pages that are never used
+        if base.is_argument:  # it has other memory at every run
             slot = self._slot("argument_view", like.shape, like.dtype)
             slot.contiguous = False
-            self.instructions.append(Instruction(function, (of.slot,), slot, assigned=True))
+            self.instructions.append(Instruction(function, (base.slot,), slot, assigned=True))
             return Recorded(self, slot)
         slot = self._slot("view", like.shape, like.dtype)
         slot.contiguous = contiguous
-        of.slot.root.has_views = True
-        slot.lies_in(of.slot, function)
+        base.slot.root.has_views = True
+        slot.lies_in(base.slot, function)
         return Recorded(self, slot)
 
     def result(
@@ -92,12 +93,12 @@ class StepRecorder:
         copied: bool = False,
         elementwise: bool = False,
     ) -> Recorded:
-        """Note an operation down; returns what it will have computed."""
+        """Record an operation and return its result."""
         slot = self._slot("result", shape, np.dtype(dtype))
         self.instructions.append(
             Instruction(
                 function,
-                self._noted(operands),
+                self._operands(operands),
                 slot,
                 options or {},
                 copied=copied,
@@ -109,18 +110,18 @@ class StepRecorder:
     def anything(
         self, function: Callable[..., Any], operands: Sequence[Any], options: dict[str, Any]
     ) -> Recorded:
-        """Note down a function of which only this is known: it makes one array of its operands."""
+        """Record any function of NumPy that returns one array."""
         if getattr(function, "__name__", "") in DATA_DEPENDENT or _recorded(options.values()):
             raise NotRecordable(f"the function {function}")
-        if options.get("out") is not None:  # numbers would go into an array that is a constant here
+        if options.get("out") is not None:  # it would write into a constant of the program
             raise NotRecordable(f"{getattr(function, '__name__', function)} with out=")
         with np.errstate(all="ignore"):
             like = function(*_stand_ins(operands, whole=True), **options)
         if not isinstance(like, (np.ndarray, np.generic)):
-            raise NotRecordable(f"{function} gives {type(like).__name__}")
+            raise NotRecordable(f"{function}, which returns {type(like).__name__}")
         return self.result(function, operands, like.shape, like.dtype, options, copied=True)
 
-    def _noted(self, operands: Sequence[Any]) -> tuple[Any, ...]:
+    def _operands(self, operands: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(self._operand(operand) for operand in operands)
 
     def _operand(self, operand: Any) -> Any:
@@ -129,7 +130,7 @@ class StepRecorder:
         if isinstance(operand, (np.ndarray, np.generic)):
             return self.constant(operand).slot
         if isinstance(operand, (list, tuple)):
-            return type(operand)(self._noted(operand))
+            return type(operand)(self._operands(operand))
         return operand
 
     def _slot(self, kind: Kind, shape: Shape, dtype: np.dtype[Any]) -> Slot:
@@ -138,7 +139,7 @@ class StepRecorder:
 
 
 class Recorded(NDArrayOperatorsMixin):
-    """An array without numbers that notes down what is done with it.
+    """An array without numbers that records the operations on it.
 
     Parameters
     ----------
@@ -151,7 +152,7 @@ class Recorded(NDArrayOperatorsMixin):
 
     @property
     def is_argument(self) -> bool:
-        """True if its memory is another one at every run."""
+        """True if its memory is different at every run."""
         return self.slot.kind in ("argument", "argument_view")
 
     @property
@@ -170,7 +171,7 @@ class Recorded(NDArrayOperatorsMixin):
     def size(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
 
-    # -- the same numbers in another arrangement -----------------------------------------------
+    # -- views ---------------------------------------------------------------------------------
 
     @property
     def T(self) -> Recorded:
@@ -198,8 +199,8 @@ class Recorded(NDArrayOperatorsMixin):
             contiguous = whole_rows and self.slot.contiguous
             return self.recorder.view(self, lambda a: a[key], contiguous=contiguous)
         if any(getattr(part, "dtype", None) == np.bool_ for part in parts):
-            raise NotRecordable("a mask that selects")
-        return self.recorder.anything(_picked, (self, *parts), {})
+            raise NotRecordable("a boolean index")
+        return self.recorder.anything(_indexed, (self, *parts), {})
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -207,7 +208,7 @@ class Recorded(NDArrayOperatorsMixin):
     def __iter__(self) -> Iterator[Recorded]:
         return (self[k] for k in range(len(self)))
 
-    # -- new numbers ---------------------------------------------------------------------------
+    # -- operations ----------------------------------------------------------------------------
 
     def astype(self, dtype: Any) -> Recorded:
         if np.dtype(dtype) == self.dtype:
@@ -216,16 +217,16 @@ class Recorded(NDArrayOperatorsMixin):
 
     def __pow__(self, exponent: Any) -> Any:
         if isinstance(exponent, (int, float)) and exponent in POWERS and self.dtype.kind == "f":
-            found: Any = POWERS[exponent](self)
-            return found
-        raised: Any = np.power(self, exponent)
-        return raised
+            result: Any = POWERS[exponent](self)
+        else:
+            result = np.power(self, exponent)
+        return result
 
     def __array_ufunc__(
         self, ufunc: np.ufunc, method: str, *inputs: Any, out: Any = None, **options: Any
     ) -> Recorded:
         if out is not None:
-            return self._written_over(ufunc, method, inputs, out, options)
+            return self._in_place(ufunc, method, inputs, out, options)
         if method == "reduce":
             return self._reduced(ufunc, *inputs, **options)
         if method != "__call__" or ufunc.nout != 1:
@@ -243,17 +244,17 @@ class Recorded(NDArrayOperatorsMixin):
         return self.recorder.result(ufunc, operands, shape, dtype, elementwise=True)
 
     @staticmethod
-    def _written_over(
+    def _in_place(
         ufunc: np.ufunc, method: str, inputs: Any, out: Any, options: dict[str, Any]
     ) -> Recorded:
-        """Record `x += y`: the array object stands for the new numbers from here on.
+        """Record `x += y`: from now on the array object stands for the result.
 
-        That is what NumPy does only where no other array shares the memory of x.
+        This equals NumPy's behavior only if no other array shares the memory of x.
         """
         target: Recorded = out[0]
         whole = isinstance(target, Recorded) and target.slot.kind == "result"
         if not whole or target.slot.has_views:
-            raise NotRecordable(f"{ufunc.__name__} written into memory that others may read")
+            raise NotRecordable(f"{ufunc.__name__} written into memory that other arrays may share")
         result: Recorded = getattr(ufunc, method)(*inputs, **options)
         if result.shape != target.shape or result.dtype != target.dtype:
             raise NotRecordable(f"{ufunc.__name__} written into an array of another kind")
@@ -261,7 +262,7 @@ class Recorded(NDArrayOperatorsMixin):
         return target
 
     def _product(self, a: Any, b: Any) -> Recorded:
-        """a b; `dot` finds its way to the same BLAS call sooner than `matmul`."""
+        """Record the product a b by `dot`, which calls the same BLAS faster than `matmul`."""
         if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.dtype.kind != "f":
             return self.recorder.anything(np.matmul, (a, b), {})
         if a.shape[1] != b.shape[0]:
@@ -276,15 +277,17 @@ class Recorded(NDArrayOperatorsMixin):
         axis: Any = 0,
         dtype: Any = None,
         keepdims: bool = False,
-        **others: Any,
+        **options: Any,
     ) -> Recorded:
-        if others:
-            raise NotRecordable(f"{ufunc.__name__}.reduce with {', '.join(others)}")
+        if options:
+            raise NotRecordable(f"{ufunc.__name__}.reduce with {', '.join(options)}")
         options = {"axis": axis, "keepdims": keepdims}
         like = ufunc.reduce(_stand_in(x, whole=False), dtype=dtype, axis=None)
         axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        gone = {k % x.ndim for k in axes}
-        shape = [1 if k in gone else n for k, n in enumerate(x.shape) if keepdims or k not in gone]
+        reduced = {k % x.ndim for k in axes}
+        shape = [
+            1 if k in reduced else n for k, n in enumerate(x.shape) if keepdims or k not in reduced
+        ]
         return self.recorder.result(ufunc.reduce, (x,), tuple(shape), like.dtype, options)
 
     def __array_function__(
@@ -294,11 +297,11 @@ class Recorded(NDArrayOperatorsMixin):
             return VIEWS[function](*operands, **options)
         return self.recorder.anything(function, operands, options)
 
-    def __array__(self, *of: Any, **options: Any) -> Any:
-        raise NotRecordable("numbers that are asked for")
+    def __array__(self, *args: Any, **options: Any) -> Any:
+        raise NotRecordable("a conversion to NumPy")
 
     def __bool__(self) -> bool:
-        raise NotRecordable("a decision by a value")
+        raise NotRecordable("a branch on a value")
 
     __float__ = __int__ = __index__ = __complex__ = __bool__
 
@@ -319,17 +322,17 @@ VIEWS: dict[Callable[..., Any], Callable[..., Recorded]] = {
         x, lambda a: np.broadcast_to(a, shape), contiguous=False
     ),
 }
-"""NumPy's functions that compute nothing."""
+"""The functions of NumPy that return views."""
 
 
-def _picked(array: HostArray, *key: Any) -> Any:
+def _indexed(array: HostArray, *key: Any) -> Any:
     return array[key if len(key) > 1 else key[0]]
 
 
 def _stand_in(operand: Any, *, whole: bool) -> Any:
-    """An array to try an operation on: of the whole shape in the memory of one, or 1 × 1.
+    """Return an array to try an operation on: of the whole shape in the memory of one, or 1 × 1.
 
-    Ones, which are in the domain of most functions; zeros where they may be indices.
+    Of ones, which are in the domain of most functions; of zeros for integers, which may be indices.
     """
     if not isinstance(operand, Recorded):
         return operand
@@ -351,7 +354,7 @@ def _recorded(values: Any) -> bool:
 
 
 def _with_constants(ufunc: np.ufunc, inputs: Sequence[Any], shape: Shape) -> list[Any]:
-    """The operands with Python's numbers as arrays of the dtype they are taken as."""
+    """Return the operands, Python numbers as arrays of the dtype to which NumPy converts them."""
     kinds: Any = [type(x) if type(x) in (int, float) else np.dtype(x.dtype) for x in inputs]
     dtypes = ufunc.resolve_dtypes((*kinds, None))
     wide: Shape = ()

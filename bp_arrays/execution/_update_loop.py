@@ -1,9 +1,9 @@
-"""Formulas as compiled loops on the CPU, by Numba where it is installed.
+"""Compile formulas to loops on the CPU, by Numba if it is installed.
 
-Compiling takes about a second, a loop that was compiled before is read back from the disk in a
-third of that. A short training must not pay for it: the loop is asked for only once the plain
-update has cost as much, and is compiled by a second thread, while the training goes on. Since the
-loop gives the same bits, nobody can tell from the numbers when it took over.
+Compiling takes about a second, loading a compiled loop from disk a third of that. A short training
+run must not pay for it: the loop is requested only when updates on arrays have cost as much, and is
+compiled by a second thread while training continues. The loop computes the same bits, so results
+do not depend on when it takes over.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def update({parameters}):
 
 
 WORTH_COMPILING = 1.0
-"""Seconds of plain updates after which a loop is compiled: about what that costs."""
+"""Seconds of updates on arrays after which a loop is compiled: about what compiling costs."""
 
 
 class LoopRequest:
-    """A loop that may be there one day: `loop` is None until then, and if it cannot be."""
+    """The request for a compiled loop: `loop` is None until it is compiled, or if it cannot be."""
 
     def __init__(self, formula: Formula, dtype: str) -> None:
         self.loop: Loop | None = None
@@ -50,19 +50,19 @@ class LoopRequest:
         self._spent = 0.0
 
     def spend(self, seconds: float) -> None:
-        """Count what the update costs without the loop."""
+        """Add the time of an update without the loop; compile when it is worth it."""
         self._spent += seconds
         if self._spent > WORTH_COMPILING:
             self.start()
 
     def start(self) -> None:
-        """Have it compiled behind the caller's back; does nothing when called again."""
+        """Start to compile in a second thread; does nothing if called again."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._compile, daemon=True)
             self._thread.start()
 
     def wait(self) -> Loop | None:
-        """The loop, as soon as it is there."""
+        """Wait for the loop and return it; None if it cannot be compiled."""
         self.start()
         assert self._thread is not None
         self._thread.join()
@@ -71,27 +71,27 @@ class LoopRequest:
     def _compile(self) -> None:
         try:
             self.loop = compiled_loop(self._formula, self._dtype)
-        except Exception as error:  # a compiler's failure must not end a training that runs
-            logger.warning("Numba cannot compile an update, NumPy goes on: %s", error)
+        except Exception as error:  # a failure of the compiler must not stop training
+            logger.warning("Numba cannot compile an update, NumPy continues: %s", error)
 
 
 _requests: dict[tuple[str, str], LoopRequest] = {}
 
 
 def loop_request(formula: Formula, dtype: str) -> LoopRequest:
-    """The request for a formula: one in a process, whatever number of trainings use it."""
+    """Return the request for a formula; one per process, shared by all training runs."""
     return _requests.setdefault((source_of(formula, dtype), dtype), LoopRequest(formula, dtype))
 
 
 def has_compiler() -> bool:
-    """Whether Numba is installed; it is not imported."""
+    """Return True if Numba is installed; it is not imported."""
     return importlib.util.find_spec("numba") is not None
 
 
 def source_of(formula: Formula, dtype: str) -> str:
-    """The formula as a Python function that writes its results over its inputs.
+    """Return the formula as a Python function that overwrites its inputs with its results.
 
-    θ before the update is left in g, whose numbers nobody needs any more.
+    The old θ is left in g, which is not needed after the update.
     """
     states = formula.arrays[2:]
     each = [f"{name}_i = {name}[i]" for name in formula.arrays]
@@ -109,39 +109,39 @@ def source_of(formula: Formula, dtype: str) -> str:
 
 
 def compiled_loop(formula: Formula, dtype: str) -> Loop:
-    """The loop over (theta, g, state..., scalars...), compiled now or read from the disk."""
+    """Return the loop over (theta, g, state..., scalars...), compiled or loaded from disk."""
     import numba
 
     module, cached = _module(source_of(formula, dtype))
     array, number = numba.types.Array(getattr(numba, dtype), 1, "C"), numba.float64
     signature = numba.void(*[array] * len(formula.arrays), *[number] * len(formula.scalars))
-    # Divisions by zero give infinity, as in NumPy; no operation may be reordered or merged.
+    # as in NumPy: division by zero is infinity, and no operations are reordered or fused
     compiler = numba.njit(signature, error_model="numpy", fastmath=False, cache=cached)
     loop: Loop = compiler(module.update)
     return loop
 
 
 def _module(text: str) -> tuple[ModuleType, bool]:
-    """The source as a module, and whether it is in a file that Numba can keep machine code by."""
+    """Return the source as a module, and whether it has a file, which Numba's cache requires."""
     name = f"bp_arrays_update_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     path = cache_folder() / f"{name}.py"
     module = ModuleType(name)
     module.__file__ = str(path)
     exec(compile(text, str(path), "exec"), module.__dict__)
-    sys.modules[name] = module  # where the machine code, read back, looks for its function
+    sys.modules[name] = module  # cached machine code looks up its function by this name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
         if not path.exists():
             part.write_text(text, encoding="utf-8")
             part.replace(path)
-    except OSError:  # a home that cannot be written: compiled anew in each process
+    except OSError:  # a home directory that is read-only: compile again in each process
         logger.debug("no cache for compiled updates in %s", path.parent)
     return module, path.exists()
 
 
 def cache_folder() -> Path:
-    """Where this user's programs keep what they can make again."""
+    """Return the cache folder of this library for the current user."""
     if sys.platform == "win32":
         root = os.environ.get("LOCALAPPDATA", str(Path.home() / "AppData" / "Local"))
     elif sys.platform == "darwin":

@@ -1,4 +1,4 @@
-"""Convert (header, arrays) to and from safetensors, ONNX and PyTorch; knows no `Model`."""
+"""File formats: convert (header, arrays) to and from safetensors, ONNX and PyTorch."""
 
 from bp_arrays.formats._architecture import classes_by_name
 from bp_arrays.formats._header import MONITORED, STORED_AS, Header, vector_names

@@ -1,10 +1,10 @@
-"""A layer tree or an optimizer as JSON and back, by the fields of its dataclasses.
+"""Convert a layer tree or an optimizer to JSON and back, by the fields of its dataclasses.
 
     {"Linear": {"out_features": 30, "bias": true, ...}}
 
-A class becomes an object with its name as the one key, its fields below it. Only classes that
-are known by name come back: those of this library, and those a caller hands in; no code is run.
-What would not come back as it was is not written.
+An instance becomes an object whose only key is the name of its class, with the fields below it.
+Only known classes are read back: those of this library, and those that the caller passes; no code
+is run. An instance that would not be read back as an equal one is refused.
 """
 
 from __future__ import annotations
@@ -25,48 +25,48 @@ from bp_arrays.optimizers import OPTIMIZERS, Chain, ClipByGlobalNorm, Optimizer,
 from bp_arrays.schedules import SCHEDULES
 
 DEPTH_LIMIT = 64
-"""How deep layers may be nested in a file: a hostile file cannot exhaust the stack."""
+"""The maximum nesting of layers in a file, so that a hostile file cannot exhaust the stack."""
 
 
 @functools.cache
 def _library() -> dict[str, type]:
-    """The library's layers and optimizers, and what they are made of, by name."""
-    rooms = [getattr(layers, name) for name in layers.__all__]
-    found = {
+    """Return the library's layers, optimizers and their parts by name."""
+    public = [getattr(layers, name) for name in layers.__all__]
+    layer_classes = {
         kind.__name__: kind
-        for kind in rooms
+        for kind in public
         if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer
     }
     links = {kind.__name__: kind for kind in (Chain, ClipByGlobalNorm, WeightDecay)}
-    return {**found, **ACTIVATIONS, **INITIALIZERS, **OPTIMIZERS, **links, **SCHEDULES}
+    return {**layer_classes, **ACTIVATIONS, **INITIALIZERS, **OPTIMIZERS, **links, **SCHEDULES}
 
 
 def to_json(net: Layer | Optimizer) -> Any:
-    """A layer tree, or an optimizer, as what JSON can hold.
+    """Return a layer tree, or an optimizer, as JSON values.
 
     Raises
     ------
     InputError
-        If it would not come back as it is: a field of a layer of your own holds what JSON cannot,
-        or its class has the name of another one, or layers are nested too deep.
+        If it would not be read back as it is: a field of a custom layer is not a JSON value, its
+        class has the name of another one, or layers are nested too deep.
     """
     known = dict(_library())
     tree = _describe(net, known)
     try:
         again = _build(tree, known, DEPTH_LIMIT)
     except DataError as error:
-        raise InputError(f"this model cannot be kept in a file: {error}") from None
+        raise InputError(f"this model cannot be saved in a file: {error}") from None
     if again != net:
         raise InputError(
-            f"this model cannot be kept in a file: {net!r:.200} would come back as {again!r:.200}; "
-            "a layer of your own must be a frozen dataclass whose fields hold finite numbers, "
-            "strings, layers and tuples of them"
+            f"this model cannot be saved in a file: {net!r:.200} would be read as {again!r:.200}; "
+            "a custom layer must be a frozen dataclass whose fields are finite numbers, strings, "
+            "layers and tuples of them"
         )
     return tree
 
 
 def _describe(value: Any, known: dict[str, type]) -> Any:
-    """The value for JSON; `known` learns the classes that it meets."""
+    """Return the value as JSON values; adds its classes to `known`."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float) and math.isfinite(value):
@@ -74,12 +74,12 @@ def _describe(value: Any, known: dict[str, type]) -> Any:
     if isinstance(value, (tuple, list)):
         return [_describe(part, known) for part in value]
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        raise InputError(f"a layer holds {value!r:.80}, which a model file cannot keep")
+        raise InputError(f"a field of a layer, {value!r:.80}, cannot be saved in a file")
     kind = type(value)
     if known.setdefault(kind.__name__, kind) is not kind:
         raise InputError(
-            f"the layer class {kind.__module__}.{kind.__qualname__} cannot be kept in a file: "
-            f"another one is named {kind.__name__!r} too; rename it"
+            f"the layer class {kind.__module__}.{kind.__qualname__} cannot be saved in a file: "
+            f"another class has the name {kind.__name__!r}; rename it"
         )
     if isinstance(value, Chain):  # its learning rate is that of its last link
         links = (*value.transforms, value.optimizer)
@@ -94,66 +94,66 @@ def _describe(value: Any, known: dict[str, type]) -> Any:
 
 
 def _takes_any_number(kind: type) -> bool:
-    """Whether a class is called with its parts one after the other, as Sequential(*layers) is."""
+    """Return True if a class takes any number of parts, as Sequential(*layers) does."""
     parameters = inspect.signature(kind).parameters.values()
     return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
 
 
-def classes_by_name(own: Sequence[type[Layer]]) -> dict[str, type]:
-    """Layer classes of your own as `layer_from_json` takes them.
+def classes_by_name(classes: Sequence[type[Layer]]) -> dict[str, type]:
+    """Return custom layer classes by name, for `layer_from_json`.
 
     Raises
     ------
     InputError
-        If one is not a layer class, or has the name of another or of one of the library's.
+        If one is not a layer class, or has the name of another one or of a library class.
     """
-    found: dict[str, type] = {}
-    for kind in own:
+    by_name: dict[str, type] = {}
+    for kind in classes:
         if not (isinstance(kind, type) and issubclass(kind, Layer)):
             raise InputError(f"layers: expected classes of layers, got {kind!r:.80}")
-        if {**_library(), **found}.get(kind.__name__, kind) is not kind:
-            raise InputError(f"layers: another class is named {kind.__name__!r} too")
-        found[kind.__name__] = kind
-    return found
+        if {**_library(), **by_name}.get(kind.__name__, kind) is not kind:
+            raise InputError(f"layers: expected distinct names, got two classes {kind.__name__!r}")
+        by_name[kind.__name__] = kind
+    return by_name
 
 
-def layer_from_json(value: Any, own: Mapping[str, type]) -> Layer:
-    """The layer tree that `to_json` wrote.
+def layer_from_json(value: Any, classes: Mapping[str, type]) -> Layer:
+    """Return the layer tree that `to_json` wrote.
 
     Parameters
     ----------
     value : JSON value
-    own : mapping of str to type
-        Layer classes of your own, by name, beside the library's.
+    classes : mapping of str to type
+        Custom layer classes by name, in addition to the library's.
 
     Raises
     ------
     DataError
         If the value is not such a tree or names an unknown class.
     """
-    built = _build(value, {**own, **_library()}, DEPTH_LIMIT)
-    if not isinstance(built, Layer):
-        raise DataError(f"expected a layer, not {value!r:.80}")
-    return built
+    net = _build(value, {**classes, **_library()}, DEPTH_LIMIT)
+    if not isinstance(net, Layer):
+        raise DataError(f"expected a layer, got {value!r:.80}")
+    return net
 
 
 def optimizer_from_json(value: Any) -> Optimizer:
-    """The optimizer that `to_json` wrote, made of parts of this library.
+    """Return the optimizer that `to_json` wrote, made of parts of this library.
 
     Raises
     ------
     DataError
         If the value is not such an optimizer.
     """
-    built = _build(value, _library(), DEPTH_LIMIT)
-    if not isinstance(built, Optimizer):
-        raise DataError(f"expected an optimizer, not {value!r:.80}")
-    return built
+    optimizer = _build(value, _library(), DEPTH_LIMIT)
+    if not isinstance(optimizer, Optimizer):
+        raise DataError(f"expected an optimizer, got {value!r:.80}")
+    return optimizer
 
 
 def _build(value: Any, known: Mapping[str, type], depth: int) -> Any:
     if depth == 0:
-        raise DataError(f"the architecture is nested over {DEPTH_LIMIT} deep")
+        raise DataError(f"expected layers nested at most {DEPTH_LIMIT} deep, got more")
     if isinstance(value, list):
         return tuple(_build(part, known, depth - 1) for part in value)
     if not isinstance(value, dict):
@@ -163,8 +163,8 @@ def _build(value: Any, known: Mapping[str, type], depth: int) -> Any:
     [(name, fields)] = value.items()
     if name not in known:
         raise DataError(
-            f"a layer {name!r:.80} is used that this version does not know; if it is your "
-            f"own, hand it over: load(path, layers=[{name:.80}])"
+            f"expected a layer class known to this version, got {name!r:.80}; pass a custom class "
+            f"with load(path, layers=[{name:.80}])"
         )
     positional = [_build(v, known, depth - 1) for v in fields] if isinstance(fields, list) else []
     named = (
@@ -174,5 +174,5 @@ def _build(value: Any, known: Mapping[str, type], depth: int) -> Any:
     )
     try:
         return known[name](*positional, **named)
-    except Exception as error:  # whatever a constructor makes of values that it never expected
+    except Exception as error:  # a constructor may raise anything for the values of a damaged file
         raise DataError(f"a {name} cannot be built: {error}") from None

@@ -1,4 +1,4 @@
-"""What a model file says of its model beside the arrays, as JSON."""
+"""`Header`: the JSON description of a model in its file, all but the arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bp_arrays.optimizers import TrainingState
 from bp_arrays.typing import Shape
 
 SCHEMA = 2
-"""Raised when the meaning of the header changes; a file of a later schema is refused.
+"""Increased when the meaning of the header changes; a file of a later schema is refused.
 
 1: "input_shape", a list of integers. 2: "inputs", see `_inputs_to_json`.
 """
@@ -26,7 +26,7 @@ MONITORED = "training_state.monitored"
 """The array of the losses that training monitored, one per epoch."""
 
 STORED_AS = {"float32": "F32", "float64": "F64", "float16": "F16", "bfloat16": "F32"}
-"""A model's dtype -> its arrays' in the file: NumPy lacks bfloat16, float32 holds it exactly."""
+"""The stored dtype by the model's: NumPy lacks bfloat16, and float32 represents it exactly."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,13 @@ class Header:
     ----------
     net : Layer
     inputs : InputSpec, or tuple or dict of them
-        What the net takes.
     dtype : str
         One of STORED_AS.
     seed : int
     metadata : mapping of str to str
-        The user's.
+        Set by the user.
     training : TrainingState, optional
-        Without its numbers, which are arrays of the file.
+        Without its vectors, which are arrays of the file.
     """
 
     net: Layer
@@ -55,12 +54,12 @@ class Header:
     training: TrainingState | None = None
 
     def to_json(self) -> str:
-        """This header as JSON text.
+        """Return this header as JSON text.
 
         Raises
         ------
         InputError
-            If a layer of your own cannot be described, or an optimizer is your own.
+            If a custom layer cannot be described, or the optimizer is a custom one.
         """
         content = {
             "schema": SCHEMA,
@@ -74,41 +73,39 @@ class Header:
         return json.dumps(content, allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str, own: Mapping[str, type]) -> Header:
-        """The header that `to_json` wrote; every value is looked at before it is believed.
+    def from_json(cls, text: str, classes: Mapping[str, type]) -> Header:
+        """Return the header that `to_json` wrote, every value checked.
 
         Raises
         ------
         DataError
             If it is damaged, of another schema, or names a layer class that is neither the
-            library's nor in `own`.
+            library's nor in `classes`.
         """
         try:
             content = json.loads(
                 text, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates
             )
         except (ValueError, RecursionError) as error:
-            raise DataError(f"the model's description is not valid JSON: {error!s:.80}") from None
+            raise DataError(f"expected valid JSON in the header, got {error!s:.80}") from None
         schema = content.get("schema") if isinstance(content, dict) else None
         if type(schema) is not int or not 1 <= schema <= SCHEMA:
             advice = (
                 "update bp_arrays with pip install -U bp_arrays"
                 if isinstance(schema, int) and schema > SCHEMA
-                else "the file is damaged, or no model of bp_arrays"
+                else "the file is damaged, or not a model of bp_arrays"
             )
-            raise DataError(
-                f"model schema {schema!r:.40}, this version reads 1 to {SCHEMA}: {advice}"
-            )
+            raise DataError(f"expected model schema 1 to {SCHEMA}, got {schema!r:.40}; {advice}")
         if schema == 1:
             inputs: Inputs = InputSpec(_shape(content.get("input_shape"), "input_shape"))
         else:
             inputs = _inputs_from_json(content.get("inputs"))
         dtype, metadata = map(content.get, ("dtype", "metadata"))
         if not (isinstance(dtype, str) and dtype in STORED_AS):
-            raise DataError(f"dtype is {dtype!r:.80}, expected one of {', '.join(STORED_AS)}")
+            raise DataError(f"dtype: expected one of {', '.join(STORED_AS)}, got {dtype!r:.80}")
         if not (isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())):
-            raise DataError("metadata must give a string for each name")
-        net = layer_from_json(content.get("net"), own)
+            raise DataError("metadata: expected a string for each name")
+        net = layer_from_json(content.get("net"), classes)
         training = _training(content.get("training"))
         return cls(net, inputs, dtype, _count(content, "seed"), metadata, training)
 
@@ -123,27 +120,23 @@ def _inputs_to_json(inputs: Inputs) -> Any:
 
 
 def _inputs_from_json(value: Any) -> Inputs:
-    """The inputs that `_inputs_to_json` described."""
+    """Return the inputs that `_inputs_to_json` described."""
     if isinstance(value, list) and value:
         return tuple(_input_from_json(part) for part in value)
     if isinstance(value, dict) and value.keys() == {"named"}:
         named = value["named"]
         if not (isinstance(named, dict) and named):
-            raise DataError(f"inputs are {value!r:.80}, expected names")
+            raise DataError(f"inputs: expected inputs by name, got {value!r:.80}")
         return {name: _input_from_json(part) for name, part in named.items()}
     return _input_from_json(value)
 
 
 def _input_from_json(value: Any) -> InputSpec:
     if not (isinstance(value, dict) and value.keys() == {"shape", "kind", "size"}):
-        raise DataError(f"an input is {value!r:.80}, expected its shape, kind and size")
-    shape, kind, size = (
-        _shape(value["shape"], "the shape of an input"),
-        value["kind"],
-        value["size"],
-    )
+        raise DataError(f"inputs: expected shape, kind and size, got {value!r:.80}")
+    shape, kind, size = _shape(value["shape"], "shape"), value["kind"], value["size"]
     if not (size is None or type(size) is int):
-        raise DataError(f"the size of an input is {size!r:.80}, expected an integer")
+        raise DataError(f"size: expected an integer, got {size!r:.80}")
     try:
         return InputSpec(shape, kind, size)
     except InputError as error:
@@ -152,12 +145,12 @@ def _input_from_json(value: Any) -> InputSpec:
 
 def _shape(shape: Any, what: str) -> Shape:
     if not (isinstance(shape, list) and all(type(n) is int and n > 0 for n in shape)):
-        raise DataError(f"{what} is {shape!r:.80}, expected a list of positive integers")
+        raise DataError(f"{what}: expected a list of positive integers, got {shape!r:.80}")
     return tuple(shape)
 
 
 def vector_names(state: TrainingState) -> list[str]:
-    """Return the names in the file of the vectors that this state's optimizer keeps."""
+    """Return the names in the file of the vectors of this state's optimizer."""
     vectors = state.optimizer.init(np.zeros(0), np)
     return [f"training_state.{k}" for k in range(len(vectors))]
 
@@ -168,8 +161,8 @@ def _describe(state: TrainingState) -> dict[str, Any]:
         optimizer_from_json(optimizer)
     except DataError:
         raise InputError(
-            f"training_state=True: {state.optimizer!r:.80} is not an optimizer of the library, or "
-            "not made of its parts, so a file cannot keep it"
+            f"save(training_state=True): expected an optimizer made of parts of the library, got "
+            f"{state.optimizer!r:.80}"
         ) from None
     return {"optimizer": optimizer, "step": state.step, "epoch": state.epoch}
 
@@ -178,7 +171,7 @@ def _training(described: Any) -> TrainingState | None:
     if described is None:
         return None
     if not isinstance(described, dict):
-        raise DataError(f"the training state is {described!r:.80}")
+        raise DataError(f"training: expected the state of an optimizer, got {described!r:.80}")
     step, epoch = (_count(described, name) for name in ("step", "epoch"))
     optimizer = optimizer_from_json(described.get("optimizer"))
     return TrainingState(optimizer, (), step, epoch)
@@ -187,16 +180,16 @@ def _training(described: Any) -> TrainingState | None:
 def _count(content: Mapping[str, Any], name: str) -> int:
     count = content.get(name)
     if type(count) is not int or count < 0:
-        raise DataError(f"{name} is {count!r:.80}, expected a whole number of 0 or more")
+        raise DataError(f"{name}: expected a whole number >= 0, got {count!r:.80}")
     return count
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name}, which is not a JSON number")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        raise ValueError("a duplicate name in one object")
+    return content

@@ -1,4 +1,4 @@
-"""The functions of the array API that ONNX has too: a layer's own forward, written as a graph."""
+"""`Functions`: an array API namespace that writes the operations of a forward as ONNX nodes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ REDUCTIONS = {"max": "ReduceMax", "mean": "ReduceMean", "min": "ReduceMin", "sum
 
 
 class OnnxFunctions:
-    """An array API namespace, as far as ONNX goes, whose arrays are the values of a graph.
+    """The functions of the array API that ONNX has too; their arrays are values of a graph.
 
     Parameters
     ----------
     graph : Graph
-        Every call adds its nodes to it.
+        The graph to which every call adds its nodes.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -42,17 +42,19 @@ class OnnxFunctions:
         if name in CONDITIONS:
             return lambda *arrays: self._graph.node(CONDITIONS[name], *arrays, dtype="bool")
         if name in REDUCTIONS:
-            return lambda x, **how: self._reduce(REDUCTIONS[name], x, **how)
-        raise AttributeError(f"xp.{name} has no counterpart here")
+            return lambda x, **options: self._reduce(REDUCTIONS[name], x, **options)
+        raise AttributeError(f"xp.{name} has no counterpart in ONNX")
 
     def _reduce(
         self, operator: str, x: Value, axis: int | Shape | None = None, keepdims: bool = False
     ) -> Value:
         every = range(x.ndim)
         axes = every if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        gone = {every[k] for k in axes}
-        shape = tuple(1 if k in gone else x.shape[k] for k in every if keepdims or k not in gone)
-        axes_value = self._graph.integers(*sorted(gone))
+        reduced = {every[k] for k in axes}
+        shape = tuple(
+            1 if k in reduced else x.shape[k] for k in every if keepdims or k not in reduced
+        )
+        axes_value = self._graph.integers(*sorted(reduced))
         return self._graph.node(operator, x, axes_value, shape=shape, keepdims=int(keepdims))
 
     def where(self, condition: Value, x: Any, y: Any) -> Value:
@@ -81,12 +83,12 @@ class OnnxFunctions:
         return self._graph.node("Concat", *values, shape=shape, axis=k)
 
     def expm1(self, x: Value) -> Value:
-        """eˣ − 1 = 2 t / (1 − t) with t = tanh(x/2): nothing cancels near 0, and below."""
+        """Return eˣ − 1 = 2 t / (1 − t) with t = tanh(x/2), which does not cancel for x <= 1."""
         t = self.tanh(self.minimum(x, 1.0) * 0.5)
         return self.where(x > 1.0, self.exp(x) - 1.0, 2.0 * t / (1.0 - t))
 
     def log1p(self, x: Value) -> Value:
-        """log(1 + x) = log(u) x / (u − 1) with u = 1 + x as it is rounded.
+        """Return log(1 + x) = log(u) x / (u − 1) with u the rounded 1 + x.
 
         Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 1.14.1.
         """
@@ -104,15 +106,15 @@ class OnnxFunctions:
         return self._graph.node("Cast", x, dtype=dtype, to=code)
 
     def reshape(self, x: Value, shape: Shape) -> Value:
-        """The batch must stay the first axis; one other may be −1."""
+        """Reshape; the batch must stay the first axis, and one other size may be −1."""
         has_batch = x.ndim > 0 and x.shape[0] is BATCH
         if has_batch != (len(shape) > 0 and shape[0] is BATCH):
             raise TypeError(f"reshape from {x.shape} to {shape} does not keep the batch in front")
-        rest, own = list(shape[has_batch:]), math.prod(x.shape[has_batch:])
+        rest, size = list(shape[has_batch:]), math.prod(x.shape[has_batch:])
         if -1 in rest:
-            rest[rest.index(-1)] = own // -math.prod(rest)
-        if math.prod(rest) != own:
+            rest[rest.index(-1)] = size // -math.prod(rest)
+        if math.prod(rest) != size:
             raise TypeError(f"reshape from {x.shape} to {shape} changes the number of values")
-        kept = [0] if has_batch else []  # ONNX for: as it was
-        numbers = self._graph.integers(*kept, *rest)
+        batch = [0] if has_batch else []  # in ONNX 0 keeps the size of an axis
+        numbers = self._graph.integers(*batch, *rest)
         return self._graph.node("Reshape", x, numbers, shape=(*x.shape[:has_batch], *rest))

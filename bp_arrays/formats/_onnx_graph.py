@@ -1,4 +1,4 @@
-"""An ONNX graph that is being written, and the values that flow through it."""
+"""`Graph`: an ONNX graph under construction; `Value`: an array in it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ OPSET = 20
 """The version of ONNX's operators: the first that has Gelu."""
 
 IR_VERSION = 9
-"""The version of the file format that goes with it, so that older readers open it too."""
+"""The version of the file format: that of OPSET, so that older readers open it too."""
 
 Shape = tuple[Any, ...]
-"""Integers, and BATCH where the number of rows stands."""
+"""Integers, and BATCH for the number of rows."""
 
 
 class BatchSize:
-    """The number of rows, which a graph leaves open: it can be handed on, not computed with."""
+    """The number of rows, unknown in a graph: it can be part of a shape but not of arithmetic."""
 
     def __repr__(self) -> str:
         return "batch"
@@ -31,12 +31,12 @@ BATCH = BatchSize()
 
 
 class Graph:
-    """Nodes one after the other, each taking values that came before.
+    """A list of nodes, each of which reads values of earlier nodes.
 
     Parameters
     ----------
     dtype : str
-        "float32" or "float64", of every number in it.
+        "float32" or "float64", for all numbers.
     """
 
     def __init__(self, dtype: str) -> None:
@@ -54,7 +54,7 @@ class Graph:
         dtype: str | None = None,
         **attributes: Any,
     ) -> Value:
-        """Apply an ONNX operator.
+        """Apply an ONNX operator and return its result.
 
         Parameters
         ----------
@@ -62,7 +62,7 @@ class Graph:
             Its name in the ONNX standard, such as "Gemm".
         *inputs : Value, number or NumPy array
         shape : tuple, optional
-            Of the result; by default what the inputs' shapes broadcast to.
+            Of the result; by default the broadcast shape of the inputs.
         dtype : str, optional
             Of the result; by default the graph's.
         **attributes
@@ -79,7 +79,7 @@ class Graph:
         return result
 
     def parameter(self, name: str, array: np.ndarray[Any, Any]) -> Value:
-        """A parameter of the model under its own name, as an initializer of the graph."""
+        """Add a parameter of the model, as an initializer of the graph with its name."""
         from onnx.numpy_helper import from_array
 
         array = np.ascontiguousarray(array, dtype=self.dtype).reshape(array.shape)
@@ -88,11 +88,11 @@ class Graph:
         return Value(self, name, array.shape, self.dtype)
 
     def input(self, name: str, shape: Shape) -> Value:
-        """What comes into the graph."""
+        """Return the input of the graph."""
         return Value(self, self.fresh(name), shape, self.dtype)
 
     def value(self, number: Any) -> Value:
-        """A value as it is; a number or an array as a constant."""
+        """Return a value unchanged, a number or an array as a constant."""
         from onnx.helper import make_node
         from onnx.numpy_helper import from_array
 
@@ -106,7 +106,7 @@ class Graph:
         return self._constant(make_node, from_array(array), array.shape, array.dtype.name)
 
     def integers(self, *numbers: int) -> Value:
-        """A list of integers, as operators take axes and shapes."""
+        """Return a list of integers as a constant, for the axes and shapes of operators."""
         from onnx.helper import make_node
         from onnx.numpy_helper import from_array
 
@@ -114,14 +114,14 @@ class Graph:
         return self._constant(make_node, tensor, (len(numbers),), "int64")
 
     def rename(self, old: str, new: str) -> None:
-        """Give a value another name wherever it stands."""
+        """Rename a value in all nodes."""
         for node in self.nodes:
             for names in (node.input, node.output):
                 names[:] = [new if name == old else name for name in names]
 
     @contextmanager
     def scope(self, path: str) -> Iterator[None]:
-        """Let what is written meanwhile bear the path of a part of the net."""
+        """Prefix the names of new nodes with the path of a part of the net."""
         outer, self._scope = self._scope, f"{path}." if path else ""
         try:
             yield
@@ -129,13 +129,13 @@ class Graph:
             self._scope = outer
 
     def fresh(self, name: str) -> str:
-        """The name itself, or with a number if it is taken."""
-        found, k = name, 1
-        while found in self._taken:
+        """Return the name, with a number if it is taken."""
+        unique, k = name, 1
+        while unique in self._taken:
             k += 1
-            found = f"{name}_{k}"
-        self._taken.add(found)
-        return found
+            unique = f"{name}_{k}"
+        self._taken.add(unique)
+        return unique
 
     def _constant(self, make_node: Any, tensor: Any, shape: Shape, dtype: str) -> Value:
         name = self.fresh(f"{self._scope}Constant")
@@ -144,7 +144,7 @@ class Graph:
 
 
 class Value:
-    """An array that will be there when the graph runs; what is done to it becomes nodes.
+    """An array that exists when the graph runs; operations on it become nodes.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ class Value:
     dtype : str
     """
 
-    __array_ufunc__ = None  # NumPy's operators leave the work to ours
+    __array_ufunc__ = None  # so that NumPy's operators defer to these
 
     def __init__(self, graph: Graph, name: str, shape: Shape, dtype: str) -> None:
         self.graph, self.name, self.shape, self.dtype = graph, name, shape, dtype
@@ -232,14 +232,14 @@ class Value:
     __hash__ = None  # type: ignore[assignment]
 
     def __bool__(self) -> bool:
-        raise TypeError("a graph cannot branch on numbers that are not there yet: use xp.where")
+        raise TypeError("a graph cannot branch on values: use xp.where")
 
     def __repr__(self) -> str:
         return f"Value({self.name!r}, shape={self.shape}, dtype={self.dtype!r})"
 
 
 def broadcast(*shapes: Shape) -> Shape:
-    """The shape that arrays of these shapes are broadcast to.
+    """Return the shape to which arrays of these shapes are broadcast.
 
     Raises
     ------
@@ -249,8 +249,8 @@ def broadcast(*shapes: Shape) -> Shape:
     result: list[Any] = []
     for k in range(-max(map(len, shapes), default=0), 0):
         sizes = [shape[k] for shape in shapes if len(shape) >= -k]
-        long = [size for size in sizes if size is BATCH or size != 1]
-        if any(size is not long[0] and size != long[0] for size in long):
+        larger = [size for size in sizes if size is BATCH or size != 1]
+        if any(size is not larger[0] and size != larger[0] for size in larger):
             raise InputError(f"shapes {', '.join(map(str, shapes))} do not fit each other")
-        result.append(long[0] if long else 1)
+        result.append(larger[0] if larger else 1)
     return tuple(result)

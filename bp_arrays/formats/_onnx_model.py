@@ -1,4 +1,4 @@
-"""A network as an ONNX model."""
+"""Write a network as an ONNX model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bp_arrays.layers import Context, Layer
 from bp_arrays.typing import Backward, ParameterTree, Shape
 
 SIZE_LIMIT = 2**31 - 2**20
-"""Bytes of parameters that go into one protobuf message, with room for the rest."""
+"""The maximum bytes of parameters in one protobuf message, with room for the rest."""
 
 
 def onnx_bytes(
@@ -28,26 +28,26 @@ def onnx_bytes(
     metadata: Mapping[str, str],
     operators: Mapping[type[Layer], Write],
 ) -> bytes:
-    """The content of an ONNX file that computes what the net does when it is used.
+    """Return the content of an ONNX file that computes the net's output in evaluation.
 
     Parameters
     ----------
     net : Layer
     params : nested dict of NumPy arrays
     input_shape : tuple of int
-        Of one sample; the number of rows is left open.
+        Of one sample; the number of rows is not fixed.
     dtype : str
         "float32" or "float64".
     metadata : mapping of str to str
     operators : mapping from layer class to function
-        How layers of your own are written, before anything else is tried.
+        Functions that write custom layers; they have precedence.
 
     Raises
     ------
     MissingExtraError
         If onnx is not installed.
     InputError
-        For another dtype, a layer that cannot be written, more than 2 GiB of parameters.
+        For another dtype, a layer that cannot be written, or more than 2 GiB of parameters.
     """
     require_extra("onnx")
     import onnx
@@ -56,19 +56,19 @@ def onnx_bytes(
 
     if dtype not in ("float32", "float64"):
         raise InputError(
-            f"to_onnx writes float32 and float64, but this model is {dtype}: save it and read it "
-            'again with bp.load(path, dtype="float32")'
+            f"to_onnx: expected a model of float32 or float64, got {dtype}; save it and load it "
+            'with bp.load(path, dtype="float32")'
         )
     graph = Graph(dtype)
     values = _parameters(graph, params, ())
     if sum(parameter.ByteSize() for parameter in graph.parameters) > SIZE_LIMIT:
-        raise InputError("to_onnx: an ONNX file holds at most 2 GiB of parameters")
+        raise InputError("to_onnx: expected at most 2 GiB of parameters, the limit of ONNX files")
     x = graph.input("input", (BATCH, *input_shape))
     standard = OPERATORS | SINGLE_PRECISION if dtype == "float32" else OPERATORS
     writer = _Writer(graph, standard | dict(operators))
     context = Context(OnnxFunctions(graph), needs_input_gradient=False, visit=writer.visit)
     y, _ = context.forward("", net, values, x, needs_input_gradient=False)
-    if y.name == x.name:  # nothing was done, and a graph may not give out its input
+    if y.name == x.name:  # an ONNX graph cannot return its input
         y = graph.node("Identity", y)
     output = graph.fresh("output")
     graph.rename(y.name, output)
@@ -92,13 +92,13 @@ def onnx_bytes(
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"the operators given do not make valid ONNX: {reason:.300}") from None
+        raise InputError(f"to_onnx(operators=): expected valid ONNX, got {reason:.300}") from None
     content: bytes = model.SerializeToString(deterministic=True)
     return content
 
 
 def _parameters(graph: Graph, tree: ParameterTree, path: tuple[str, ...]) -> dict[str, Any]:
-    """The same tree with values of the graph in place of arrays."""
+    """Return the same tree with values of the graph in place of arrays."""
     return {
         name: _parameters(graph, part, (*path, name))
         if isinstance(part, dict)
@@ -108,11 +108,11 @@ def _parameters(graph: Graph, tree: ParameterTree, path: tuple[str, ...]) -> dic
 
 
 class _Refused(InputError):
-    """A layer that cannot be written, named already."""
+    """The error for a layer that cannot be written, with its name in the message."""
 
 
 class _Writer:
-    """Writes each layer of a net into a graph: by an operator of its own, or as it computes.
+    """Writer of the layers of a net, by an ONNX operator or by the operations of their forward.
 
     Parameters
     ----------
@@ -126,20 +126,21 @@ class _Writer:
     def visit(
         self, layer: Layer, params: dict[str, Any], x: Value, ctx: Context
     ) -> tuple[Value, Backward]:
-        """Write one layer; a container's forward comes back here for its parts."""
+        """Write one layer; a container's forward calls this for its parts."""
         name, path = type(layer).__name__, ".".join(ctx.path)
         try:
             with self.graph.scope(path):
                 y = self._write(layer, params, x, ctx)
         except _Refused:
             raise
-        except Exception as error:  # a forward may do anything to arrays that are none
+        except Exception as error:  # a forward may raise anything for values that are not arrays
             reason = " ".join(str(error).split())
             where = f", layer {path}" if path else ""
             raise _Refused(
-                f"{name} cannot be written as ONNX{where}: {reason:.200}. Say how, with "
-                f"to_onnx(path, operators={{{name}: write}}), where write(layer, params, x, graph) "
-                'returns such as graph.node("Mul", x, params["gain"])'
+                f"{name} cannot be written as ONNX{where}: {reason:.200}; pass a function that "
+                f"writes it, to_onnx(path, operators={{{name}: write}}), where "
+                "write(layer, params, x, graph) returns, for example, "
+                'graph.node("Mul", x, params["gain"])'
             ) from None
         return y, _no_backward
 
@@ -148,12 +149,12 @@ class _Writer:
         write = self.operators.get(type(layer))
         if write is not None:
             y = write(layer, params, x, self.graph)
-        else:  # every operation of its forward becomes a node
+        else:
             y = layer.forward(params, x, ctx)[0]
         if not isinstance(y, Value) or y.shape != expected:
-            raise InputError(f"it gave {y!r:.80} instead of shape {expected}")
+            raise InputError(f"expected a value of shape {expected}, got {y!r:.80}")
         return y
 
 
 def _no_backward(delta: Any) -> Any:
-    raise NotImplementedError("an ONNX graph has no way back")
+    raise NotImplementedError("an ONNX graph has no backward pass")

@@ -1,8 +1,8 @@
-"""The layers for which ONNX has an operator of its own.
+"""Functions that write layers by ONNX's own operators.
 
     write(layer, params, x, graph) -> y
 
-Everything else is written by recording the layer's own forward, operation by operation.
+All other layers are written by running their forward on the values of the graph.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _flatten(layer: Flatten, params: dict[str, Any], x: Value, graph: Graph) -> 
     return graph.node("Flatten", x, shape=(x.shape[0], *layer.init(x.shape[1:])[1]), axis=1)
 
 
-def _nothing(layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+def _identity(layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> Value:
     return x
 
 
@@ -42,15 +42,15 @@ def _elementwise(operator: str, **attributes: Any) -> Write:
 OPERATORS: dict[type[Layer], Write] = {
     Linear: _linear,
     Flatten: _flatten,
-    Dropout: _nothing,  # which it does when a network is used
-    activations.Identity: _nothing,
+    Dropout: _identity,  # in evaluation
+    activations.Identity: _identity,
     activations.Sigmoid: _elementwise("Sigmoid"),
     activations.Tanh: _elementwise("Tanh"),
     activations.ReLU: _elementwise("Relu"),
     activations.Softmax: _elementwise("Softmax", axis=-1),
     activations.LogSoftmax: _elementwise("LogSoftmax", axis=-1),
 }
-"""Right in every dtype."""
+"""Accurate in every dtype."""
 
 SINGLE_PRECISION: dict[type[Layer], Write] = {
     activations.LeakyReLU: lambda layer, params, a, graph: graph.node(
@@ -63,5 +63,5 @@ SINGLE_PRECISION: dict[type[Layer], Write] = {
         "Gelu", a, approximate="none" if layer.exact else "tanh"
     ),
 }
-"""In float32 only: an operator's attributes are float32 numbers, and ONNX Runtime computes most
-of these in float32 alone."""
+"""For float32 only: attributes of operators are float32 numbers, and ONNX Runtime implements most
+of these for float32 only."""

@@ -1,4 +1,4 @@
-"""Networks as PyTorch modules and back, for the layers that both have."""
+"""Convert networks to PyTorch modules and back, for the layers that both libraries have."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from bp_arrays.typing import ParameterTree, Shape
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 ACCURATE_SOFTPLUS = 40.0
-"""Where PyTorch's Softplus may become a straight line: e⁻⁴⁰ is below float64's eps."""
+"""The threshold of PyTorch's Softplus to its linear part: e⁻⁴⁰ is below the eps of float64."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A layer and its module, and how each is made of the other.
+    """A layer class and its module, with the conversions between them.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ class Pair:
     module : str
         The name of the module in `torch.nn`.
     to_module : function
-        From the layer to the keyword arguments of its module.
+        Returns the keyword arguments of the module for a layer.
     to_layer : function
-        From the module and the shape of a sample to the layer; raises InputError for settings
+        Returns the layer for a module and the shape of a sample; raises InputError for settings
         that the layer does not have.
     """
 
@@ -43,7 +43,7 @@ class Pair:
 
 
 def _plain(layer: type[Layer]) -> Pair:
-    """A pair without settings, of the same name."""
+    """Return a pair of the same name and without settings."""
     return Pair(layer, layer.__name__, lambda _: {}, lambda module, shape: layer())
 
 
@@ -112,7 +112,7 @@ PAIRS = (
 
 
 def to_module(net: Layer, params: ParameterTree, input_shape: Shape, dtype: str) -> Any:
-    """The net as a `torch.nn.Sequential` on the CPU, in evaluation mode.
+    """Return the net as a `torch.nn.Sequential` on the CPU, in evaluation mode.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def _module(layer: Layer, params: ParameterTree, dtype: Any, path: str = "") -> 
         known = ", ".join(["Sequential", *(pair.layer.__name__ for pair in PAIRS)])
         where = f", layer {path}" if path else ""
         raise InputError(
-            f"PyTorch has no module for {type(layer).__name__}{where}; to_torch knows {known}"
+            f"PyTorch has no module for {type(layer).__name__}{where}; to_torch converts {known}"
         )
     settings = pair.to_module(layer)
     if type(layer) is not Linear:
@@ -161,7 +161,7 @@ def _module(layer: Layer, params: ParameterTree, dtype: Any, path: str = "") -> 
     weight = params["weight"]
     module = torch.nn.utils.skip_init(torch.nn.Linear, weight.shape[0], dtype=dtype, **settings)
     with torch.no_grad():
-        module.weight.copy_(torch.tensor(weight.T.copy()))  # (out, in) there
+        module.weight.copy_(torch.tensor(weight.T.copy()))  # (out, in) in PyTorch
         if layer.bias:
             module.bias.copy_(torch.tensor(params["bias"]))
     return module
@@ -170,7 +170,7 @@ def _module(layer: Layer, params: ParameterTree, dtype: Any, path: str = "") -> 
 def from_module(
     module: Any, input_shape: Shape
 ) -> tuple[Layer, dict[str, np.ndarray[Any, Any]], str]:
-    """A `torch.nn.Sequential` as a net, its parameters by name, and its dtype.
+    """Return a `torch.nn.Sequential` as a net, its parameters by name, and its dtype.
 
     Parameters
     ----------
@@ -182,8 +182,8 @@ def from_module(
     Raises
     ------
     InputError
-        If it is no module, or one without a counterpart here; for parameters that several
-        modules share, that are of several dtypes, or that have no values.
+        If it is not a module, or has no counterpart; if modules share parameters, or parameters
+        have different dtypes or no values.
     """
     import torch
 
@@ -206,35 +206,35 @@ def _check_parameters(module: Any) -> None:
     first: dict[int, str] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         if is_lazy(parameter) or parameter.is_meta:
-            raise InputError(f"from_torch: parameter {name!r} has no values yet")
+            raise InputError(f"from_torch: expected values for parameter {name!r}, got none")
         other = first.setdefault(parameter.data_ptr(), name)
         if other != name and parameter.numel():
             raise InputError(
-                f"from_torch: {other!r} and {name!r} are one parameter; shared parameters have no "
-                "counterpart here. Give each module its own copy, with copy.deepcopy"
+                f"from_torch: expected a parameter for each module, got one shared by {other!r} "
+                f"and {name!r}; give each module its own copy, with copy.deepcopy"
             )
 
 
 def _layer(module: Any, path: str, shape: Shape) -> tuple[Layer, Shape]:
-    """The layer that does what the module does, and the shape that it gives."""
+    """Return the layer that computes what the module does, and its output shape."""
     import torch
 
     where = f"from_torch: module {path!r}, " if path else "from_torch: "
     name = type(module).__name__
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
     if any(hooks) or module._backward_pre_hooks:
-        raise InputError(f"{where}{name}, has hooks, which would be lost: remove them first")
+        raise InputError(f"{where}{name}: expected no hooks, which would be lost; remove them")
     layer: Layer
     if type(module) is torch.nn.Sequential:
         layers = []
-        for own, part in module._modules.items():  # named_children leaves out what comes twice
-            layer, shape = _layer(part, f"{path}.{own}" if path else own, shape)
+        for key, part in module._modules.items():  # named_children skips repeated modules
+            layer, shape = _layer(part, f"{path}.{key}" if path else key, shape)
             layers.append(layer)
         return Sequential(*layers), shape
     pair = next((p for p in PAIRS if getattr(torch.nn, p.module) is type(module)), None)
     if pair is None:
         known = ", ".join(["Sequential", *(pair.module for pair in PAIRS)])
-        raise InputError(f"{where}{name}, has no counterpart here; from_torch knows {known}")
+        raise InputError(f"{where}{name} has no counterpart; from_torch converts {known}")
     try:
         layer = pair.to_layer(module, shape)
         output_shape = layer.init(shape)[1]
@@ -242,7 +242,7 @@ def _layer(module: Any, path: str, shape: Shape) -> tuple[Layer, Shape]:
         raise InputError(f"{where}{error}") from None
     if isinstance(layer, Linear) and shape[-1:] != (module.in_features,):
         raise InputError(
-            f"{where}{module} takes {module.in_features} values on the last axis, but gets {shape}"
+            f"{where}{module}: expected {module.in_features} values on the last axis, got {shape}"
         )
     return layer, output_shape
 
@@ -256,16 +256,16 @@ def _parameters(module: Any, path: tuple[str, ...]) -> Iterator[tuple[str, np.nd
         return
     for name, parameter in module.named_parameters():
         host = parameter.detach().cpu()
-        if host.dtype is torch.bfloat16:  # which NumPy lacks; float32 holds it exactly
+        if host.dtype is torch.bfloat16:  # NumPy lacks it; float32 represents it exactly
             host = host.float()
-        yield ".".join((*path, name)), host.numpy().T  # a bias is its own transpose
+        yield ".".join((*path, name)), host.numpy().T  # the transpose of a bias is the bias
 
 
 def _expect(module: Any, name: str, values: tuple[Any, ...], what: str) -> None:
-    """Raise InputError unless a setting of the module is one that the layer stands for."""
+    """Raise InputError unless a setting of the module has a value that the layer implements."""
     value = getattr(module, name)
     if value not in values:
         raise InputError(
-            f"{type(module).__name__}({name}={value}): expected {what}, {values[0]}, for the "
-            "layer here"
+            f"{type(module).__name__}({name}={value}): expected {what}, {values[0]}, as in the "
+            "layer"
         )

@@ -1,4 +1,4 @@
-"""Write and read model files: safetensors, with a JSON header. No pickle, no code is run."""
+"""Write and read model files: safetensors with a JSON header. No pickle, no code is run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ENTRY = "bp_arrays"
 """The only entry of the file's metadata: safetensors writes several in random order."""
 
 HEADER_LIMIT = 8 * 2**20
-"""Bytes a file's header may have. As Python objects it takes some twenty times that."""
+"""The maximum bytes of a file's header; as Python objects it takes some twenty times that."""
 
 FORMER_NAMES = {"scale": "deviation"}
-"""What parameters were named in files written before 0.1.0."""
+"""The names of parameters in files written before 0.1.0."""
 
 
 def encode(header: Header, arrays: Mapping[str, HostArray]) -> bytes:
@@ -27,14 +27,14 @@ def encode(header: Header, arrays: Mapping[str, HostArray]) -> bytes:
     Raises
     ------
     InputError
-        If a custom layer holds what JSON cannot keep, or the header is too long.
+        If a field of a custom layer is not a JSON value, or the header is too long.
     """
     from safetensors.numpy import save
 
     content: bytes = save(dict(arrays), metadata={ENTRY: header.to_json()})
     if int.from_bytes(content[:8], "little") > HEADER_LIMIT:
         raise InputError(
-            f"this model's description is longer than the {HEADER_LIMIT:,} bytes of a model file"
+            f"save: expected a description of at most {HEADER_LIMIT:,} bytes, got a longer one"
         )
     return content
 
@@ -45,7 +45,7 @@ class ModelFile:
     Parameters
     ----------
     header : Header
-    file : safetensors' own view of the file
+    file : the open file of safetensors
     """
 
     def __init__(self, header: Header, file: Any) -> None:
@@ -53,7 +53,7 @@ class ModelFile:
         self._stored = set(file.keys())
 
     def read(self, name: str) -> HostArray:
-        """Return one array; `check_arrays` says whether it is there."""
+        """Return one array; call `check_arrays` first."""
         array: HostArray = self._file.get_tensor(self._stored_name(name))
         return array
 
@@ -69,18 +69,20 @@ class ModelFile:
         if names != self._stored:
             different = sorted(names ^ self._stored)
             some = ", ".join(name[:60] for name in different[:3])
-            raise DataError(f"arrays and architecture differ at {len(different)} name(s): {some}")
+            raise DataError(
+                f"expected the arrays of the architecture, {len(different)} name(s) differ: {some}"
+            )
         for name, (shape, dtype) in expected.items():
             array = self._file.get_slice(self._stored_name(name))
             stored_shape, stored = tuple(array.get_shape()), array.get_dtype()
             if stored_shape != shape or stored != dtype:
                 raise DataError(
-                    f"{name} should be {dtype} of shape {shape}, but is {stored} of shape "
+                    f"{name}: expected {dtype} of shape {shape}, got {stored} of shape "
                     f"{stored_shape}"
                 )
 
     def _stored_name(self, name: str) -> str:
-        """The name that a parameter has in this file: Standardize's scale was "deviation" once."""
+        """Return the name of a parameter in this file: "scale" was "deviation" before 0.1.0."""
         *path, leaf = name.split(".")
         former = ".".join((*path, FORMER_NAMES.get(leaf, leaf)))
         return former if name not in self._stored and former in self._stored else name
@@ -88,7 +90,7 @@ class ModelFile:
 
 @contextmanager
 def open_model_file(path: Path, classes: Mapping[str, type]) -> Iterator[ModelFile]:
-    """Open a model file; a DataError raised inside the block gets the file's name.
+    """Open a model file; a DataError raised inside the block is prefixed with its path.
 
     Parameters
     ----------
@@ -108,8 +110,8 @@ def open_model_file(path: Path, classes: Mapping[str, type]) -> Iterator[ModelFi
             metadata = file.metadata() or {}
             if ENTRY not in metadata:
                 raise DataError(
-                    "a safetensors file, but not a model written by bp_arrays: its header lacks "
-                    "the architecture"
+                    "expected a model written by bp_arrays, got a safetensors file without an "
+                    "architecture in its header"
                 )
             yield ModelFile(Header.from_json(metadata[ENTRY], classes), file)
     except DataError as error:
@@ -117,7 +119,7 @@ def open_model_file(path: Path, classes: Mapping[str, type]) -> Iterator[ModelFi
 
 
 def _opened(path: Path) -> Any:
-    """The file as safetensors sees it: header parsed, arrays not yet read."""
+    """Open a file with safetensors: parses the header, reads no array."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -126,8 +128,8 @@ def _opened(path: Path) -> Any:
         length = int.from_bytes(file.read(8), "little")
     if length > HEADER_LIMIT:
         raise DataError(
-            f"not a readable safetensors file: it claims a header of {length:,} bytes, a model's "
-            f"has {HEADER_LIMIT:,} at most"
+            f"not a readable safetensors file: expected a header of at most {HEADER_LIMIT:,} "
+            f"bytes, got {length:,}"
         )
     try:
         return safe_open(path, framework="numpy")

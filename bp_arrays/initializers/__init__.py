@@ -1,4 +1,4 @@
-"""Where the weights start: small descriptions that draw a parameter's first values on the host."""
+"""Initializers: descriptions that draw the first values of a parameter on the host."""
 
 from bp_arrays.initializers._constant import Ones, Zeros
 from bp_arrays.initializers._glorot import GlorotNormal, GlorotUniform
@@ -22,11 +22,11 @@ INITIALIZERS: dict[str, type[Initializer]] = {
         Ones,
     )
 }
-"""Every initializer by name; none needs an argument."""
+"""Initializer classes by name; all their arguments have defaults."""
 
 
 def initializer_named(name: str) -> type[Initializer]:
-    """The initializer of that name; capitals, "-" and "_" do not matter.
+    """Return the initializer class of this name; case, "-" and "_" are ignored.
 
     >>> initializer_named("he-normal")()
     HeNormal()

@@ -1,4 +1,4 @@
-"""Parameters that start at one value: biases at 0, scales at 1."""
+"""Constant initializers: zeros for biases, ones for scales."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bp_arrays.typing import Array, Shape
 
 @dataclass(frozen=True)
 class Zeros(Initializer):
-    """Every element 0. For biases; a weight of zeros passes no error back and learns nothing.
+    """Zeros, for biases; a weight of zeros propagates no error back and learns nothing.
 
     >>> Zeros().draw((3,), None).tolist()
     [0.0, 0.0, 0.0]
@@ -25,7 +25,7 @@ class Zeros(Initializer):
 
 @dataclass(frozen=True)
 class Ones(Initializer):
-    """Every element 1. For scales.
+    """Ones, for scales.
 
     >>> Ones().draw((3,), None).tolist()
     [1.0, 1.0, 1.0]

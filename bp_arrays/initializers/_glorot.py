@@ -1,4 +1,4 @@
-"""Glorot initialisation: keeps the variance of signals and errors through sigmoid-like layers."""
+"""Glorot initialization: preserves the variance of signals and errors through sigmoid layers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bp_arrays.typing import Array, Shape
 class GlorotUniform(Initializer):
     """Uniform in [-l, l), l = √(6 / (fan_in + fan_out)), so that Var w = 2 / (fan_in + fan_out).
 
-    The compromise between Var w = 1 / fan_in, which keeps the variance of the signals on the way
-    forward, and 1 / fan_out, which keeps that of the errors on the way back.
+    The compromise between Var w = 1 / fan_in, which preserves the variance of the signals in the
+    forward pass, and 1 / fan_out, which preserves that of the errors in the backward pass.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""He initialisation: keeps the variance of signals through layers of rectifiers."""
+"""He initialization: preserves the variance of signals through layers of rectifiers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bp_arrays.typing import Array, Shape
 class HeUniform(Initializer):
     """Uniform in [-l, l), l = √(6 / fan_in), so that Var w = 2 / fan_in.
 
-    The 2 makes up for the half of the signal that a rectifier sets to zero.
+    The factor 2 compensates for the half of the signal that a rectifier sets to zero.
 
     Notes
     -----
@@ -37,7 +37,7 @@ class HeUniform(Initializer):
 class HeNormal(Initializer):
     """Normal with mean 0 and Var w = 2 / fan_in.
 
-    The 2 makes up for the half of the signal that a rectifier sets to zero.
+    The factor 2 compensates for the half of the signal that a rectifier sets to zero.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""LeCun initialisation: unit variance into every unit; what SELU's fixed point assumes."""
+"""LeCun initialization: unit variance of the input of every unit, which SELU assumes."""
 
 from __future__ import annotations
 

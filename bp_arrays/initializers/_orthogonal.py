@@ -1,4 +1,4 @@
-"""Orthogonal initialisation: a layer that turns its input without stretching any direction."""
+"""Orthogonal initialization: a weight that rotates its input without stretching it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.checks import check_number
-from bp_arrays.errors import InputError
+from bp_arrays.checks import argument_error, check_number
 from bp_arrays.initializers._initializer import Initializer, fans
 from bp_arrays.typing import Array, Shape
 
 
 @dataclass(frozen=True)
 class Orthogonal(Initializer):
-    """gain times a random matrix with orthonormal columns (tall, square) or rows (wide).
+    """A random matrix with orthonormal columns (tall, square) or rows (wide), times `gain`.
 
     wᵀw = gain² 1 for in >= out, and w wᵀ = gain² 1 for in <= out; uniform over all such matrices.
     The factorization is LAPACK's, whose last bits may differ from one machine to another.
@@ -23,12 +22,12 @@ class Orthogonal(Initializer):
     Parameters
     ----------
     gain : float, default 1.0
-        The length of every column (row). √2 suits rectifiers.
+        The norm of every column (or row). √2 suits rectifiers.
 
     Raises
     ------
     InputError
-        If the gain is not finite and positive, or the shape drawn has not two dimensions.
+        If the gain is not finite and positive; in `draw`, if the shape is not two-dimensional.
 
     Notes
     -----
@@ -50,7 +49,7 @@ class Orthogonal(Initializer):
 
     def draw(self, shape: Shape, rng: Any) -> Array:
         if len(shape) != 2:
-            raise InputError(f"Orthogonal fills a weight of shape (in, out), got {shape}")
+            raise argument_error("Orthogonal.draw", "shape", shape, "a weight (in, out)")
         rows, columns = fans(shape)
         if rows >= columns:
             return self.gain * orthonormal_columns(rows, columns, rng)
@@ -58,18 +57,18 @@ class Orthogonal(Initializer):
 
 
 def orthonormal_columns(rows: int, columns: int, rng: np.random.Generator) -> Array:
-    """A random matrix whose columns are orthonormal: qᵀq = 1, for rows >= columns.
+    """Draw a random matrix with orthonormal columns: qᵀq = 1, for rows >= columns.
 
-    A Gaussian matrix is factored, z = q r. The factorization leaves the sign of every column of q
-    to the library; turned so that r has a positive diagonal, it is unique, and q is uniform over
-    all such matrices (Haar measure).
+    A Gaussian matrix is factored, z = q r. The sign of each column of q depends on the library;
+    with signs such that r has a positive diagonal, the factorization is unique, and q is uniform
+    over all such matrices (Haar measure).
 
     Parameters
     ----------
     rows, columns : int
         The shape, rows >= columns >= 1.
     rng : numpy.random.Generator
-        Draws the Gaussian matrix.
+        The source of the Gaussian matrix.
 
     Returns
     -------

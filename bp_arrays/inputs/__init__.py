@@ -1,16 +1,16 @@
-"""Check whatever a user passes as arrays and move it to a device."""
+"""Checks of the arrays that a user passes, and their transfer to a device."""
 
 from bp_arrays.inputs._arrays import (
     as_numpy,
     check_finite,
     check_same_device,
+    describe_location,
     first_not_finite,
     is_host_data,
     is_iterable_of_batches,
     is_mapped,
     moved_to_device,
     pieces,
-    place,
 )
 from bp_arrays.inputs._batch_spec import BatchSpec, SampleBatches
 from bp_arrays.inputs._input_spec import (
@@ -58,6 +58,7 @@ __all__ = [
     "check_same_device",
     "check_targets",
     "check_weights",
+    "describe_location",
     "described",
     "first_not_finite",
     "index_dtype",
@@ -69,7 +70,6 @@ __all__ = [
     "moved_to_device",
     "only_shape",
     "pieces",
-    "place",
     "prepare_targets",
     "prepare_weights",
     "read_samples",

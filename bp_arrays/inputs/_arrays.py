@@ -1,4 +1,4 @@
-"""Read one array of the user's, check it, and move it to a device."""
+"""Read one array passed by the user, check it, and move it to a device."""
 
 from __future__ import annotations
 
@@ -17,40 +17,38 @@ from bp_arrays.inputs._sparse import to_sparse_rows
 from bp_arrays.typing import Array, HostArray, Shape
 
 PIECE = 2**22
-"""Values looked at at once: data on disk is never read into memory whole."""
+"""Values checked at a time, so that data on disk is never read into memory whole."""
 
 
 def is_host_data(x: Any) -> bool:
-    """Tell whether x is NumPy, a list, a data frame: anything but another library's array.
-
-    The devices room says whose array it is: CuPy's have no `__array_namespace__`.
-    """
+    """Return True if x is NumPy, a list, a data frame: anything but another library's array."""
     if isinstance(x, (np.ndarray, np.generic)):
         return True
+    # both: arrays of CuPy have no __array_namespace__, those of unknown libraries no device
     return device_of_or_none(x) is None and not hasattr(x, "__array_namespace__")
 
 
 DLPACK_HOST = (1, 3, 11)
-"""The device types of DLPack that a CPU can read: its own memory, pinned by CUDA, by ROCm."""
+"""The device types of DLPack that a CPU can read: its memory, also pinned by CUDA or ROCm."""
 
 ARRAY_LIKE = ("__array__", "__array_interface__", "__array_namespace__", "__dlpack__", "tocsr")
-"""What has one of these is data itself, not something that gives it in batches."""
+"""The attributes of array-likes: an object with one of them is not an iterable of batches."""
 
 
 def is_array_like(x: Any) -> bool:
-    """Tell whether x is data itself, not something that gives it in batches."""
+    """Return True if x is array-like, and so not an iterable of batches."""
     return any(hasattr(x, name) for name in ARRAY_LIKE)
 
 
 def is_iterable_of_batches(x: Any) -> bool:
-    """Tell whether x can only be iterated over: no array, list, data frame, mapping or text."""
+    """Return True if x is iterable but no array, list, data frame, mapping or text."""
     return hasattr(x, "__iter__") and not (
         isinstance(x, (type, list, tuple, str, bytes, Mapping, set, frozenset)) or is_array_like(x)
     )
 
 
 def is_mapped(array: Any) -> bool:
-    """Tell whether an array lies in a file, of which the parts asked for are read."""
+    """Return True if an array is memory-mapped, or a view of one that is."""
     while isinstance(array, np.ndarray):
         if isinstance(array, np.memmap):
             return True
@@ -59,14 +57,14 @@ def is_mapped(array: Any) -> bool:
 
 
 def as_numpy(x: Any, what: str, device: Device | None = None) -> HostArray:
-    """Return data of the host, or of the device, as a NumPy array of real numbers.
+    """Return data on the host, or on the device, as a NumPy array of real numbers.
 
     Raises
     ------
     InputError
-        If x is ragged, holds no real numbers, or has a column in which one is missing.
+        If x is ragged, does not hold real numbers, or has a missing value.
     DeviceMismatchError
-        If x is on another device, or says through DLPack that it is not in the host's memory.
+        If x is on another device, or is not in the host's memory according to DLPack.
     """
     if device is None or is_host_data(x):
         return np.asarray(readable(x, what))
@@ -74,7 +72,7 @@ def as_numpy(x: Any, what: str, device: Device | None = None) -> HostArray:
 
 
 def readable(x: Any, what: str) -> Any:
-    """Return host data as a NumPy array, not copied if it is one; sparse data as `Rows`.
+    """Return host data as a NumPy array, without a copy if it is one; sparse data as `Rows`.
 
     Raises
     ------
@@ -92,7 +90,7 @@ def readable(x: Any, what: str) -> Any:
         try:
             array = array.astype(np.float64)
         except (ValueError, TypeError) as error:
-            raise InputError(f"{what} must hold numbers, but holds objects: {error}") from None
+            raise InputError(f"{what}: expected numbers, got objects: {error}") from None
     if array.dtype.kind not in "biuf":
         raise _not_real(what, array.dtype)
     return array
@@ -113,14 +111,14 @@ def array_of_device(x: Any, device: Device, what: str) -> Array:
 
 
 def _not_real(what: str, dtype: Any) -> InputError:
-    return InputError(f"{what} must hold real numbers, but its dtype is {dtype}")
+    return InputError(f"{what}: expected real numbers, got dtype {dtype}")
 
 
 def _as_array(x: Any, what: str) -> np.ndarray[Any, Any]:
-    """Data frames, lists, what speaks DLPack, and anything else that NumPy can read."""
+    """Read data frames, lists, DLPack objects, and anything else that NumPy can read."""
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         raise InputError(
-            f"{what} has masked values: drop such rows, or fill them with x.filled(value)"
+            f"{what}: expected no masked values; drop such rows, or fill them with x.filled(value)"
         )
     if is_frame(x):
         return frame_to_array(x, what)
@@ -128,7 +126,7 @@ def _as_array(x: Any, what: str) -> np.ndarray[Any, Any]:
         return _from_dlpack(x, what)
     if isinstance(x, Mapping):
         raise InputError(
-            f"{what}: expected an array, got a {type(x).__name__} of {', '.join(map(str, x))}: "
+            f"{what}: expected an array, got a {type(x).__name__} of {', '.join(map(str, x))}; "
             "choose one of them"
         )
     if isinstance(x, (str, os.PathLike)):
@@ -139,33 +137,35 @@ def _as_array(x: Any, what: str) -> np.ndarray[Any, Any]:
     try:
         return np.asarray(x)
     except (ValueError, TypeError) as error:
-        raise InputError(f"{what} cannot be read as an array: {error}") from None
+        raise InputError(
+            f"{what}: expected an array, which NumPy cannot make of it: {error}"
+        ) from None
 
 
 def _from_dlpack(x: Any, what: str) -> np.ndarray[Any, Any]:
-    """What another library holds, in its memory; NumPy is the one to read it, for any strides."""
+    """Read another library's array through DLPack, without a copy, whatever its strides."""
     kind, _ = x.__dlpack_device__()
     if kind not in DLPACK_HOST:
         raise DeviceMismatchError(
-            f"{what} is a {type(x).__module__}.{type(x).__name__} that is not in the host's "
-            "memory: move it there first, or hand in an array of the model's device"
+            f"{what}: expected an array in the host's memory or on the model's device, got a "
+            f"{type(x).__module__}.{type(x).__name__} elsewhere; move it first"
         )
     try:
         return np.from_dlpack(x)
     except (BufferError, RuntimeError, TypeError) as error:
-        raise InputError(f"{what} cannot be read through DLPack: {error}") from None
+        raise InputError(f"{what}: expected an array that DLPack can read: {error}") from None
 
 
 def check_batch_shape(shape: Shape, sample_shape: Shape, what: str = "x") -> None:
     """Raise InputError unless shape is (batch, *sample_shape)."""
     if len(shape) != len(sample_shape) + 1 or tuple(shape[1:]) != sample_shape:
         expected = ", ".join(["batch", *map(str, sample_shape)])
-        hint = (
-            f"; one sample alone is a batch of 1: {what}[None]"
+        advice = (
+            f"; a single sample is a batch of 1: {what}[None]"
             if tuple(shape) == sample_shape
             else ""
         )
-        raise InputError(f"{what}: expected shape ({expected}), got {tuple(shape)}{hint}")
+        raise InputError(f"{what}: expected shape ({expected}), got {tuple(shape)}{advice}")
 
 
 def check_same_device(x: Array, device: Device, what: str = "x") -> None:
@@ -173,18 +173,19 @@ def check_same_device(x: Array, device: Device, what: str = "x") -> None:
     if not device.owns(x):
         if device_of_or_none(x) is None:
             raise InputError(
-                f"{what} is a {type(x).__module__}.{type(x).__name__}, an array of no device "
-                "that is known here: hand in NumPy, as np.asarray or np.from_dlpack make it"
+                f"{what}: expected an array of a known device, got a "
+                f"{type(x).__module__}.{type(x).__name__}; convert it with np.asarray or "
+                "np.from_dlpack"
             )
         raise DeviceMismatchError(
-            f"{what} is on device {str(device_of(x))!r} but the model is on {str(device)!r}: "
-            f"move one of them, with model.to({str(device_of(x))!r}) or "
+            f"{what}: expected an array on {str(device)!r}, the model's device, got one on "
+            f"{str(device_of(x))!r}; move one of them, with model.to({str(device_of(x))!r}) or "
             f"bp.device({str(device)!r}).asarray({what})"
         )
 
 
 def moved_to_device(array: Any, device: Device, dtype: str) -> Array:
-    """Return an array that was checked on the device in a dtype; no copy if it is so already."""
+    """Return a checked array on the device in a dtype, without a copy if it is there already."""
     target = device.dtype(dtype)
     if device.is_host:
         return np.asarray(array, dtype=target)
@@ -194,7 +195,7 @@ def moved_to_device(array: Any, device: Device, dtype: str) -> Array:
 
 
 def pieces(array: Any) -> Iterator[tuple[int, Any]]:
-    """An array (rows, ...) piece by piece, each with the number of its first row."""
+    """Yield an array (rows, ...) piece by piece, each with the number of its first row."""
     rows = int(array.shape[0])
     step = max(1, PIECE // max(1, math.prod(array.shape[1:])))
     for start in range(0, rows, step):
@@ -202,7 +203,7 @@ def pieces(array: Any) -> Iterator[tuple[int, Any]]:
 
 
 def first_not_finite(array: Any, device: Device | None = None) -> tuple[int, ...] | None:
-    """Return the index of the first NaN or infinity, of the host or of the device, or None."""
+    """Return the index of the first NaN or infinity, or None; without a device, on the host."""
     if device is not None and not is_host_data(array):
         return _first_not_finite_of_device(array, device)
     if array.dtype.kind != "f":
@@ -216,7 +217,7 @@ def first_not_finite(array: Any, device: Device | None = None) -> tuple[int, ...
 
 
 def _first_not_finite_of_device(array: Array, device: Device) -> tuple[int, ...] | None:
-    """The same for an array of a device, which only says whether all is well."""
+    """Return the same for an array on a device, of which only pieces with a fault are copied."""
     if not device.xp.isdtype(array.dtype, "real floating"):
         return None
     for start, part in pieces(array):
@@ -229,27 +230,27 @@ def _first_not_finite_of_device(array: Array, device: Device) -> tuple[int, ...]
 def check_finite(
     array: Any, what: str | Callable[[tuple[int, ...]], str], device: Device | None = None
 ) -> None:
-    """Raise InputError, naming the place, if a number is NaN or infinite.
+    """Raise InputError, naming the index, if a number is NaN or infinite.
 
-    The array is NumPy's or `Rows`; or, with a device, an array of that device. `what` names the
-    array, or is a function that names the number at an index.
+    The array is NumPy's or `Rows`; or, with a device, an array of that device. `what` is the name
+    of the array, or a function from an index to the description of the number there.
     """
     index = first_not_finite(array, device)
     if index is not None:
-        where = place(what, index) if isinstance(what, str) else what(index)
+        where = describe_location(what, index) if isinstance(what, str) else what(index)
         raise InputError(
-            f"{where} is {value_at(array, index, device)}: it must be finite; "
-            "drop or fill such rows first"
+            f"{where}: expected a finite number, got {value_at(array, index, device)}; "
+            "drop or fill such rows"
         )
 
 
-def place(what: str, index: tuple[int, ...]) -> str:
-    """Return what to call the number at an index: "x[17, 3]"."""
+def describe_location(what: str, index: tuple[int, ...]) -> str:
+    """Return the description of the number at an index: "x[17, 3]"."""
     return f"{what}[{', '.join(map(str, index))}]"
 
 
 def value_at(array: Any, index: tuple[int, ...], device: Device | None = None) -> Any:
-    """Return one number of an array, of the host or of the device."""
+    """Return one number of an array, on the host or on the device."""
     row = array[index[0] : index[0] + 1, ...]
     host = row if isinstance(row, np.ndarray) or device is None else device.to_numpy(row)
     return host[(0, *index[1:])]

@@ -1,4 +1,4 @@
-"""`BatchSpec`: what the inputs, targets and weights of a batch must be."""
+"""`BatchSpec`: the specification of the inputs, targets and weights of a batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bp_arrays.typing import Array, HostArray, Shape
 
 
 class BatchSpec:
-    """What a batch must be, and its way to a device.
+    """The specification of a batch: checks it and moves it to a device.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ class BatchSpec:
     dtype : str
         Of numbers on the device.
     inputs : InputSpec, or tuple or dict of them, optional
-        What the samples must be; by default numbers of any shape.
+        The specification of the samples; by default numbers of any shape.
     loss : Loss, optional
-        What targets must suit; by default there may be none, of any shape.
+        The loss that the targets must suit; by default targets are optional, of any shape.
     output_shape : tuple of int, optional
         The shape of one output, with a loss.
     """
@@ -53,7 +53,7 @@ class BatchSpec:
 
     @classmethod
     def of(cls, model: Any, loss: Loss) -> BatchSpec:
-        """What a model takes under a loss."""
+        """Return the specification of a batch for a model and a loss."""
         return cls(model.device, model.dtype, model.inputs, loss, model.output_shape)
 
     @property
@@ -64,12 +64,12 @@ class BatchSpec:
     # -- data as a whole -----------------------------------------------------------------------
 
     def read(self, x: Any, what: str = "x") -> Tree:
-        """Samples as arrays where they are, all their values checked; there must be some.
+        """Return samples as arrays where they are, all their values checked; not empty.
 
         Raises
         ------
         InputError, DeviceMismatchError
-            If they are not what `inputs` asks for, or not finite.
+            If they do not fit `inputs`, are empty, or not finite.
         """
         samples = read_samples(x, self.inputs, self.device, what)
         check_not_empty(samples, what)
@@ -78,12 +78,12 @@ class BatchSpec:
         return samples
 
     def has_targets(self, t: Any) -> bool:
-        """Whether there are targets; a loss needs them.
+        """Return True if there are targets.
 
         Raises
         ------
         InputError
-            If the loss needs them and there are none.
+            If there are none, but a loss, which needs them.
         """
         if t is None and self.loss is not None:
             raise InputError(
@@ -93,23 +93,24 @@ class BatchSpec:
         return t is not None
 
     def check_targets(self, t: Any, rows: int) -> tuple[HostArray, str]:
-        """Targets on the host, checked, and the name of the dtype the device needs."""
+        """Return targets on the host, checked, and the name of their dtype on the device."""
         return check_targets(t, rows, self.loss, self.output_shape, self.device, self.dtype)
 
     # -- batch by batch ------------------------------------------------------------------------
 
     def move(self, samples: Tree) -> Tree:
-        """Samples that were read and checked, on the device."""
+        """Return samples that were read and checked, on the device."""
         return move_samples(samples, self.inputs, self.device, self.dtype)
 
     def dtypes(self, samples: Tree) -> Tree:
-        """The name of the dtype of each input on the device."""
+        """Return the name of the dtype of each input on the device."""
         return sample_dtypes(samples, self.inputs, self.device, self.dtype)
 
     def batch_samples(self, x: Any, what: str = "x") -> Tree:
-        """A batch of samples, checked, on the device.
+        """Return a batch of samples, checked, on the device.
 
-        Numbers on an accelerator are not waited for: a loss that is not finite will tell.
+        Numbers on an accelerator are not checked, which would wait for it: the loss will not be
+        finite either.
         """
         samples = read_samples(x, self.inputs, self.device, what)
         check_not_empty(samples, what)
@@ -118,21 +119,21 @@ class BatchSpec:
         return self.move(samples)
 
     def batch_targets(self, t: Any, rows: int) -> Array | None:
-        """A batch of targets, checked, on the device; None stays None."""
+        """Return a batch of targets, checked, on the device; None stays None."""
         if not self.has_targets(t):
             return None
         host, dtype = self.check_targets(t, rows)
         return target_on_device(t, host, self.device, dtype)
 
     def batch_weights(self, weight: Any, rows: int) -> Array | None:
-        """A batch of sample weights, checked, on the device; None stays None."""
+        """Return a batch of sample weights, checked, on the device; None stays None."""
         if weight is None:
             return None
         host = check_weights(weight, rows, self.device, self.positions)
         return target_on_device(weight, host, self.device, self.dtype)
 
     def batch(self, x: Any, t: Any = None, weight: Any = None) -> tuple[Tree, Any, Any]:
-        """Samples, targets and weights of a batch, checked, on the device."""
+        """Return the samples, targets and weights of a batch, checked, on the device."""
         samples = self.batch_samples(x)
         rows = row_count(samples)
         return samples, self.batch_targets(t, rows), self.batch_weights(weight, rows)
@@ -140,7 +141,7 @@ class BatchSpec:
 
 @runtime_checkable
 class SampleBatches(Protocol):
-    """Give samples in order, batch by batch: `bp.data.Batches`."""
+    """The protocol of an object that yields samples in batches: `bp.data.Batches`."""
 
     def samples(self, spec: BatchSpec) -> Iterator[Tree]:
-        """The samples on the device of a specification, checked against its inputs."""
+        """Yield the samples in order, on the device of a specification, checked against it."""

@@ -1,4 +1,4 @@
-"""`InputSpec`: the shape of one sample of an input, and whether it holds numbers or indices."""
+"""`InputSpec`: the shape of one sample of an input, and its kind, numbers or indices."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Kind = Literal["number", "index"]
 KINDS = ("number", "index")
 
 Inputs = Any
-"""What a net takes: an InputSpec, or a tuple or dict of them."""
+"""The inputs of a net: an InputSpec, or a tuple or dict of them."""
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What one input of a net must be.
+    """The specification of one input of a net.
 
     Numbers are cast to the model's dtype. Indices (row numbers of a table, tokens of a text) stay
-    integers all the way to the layer: int64, or int32 where the device has no int64. Whole
-    numbers that come as floats, such as 3.0 from a data frame, are converted; 3.5 and negative
-    ones are refused, and the message names the row.
+    integers all the way to the layer: int64, or int32 on a device without int64. Whole numbers
+    passed as floats, such as 3.0 from a data frame, are converted; 3.5 and negative ones are
+    refused, and the message names the row.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ class InputSpec:
         The shape of one sample, without the batch; () for one number or index per sample.
     kind : "number" or "index", default "number"
     size : int, optional
-        For indices: they must be below it, as the rows of a table of that size are.
+        For indices: the number of rows of the table, so that they must be below it.
 
     Raises
     ------
     InputError
-        For a shape that is not made of positive integers, another kind, or a size of numbers.
+        For a shape that is not made of positive integers, an unknown kind, or a size for numbers.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class InputSpec:
 
     @property
     def is_index(self) -> bool:
-        """Whether this input holds indices."""
+        """True if this input holds indices."""
         return self.kind == "index"
 
 
@@ -87,14 +87,14 @@ def as_shape(shape: Any, argument: str) -> Shape:
 
 
 def as_inputs(inputs: Any, argument: str = "input_shape") -> Inputs:
-    """Return what a net takes as an InputSpec, or a tuple or dict of them.
+    """Return the inputs of a net as an InputSpec, or a tuple or dict of them.
 
-    A tuple of integers is one shape; any other tuple is one input after another.
+    A tuple of integers is one shape; any other tuple is a tuple of inputs.
 
     Raises
     ------
     InputError
-        For anything that is no shape, InputSpec, or tuple or dict of them.
+        If it is not a shape, an InputSpec, or a tuple or dict of them.
 
     Examples
     --------
@@ -107,16 +107,16 @@ def as_inputs(inputs: Any, argument: str = "input_shape") -> Inputs:
         return inputs
     if isinstance(inputs, Mapping):
         _check_names(inputs, argument)
-        return {name: _one(part, f"{argument}[{name!r}]") for name, part in inputs.items()}
+        return {name: _as_spec(part, f"{argument}[{name!r}]") for name, part in inputs.items()}
     if isinstance(inputs, tuple) and not all(map(_is_integer, inputs)):
         if len(inputs) and all(isinstance(part, (tuple, list, InputSpec, int)) for part in inputs):
-            return tuple(_one(part, f"{argument}[{k}]") for k, part in enumerate(inputs))
+            return tuple(_as_spec(part, f"{argument}[{k}]") for k, part in enumerate(inputs))
         raise InputError(f"{argument}: expected positive integers, got {inputs!r}")
     return InputSpec(as_shape(inputs, argument))
 
 
 def shapes_of(inputs: Inputs) -> Any:
-    """Return the shape of one sample of each input, as `Layer.init` takes them.
+    """Return the shape of one sample of each input, as `Layer.init` expects it.
 
     Examples
     --------
@@ -137,13 +137,13 @@ def only_shape(inputs: Inputs, function: str) -> Shape:
     if isinstance(inputs, InputSpec) and not inputs.is_index:
         return inputs.shape
     raise InputError(
-        f"{function}: expected a model with one input of numbers, this one takes "
-        f"{described(inputs)}; several inputs and indices are not supported here"
+        f"{function}: expected a model with one input of numbers, got one that takes "
+        f"{described(inputs)}; several inputs and indices are not supported"
     )
 
 
 def described(inputs: Inputs) -> str:
-    """Say in words what a net takes: "a dict of ids, image"."""
+    """Describe the inputs of a net in words: "a dict of ids, image"."""
     if isinstance(inputs, dict):
         return f"a dict of {', '.join(map(str, inputs))}"
     if isinstance(inputs, tuple):
@@ -151,7 +151,7 @@ def described(inputs: Inputs) -> str:
     return "an array of indices" if inputs.is_index else "an array of numbers"
 
 
-def _one(part: Any, argument: str) -> InputSpec:
+def _as_spec(part: Any, argument: str) -> InputSpec:
     return part if isinstance(part, InputSpec) else InputSpec(as_shape(part, argument))
 
 

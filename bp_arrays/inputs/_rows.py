@@ -1,4 +1,4 @@
-"""Rows that are read like those of a NumPy array, without being one."""
+"""`Rows`: host data whose rows become NumPy arrays when they are read."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from bp_arrays.typing import Shape
 
 
 class Rows(ABC):
-    """Numbers on the host that are made an array a batch at a time.
+    """Numbers on the host that become an array batch by batch.
 
-    `rows[3:7]` and `rows[[5, 2]]` are NumPy arrays; the whole never is one unless asked for by
-    `np.asarray`.
+    `rows[3:7]` and `rows[[5, 2]]` are NumPy arrays; only `np.asarray` makes one of all rows.
 
     Parameters
     ----------
@@ -28,7 +27,7 @@ class Rows(ABC):
 
     @abstractmethod
     def take(self, rows: Any) -> np.ndarray[Any, Any]:
-        """The rows of a slice, or of an array of row numbers, as they are asked for."""
+        """Return the rows of a slice, or of an array of row numbers, in its order."""
 
     def __getitem__(self, rows: Any) -> np.ndarray[Any, Any]:
         if isinstance(rows, tuple):  # x[start:stop, ...]

@@ -1,4 +1,4 @@
-"""Read the samples a user passes, one array or a tuple or dict of arrays, and move them."""
+"""Read samples, one array or a tuple or dict of arrays, check them and move them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bp_arrays.inputs._arrays import (
     array_of_device,
     check_batch_shape,
     check_finite,
+    describe_location,
     is_array_like,
     is_host_data,
     moved_to_device,
     pieces,
-    place,
     readable,
     value_at,
 )
@@ -28,15 +28,15 @@ from bp_arrays.typing import Array, HostArray
 
 
 def samples_to_device(x: Any, inputs: Inputs, device: Device, dtype: str, what: str = "x") -> Tree:
-    """Return a batch of samples as the layers take it: on the device, in the dtypes of `inputs`.
+    """Return a batch of samples on the device, in the dtypes of `inputs`.
 
-    Host data is moved; arrays that are right already are not copied. Indices are checked,
-    numbers may be NaN or infinite, and there may be no rows.
+    Host data is moved; arrays already on the device in their dtype are not copied. Indices are
+    checked, numbers may be NaN or infinite, and there may be no rows.
 
     Raises
     ------
     InputError, DeviceMismatchError
-        If x is not what `inputs` asks for, or is on another device.
+        If x does not fit `inputs`, or is on another device.
     """
     samples = read_samples(x, inputs, device, what)
     check_indices(samples, inputs, device, what)
@@ -51,8 +51,8 @@ def read_samples(x: Any, inputs: Inputs | None, device: Device, what: str = "x")
     Raises
     ------
     InputError, DeviceMismatchError
-        If x has other inputs than `inputs`, one of another shape or without real numbers, as
-        many rows in one as not in another, or an array of another device.
+        If the names, the number, the shapes or the dtypes of the arrays do not fit `inputs`, their
+        numbers of rows differ, or one is on another device.
     """
     parts = _parts(x, inputs, what)
 
@@ -73,23 +73,23 @@ def read_samples(x: Any, inputs: Inputs | None, device: Device, what: str = "x")
 
 
 def row_count(samples: Tree) -> int:
-    """Return how many samples there are in arrays that were read."""
+    """Return the number of samples."""
     array = next(leaves(samples)) if isinstance(samples, (dict, tuple)) else samples
     return int(array.shape[0])
 
 
 def is_on_host(samples: Tree) -> bool:
-    """Tell whether samples that were read are all on the host."""
+    """Return True if all inputs are on the host."""
     return all(map(is_host_data, leaves(samples)))
 
 
 def check_not_empty(samples: Tree, what: str = "x") -> None:
-    """Raise InputError if there is no sample, or an input without a number."""
+    """Raise InputError if there is no sample, or an input has no numbers."""
 
     def check(array: Any, name: str, _: None) -> None:
         if not math.prod(array.shape):
             raise InputError(
-                f"{name} is empty: expected at least one row, got shape {tuple(array.shape)}"
+                f"{name}: expected at least one row and feature, got shape {tuple(array.shape)}"
             )
 
     _each(check, samples, None, what)
@@ -98,9 +98,9 @@ def check_not_empty(samples: Tree, what: str = "x") -> None:
 def check_numbers(
     samples: Tree, inputs: Inputs | None, device: Device | None, what: str = "x"
 ) -> None:
-    """Raise InputError, naming the place, if a number is NaN or infinite.
+    """Raise InputError, naming the index, if a number is NaN or infinite.
 
-    Without a device only numbers of the host are looked at.
+    Without a device only numbers on the host are checked.
     """
 
     def check(array: Any, name: str, spec: InputSpec | None) -> None:
@@ -111,9 +111,9 @@ def check_numbers(
 
 
 def check_indices(samples: Tree, inputs: Inputs | None, device: Device, what: str = "x") -> None:
-    """Raise InputError, naming the place, if an index is none, or too large.
+    """Raise InputError, naming the location, if a value is not an index or is out of range.
 
-    Those on a device are read on the host: out of range, JAX would give NaN and CuPy wrap around.
+    Indices on a device are copied to the host: out of range, JAX returns NaN and CuPy wraps around.
     """
     if inputs is None or (isinstance(inputs, InputSpec) and not inputs.is_index):
         return
@@ -125,19 +125,20 @@ def check_indices(samples: Tree, inputs: Inputs | None, device: Device, what: st
         index = first_bad_index(array, device, spec.size or highest + 1)
         if index is None:
             return
-        bound = f" from 0 to {spec.size - 1}" if spec.size else " of 0 or more"
-        if not spec.size and value_at(array, index, device) > highest:
-            bound = f" up to {highest}, {index_dtype(device)}'s largest on {device}"
+        value = value_at(array, index, device)
+        bound = f"from 0 to {spec.size - 1}" if spec.size else ">= 0"
+        if not spec.size and value > highest:
+            bound = f"up to {highest}, the largest {index_dtype(device)} of {device}"
         raise InputError(
-            f"{place(name, index)} is {value_at(array, index, device)}: expected indices, "
-            f"whole numbers{bound}"
+            f"{describe_location(name, index)}: expected an index, a whole number {bound}, "
+            f"got {value}"
         )
 
     _each(check, samples, inputs, what)
 
 
 def move_samples(samples: Tree, inputs: Inputs | None, device: Device, dtype: str) -> Tree:
-    """Return samples that were read and checked on the device: numbers in `dtype`."""
+    """Return checked samples on the device, numbers in `dtype`."""
 
     def move(array: Any, _: str, spec: InputSpec | None) -> Array:
         return moved_to_device(array, device, dtype_of(spec, device, dtype))
@@ -146,17 +147,17 @@ def move_samples(samples: Tree, inputs: Inputs | None, device: Device, dtype: st
 
 
 def sample_dtypes(samples: Tree, inputs: Inputs | None, device: Device, dtype: str) -> Tree:
-    """Return the name of the dtype that each input has on the device."""
+    """Return the name of the dtype of each input on the device."""
     return _each(lambda _, __, spec: dtype_of(spec, device, dtype), samples, inputs, "")
 
 
 def dtype_of(spec: InputSpec | None, device: Device, dtype: str) -> str:
-    """Return the name of the dtype of an input, in a model of that dtype."""
+    """Return the name of the dtype of an input in a model of the dtype `dtype`."""
     return index_dtype(device) if spec is not None and spec.is_index else dtype
 
 
 def index_dtype(device: Device) -> str:
-    """Return the widest signed integer of a device: JAX has no int64 unless it is told to."""
+    """Return the widest signed integer dtype of a device: int32 for JAX without x64."""
     try:
         device.dtype("int64")
     except InputError:
@@ -171,18 +172,18 @@ def first_bad_index(
     *,
     counted: Callable[[HostArray], HostArray | None] | None = None,
 ) -> tuple[int, ...] | None:
-    """Return the place of the first value that is no whole number from 0 to size - 1, or None.
+    """Return the index of the first value that is no whole number from 0 to size - 1, or None.
 
-    `counted` says which values of an array are looked at; by default all are.
+    `counted` returns a mask of the values to check; by default all are.
     """
     for start, part in pieces(array):
         values = part if isinstance(part, np.ndarray) else device.to_numpy(part)
         bad = (values < 0) | (values >= size)
         if values.dtype.kind == "f":
             bad |= values != np.floor(values)  # true for NaN
-        considered = None if counted is None else counted(values)
-        if considered is not None:
-            bad &= considered
+        mask = None if counted is None else counted(values)
+        if mask is not None:
+            bad &= mask
         if bad.any():
             row, *rest = (int(i) for i in np.argwhere(bad)[0])
             return (start + row, *rest)
@@ -193,7 +194,7 @@ def first_bad_index(
 
 
 def _each(function: Callable[..., Any], parts: Tree, inputs: Inputs | None, what: str) -> Tree:
-    """Return function(part, name, specification) for each input, nested as they are.
+    """Return function(part, name, specification) for each input, nested like `inputs`.
 
     Without `inputs` the specification is None.
     """
@@ -208,7 +209,7 @@ def _each(function: Callable[..., Any], parts: Tree, inputs: Inputs | None, what
 
 
 def _names(parts: Tree, what: str) -> Tree:
-    """Return what to call each input in messages: "x['ids']", "x[0]"."""
+    """Return the name of each input in messages: "x['ids']", "x[0]"."""
     if isinstance(parts, dict):
         return {name: f"{what}[{name!r}]" for name in parts}
     if isinstance(parts, tuple):
@@ -217,16 +218,16 @@ def _names(parts: Tree, what: str) -> Tree:
 
 
 def _parts(x: Any, inputs: Inputs | None, what: str) -> Any:
-    """Return what was passed for each input, nested and in the order of `inputs`."""
+    """Return the value passed for each input, nested and in the order of `inputs`."""
     if inputs is None:
         if isinstance(x, (Mapping, tuple)) and not is_array_like(x) and not len(x):
-            raise InputError(f"{what}: expected at least one input, got an empty {_kind(x)}")
+            raise InputError(f"{what}: expected at least one input, got {_kind(x)}")
         return dict(x) if isinstance(x, Mapping) and not is_array_like(x) else x
     if isinstance(inputs, dict):
         return _named_parts(x, inputs, what)
     if isinstance(inputs, tuple):
         if isinstance(x, list) and len(x) == len(inputs) and all(map(is_array_like, x)):
-            x = tuple(x)  # as PyTorch's DataLoader makes it of a tuple
+            x = tuple(x)  # PyTorch's DataLoader makes lists of tuples
         if not isinstance(x, tuple):
             raise InputError(f"{what}: expected {described(inputs)} inputs, got {_kind(x)}")
         if len(x) != len(inputs):
@@ -255,20 +256,19 @@ def _named_parts(x: Any, inputs: dict[str, InputSpec], what: str) -> dict[str, A
 
 def _kind(x: Any) -> str:
     if isinstance(x, tuple):
-        return f"a tuple of {len(x)}"
+        return f"a tuple of {len(x)}" if x else "an empty tuple"
     if isinstance(x, Mapping):
         return f"a dict of {', '.join(map(str, x))}" if len(x) else "an empty dict"
     return "one array" if is_array_like(x) else f"a {type(x).__name__}"
 
 
 def _check_rows(samples: Tree, what: str) -> None:
-    """Raise InputError unless all inputs have as many rows."""
+    """Raise InputError unless all inputs have the same number of rows."""
     if not isinstance(samples, (dict, tuple)):
         return
     (first, *others), (name, *other_names) = leaves(samples), leaves(_names(samples, what))
     for array, other in zip(others, other_names, strict=True):
         if array.shape[0] != first.shape[0]:
             raise InputError(
-                f"{name} has {first.shape[0]} rows, {other} has {array.shape[0]}: expected as "
-                "many rows in every input"
+                f"{other}: expected {first.shape[0]} rows, as {name} has, got {array.shape[0]}"
             )

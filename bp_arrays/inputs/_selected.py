@@ -1,4 +1,4 @@
-"""Some rows of an array, picked when they are asked for."""
+"""`SelectedRows`: some rows of an array, copied when they are read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bp_arrays.typing import HostArray
 
 
 class SelectedRows(Rows):
-    """The rows of those numbers, without a copy of them all: x may be larger than memory.
+    """The rows with given numbers, without a copy of all of them: x may be larger than memory.
 
     Parameters
     ----------

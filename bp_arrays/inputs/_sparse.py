@@ -1,4 +1,4 @@
-"""Sparse matrices as rows that are made dense when they are taken: a batch at a time."""
+"""`SparseRows`: a sparse matrix whose rows become dense batch by batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bp_arrays.inputs._rows import Rows
 
 
 class SparseRows(Rows):
-    """A SciPy sparse matrix of numbers; its rows are dense when they are taken.
+    """A SciPy sparse matrix of numbers, whose rows become dense when they are read.
 
     Parameters
     ----------
@@ -27,12 +27,12 @@ class SparseRows(Rows):
 
 
 def to_sparse_rows(matrix: Any, what: str) -> SparseRows:
-    """A SciPy sparse matrix as rows.
+    """Return a SciPy sparse matrix as `SparseRows`.
 
     Raises
     ------
     InputError
-        If it has not two dimensions or holds no real numbers.
+        If it is not two-dimensional or does not hold real numbers.
     """
     if len(matrix.shape) != 2 or matrix.dtype.kind not in "biuf":
         raise InputError(

@@ -11,8 +11,8 @@ from bp_arrays.errors import InputError
 from bp_arrays.inputs._arrays import (
     as_numpy,
     check_finite,
+    describe_location,
     is_host_data,
-    place,
     value_at,
 )
 from bp_arrays.inputs._samples import first_bad_index, index_dtype
@@ -23,10 +23,10 @@ from bp_arrays.typing import Array, HostArray, Shape
 def check_targets(
     t: Any, rows: int, loss: Loss | None, output_shape: Shape, device: Device, dtype: str
 ) -> tuple[HostArray, str]:
-    """Return targets as the loss takes them, on the host, and the dtype the device needs.
+    """Return targets in the shape of the loss, on the host, and their dtype on the device.
 
-    For one output, (rows,) is taken as (rows, 1). What is on disk is read piece by piece. Without
-    a loss, targets are any finite numbers, one or more for each row.
+    For one output, (rows,) is accepted as (rows, 1). Data on disk is read piece by piece. Without
+    a loss, targets are any finite numbers, one or more per row.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def check_targets(
     host = as_numpy(t, "t", device)
     if host.ndim == 0 or host.shape[0] != rows:
         raise InputError(
-            f"t: expected targets for {rows} rows, as x has, got shape {tuple(host.shape)}"
+            f"t: expected targets for the {rows} rows of x, got shape {tuple(host.shape)}"
         )
     if loss is None:
         check_finite(host, "t")
@@ -54,7 +54,7 @@ def check_targets(
 def prepare_targets(
     t: Any, rows: int, loss: Loss, output_shape: Shape, device: Device, dtype: str
 ) -> Array:
-    """Targets on the device: classes as integers, anything else in the model's dtype.
+    """Return targets on the device: classes as integers, anything else in the model's dtype.
 
     Raises
     ------
@@ -67,12 +67,12 @@ def prepare_targets(
 
 
 def check_weights(weight: Any, rows: int, device: Device, positions: Shape = ()) -> HostArray:
-    """Sample weights (rows,), or (rows, *positions) for each position, read where they are.
+    """Return sample weights (rows,), or (rows, *positions) for each position, on the host, checked.
 
     Raises
     ------
     InputError, DeviceMismatchError
-        If there is not one finite weight of 0 or more for each row, or for each position.
+        If there is not one finite weight >= 0 for each row, or for each position.
     """
     host = as_numpy(weight, "sample_weight", device)
     if host.shape not in ((rows,), (rows, *positions)):
@@ -81,34 +81,33 @@ def check_weights(weight: Any, rows: int, device: Device, positions: Shape = ())
     check_finite(host, "sample_weight")
     if rows and host.min() < 0:
         index = tuple(map(int, np.argwhere(host < 0)[0]))
-        raise InputError(
-            f"{place('sample_weight', index)} is {host[index]}: weights must be 0 or more"
-        )
+        where = describe_location("sample_weight", index)
+        raise InputError(f"{where}: expected a number >= 0, got {host[index]}")
     return host
 
 
 def prepare_weights(
     weight: Any, rows: int, device: Device, dtype: str, positions: Shape = ()
 ) -> Array | None:
-    """Sample weights (rows,), or (rows, *positions), on the device; None stays None.
+    """Return sample weights (rows,), or (rows, *positions), on the device; None stays None.
 
     Raises
     ------
     InputError, DeviceMismatchError
-        If there is not one finite weight of 0 or more for each row, or all are 0.
+        If there is not one finite weight >= 0 for each row, or all are 0.
     """
     if weight is None:
         return None
     host = check_weights(weight, rows, device, positions)
     if not host.any():
-        raise InputError("sample_weight: all weights are 0, so no sample counts")
+        raise InputError("sample_weight: expected a weight > 0, got only zeros")
     return target_on_device(weight, host, device, dtype)
 
 
 def target_on_device(value: Any, host: HostArray, device: Device, dtype: str) -> Array:
-    """Return targets or weights on the device: the array passed, if it is right already.
+    """Return targets or weights on the device: the array passed, if it has dtype and shape.
 
-    `host` is the same on the host, checked.
+    `host` is a checked copy of it on the host.
     """
     target = device.dtype(dtype)
     if not is_host_data(value) and value.dtype == target and tuple(value.shape) == host.shape:
@@ -121,8 +120,7 @@ def _check_classes(t: HostArray, classes: int, device: Device, loss: Loss) -> No
     index = first_bad_index(t, device, classes, counted=loss.counted)
     if index is None:
         return
-    value = value_at(t, index)
-    many = "" if value != np.floor(value) else f"the model has {classes} outputs, so "
     raise InputError(
-        f"{place('t', index)} is {value}: {many}classes must be integers from 0 to {classes - 1}"
+        f"{describe_location('t', index)}: expected classes 0 to {classes - 1}, as the model has "
+        f"{classes} outputs, got {value_at(t, index)}"
     )

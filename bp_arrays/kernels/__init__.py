@@ -1,4 +1,4 @@
-"""Functions that the array API standard lacks: a standard form, and native forms where one pays."""
+"""Functions that the array API standard lacks, in standard form and in faster native forms."""
 
 from bp_arrays.kernels._erfc import erfc
 from bp_arrays.kernels._kernel import Kernel, standard_forms

@@ -2,7 +2,7 @@
 
 Rational approximations on three ranges, the coefficients from W. J. Cody, "Rational Chebyshev
 approximations for the error function", Mathematics of Computation 23, 1969. All three are
-evaluated everywhere, on arguments held inside their range, and the right one is picked: arrays
+evaluated for all elements, on arguments clipped to their range, and `where` selects one: arrays
 cannot branch.
 """
 
@@ -15,7 +15,7 @@ from bp_arrays.kernels._kernel import Kernel
 from bp_arrays.typing import Array, Namespace
 
 NEAR, FAR, BEYOND = 0.46875, 4.0, 30.0
-"""Up to NEAR erf itself, up to FAR erfc, then its asymptotic form; past BEYOND it is 0."""
+"""Up to NEAR 1 - erf, up to FAR erfc, then its asymptotic form; beyond BEYOND it is 0."""
 
 ERF_P = (
     1.85777706184603153e-1,
@@ -68,7 +68,7 @@ TAIL_Q = (
 
 @Kernel
 def erfc(x: Array, *, xp: Namespace) -> Array:
-    """erfc(x) = 2/√π ∫ₓ^∞ e^−t² dt, with small relative error in the tail too.
+    """Return erfc(x) = 2/√π ∫ₓ^∞ e^−t² dt, with a small relative error in the tail too.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def erfc(x: Array, *, xp: Namespace) -> Array:
     return xp.where(x < 0.0, negative, positive)
 
 
-# JAX's own is no native form: in float32 its tail is wrong by 32 eps, this one's by 3.
+# no native form for JAX: the tail of its erfc is wrong by 32 eps in float32, this one's by 3
 @erfc.native("torch")
 def _(x: Array, *, xp: Namespace) -> Array:
     import torch
@@ -109,13 +109,13 @@ def _(x: Array, *, xp: Namespace) -> Array:
 def _(x: Array, *, xp: Namespace) -> Array:
     from cupyx.scipy import special
 
-    if x.dtype == xp.float16:  # of which it would make float64
+    if x.dtype == xp.float16:  # special.erfc would return float64
         return xp.astype(special.erfc(xp.astype(x, xp.float32)), x.dtype)
     return special.erfc(x)
 
 
 def _exp_minus_square(y: Array, xp: Namespace) -> Array:
-    """e^−y² with y² in two parts, the first exact, so that its rounding is not magnified."""
+    """Return e^−y², with y² in two parts, the first exact, so that rounding is not amplified."""
     coarse = xp.floor(y * 16.0) / 16.0
     return xp.exp(-(coarse * coarse)) * xp.exp(-((y - coarse) * (y + coarse)))
 

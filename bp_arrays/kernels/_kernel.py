@@ -1,19 +1,19 @@
-"""`Kernel`: a function that the array API standard lacks, and the form of it that a library gets.
+"""`Kernel`: a function that the array API standard lacks, with native forms for some libraries.
 
     @Kernel
     def erfc(x, *, xp):             # the standard form: array API functions, on every library
         ...
 
-    @erfc.native("torch")           # by the name of a library, as in the names of its devices
+    @erfc.native("torch")           # the name of a library, as in the names of its devices
     def _(x, *, xp):
         import torch
 
         return torch.special.erfc(x)
 
-The maths calls `erfc(x, xp=xp)` and knows nothing of libraries: the namespace says which form it
-is. Namespaces that no device hands out, those that record, trace or write a graph, get the
-standard form. A native form is there to be faster or more accurate, never to mean something else:
-the checks hold both forms against the same truth, and random bits must be equal.
+Layers call `erfc(x, xp=xp)` and know no libraries: the namespace selects the form. Namespaces that
+record, trace or write a graph use the standard form. A native form may be faster or more accurate
+but must not compute anything else: the checks compare both forms with the same reference, and
+random bits must be equal.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Kernel:
     Parameters
     ----------
     standard : function
-        Takes the namespace by the keyword `xp`, and uses nothing but the array API standard.
+        Takes the namespace as the keyword `xp`, and uses the array API standard only.
     """
 
     def __init__(self, standard: Form) -> None:
@@ -52,7 +52,7 @@ class Kernel:
         Parameters
         ----------
         library : str
-            Its name, as in the names of its devices; also that of a registered one.
+            Its name, as in the names of its devices; registered libraries included.
         """
 
         def register(form: Form) -> Form:
@@ -62,14 +62,14 @@ class Kernel:
         return register
 
     def form(self, xp: Namespace) -> Form:
-        """Return the form that a namespace gets."""
+        """Return the form for a namespace."""
         if not self._natives or _standard_only.get():
             return self.standard
         return self._natives.get(library_of(xp) or "", self.standard)
 
     def __call__(self, *arguments: Any, xp: Namespace, **options: Any) -> Any:
         run_native = getattr(xp, "run_native", None)
-        if run_native is not None:  # a namespace around a library's, such as a captured step's
+        if run_native is not None:  # a namespace that wraps a library's, as in a captured step
             form = self.form(xp.plain)
             if form is not self.standard:
                 return run_native(form, *arguments, **options)

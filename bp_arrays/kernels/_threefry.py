@@ -1,12 +1,12 @@
 """Threefry-2x32: a random function of a counter, in 32-bit integer arithmetic.
 
-There is no state to carry along: number i of key k is a function of (k, i), so any number of
-them can be computed at once, on any device, in any order. The rounds use addition, exclusive or
-and rotation only. They are written for int32 because it is the one 32-bit type whose arithmetic
-(two's complement, silent wrap-around) works on every array library; uint32 does not.
+There is no state: number i of key k is a function of (k, i), so any number of them can be computed
+at once, on any device, in any order. The rounds use addition, exclusive or and rotation only. They
+are written for int32 because it is the only 32-bit type whose arithmetic (two's complement, silent
+wrap-around) works on every array library; uint32 does not.
 
-`random_bits` and `random_mask` are what a stream draws from it. Their standard form is some 150
-operations on arrays; on CuPy, where each would be a kernel of its own, one kernel gives the same
+`random_bits` and `random_mask` are the draws of a stream. Their standard form is some 150
+operations on arrays; on CuPy, where each would be a separate kernel, one kernel computes the same
 bits.
 """
 
@@ -23,14 +23,14 @@ Key = tuple[int, int]
 """Two words, Python ints taken modulo 2**32."""
 
 HALVES = 2**16
-"""The values of half a word."""
+"""The number of values of half a word."""
 
 KEY_PARITY = 0x1BD11BDA
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))  # four rounds each, in turn
 
 
 def threefry2x32(key: Key, x0: Array, x1: Array) -> tuple[Array, Array]:
-    """Two random 32-bit words for every counter (x0, x1), by 20 rounds under a key.
+    """Return two random 32-bit words for every counter (x0, x1), by 20 rounds with a key.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ def threefry2x32(key: Key, x0: Array, x1: Array) -> tuple[Array, Array]:
     schedule = (k0, k1, k0 ^ k1 ^ KEY_PARITY)
     x0 = x0 + signed(schedule[0])
     x1 = x1 + signed(schedule[1])
-    # These two are new arrays, nobody else's: from here on, where the library can, in place. For
-    # a million words that is three times as fast on NumPy as a new array at every operation.
+    # x0 and x1 are new arrays, so they are updated in place where the library can: for a million
+    # words that is three times as fast on NumPy as a new array at every operation
     for group in range(1, 6):
         for distance in ROTATIONS[(group - 1) % 2]:
             x0 = x0 + x1
@@ -74,17 +74,17 @@ def threefry2x32(key: Key, x0: Array, x1: Array) -> tuple[Array, Array]:
 
 @Kernel
 def random_bits(key: Key, count: int, step: Array, *, device: Any, xp: Namespace) -> Array:
-    """Random 32-bit words: the first words of the blocks of a step, then their second ones.
+    """Return random 32-bit words: the first words of the blocks of a step, then the second ones.
 
     Parameters
     ----------
     key : two int
     count : int
-        How many, 0 <= count < 2**31.
+        The number of words, 0 <= count < 2**31.
     step : int32 array (1,)
         The second word of every counter; the first is the number of the block, from 0.
     device : object
-        The native device, as the creation functions of `xp` take it (None: the default).
+        The native device for the creation functions of `xp` (None: the default).
 
     Returns
     -------
@@ -97,9 +97,9 @@ def random_bits(key: Key, count: int, step: Array, *, device: Any, xp: Namespace
 def random_mask(
     key: Key, shape: Shape, step: Array, threshold: int, *, device: Any, xp: Namespace
 ) -> Array:
-    """Booleans that are True with the probability threshold / 2**16.
+    """Return booleans that are True with the probability threshold / 2**16.
 
-    Each element gets 16 random bits, a quarter of a block, and is True if they are below the
+    Each element has 16 random bits, a quarter of a block, and is True if they are below the
     threshold: the lower halves of the first words come first, then their upper halves, then those
     of the second words.
 
@@ -113,7 +113,7 @@ def random_mask(
     threshold : int
         1 to 2**16.
     device : object
-        The native device, as the creation functions of `xp` take it (None: the default).
+        The native device for the creation functions of `xp` (None: the default).
 
     Returns
     -------
@@ -122,7 +122,7 @@ def random_mask(
     count = math.prod(shape)
     quarters = []
     for word in _blocks(key, (count + 3) // 4, step, device, xp):
-        # A signed shift gives the upper half as a number in [-2**15, 2**15).
+        # the signed shift returns the upper half as a number in [-2**15, 2**15)
         quarters.append((word & (HALVES - 1)) < threshold)
         quarters.append((word >> 16) < threshold - HALVES // 2)
     return xp.reshape(xp.concat(quarters)[:count], shape)
@@ -134,16 +134,16 @@ def _blocks(key: Key, blocks: int, step: Array, device: Any, xp: Namespace) -> t
 
 
 def rotated_left(x: Array, distance: int) -> Array:
-    """The bits of an int32 array moved left by `distance`, those that fall out put in at right."""
-    fallen = x >> (32 - distance)  # copies of the sign bit stand in front of what fell out:
-    fallen &= (1 << distance) - 1  # they go
-    turned = x << distance
-    turned |= fallen
-    return turned
+    """Rotate the bits of an int32 array left by `distance`."""
+    carried = x >> (32 - distance)
+    carried &= (1 << distance) - 1  # the shift filled the upper bits with copies of the sign
+    rotated = x << distance
+    rotated |= carried
+    return rotated
 
 
 def signed(word: int) -> int:
-    """The int32 that has the bits of `word` modulo 2**32: array libraries check the range."""
+    """Return the int32 with the bits of `word` modulo 2**32: array libraries check the range."""
     return (word + 2**31) % 2**32 - 2**31
 
 

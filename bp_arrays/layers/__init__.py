@@ -1,4 +1,4 @@
-"""Layers: each one small class, its derivation in one place. `_layer.py` holds the contract."""
+"""Layers: forward pass and derivative in one small class each; `_layer.py` has the contract."""
 
 from bp_arrays.layers._context import Context, Visit
 from bp_arrays.layers._dropout import Dropout

@@ -1,4 +1,4 @@
-"""The surroundings of a forward pass, and the one call by which a layer runs another."""
+"""`Context`: the settings of a forward pass, and the call by which a container runs its parts."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """The surroundings of one forward pass, the same for every layer in it.
+    """The settings of one forward pass, shared by every layer in it.
 
     Parameters
     ----------
     xp : namespace
-        The array functions, looked up once a pass and handed down.
+        The array functions, looked up once per pass.
     device : object, default None
-        The namespace's own device object, for creation functions (`device=ctx.device`).
+        The device object of the namespace, for creation functions (`device=ctx.device`).
     training : bool, default False
         Whether layers such as Dropout act as in training.
     needs_input_gradient : bool, default True
-        False where nobody will use the derivative by this layer's input: a layer with
-        parameters may then return None for it, which saves the first layer of a network
-        one matrix product in three.
+        False if the derivative by this layer's input is not used: a layer with parameters may
+        then return None for it, which saves the first layer of a network one matrix product in
+        three.
     random : Stream or None, default None
-        Where a layer draws its random numbers; None where the pass has none to give.
+        Source of random numbers; None in a pass without any, such as prediction.
     state_updates : dict or None, default None
-        Where `update_state` puts its values; None where the pass changes no state.
+        Collects the values of `update_state`; None in a pass that changes no state.
     constants : dict or None, default None
-        Where `constant` keeps its arrays from step to step; None where nothing may be kept.
+        Cache for the arrays of `constant`, reused from step to step; None for no cache.
     visit : function (layer, params, x, ctx) -> (y, backward), optional
-        Runs each layer in place of `layer.forward`, which it may call: reports and exports see
-        every layer on its way forward and, by wrapping `backward`, on its way back. None in
-        training and prediction.
+        Called for each layer in place of `layer.forward`, which it may call: reports and exports
+        observe the forward pass and, by wrapping `backward`, the backward pass of every layer.
+        None in training and prediction.
     trail : list of (str, Layer)
-        The layers that run at this moment, the innermost last, by their names; kept by `forward`.
+        The layers running at this moment with their names, innermost last; set by `forward`.
     """
 
     xp: Namespace
@@ -64,7 +64,7 @@ class Context:
         *,
         needs_input_gradient: bool = True,
     ) -> tuple[Array, Backward]:
-        """Run a part of a container: its output, and the function that propagates the error back.
+        """Run a part of a container; return its output and its backward function.
 
         Parameters
         ----------
@@ -73,12 +73,18 @@ class Context:
             container's own.
         layer : Layer
         params : nested dict of arrays
-            The container's parameters; the part gets those under its name.
+            The container's parameters; the part receives those under its name.
         x : array
         needs_input_gradient : bool, default True
-            Whether the container uses the derivative by x. Where x is the container's own input,
-            `ctx.needs_input_gradient` may save a matrix product; `backward` then may return None
-            for it.
+            Whether the container uses the derivative by x. If x is the container's own input,
+            pass `ctx.needs_input_gradient`: it may save a matrix product, and `backward` may then
+            return None for the derivative by x.
+
+        Returns
+        -------
+        y : array
+        backward : function
+            Takes δ = ∂L/∂y, returns ∂L/∂x and the gradients of the part's parameters.
 
         Examples
         --------
@@ -93,41 +99,41 @@ class Context:
         >>> dx.shape, sorted(gradients)
         ((1, 2), ['bias', 'weight'])
         """
-        own = params.get(name, {}) if name else params
+        part_params = params.get(name, {}) if name else params
         ctx = self
         if needs_input_gradient is not self.needs_input_gradient:
-            ctx = self.with_input_gradient if needs_input_gradient else self._without
+            ctx = self.with_input_gradient if needs_input_gradient else self._without_input_gradient
         run = layer.forward
         if self.visit is not None:
             if self.trail and name not in self.trail[-1][1].parts():
-                return run(own, x, ctx)  # in a container that keeps its parts to itself
+                return run(part_params, x, ctx)  # parts() of the container does not name it
             run = partial(self.visit, layer)
-        elif not own or self.state_updates is None:
-            return run(own, x, ctx)  # nobody asks for its path
+        elif not part_params or self.state_updates is None:
+            return run(part_params, x, ctx)  # only `visit` and `update_state` need the path
         self.trail.append((name, layer))
         try:
-            return run(own, x, ctx)
+            return run(part_params, x, ctx)
         finally:
             self.trail.pop()
 
     @property
     def path(self) -> tuple[str, ...]:
-        """The names that lead from the net to the layer that runs, as its parameters bear them.
+        """The names from the net to the running layer, as in the names of its parameters.
 
-        Kept where somebody asks: for every layer where there is a `visit`, for layers with
-        parameters where the pass changes state.
+        Maintained for every layer if there is a `visit`, and for layers with parameters if the
+        pass changes state.
         """
         return tuple(name for name, _ in self.trail if name)
 
     def update_state(self, **values: Array) -> None:
-        """Give parameters of this layer that are not trained new values, for after this step.
+        """Set new values of non-trainable parameters of this layer, in effect after this step.
 
-        Where the pass changes no state, as in prediction, nothing happens.
+        Does nothing in a pass that changes no state, such as prediction.
 
         Parameters
         ----------
         **values : arrays
-            By the names that `init` gave them, of their shapes.
+            By the names of the parameters in `init`, in their shapes.
         """
         if self.state_updates is not None:
             self.state_updates.update({(*self.path, name): v for name, v in values.items()})
@@ -135,7 +141,7 @@ class Context:
     def constant(self, values: tuple[float, ...], dtype: Any) -> Array:
         """Return numbers of the configuration as an array (values,) on the device.
 
-        They are copied there once per training run, not once per step.
+        They are copied to the device once per training run, not once per step.
         """
         key = values, dtype
         if self.constants is not None and key in self.constants:
@@ -147,11 +153,11 @@ class Context:
 
     @cached_property
     def with_input_gradient(self) -> Context:
-        """The same surroundings for a layer whose input gradient somebody needs."""
+        """This context with `needs_input_gradient=True`."""
         return self if self.needs_input_gradient else replace(self, needs_input_gradient=True)
 
     @cached_property
-    def _without(self) -> Context:
+    def _without_input_gradient(self) -> Context:
         return replace(self, needs_input_gradient=False)
 
 

@@ -1,4 +1,4 @@
-"""Dropout: in training, each value is left out with a given probability."""
+"""Dropout: set random values to zero in training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bp_arrays.typing import Array, Backward, ParameterTree
 
 @dataclass(frozen=True)
 class Dropout(Layer):
-    """In training, y = x m / q with a random mask m of ones and zeros; in use, y = x.
+    """Dropout: y = x m / q with a random mask m of ones and zeros in training, else y = x.
 
     m is 1 with the probability q = 1 − rate, so the mean of y is x. The masks come from a
     counter-based generator and are the same on every device for the same seed. q is rounded to
@@ -22,7 +22,7 @@ class Dropout(Layer):
     Parameters
     ----------
     rate : float, default 0.5
-        The probability of leaving a value out, 0 ≤ rate < 1.
+        The probability that a value is dropped, 0 ≤ rate < 1.
 
     Raises
     ------
@@ -51,7 +51,7 @@ class Dropout(Layer):
         if not ctx.training or self.rate == 0.0:
             return x, lambda delta: (delta, {})
         if ctx.random is None:
-            raise InputError("Dropout in training needs a random stream: Context(random=...)")
+            raise InputError("Dropout: expected a random stream in training, Context(random=...)")
         xp = ctx.xp
         mask, q = ctx.random.keep_mask(x.shape, self.rate)
         scale = 1.0 / q

@@ -1,4 +1,4 @@
-"""One vector a sample, whatever its shape was."""
+"""`Flatten`: each sample as one vector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
 @dataclass(frozen=True)
 class Flatten(Layer):
-    """All axes but the batch become one: (batch, 28, 28) -> (batch, 784), last axis fastest.
+    """Each sample as one vector: (batch, 28, 28) -> (batch, 784), the last axis fastest.
 
     Examples
     --------

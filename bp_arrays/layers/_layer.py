@@ -1,7 +1,7 @@
-"""The contract of a layer. A new layer is one small class that keeps it.
+"""`Layer`: the contract of a layer. A new layer is one small class that fulfills it.
 
 A layer is a description: a frozen dataclass whose fields are its whole configuration. Its arrays
-live in the model and are handed in. Going forward it returns its output *and the function that
+live in the model and are passed to it. Its forward pass returns its output *and the function that
 propagates the error back through it*:
 
     y, backward = layer.forward(params, x, ctx)
@@ -9,7 +9,7 @@ propagates the error back through it*:
 
 where, for a loss L, delta = ∂L/∂y has the shape of y, dx = ∂L/∂x the shape of x, and dparams
 holds ∂L/∂p for every trainable parameter p under p's own name. A backward assumes nothing about
-its neighbours: not which loss follows, nor which layer stands before it.
+its neighbors: neither which loss follows nor which layer precedes it.
 
 A complete layer, one gain for each feature, h = g x:
 
@@ -27,7 +27,7 @@ A complete layer, one gain for each feature, h = g x:
             return x * g, backward
 
 A container is a layer of layers. `parts()` names the layers in it, `init` nests their parameters
-under these names, and `forward` runs each by `ctx.forward(name, layer, params, x)`:
+under these names, and `forward` runs each with `ctx.forward(name, layer, params, x)`:
 
     @dataclass(frozen=True)
     class Sum(Layer):
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a layer asks the model to keep for it: an array of this shape, first drawn so.
+    """The specification of one parameter array, which the model stores for a layer.
 
     Parameters
     ----------
@@ -78,10 +78,10 @@ class Parameter:
     initializer : Initializer
         Draws the first values, on the host, the same for every device.
     trainable : bool, default True
-        False for values that optimizers leave alone, such as the means of `Standardize`;
+        False for values that optimizers do not change, such as the means of `Standardize`;
         backward returns no gradient for them.
-    positive: bool = False
-        Whether `Model.set_parameters` refuses values that are not finite and above 0.
+    positive : bool, default False
+        Whether `Model.set_parameters` refuses values that are not finite and > 0.
     """
 
     shape: Shape
@@ -91,27 +91,28 @@ class Parameter:
 
 
 Specification = dict[str, Any]
-"""Parameters by name; a layer of layers nests the specifications of its parts."""
+"""Parameters by name; a container nests the specifications of its parts."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A function of arrays with parameters, and its derivative. Base of every layer."""
+    """Base class of layers: a function of arrays with parameters, and its derivative."""
 
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
-        """What this layer needs for inputs of this shape, and the shape it turns them into.
+        """Return the parameters for inputs of this shape, and the output shape.
 
-        Shapes leave out the batch. The default: no parameters, and the shape stays.
+        Shapes exclude the batch axis. By default there are no parameters and the shape is
+        unchanged.
         """
         return {}, input_shape
 
     def parts(self) -> Mapping[str, Layer]:
-        """The layers in this one, by the names that their parameters have; none by default.
+        """Return the layers in this one, by the names in `init`; none by default.
 
-        A part whose parameters are this layer's own, without a name between, is named "".
+        A part named "" has the parameters of this layer itself: they are not nested under a name.
         """
         return {}
 
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        """The output for a batch x, and the function that propagates the error back."""
+        """Return the output for a batch x, and the function that propagates the error back."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")

@@ -14,11 +14,11 @@ from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
 @dataclass(frozen=True)
 class Linear(Layer):
-    """Every output is a weighted sum of every input: a = x w + b.
+    """Fully connected layer: every output is a weighted sum of all inputs, a = x w + b.
 
     It acts on the last axis: (batch, in) becomes (batch, out), and (batch, time, in) becomes
-    (batch, time, out), with the same w and b at every position. Images (batch, 28, 28) are
-    batches of 28 rows to it: put `Flatten()` before it to look at all pixels at once.
+    (batch, time, out), with the same w and b at every position. An image (batch, 28, 28) is
+    28 rows of 28 features to it: put `Flatten()` before it to connect all pixels.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Linear(Layer):
     Raises
     ------
     InputError
-        If a field is not of its kind or `out_features` is below 1; when the model is built, if
+        If a field has the wrong type or `out_features` is below 1; when the model is built, if
         a sample is a single number without an axis.
 
     Examples

@@ -1,4 +1,4 @@
-"""`on_rows`: a forward written for (batch, features) that takes any number of leading axes."""
+"""`on_rows`: extend a forward on (batch, features) to any number of leading axes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Forward = Callable[[L, ParameterTree, Array, Context], tuple[Array, Backward]]
 def on_rows(forward: Forward[L]) -> Forward[L]:
     """Decorate a forward that acts on the last axis of (batch, features).
 
-    Of (batch, time, ..., features) every position becomes a row: one product of matrices is faster
-    than one for each leading index, and the derivation stays that of the notes.
+    Every position of (batch, time, ..., features) becomes a row: one matrix product is faster
+    than one for each leading index, and the derivation needs a single batch axis.
     """
 
     @functools.wraps(forward)

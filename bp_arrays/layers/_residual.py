@@ -1,9 +1,10 @@
-"""The residual connection: y = x + f(x)."""
+"""`Residual`: y = x + f(x)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bp_arrays.checks import argument_error
 from bp_arrays.errors import InputError
 from bp_arrays.layers._context import Context
 from bp_arrays.layers._layer import Layer, Specification
@@ -13,7 +14,7 @@ from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
 @dataclass(frozen=True, init=False)
 class Residual(Layer):
-    """The input is added to what the layers make of it: y = x + f(x).
+    """A residual connection around the layers f: y = x + f(x).
 
     Parameters
     ----------
@@ -42,10 +43,12 @@ class Residual(Layer):
 
     def __init__(self, *layers: Layer) -> None:
         if not layers:
-            raise InputError("Residual() needs at least one layer: Residual(Linear(4), Tanh())")
+            raise InputError(
+                "Residual(): expected at least one layer, such as Residual(Linear(4), Tanh())"
+            )
         body = layers[0] if len(layers) == 1 else Sequential(*layers)
         if not isinstance(body, Layer):
-            raise InputError(f"Residual: expected a layer, got {body!r}")
+            raise argument_error("Residual", "layers", body, "a layer")
         object.__setattr__(self, "body", body)
 
     def parts(self) -> dict[str, Layer]:
@@ -55,18 +58,17 @@ class Residual(Layer):
         specification, output_shape = self.body.init(input_shape)
         if output_shape != input_shape:
             raise InputError(
-                f"Residual: f(x) must have the shape of x, but turns {input_shape} "
-                f"into {output_shape}"
+                f"Residual: expected f(x) of the shape of x, {input_shape}, got {output_shape}"
             )
         return specification, output_shape
 
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        needed = ctx.needs_input_gradient
-        f, body_backward = ctx.forward("", self.body, params, x, needs_input_gradient=needed)
+        needs_dx = ctx.needs_input_gradient
+        f, body_backward = ctx.forward("", self.body, params, x, needs_input_gradient=needs_dx)
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
             df, gradients = body_backward(delta)
-            dx = delta + df if needed else None  # two paths: their sum
+            dx = delta + df if needs_dx else None  # the sum over both paths
             return dx, gradients
 
         return x + f, backward

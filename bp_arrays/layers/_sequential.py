@@ -1,4 +1,4 @@
-"""Layers one after the other: the chain rule, walked backwards."""
+"""`Sequential`: layers in order; backward applies the chain rule from the last to the first."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
 @dataclass(frozen=True, init=False)
 class Sequential(Layer):
-    """Each layer takes the output of the one before it.
+    """Layers in order, each applied to the output of the one before.
 
     Parameters
     ----------
     *layers : Layer
-        In order, first to last. The parameters of the k-th are named "k.name", from 0.
+        From first to last. The parameters of the k-th, counted from 0, are named "k.name".
 
     Raises
     ------
     InputError
-        If something handed in is not a layer.
+        If an argument is not a layer.
 
     Examples
     --------
@@ -38,11 +38,10 @@ class Sequential(Layer):
     def __init__(self, *layers: Layer) -> None:
         for k, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                what = f"the class {layer.__name__}" if isinstance(layer, type) else repr(layer)
-                raise InputError(
-                    f"Sequential: argument {k} is not a layer but {what}"
-                    + (f"; write {layer.__name__}(...)" if isinstance(layer, type) else "")
-                )
+                is_class = isinstance(layer, type)
+                got = f"the class {layer.__name__}" if is_class else repr(layer)
+                advice = f"; write {layer.__name__}(...)" if is_class else ""
+                raise InputError(f"Sequential, argument {k}: expected a layer, got {got}{advice}")
         object.__setattr__(self, "layers", layers)
 
     def __iter__(self) -> Iterator[Layer]:
@@ -65,22 +64,22 @@ class Sequential(Layer):
 
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
         steps: list[tuple[str, Backward]] = []
-        needed = ctx.needs_input_gradient
+        needs_dx = ctx.needs_input_gradient
         for k, layer in enumerate(self.layers):
             name = str(k)
-            x, back = ctx.forward(name, layer, params, x, needs_input_gradient=needed)
+            x, back = ctx.forward(name, layer, params, x, needs_input_gradient=needs_dx)
             steps.append((name, back))
             if params.get(name):
-                needed = True  # from here on, some parameter before a layer needs it
+                needs_dx = True  # later layers propagate the error to these parameters
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
             gradients: ParameterTree = {}
             for name, back in reversed(steps):
-                if delta is None:  # no parameters further down, and nobody asked for dx
+                if delta is None:  # no layer before has parameters, and dx is not needed
                     break
-                delta, own_gradients = back(delta)
-                if own_gradients:
-                    gradients[name] = own_gradients
+                delta, layer_gradients = back(delta)
+                if layer_gradients:
+                    gradients[name] = layer_gradients
             return delta, gradients
 
         return x, backward

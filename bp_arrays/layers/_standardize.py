@@ -1,4 +1,4 @@
-"""Standardized inputs, the mean and the scale kept with the model."""
+"""`Standardize`: features with mean 0 and standard deviation 1."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
 @dataclass(frozen=True)
 class Standardize(Layer):
-    """Each feature less its mean, over its scale, the standard deviation: y = (x − mean) / scale.
+    """Standardized features: y = (x − mean) / scale, with the standard deviation as the scale.
 
-    Mean and scale, one number per feature of the last axis, are parameters of the model that
-    training leaves alone: measure them on the training data, set them once, and the saved model
-    takes raw data ever after. A scale of 0 is refused; of a feature that never changes set it
-    to 1: its mean becomes 0.
+    Mean and scale, one number per feature of the last axis, are non-trainable parameters of the
+    model: measure them on the training data and set them once; the saved model then accepts raw
+    data. A scale of 0 is refused; for a constant feature set it to 1.
 
     Examples
     --------

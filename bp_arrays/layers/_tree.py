@@ -1,7 +1,7 @@
-"""The one walk over a tree of layers: which layer stands where, its shapes, its parameters.
+"""`walk`: every layer of a tree, with its path, shapes and parameters.
 
-A container tells its parts by `parts()`. What goes into each of them it need not tell: its `init`
-asks each part's `init` for that very shape, and the walk listens.
+A container names its parts in `parts()`. The shapes of their inputs need not be declared: the walk
+runs the container's `init` on a copy whose parts record the shapes passed to their own `init`.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ class Node:
     Parameters
     ----------
     path : str
-        Where it stands, "2.left.0"; the names of its parameters begin with it. "" for the root.
+        Its path in the tree, such as "2.left.0", with which the names of its parameters begin;
+        "" for the root.
     layer : Layer
     input_shape, output_shape : tuple of int or None
-        Of one sample; None if unknown: the walk was given none, or a container does not ask the
-        part's `init`.
+        Of one sample; None if unknown: in a walk without `input_shape`, or if the container does
+        not call the part's `init`.
     parameters : dict of str to Parameter
-        Its own, without those of its parts; empty if the walk was given no shape.
+        Its own parameters, without those of its parts; empty in a walk without `input_shape`.
     parts : tuple of str
-        The names of its parts; empty for a layer that is no container.
+        The names of its parts; empty for a layer that is not a container.
     """
 
     path: str
@@ -49,13 +50,13 @@ def walk(net: Layer, input_shape: Shape | None = None) -> Iterator[Node]:
     ----------
     net : Layer
     input_shape : tuple of int, optional
-        Of one sample; without it the shapes and the parameters are left out.
+        Of one sample; without it the nodes have no shapes and no parameters.
 
     Raises
     ------
     InputError
-        If `parts()` of a layer gives something else than layers by name, or the layers do not fit
-        the shape.
+        If `parts()` of a layer is not a dict of layers by name, or the layers do not fit the
+        shape.
 
     Examples
     --------
@@ -81,17 +82,16 @@ def _walk(
     specification: Specification,
 ) -> Iterator[Node]:
     parts = _parts(layer)
-    own = {} if "" in parts else {k: v for k, v in specification.items() if k not in parts}
-    yield Node(path, layer, input_shape, output_shape, own, tuple(parts))
+    parameters = {} if "" in parts else {k: v for k, v in specification.items() if k not in parts}
+    yield Node(path, layer, input_shape, output_shape, parameters, tuple(parts))
     if not parts:
         return
     shapes = {} if input_shape is None else _part_shapes(layer, input_shape)
     for name, part in parts.items():
-        into, out_of = shapes.get(name, (None, None))
-        inner = specification.get(name, {}) if name else specification
-        yield from _walk(
-            f"{path}.{name}" if path and name else path or name, part, into, out_of, inner
-        )
+        part_input, part_output = shapes.get(name, (None, None))
+        part_specification = specification.get(name, {}) if name else specification
+        part_path = f"{path}.{name}" if path and name else path or name
+        yield from _walk(part_path, part, part_input, part_output, part_specification)
 
 
 def _parts(layer: Layer) -> Mapping[str, Layer]:
@@ -104,41 +104,41 @@ def _parts(layer: Layer) -> Mapping[str, Layer]:
 
 
 def _part_shapes(container: Layer, input_shape: Shape) -> dict[str, tuple[Shape, Shape]]:
-    """The input and output shape of each part, as the container's own `init` asks for them.
-
-    The `init` runs on a copy whose parts are copies that note what they are asked.
-    """
+    """Return the input and output shape of each part, as recorded from the container's `init`."""
     try:
-        listening = copy.copy(container)
+        recorder = copy.copy(container)
         for name, value in vars(container).items():
-            object.__setattr__(listening, name, _listening(value))
+            object.__setattr__(recorder, name, _recording(value))
         parts = {
-            name: part if hasattr(part, "_asked") else _listening(part)
-            for name, part in listening.parts().items()
+            name: part if hasattr(part, "_recorded_shapes") else _recording(part)
+            for name, part in recorder.parts().items()
         }
-        object.__setattr__(listening, "parts", lambda: parts)  # those made anew by each call too
+        # parts() may build its layers at each call: always return the recording ones
+        object.__setattr__(recorder, "parts", lambda: parts)
     except (AttributeError, TypeError):  # a class with __slots__
         return {}
-    listening.init(input_shape)
-    return {name: part._asked[-1] for name, part in parts.items() if part._asked}
+    recorder.init(input_shape)
+    return {
+        name: part._recorded_shapes[-1] for name, part in parts.items() if part._recorded_shapes
+    }
 
 
-def _listening(value: Any) -> Any:
-    """The same value; each layer in it a copy that keeps the shapes that its `init` sees."""
+def _recording(value: Any) -> Any:
+    """Return a copy of a field in which each layer records the shapes of its `init`."""
     if isinstance(value, tuple):
-        return tuple(_listening(each) for each in value)
+        return tuple(_recording(each) for each in value)
     if isinstance(value, dict):
-        return {key: _listening(each) for key, each in value.items()}
+        return {key: _recording(each) for key, each in value.items()}
     if not isinstance(value, Layer):
         return value
-    asked: list[tuple[Shape, Shape]] = []
+    shapes: list[tuple[Shape, Shape]] = []
 
     def init(input_shape: Shape) -> tuple[Specification, Shape]:
         specification, output_shape = value.init(input_shape)
-        asked.append((input_shape, output_shape))
+        shapes.append((input_shape, output_shape))
         return specification, output_shape
 
-    listening = copy.copy(value)
-    object.__setattr__(listening, "init", init)
-    object.__setattr__(listening, "_asked", asked)
-    return listening
+    recorder = copy.copy(value)
+    object.__setattr__(recorder, "init", init)
+    object.__setattr__(recorder, "_recorded_shapes", shapes)
+    return recorder

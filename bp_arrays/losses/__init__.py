@@ -1,4 +1,4 @@
-"""Losses: a value and its derivative from one place, weights and reduction in another."""
+"""Loss functions: the loss of each sample with its derivative, weights and reduction."""
 
 from bp_arrays.losses._cross_entropy import BinaryCrossEntropy, CrossEntropy
 from bp_arrays.losses._difference import Huber, L2Loss, MeanAbsoluteError, MeanSquaredError
@@ -16,11 +16,11 @@ LOSSES: dict[str, type[Loss]] = {
         CrossEntropy,
     )
 }
-"""Every loss by name; none needs an argument."""
+"""Loss classes by name; all their arguments have defaults."""
 
 
 def loss_named(name: str) -> type[Loss]:
-    """The loss of that name; capitals, "-" and "_" do not matter, nor does a final "loss".
+    """Return the loss class of this name; case, "-", "_" and a final "loss" are ignored.
 
     >>> loss_named("cross-entropy").__name__, loss_named("l2").__name__
     ('CrossEntropy', 'L2Loss')

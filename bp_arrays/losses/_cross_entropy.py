@@ -1,4 +1,4 @@
-"""Losses of probabilities, computed from logits: cross-entropy for classes and for yes or no."""
+"""Cross-entropy losses, computed from logits: for classes and for binary outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bp_arrays.typing import Array, Shape
 
 @dataclass(frozen=True, kw_only=True)
 class BinaryCrossEntropy(Loss):
-    """Yes-no outputs from logits y, p = σ(y), the mean over the n outputs of a sample.
+    """Binary cross-entropy of logits y, p = σ(y): the mean over the n outputs of a sample.
 
     ℓ = −1/n Σ_j (t_j log p_j + (1 − t_j) log(1 − p_j)), ∂ℓ/∂y_j = (p_j − t_j)/n.
 
@@ -34,7 +34,7 @@ class BinaryCrossEntropy(Loss):
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    """One class of several, from logits y, p = softmax(y).
+    """Cross-entropy of logits y over classes, p = softmax(y).
 
     ℓ = −Σ_k q_k log p_k with q the target as probabilities: 1 at the class, 0 elsewhere; with
     smoothing s, (1 − s) q + s/K. Since ∂ log p_k/∂y_j = 1[k = j] − p_j,
@@ -45,27 +45,27 @@ class CrossEntropy(Loss):
     label_smoothing : float, default 0.0
         s in [0, 1).
     class_weights : tuple of float, optional
-        How much a sample of each class counts, multiplied with its sample weight; the mean is
-        divided by the sum of the weights. A sample with probabilities as its target counts
-        Σ_k t_k weight_k. With smoothing, the weight of its class is that of all its terms; PyTorch
-        weighs each class's term by that class.
+        The weight of a sample of each class, multiplied by its sample weight; the mean is
+        divided by the sum of the weights. The class weight of a sample with probabilities t as
+        its target is Σ_k t_k weight_k. With smoothing, the weight of the class applies to all
+        terms of a sample; in PyTorch, the term of each class has the weight of that class.
     ignore_index : int, optional
-        A target that does not count, such as the −100 of PyTorch or the class of a padding:
-        neither in the sum nor in what the mean is divided by. If nothing in a batch counts, its
-        loss is 0.
+        A target to ignore, such as −100 in PyTorch or the class of a padding: it contributes
+        neither to the sum nor to the divisor of the mean. If all targets of a batch are ignored,
+        its loss is 0.
     reduction : "mean" or "sum", default "mean"
 
     Raises
     ------
     InputError
-        For a smoothing or weights out of range, or shapes that do not fit.
+        If the smoothing or a weight is out of range; in `forward`, if the shapes do not fit.
 
     Notes
     -----
     For logits (batch, ..., classes) targets are classes (batch, ...), integers from 0, or
     probabilities of the logits' shape. With axes between, as in a sequence (batch, time, classes),
-    every position counts like a sample of its own, times the weight of its sample; weights of the
-    shape (batch, ...) weigh the positions one by one. A logit of −∞ rules its class out. Smoothing:
+    every position counts like a sample, with the weight of its sample; weights of the shape
+    (batch, ...) weigh each position. A logit of −∞ gives its class the probability 0. Smoothing:
     Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016, section 7.
 
     Examples
@@ -105,25 +105,25 @@ class CrossEntropy(Loss):
 
         def derivative(c: Array) -> Array:
             p = e / total
-            if t.ndim == y.ndim:  # targets of the caller's making, which need not sum to 1
+            if t.ndim == y.ndim:  # probabilities passed by the user need not sum to 1
                 p = p * xp.sum(q, axis=-1, keepdims=True)
             return c * (p - q)
 
-        # 0 log 0 is 0: a class ruled out by the logit −∞ costs nothing unless it is the target
+        # 0 log 0 is 0: a class with the logit −∞ costs nothing unless it is the target
         return -xp.sum(q * xp.where(q != 0.0, log_p, 0.0), axis=-1), derivative
 
     def sample_weights(
         self, t: Array, y: Array, ctx: Context, weight: Array | None
     ) -> Array | None:
         xp, weight = ctx.xp, super().sample_weights(t, y, ctx, weight)
-        if self.class_weights is not None:  # 0 too where a target does not count
-            by_class = ctx.constant(self.class_weights, y.dtype)
-            counts = xp.sum(self._probabilities(t, y, ctx) * by_class, axis=-1)
+        if self.class_weights is not None:  # ignored targets have q = 0, so the weight 0 too
+            class_weights = ctx.constant(self.class_weights, y.dtype)
+            weights = xp.sum(self._probabilities(t, y, ctx) * class_weights, axis=-1)
         elif (counted := self.counted(t)) is not None:
-            counts = xp.astype(counted, y.dtype)
+            weights = xp.astype(counted, y.dtype)
         else:
             return weight
-        return counts if weight is None else counts * weight
+        return weights if weight is None else weights * weight
 
     def positions(self, y: Shape) -> Shape:
         return y[:-1]
@@ -135,7 +135,7 @@ class CrossEntropy(Loss):
         if len(y) < 2:
             raise array_error("CrossEntropy", "y", "logits (batch, ..., classes)", y)
         if t == y and self.ignore_index is not None:
-            expected = f"classes {y[:-1]}, as ignore_index is one of them"
+            expected = f"classes {y[:-1]}, which ignore_index requires"
             raise array_error("CrossEntropy", "t", expected, f"probabilities {t}")
         if t not in (y, y[:-1]):
             expected = f"classes {y[:-1]} or probabilities {y}"
@@ -145,7 +145,7 @@ class CrossEntropy(Loss):
             raise array_error("CrossEntropy", "class_weights", expected, len(self.class_weights))
 
     def _probabilities(self, t: Array, y: Array, ctx: Context) -> Array:
-        """q before smoothing; 0 for every class where a target does not count."""
+        """Return q before smoothing; 0 for every class of an ignored target."""
         if t.ndim == y.ndim:
             return t
         xp = ctx.xp

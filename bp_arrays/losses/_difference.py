@@ -12,12 +12,12 @@ from bp_arrays.typing import Array, Shape
 
 
 def _outputs(y: Array) -> float:
-    """How many outputs a sample has."""
+    """Return the number of outputs per sample."""
     return float(math.prod(y.shape[1:]))
 
 
 def _axes(y: Array) -> Shape:
-    """Every axis but the batch."""
+    """Return every axis but the batch."""
     return tuple(range(1, y.ndim))
 
 
@@ -25,18 +25,17 @@ def _axes(y: Array) -> Shape:
 class L2Loss(Loss):
     """The notes' loss: ℓ = ½ Σ_j (y_j − t_j)² for each sample, ∂ℓ/∂y_j = y_j − t_j.
 
-        Parameters
-        ----------
-        reduction : "mean" or "sum", default "mean"
+    Parameters
+    ----------
+    reduction : "mean" or "sum", default "mean"
 
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from bp_arrays.checks import check_number
-    from bp_arrays.layers import Context
-        >>> value, backward = L2Loss().forward(np.ones((2, 3)), np.zeros((2, 3)), Context(np))
-        >>> float(value), backward()[0].tolist()
-        (1.5, [0.5, 0.5, 0.5])
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bp_arrays.layers import Context
+    >>> value, backward = L2Loss().forward(np.ones((2, 3)), np.zeros((2, 3)), Context(np))
+    >>> float(value), backward()[0].tolist()
+    (1.5, [0.5, 0.5, 0.5])
     """
 
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
@@ -76,15 +75,15 @@ class MeanAbsoluteError(Loss):
 
 @dataclass(frozen=True)
 class Huber(Loss):
-    """Squared near zero, absolute far away; r = y − t, d the threshold, n outputs.
+    """Huber's loss: squared near zero, absolute far away; r = y − t, n outputs.
 
     ℓ = 1/n Σ_j (½ r_j² where |r_j| ≤ d, else d (|r_j| − ½ d)),
-    ∂ℓ/∂y_j = 1/n · r_j held within ±d.
+    ∂ℓ/∂y_j = 1/n · r_j clipped to [−d, d].
 
     Parameters
     ----------
     threshold : float, default 1.0
-        d > 0.
+        d, > 0.
     reduction : "mean" or "sum", default "mean"
 
     Raises
@@ -105,7 +104,7 @@ class Huber(Loss):
 
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
         xp, r, d, n = ctx.xp, y - t, self.threshold, _outputs(y)
-        held = xp.maximum(xp.minimum(r, d), -d)
-        # with |held| = min(|r|, d) both cases are held (r − ½ held)
-        losses = xp.sum(held * (r - 0.5 * held), axis=_axes(y)) / n
-        return losses, lambda c: (c / n) * held
+        clipped = xp.maximum(xp.minimum(r, d), -d)
+        # with |clipped| = min(|r|, d) both cases are clipped (r − ½ clipped)
+        losses = xp.sum(clipped * (r - 0.5 * clipped), axis=_axes(y)) / n
+        return losses, lambda c: (c / n) * clipped

@@ -1,12 +1,12 @@
-"""The contract of a loss, and what every loss does alike: weights and reduction.
+"""`Loss`: the contract of a loss, and the weights and reduction that all losses share.
 
-A concrete loss writes one method, `per_sample`: the loss of each sample, and its derivative by
-the output. Here the samples are put together, value and gradient from the same coefficients c_i:
+A subclass defines one method, `per_sample`: the loss of each sample, and its derivative by the
+output. `forward` combines the samples, value and gradient with the same coefficients c_i:
 
     L = Σ_i c_i ℓ_i        c_i = w_i / Σ w for "mean", w_i for "sum"
 
-A loss that has a value at every position of a sample, such as CrossEntropy of a sequence, says so
-by `positions`; i then runs over all positions of all samples.
+A loss that has a value at every position of a sample, such as CrossEntropy of a sequence,
+overrides `positions`; i then runs over all positions of all samples.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ PerSample = tuple[Array, Callable[[Array], Array]]
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(ABC):
-    """How far outputs are from targets, as one number, and its derivative by the outputs.
+    """Base class of losses: the distance of outputs from targets, and its derivative.
 
     Parameters
     ----------
     reduction : "mean" or "sum", default "mean"
-        Whether the samples' losses are averaged, by their weights if there are any, or added up.
+        Whether the samples' losses are averaged, weighted by the sample weights, or summed.
 
     Raises
     ------
@@ -43,36 +43,40 @@ class Loss(ABC):
     reduction: str = "mean"
 
     takes_classes: ClassVar[bool] = False
-    """Whether targets may be class numbers, one a sample."""
+    """Whether targets may be class numbers, one per sample."""
 
     def __post_init__(self) -> None:
         check_choice(self, "reduction", ("mean", "sum"))
 
     @abstractmethod
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
-        """The loss ℓ_i of each position, and the function that turns coefficients c into
-        c_i ∂ℓ_i/∂y_i, of the shape of y; c is one number or has the axes of y, the last ones 1."""
+        """Return the loss ℓ_i of each position, and the function from c to c_i ∂ℓ_i/∂y_i.
+
+        The function returns an array of the shape of y; its argument, the coefficients c, is one
+        number, or an array of as many axes as y that broadcasts to its shape.
+        """
 
     def positions(self, y: Shape) -> Shape:
-        """The shape of what is averaged for outputs of shape y: by default (batch,)."""
+        """Return the shape of the losses for outputs of shape y: by default (batch,)."""
         return y[:1]
 
     def counted(self, t: Array) -> Array | None:
-        """Which of the targets count, as booleans; None if all do. Host arrays are taken too."""
+        """Return the mask of the targets that count, None if all do; accepts host arrays too."""
         return None
 
     def forward(
         self, y: Array, t: Array, ctx: Context, weight: Array | None = None
     ) -> tuple[Array, Callable[[], Array]]:
-        """The loss of a batch, and the function that returns δ = ∂L/∂y.
+        """Return the loss of a batch, and the function that returns δ = ∂L/∂y.
 
         Parameters
         ----------
-        y : (batch, ..., outputs)
-        t : targets, of the shape of y; or classes (batch, ...) for losses that take them
+        y : array (batch, ..., outputs)
+        t : array
+            Targets of the shape of y; or classes (batch, ...) if the loss accepts them.
         ctx : Context
-        weight : (batch,) or of the shape of `positions`, optional
-            How much each sample, or each position, counts.
+        weight : array (batch,) or of the shape of `positions`, optional
+            The weight of each sample, or of each position.
 
         Returns
         -------
@@ -98,7 +102,7 @@ class Loss(ABC):
             return xp.sum(losses) * c, lambda: derivative(c)
         if self.reduction == "mean":
             total = xp.sum(weight)
-            # a batch in which nothing counts has the loss 0, not 0 / 0
+            # a batch of total weight 0 has the loss 0, not 0 / 0
             weight = weight / xp.where(total > 0.0, total, 1.0)
         column = xp.reshape(weight, positions + (1,) * (y.ndim - len(positions)))
         return xp.sum(losses * weight), lambda: derivative(column)
@@ -106,15 +110,15 @@ class Loss(ABC):
     def sample_weights(
         self, t: Array, y: Array, ctx: Context, weight: Array | None
     ) -> Array | None:
-        """How much each position counts in the mean; None if all count alike."""
+        """Return the weight of each position in the mean; None if all are equal."""
         if weight is None or weight.ndim == len(positions := self.positions(tuple(y.shape))):
             return weight
-        # the weight of a sample is that of each of its positions
+        # the weight of a sample applies to each of its positions
         column = ctx.xp.reshape(weight, positions[:1] + (1,) * (len(positions) - 1))
         return ctx.xp.broadcast_to(column, positions)
 
     def total_weight(self, t: Array, y: Array, ctx: Context, weight: Array | None) -> Array:
-        """What the mean of a batch was divided by."""
+        """Return the divisor of the mean of a batch."""
         weights = self.sample_weights(t, y, ctx, weight)
         if weights is None:
             return float(math.prod(self.positions(tuple(y.shape))))
@@ -123,8 +127,8 @@ class Loss(ABC):
     def check_shapes(self, y: Shape, t: Shape) -> None:
         """Raise InputError unless targets of shape t suit outputs of shape y.
 
-        Equal shapes are asked for: (batch,) against (batch, 1) would broadcast to
-        (batch, batch) and train on nonsense.
+        The shapes must be equal: (batch,) against (batch, 1) would broadcast to (batch, batch)
+        and train on nonsense.
         """
         if y != t:
             expected = f"the shape of the output, {y}"
@@ -141,7 +145,7 @@ class Loss(ABC):
 
 
 def flatten_advice(y: Shape, t: Shape) -> str:
-    """What to do about outputs per position and targets per sample: "" if that is not the fault."""
+    """Return advice for outputs per position with targets per sample; "" in other cases."""
     if len(y) > 2 and t in (y[:1], (y[0], y[-1])):
         return "for one output per sample put Flatten() at the front of the net"
     return ""

@@ -1,4 +1,4 @@
-"""A layer tree with its parameters: one vector on one device; saved and loaded."""
+"""`Model`: a network with its parameters on a device; loading, layout and objective."""
 
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._model import Model

@@ -1,8 +1,8 @@
-"""Where each parameter lies in the model's vectors.
+"""`Layout`: the offset of each parameter in the model's vectors.
 
 All trainable parameters of a model are one contiguous vector θ, all others a second one; each
-layer's weight and bias are views of them. So an optimizer update is a handful of operations over
-one array whatever the number of layers, and so are saving, moving and clipping by the norm.
+layer's weight and bias are views of them. So an optimizer update is a few operations on one array
+whatever the number of layers, and so are saving, moving and clipping by the norm.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bp_arrays.typing import Array, Namespace, ParameterTree, Shape, StateUpdate
 
 @dataclass(frozen=True)
 class Entry:
-    """One parameter: its path in the tree of layers and its place in its vector."""
+    """One parameter: its path in the tree of layers and its offset in its vector."""
 
     path: tuple[str, ...]
     parameter: Parameter
@@ -39,7 +39,7 @@ class Entry:
 
 
 class Layout:
-    """The places of all parameters of a net, in the order of its layers."""
+    """The entries of all parameters of a net, in the order of its layers."""
 
     def __init__(self, specification: Specification) -> None:
         trainable: list[Entry] = []
@@ -56,7 +56,7 @@ class Layout:
         self.entries = tuple(sorted(trainable + fixed, key=lambda e: order[e.path]))
 
     def tree(self, theta: Array, fixed: Array, xp: Namespace) -> ParameterTree:
-        """The vectors cut into the nested dictionaries that layers take: views, no copies."""
+        """Return views of the vectors as the nested dictionaries that layers expect."""
         tree: ParameterTree = {}
         for vector, entries in ((theta, self.trainable), (fixed, self.fixed)):
             for entry in entries:
@@ -67,25 +67,25 @@ class Layout:
         return tree
 
     def named(self, theta: Array, fixed: Array, xp: Namespace) -> dict[str, Array]:
-        """The same views under their public names, "0.weight"."""
+        """Return views of the vectors by their public names, "0.weight"."""
         return {
             entry.name: _cut(theta if entry.parameter.trainable else fixed, entry, xp)
             for entry in self.entries
         }
 
     def with_updates(self, state: Array, updates: StateUpdates | None, xp: Namespace) -> Array:
-        """Return the vector of parameters that are not trained, with new values for some.
+        """Return the vector of non-trainable parameters with new values for some of them.
 
         Parameters
         ----------
         state : array (others,)
         updates : dict of path to array, or None
-            As `Context.update_state` collects them; without any, `state` itself is returned.
+            As collected by `Context.update_state`; if empty, `state` itself is returned.
 
         Raises
         ------
         InputError
-            For a name that is no such parameter, or another shape than the parameter's.
+            If a name is not a non-trainable parameter, or a value has the wrong shape.
         """
         if not updates:
             return state
@@ -95,12 +95,12 @@ class Layout:
             if path not in entries:
                 known = ", ".join(entry.name for entry in self.fixed) or "none"
                 raise InputError(
-                    f"update_state: {name!r} is no parameter of this net with trainable=False; "
-                    f"these are: {known}"
+                    f"update_state({name}=): expected a parameter with trainable=False, one of "
+                    f"{known}"
                 )
             if tuple(value.shape) != entries[path].shape:
                 raise InputError(
-                    f"update_state({name}): expected shape {entries[path].shape}, "
+                    f"update_state({name}=): expected shape {entries[path].shape}, "
                     f"got {tuple(value.shape)}"
                 )
         parts = [
@@ -117,24 +117,23 @@ class Layout:
         Raises
         ------
         InputError
-            If a layer's backward left out a gradient, or gave it another shape than its
-            parameter's.
+            If a layer's backward returned no gradient for a parameter, or one of another shape.
         """
         for entry in self.trainable:
             gradient = _find(gradients, entry)
             if tuple(gradient.shape) != entry.shape:
                 raise InputError(
-                    f"the backward of {entry.name!r} returned a gradient of shape "
-                    f"{tuple(gradient.shape)} for a parameter of shape {entry.shape}"
+                    f"backward of {entry.name!r}: expected a gradient of shape {entry.shape}, "
+                    f"got {tuple(gradient.shape)}"
                 )
             yield xp.reshape(gradient, (entry.size,))
 
     def names(self, gradients: ParameterTree) -> dict[str, Array]:
-        """Return nested gradients under their public names."""
+        """Return nested gradients by their public names."""
         return {entry.name: _find(gradients, entry) for entry in self.trainable}
 
     def named_gradients(self, g: Array, xp: Namespace) -> dict[str, Array]:
-        """Return the parts of a gradient by θ under their public names: views."""
+        """Return the parts of a gradient by θ, as views by their public names."""
         return {entry.name: _cut(g, entry, xp) for entry in self.trainable}
 
     def flatten(self, gradients: Mapping[str, Array], xp: Namespace) -> Array:
@@ -149,13 +148,13 @@ class Layout:
         for entry in self.trainable:
             if entry.name not in gradients:
                 raise InputError(
-                    f"flatten(gradients): expected one for each trainable parameter, "
+                    f"flatten(gradients=): expected a gradient for each trainable parameter, "
                     f"{entry.name!r} is missing"
                 )
             gradient = gradients[entry.name]
             if tuple(gradient.shape) != entry.shape:
                 raise InputError(
-                    f"flatten(gradients): {entry.name!r} expected shape {entry.shape}, "
+                    f"flatten(gradients=): expected shape {entry.shape} for {entry.name!r}, "
                     f"got {tuple(gradient.shape)}"
                 )
             parts.append(xp.reshape(gradient, (entry.size,)))
@@ -172,8 +171,8 @@ def _walk(
             yield from _walk(part, (*path, name))
         else:
             raise InputError(
-                f"init() of a layer must give Parameters by name, but "
-                f"{'.'.join((*path, name))!r} is {part!r}"
+                f"init() of a layer: expected Parameters by name, got {part!r} for "
+                f"{'.'.join((*path, name))!r}"
             )
 
 
@@ -188,7 +187,7 @@ def _find(gradients: ParameterTree, entry: Entry) -> Array:
             branch = branch[part]
     except (KeyError, TypeError, IndexError):
         raise InputError(
-            f"the backward of the layer of {entry.name!r} returned no gradient for it; "
-            "every trainable parameter needs one, under the parameter's own name"
+            f"backward of {entry.name!r}: expected a gradient for each trainable parameter, under "
+            "its name, got none"
         ) from None
     return branch

@@ -1,4 +1,4 @@
-"""A layer tree with its numbers: one parameter vector, on one device."""
+"""`Model`: a network with its parameters, one vector on one device."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays.checks import argument_error
 from bp_arrays.devices import Device, device as find_device, device_of
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.files import write_atomically
@@ -22,6 +23,7 @@ from bp_arrays.inputs import (
     as_inputs,
     as_numpy,
     check_indices,
+    describe_location,
     described,
     is_iterable_of_batches,
     is_on_host,
@@ -45,39 +47,39 @@ from bp_arrays.trees import Tree, map_tree
 from bp_arrays.typing import Array, Namespace, ParameterTree, Shape, StateUpdates
 
 PREDICTION_ROWS = 8192
-"""Rows that `predict` passes through at once, unless told: bounds the memory of activations."""
+"""The default batch size of `predict`, which bounds the memory of activations."""
 
 
 class Model:
-    """A network that has numbers: its parameters, on a device, in a dtype.
+    """A network with its parameters, on a device, in a dtype.
 
     Parameters
     ----------
     net : Layer
-        What to compute; usually a `Sequential`.
+        The network, usually a `Sequential`.
     input_shape : int, tuple of int, InputSpec, or tuple or dict of them
-        The shape of one sample, without the batch. An `InputSpec` says that an input holds
-        indices; a tuple or dict, such as {"ids": bp.InputSpec(8, "index"), "age": 1}, that the
-        net takes several inputs: its first layer then gets a tuple or dict of arrays.
+        The shape of one sample, without the batch. Use an `InputSpec` for an input of indices; a
+        tuple or dict, such as {"ids": bp.InputSpec(8, "index"), "age": 1}, for a net of several
+        inputs, whose first layer then receives a tuple or dict of arrays.
     device : str or Device, default "auto"
-        Where the parameters live: "cpu", "cuda", "cuda:1", "torch:cpu", "jax:cpu", ...; "auto"
-        takes a CUDA device that computes, else the CPU.
+        The device of the parameters: "cpu", "cuda", "cuda:1", "torch:cpu", "jax:cpu", ...; "auto"
+        uses CUDA if a test computation succeeds, else the CPU.
     dtype : str, default "float32"
-        "float32" or "float64"; "float16" or "bfloat16" where the device has them.
+        "float32" or "float64"; "float16" or "bfloat16" if the device has them.
     seed : int, default 0
-        Initial weights are drawn from it on the host: the same on every device.
+        Seed of the initial weights, which are drawn on the host and the same on every device.
 
     Raises
     ------
     InputError
-        If the layers do not fit each other or the input, or the device has no such dtype.
+        If the layers do not fit each other or the input, or the device lacks the dtype.
     DeviceUnavailableError
-        If the device cannot compute here; the message says why and what to do.
+        If the device cannot compute on this machine; the message says why and what to do.
 
     Attributes
     ----------
     inputs : InputSpec, or tuple or dict of them
-        What the net takes.
+        The specification of each input.
     input_shape : tuple of int, or tuple or dict of them
         The shape of one sample of each input.
     output_shape : tuple of int
@@ -117,7 +119,7 @@ class Model:
         device: str | Device = "auto",
         dtype: str = "float32",
     ) -> Model:
-        """A model whose parameters come from `values` instead of their initialisers."""
+        """Return a model whose parameters are `values(entry)` instead of drawn ones."""
         model = cls.__new__(cls)
         model._assemble(net, input_shape, find_device(device), dtype, 0, values)
         return model
@@ -132,7 +134,7 @@ class Model:
         values: Callable[[Entry], np.ndarray[Any, Any]],
     ) -> None:
         if not isinstance(net, Layer):
-            raise InputError(f"Model(net): expected a layer such as Sequential(...), got {net!r}")
+            raise argument_error("Model", "net", net, "a layer such as Sequential(...)")
         self.net = net
         self.inputs = as_inputs(input_shape)
         self.input_shape: Any = shapes_of(self.inputs)
@@ -142,7 +144,7 @@ class Model:
         self.metadata: dict[str, str] = {}
         self.training_state: Any = None
         self.layout, self.output_shape = _laid_out(net, self.inputs)
-        device.dtype(self.dtype)  # raises where the device lacks it, before anything is drawn
+        device.dtype(self.dtype)  # raises if the device lacks it, before weights are drawn
         self._theta, self._state = (
             device.asarray(_fill(entries, values), self.dtype)
             for entries in (self.layout.trainable, self.layout.fixed)
@@ -170,7 +172,7 @@ class Model:
 
     @property
     def state_vector(self) -> Array:
-        """All parameters that optimizers leave alone, such as running statistics, as one vector."""
+        """All non-trainable parameters, such as running statistics, as one vector."""
         self._state_is_shared = True
         return self._state
 
@@ -179,25 +181,25 @@ class Model:
         self._check_vector("state_vector", state, self._state)
         self._state, self._state_is_shared = self.device.detached(state), True
 
-    def _check_vector(self, name: str, vector: Any, own: Array) -> None:
-        """Raise InputError unless a vector is like the model's own."""
-        device = self.device
-        if not device.owns(vector) or vector.shape != own.shape or vector.dtype != own.dtype:
+    def _check_vector(self, name: str, vector: Any, current: Array) -> None:
+        """Raise InputError unless a vector has the shape, dtype and device of the current one."""
+        device, shape = self.device, tuple(current.shape)
+        if not device.owns(vector) or vector.shape != shape or vector.dtype != current.dtype:
             raise InputError(
-                f"Model.{name}: expected an array of shape {tuple(own.shape)}, dtype {self.dtype}, "
-                f"on device {str(device)!r}, got {_described(vector)}; set_parameters takes host "
+                f"Model.{name}: expected an array of shape {shape}, dtype {self.dtype}, "
+                f"on device {str(device)!r}, got {_described(vector)}; use set_parameters for host "
                 "data by name"
             )
 
     def current_vectors(self) -> tuple[Array, Array]:
-        """Return `vector` and `state_vector` to read at once: training may write over them."""
+        """Return `vector` and `state_vector` for immediate use: training may overwrite them."""
         return self._theta, self._state
 
     def own_vectors(self) -> tuple[Array, Array]:
-        """Return `vector` and `state_vector` in memory that only the model knows, to write over.
+        """Return `vector` and `state_vector` in memory that nobody else refers to, to write to.
 
-        Arrays that were handed out, as `vector`, `parameters` or `backward` functions, keep
-        what they say: if there are any, the model goes on with a copy.
+        Arrays returned earlier, as `vector`, `parameters` or in `backward` functions, keep their
+        values: if there are any, the model continues with a copy.
         """
         if self._theta_is_shared:
             self._theta = self.device.asarray(self._theta, self.dtype)
@@ -208,11 +210,11 @@ class Model:
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers training changes."""
+        """The number of trainable values."""
         return self.layout.trainable_size
 
     def set_parameters(self, values: Mapping[str, Any]) -> None:
-        """Replace the named parameters; all or, if one of them does not fit, none.
+        """Replace the named parameters; none of them if one does not fit.
 
         Parameters
         ----------
@@ -222,8 +224,7 @@ class Model:
         Raises
         ------
         InputError, DeviceMismatchError
-            For a name the model does not have, another shape, another device, or a scale that
-            is not above 0.
+            For an unknown name, another shape, another device, or a scale that is not > 0.
         """
         named = {entry.name: entry for entry in self.layout.entries}
         checked: dict[str, np.ndarray[Any, Any]] = {}
@@ -248,12 +249,12 @@ class Model:
         self.vector, self.state_vector = theta, state
 
     def host_parameters(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Every parameter by name, as NumPy arrays of its own."""
+        """Return every parameter by name, as a copy in NumPy."""
         theta, state = map(self.device.to_numpy, self.current_vectors())
         return self.layout.named(theta, state, np)
 
     def tree(self, theta: Array | None = None) -> ParameterTree:
-        """The parameters nested as the layers take them; with θ instead of the model's own."""
+        """Return the parameters nested as the layers expect them, with θ = `theta` if passed."""
         vector = self.vector if theta is None else theta
         return self.layout.tree(vector, self.state_vector, self.device.xp)
 
@@ -270,24 +271,24 @@ class Model:
         traced: bool = False,
         constants: dict[Any, Array] | None = None,
     ) -> Context:
-        """Make the context of one pass of this model: the one place where it is made.
+        """Return the context of one pass of this model.
 
         Parameters
         ----------
         training : bool
             Whether layers such as Dropout act and running statistics change.
         needs_input_gradient : bool
-            Whether the derivative by the input is asked for.
+            Whether the derivative by the input is needed.
         step : int or 0-d array, default 0
-            Updates made before this pass; it selects the random numbers.
+            The number of updates before this pass; it selects the random numbers.
         seed : int, optional
-            Of the random numbers; by default the model's.
+            Seed of the random numbers; by default the model's.
         xp : namespace, optional
             The array functions to use; by default the device's.
         traced : bool, default False
-            Whether a compiler traces the pass and decides where arrays are made.
+            Whether a compiler traces the pass and chooses the device of new arrays.
         constants : dict, optional
-            Where `Context.constant` keeps its arrays.
+            The cache of `Context.constant`.
         """
         xp = self.device.xp if xp is None else xp
         native = None if traced else self.device.native
@@ -309,7 +310,7 @@ class Model:
     def forward(
         self, x: Any, training: bool = False
     ) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, Array]]]]:
-        """The output y for a batch x, and the function that propagates an error back.
+        """Return the output y for a batch x, and the function that propagates an error back.
 
         Parameters
         ----------
@@ -323,7 +324,12 @@ class Model:
         y : array (batch, *output_shape), on the model's device
         backward : function
             Takes δ = ∂L/∂y, returns ∂L/∂x and the gradients by the parameters' names. For several
-            inputs ∂L/∂x is what the first layer returns, None for indices.
+            inputs ∂L/∂x is a tuple or dict, as the first layer returns it, None for indices.
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            If x or δ has the wrong shape or dtype, or is on another device.
         """
         device = self.device
         with device.activate():
@@ -347,23 +353,28 @@ class Model:
     def gradients(
         self, x: Any, t: Any, loss: Loss, *, sample_weight: Any = None, training: bool = True
     ) -> tuple[Array, dict[str, Array]]:
-        """The loss of a batch and its derivative by every trainable parameter.
+        """Return the loss of a batch and its derivative by every trainable parameter.
 
         Parameters
         ----------
         x : array (batch, *input_shape), or tuple or dict of arrays
         t : array
-            Targets, as the loss takes them.
+            Targets, as the loss expects them.
         loss : Loss
         sample_weight : array (batch,), optional
         training : bool, default True
-            Whether layers such as Dropout act, as in the first step of a training.
+            Whether layers such as Dropout act, as in the first step of a training run.
 
         Returns
         -------
         value : 0-d array on the model's device
         gradients : dict of str to array
-            Under the names of `parameters`.
+            By the names of `parameters`.
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            If x, t or the weights do not fit the model and the loss.
         """
         device = self.device
         with device.activate():
@@ -374,8 +385,8 @@ class Model:
             weight = prepare_weights(sample_weight, rows, device, self.dtype, positions)
             context = self.context(training=training, needs_input_gradient=False)
             objective = Objective(self.net, self.layout, loss)
-            made = objective.gradient(self.vector, self.state_vector, (x, t, weight), context)
-            return made.loss, self.layout.named_gradients(made.g, device.xp)
+            result = objective.gradient(self.vector, self.state_vector, (x, t, weight), context)
+            return result.loss, self.layout.named_gradients(result.g, device.xp)
 
     def flatten(self, gradients: Mapping[str, Array]) -> Array:
         """Return gradients by name as one vector in the order of `vector`.
@@ -393,25 +404,25 @@ class Model:
         return self.layout.flatten(gradients, self.device.xp)
 
     def predict(self, x: Any, batch_size: int | None = None) -> Array:
-        """The output for each row of x: NumPy for host data, else on the model's device.
+        """Return the output for each row of x: NumPy for host data, else on the model's device.
 
         Parameters
         ----------
         x : array (batch, *input_shape), tuple or dict of arrays, bp.data.Batches, or iterable
-            A tuple or dict for a net of several inputs. An iterable gives batches: samples, or
-            tuples of which the first part counts, so that what was trained on can be predicted;
-            `bp.data.Batches` are taken as their rows lie, and give NumPy.
+            A tuple or dict for a net of several inputs. An iterable yields batches: samples, or
+            tuples of which only the first element is used, so that training data can be passed.
+            `bp.data.Batches` are not shuffled; for them the output is NumPy.
         batch_size : int, optional
-            Rows of an array that pass through at once; 8192 by default.
+            Rows of an array per forward pass; 8192 by default.
 
         Raises
         ------
         InputError, DeviceMismatchError
-            If x has the wrong shape, holds no real numbers, or is on another device; if one batch
-            is host data and another is not.
+            If x has the wrong shape, does not hold real numbers, or is on another device; if one
+            batch is host data and another is not.
         """
         device = self.device
-        # an underflow to 0 is meant, whatever the caller's np.seterr says
+        # an underflow to 0 is intended, whatever np.seterr was set to
         with device.activate(), np.errstate(under="ignore"):
             to_host, batches = self._batches(x, batch_size)
             context = self.context(training=False, needs_input_gradient=False)
@@ -421,18 +432,18 @@ class Model:
                 y, _ = self.net.forward(params, batch, context)
                 outputs.append(device.to_numpy(y) if to_host else y)
         if not outputs:
-            raise InputError("x: expected at least one batch, this iterable gave none")
+            raise InputError("predict(x=): expected at least one batch, got an empty iterable")
         if len(outputs) == 1:
             return outputs[0]
         return (np if to_host else device.xp).concat(outputs, axis=0)
 
     def _batches(self, x: Any, batch_size: int | None) -> tuple[bool, Iterator[Tree]]:
-        """Whether outputs go to the host, and x in batches on the device."""
+        """Return whether outputs go to the host, and x in batches on the device."""
         rows = PREDICTION_ROWS if batch_size is None else batch_size
         if rows < 1:
-            raise InputError(f"batch_size: expected 1 or more, got {batch_size}")
+            raise argument_error("predict", "batch_size", batch_size, "batch_size >= 1")
         if batch_size is not None and (isinstance(x, SampleBatches) or is_iterable_of_batches(x)):
-            raise InputError("batch_size: leave it out, the batches of x have their own")
+            raise InputError("batch_size: do not pass it, the batches of x have their own")
         if isinstance(x, SampleBatches):
             return True, x.samples(BatchSpec(self.device, self.dtype, self.inputs))
         if is_iterable_of_batches(x):
@@ -442,7 +453,7 @@ class Model:
         return is_on_host(samples), self._cut(samples, rows)
 
     def _cut(self, samples: Tree, rows: int) -> Iterator[Tree]:
-        """Samples that were checked, so many rows at once; without rows, one batch of none."""
+        """Yield checked samples in batches of `rows`; one empty batch if there are none."""
         count = row_count(samples)
         for start in range(0, max(count, 1), rows):
             stop = min(start + rows, count)
@@ -450,7 +461,7 @@ class Model:
             yield move_samples(part, self.inputs, self.device, self.dtype)
 
     def _iterated(self, x: Any) -> tuple[bool, Iterator[Tree]]:
-        """The batches of an iterable; the first decides where the outputs go."""
+        """Return whether outputs go to the host, as of the first batch, and the batches."""
         batches = self._read_batches(x)
         first = next(batches, None)
         if first is None:
@@ -460,8 +471,8 @@ class Model:
         def moved() -> Iterator[Tree]:
             for number, samples in enumerate(chain([first], batches), start=1):
                 if is_on_host(samples) != to_host:
-                    host, other = "host data", f"arrays on {str(self.device)!r}"
-                    expected, got = (host, other) if to_host else (other, host)
+                    kinds = "host data", f"arrays on {str(self.device)!r}"
+                    expected, got = kinds if to_host else kinds[::-1]
                     raise InputError(
                         f"batch {number}: expected {expected} as in the batches before, got {got}"
                     )
@@ -470,7 +481,7 @@ class Model:
         return to_host, moved()
 
     def _read_batches(self, x: Any) -> Iterator[Tree]:
-        """The samples of each batch of an iterable, checked."""
+        """Yield the samples of each batch of an iterable, checked."""
         for number, item in enumerate(x, start=1):
             try:
                 samples = read_samples(
@@ -481,19 +492,19 @@ class Model:
                 raise type(error)(f"batch {number}: {error}") from None
             yield samples
 
-    # -- moving, seeing, keeping -------------------------------------------------------------
+    # -- devices, display, files -------------------------------------------------------------
 
     def to(self, device: str | Device) -> Model:
-        """Move the model, and the state of its training, to another device; returns itself.
+        """Move the model and its training state to another device; return the model itself.
 
-        The numbers are not changed. Everything is built there before anything is replaced.
+        The numbers are not changed. Everything is copied before anything is replaced.
 
         Raises
         ------
         InputError
             If the device lacks the model's dtype.
         DeviceUnavailableError
-            If the device cannot compute here; the model stays where it was.
+            If the device cannot compute on this machine; the model stays where it was.
         """
         target = find_device(device).require()
         target.dtype(self.dtype)
@@ -507,9 +518,9 @@ class Model:
         return self
 
     def summary(self) -> Summary:
-        """A table of the layers: what each is, its output shape, its number of parameters.
+        """Return a table of the layers: class, output shape and number of parameters of each.
 
-        Text where it is printed, an HTML table where a notebook shows it.
+        It prints as text and is shown as an HTML table in a notebook.
         """
         return summary_of(self.net, self.input_shape, description=f"{self.dtype}, on {self.device}")
 
@@ -521,7 +532,7 @@ class Model:
 
     @property
     def _shown_inputs(self) -> Any:
-        """What `input_shape` was, in its shortest form."""
+        """The argument `input_shape` in its shortest form."""
         return self.inputs if self.inputs != as_inputs(self.input_shape) else self.input_shape
 
     def _repr_html_(self) -> str:
@@ -533,26 +544,27 @@ class Model:
         Parameters
         ----------
         path : path
-            An existing file is replaced at the very end; after a failure it is what it was.
+            An existing file is replaced at the very end; after a failure it is unchanged.
         training_state : bool, default False
-            Whether the optimizer goes along with all it remembers, so that `fit` can go on from
-            the file as if it had never stopped. With Adam such a file is three times as large.
+            Whether to write the optimizer and its state, so that `fit` can continue from the file
+            as if it had never stopped. With Adam such a file is three times as large.
 
         Raises
         ------
         OSError
             If the folder does not exist or cannot be written to.
         InputError
-            If a layer or an optimizer of your own cannot be described as JSON.
+            If a custom layer or optimizer cannot be described as JSON; with
+            training_state=True, if the model has not been trained.
         """
         state: TrainingState | None = self.training_state if training_state else None
         if training_state and state is None:
-            raise InputError("training_state=True: this model has none, fit has not trained it")
+            raise InputError("save(training_state=True): expected a model that was trained by fit")
         arrays = self.host_parameters()
         if state is not None:
             vectors = map(self.device.to_numpy, state.vectors)
             arrays |= dict(zip(vector_names(state), vectors, strict=True))
-        # NumPy has no bfloat16; what came from such a device is float32 already
+        # NumPy has no bfloat16: arrays of such a model are float32 on the host
         stored = np.float32 if self.dtype == "bfloat16" else np.dtype(self.dtype)
         arrays = {
             name: np.ascontiguousarray(value, dtype=stored).reshape(value.shape)
@@ -569,18 +581,18 @@ class Model:
         *,
         operators: Mapping[type[Layer], Callable[..., Any]] | None = None,
     ) -> None:
-        """Write what `predict` computes to an ONNX file, for any number of rows.
+        """Write an ONNX file that computes what `predict` does, for any number of rows.
 
-        Its input is "input", its output "output"; parameters keep their names, `metadata` goes
-        along. Layers are written with ONNX's own operators where it has them in the model's
-        dtype, others by what their forward does with `xp`.
+        Its input is "input", its output "output"; parameters keep their names, and `metadata` is
+        included. Layers are written with ONNX's own operators if there is one for the model's
+        dtype, others as the operations that their forward calls in `xp`.
 
         Parameters
         ----------
         path : path
             An existing file is replaced at the very end.
         operators : mapping from layer class to function, optional
-            How to write layers of your own that use more of `xp` than ONNX has:
+            For custom layers that use functions of `xp` that ONNX lacks:
             write(layer, params, x, graph) returns, say, graph.node("Mul", x, params["gain"]).
 
         Raises
@@ -588,7 +600,7 @@ class Model:
         MissingExtraError
             If onnx is not installed (extra `onnx`).
         InputError
-            If a layer cannot be written, the model is neither float32 nor float64, or it takes
+            If a layer cannot be written, the model is neither float32 nor float64, or it has
             several inputs or indices.
         OSError
             If the folder does not exist or cannot be written to.
@@ -604,48 +616,48 @@ class Model:
         write_atomically(path, content)
 
     def to_torch(self) -> Any:
-        """The same network as a `torch.nn.Sequential`, on the CPU, in the model's dtype.
+        """Return the network as a `torch.nn.Sequential`, on the CPU, in the model's dtype.
 
         It is in evaluation mode, so that it computes what `predict` does: call its `train()`
-        before you train it. Nothing is shared with this model.
+        before you train it. It shares no memory with this model.
 
         Raises
         ------
         MissingExtraError
             If PyTorch is not installed.
         InputError
-            If PyTorch has no module for a layer, such as Residual or one of your own, or the
-            model takes several inputs or indices.
+            If PyTorch has no module for a layer, such as Residual or a custom one, or the model
+            has several inputs or indices.
         """
         shape = only_shape(self.inputs, "to_torch")
         return to_module(self.net, self._host_tree(), shape, self.dtype)
 
     def _host_tree(self) -> ParameterTree:
-        """The parameters nested as the layers are, as NumPy arrays."""
+        """Return the parameters nested like the layers, as NumPy arrays."""
         theta, state = map(self.device.to_numpy, self.current_vectors())
         return self.layout.tree(theta, state, np)
 
 
 def _laid_out(net: Layer, inputs: Inputs) -> tuple[Layout, Shape]:
-    """The layout of the parameters that a net needs for these inputs, and its output shape."""
+    """Return the layout of the parameters of a net for these inputs, and its output shape."""
     try:
         specification, output_shape = net.init(shapes_of(inputs))
         layout = Layout(specification)
         for entry in layout.entries:
-            tuple(map(operator.index, entry.shape))  # raises if a name is taken for a size
+            tuple(map(operator.index, entry.shape))  # raises if a size is not an integer
     except Exception as error:
         if isinstance(inputs, InputSpec) or isinstance(error, InputError):
             raise
         raise InputError(
             f"Model(net): expected a net whose first layer takes {described(inputs)}, got "
-            f"{net!r:.200}, which fails with {error!r:.100}; begin with a layer that joins the "
-            "inputs, or write one"
+            f"{net!r:.200}, which fails with {error!r:.100}; begin with a layer that combines the "
+            "inputs"
         ) from error
     return layout, output_shape
 
 
 def _described(theta: Any) -> str:
-    """What came instead of a vector: its shape, dtype and device."""
+    """Describe an array by its shape, dtype and device, anything else by its type."""
     if not hasattr(theta, "dtype"):
         return f"a {type(theta).__name__}"
     return f"shape {tuple(theta.shape)}, dtype {theta.dtype}, on device {str(device_of(theta))!r}"
@@ -654,7 +666,7 @@ def _described(theta: Any) -> str:
 def _fill(
     entries: tuple[Entry, ...], values: Callable[[Entry], np.ndarray[Any, Any]]
 ) -> np.ndarray[Any, Any]:
-    """The values of these entries in one host vector, float64 so that nothing is lost."""
+    """Return the values of these entries as one host vector, in float64 to lose no digits."""
     vector = np.empty(sum(entry.size for entry in entries), dtype=np.float64)
     for entry in entries:
         vector[entry.offset : entry.offset + entry.size] = values(entry).reshape(-1)
@@ -662,13 +674,13 @@ def _fill(
 
 
 def _check_positive(values: np.ndarray[Any, Any], name: str, dtype: str) -> None:
-    """Raise InputError, naming the place, unless all values are finite and above 0 as stored."""
+    """Raise InputError, naming the index, unless all values, in the dtype, are finite and > 0."""
     with np.errstate(all="ignore"):
         stored = np.asarray(values, "float32" if dtype == "bfloat16" else dtype)
     wrong = ~(np.isfinite(stored) & (stored > 0.0))
     if wrong.any():
-        at = tuple(map(int, np.argwhere(wrong)[0]))
+        index = tuple(map(int, np.argwhere(wrong)[0]))
         raise InputError(
-            f"{name}[{', '.join(map(str, at))}] is {values[at]}: expected a finite number above 0; "
-            "set 1 for a feature that never changes"
+            f"{describe_location(name, index)}: expected a finite number > 0, got "
+            f"{values[index]}; set 1 for a constant feature"
         )

@@ -1,9 +1,9 @@
-"""The loss of a net on a batch and its gradient, as functions of the parameters: written once.
+"""`Objective`: the loss of a net on a batch and its gradient, as functions of the parameters.
 
     loss, weight, g, state, sums = objective.gradient(theta, state, batch, ctx)
 
 Everything that changes is passed in and returned. `fit`, `Model.gradients`, `evaluate`, L-BFGS and
-the checks all use these lines; a runner of the training room decides only how they run.
+the checks all use this definition; a runner decides only how it is executed.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from bp_arrays.model._layout import Layout
 from bp_arrays.typing import Array
 
 Penalty = Callable[[Array, Any], tuple[Array, Array]]
-"""(θ, total weight of the batch) -> (what the loss of the batch grows by, its gradient by θ)."""
+"""(θ, total weight of the batch) -> (penalty added to the loss of the batch, its gradient by θ)."""
 
 
 class Forward(NamedTuple):
-    """The result of a forward pass, and the way back.
+    """The result of a forward pass, and the function for its backward pass.
 
     Parameters
     ----------
     loss : 0-d array
         With the penalty, if there is one.
     weight : 0-d array or float
-        The sum of the weights that the mean was divided by; 1 where the loss only adds up.
+        The divisor of the mean, a sum of weights; 1 for the reduction "sum".
     state : array
-        The parameters that are not trained, as the layers leave them.
+        The non-trainable parameters with the updates of the layers.
     sums : tuple
         The sums of each metric.
     gradients : function
         Yields the gradient of each trainable parameter as a vector, in the order of θ, without
-        the penalty's part. To be called once.
+        that of the penalty. To be called once.
     penalty : array or None
         The penalty's gradient by θ.
     """
@@ -50,7 +50,7 @@ class Forward(NamedTuple):
 
 
 class Gradient(NamedTuple):
-    """The loss of a batch, its gradient by θ, and what else a step passes on; see `Forward`."""
+    """The loss of a batch, its gradient by θ, and the other results of a step; see `Forward`."""
 
     loss: Array
     weight: Any
@@ -61,18 +61,18 @@ class Gradient(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """The number that training makes small: the loss of a net's outputs, and a penalty.
+    """The function that training minimizes: the loss of a net's outputs, and a penalty.
 
     Parameters
     ----------
     net : Layer
     layout : Layout
-        Where each parameter lies in the vectors θ and state.
+        The offset of each parameter in the vectors θ and state.
     loss : Loss
     metrics : tuple of metrics
-        Measured on the same outputs.
+        Computed from the same outputs.
     penalty : function, optional
-        On θ; part of the loss.
+        A function of θ, part of the loss.
     """
 
     net: Layer
@@ -82,14 +82,14 @@ class Objective:
     penalty: Penalty | None = None
 
     def forward(self, theta: Array, state: Array, batch: Any, ctx: Context) -> Forward:
-        """Compute the loss of a batch (x, t, weight); its gradients are there for the asking.
+        """Compute the loss of a batch (x, t, weight), and return the function for its gradients.
 
         Parameters
         ----------
         theta : array (parameters,)
             The trainable parameters.
         state : array (others,)
-            The parameters that are not trained.
+            The non-trainable parameters.
         batch : (x, t, weight)
             Checked arrays on the device; weight may be None.
         ctx : Context
@@ -101,8 +101,8 @@ class Objective:
         weight = self._weight(y, t, ctx, sample_weight)
         penalty_gradient = None
         if self.penalty is not None:
-            added, penalty_gradient = self.penalty(theta, weight)
-            loss = loss + added
+            penalty, penalty_gradient = self.penalty(theta, weight)
+            loss = loss + penalty
         sums = tuple(metric.sums(y, t, ctx) for metric in self.metrics)
         new_state = self.layout.with_updates(state, ctx.state_updates, xp)
 
@@ -125,7 +125,7 @@ class Objective:
         return Gradient(loss, weight, g, state, sums)
 
     def _weight(self, y: Array, t: Array, ctx: Context, sample_weight: Array | None) -> Any:
-        """What the loss of a batch was divided by: 1 where it only adds up."""
+        """Return the divisor of the loss of a batch: 1 for the reduction "sum"."""
         if self.loss.reduction != "mean":
             return 1.0
         return self.loss.total_weight(t, y, ctx, sample_weight)

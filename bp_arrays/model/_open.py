@@ -1,4 +1,4 @@
-"""Make models of what other programs wrote: a model file, a PyTorch module."""
+"""Open model files and convert PyTorch modules to models."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def load(
     dtype: str | None = None,
     layers: Sequence[type[Layer]] = (),
 ) -> Model:
-    """Read a model that `Model.save` wrote, onto any device. No code in the file is run.
+    """Read a model written by `Model.save` onto any device. No code in the file is run.
 
-    With its training state, if that was saved too: give `fit` the optimizer of the state, and it
-    goes on as if it had never stopped.
+    The training state is read too, if it was saved: pass its optimizer to `fit`, and training
+    continues as if it had never stopped.
 
         model.save("m.safetensors", training_state=True)
         model = bp.load("m.safetensors")
@@ -47,10 +47,10 @@ def load(
     path : path
     device : str or Device, default "auto"
     dtype : str, optional
-        Another dtype than the model was saved in, such as "float32" for a bfloat16 model on a
+        By default the dtype in which the model was saved. Use "float32" for a bfloat16 model on a
         device that lacks bfloat16.
     layers : sequence of Layer classes, optional
-        Your own layer classes that the model uses.
+        The custom layer classes of the model.
 
     Raises
     ------
@@ -58,11 +58,11 @@ def load(
         If there is no such file.
     DataError
         If it is truncated, damaged, not a model of this library, or of a later version. Sizes
-        are compared with what the file holds before any memory is asked for.
+        are compared with those in the file before memory is allocated.
     InputError
         If the device lacks the dtype.
     DeviceUnavailableError
-        If the device cannot compute here.
+        If the device cannot compute on this machine.
 
     Examples
     --------
@@ -100,10 +100,10 @@ def load(
 
 
 def _expected_arrays(header: Header) -> dict[str, tuple[Shape, str]]:
-    """The shape and the stored dtype of every array that belongs to this header."""
+    """Return the shape and the stored dtype of every array that this header requires."""
     try:
         layout = Layout(header.net.init(shapes_of(header.inputs))[0])
-    except Exception as error:  # custom layers may raise anything for sizes they never expected
+    except Exception as error:  # a custom layer may raise anything for the sizes of a damaged file
         raise DataError(f"the layers do not fit each other: {error!s:.200}") from None
     stored = STORED_AS[header.dtype]
     expected = {entry.name: (entry.shape, stored) for entry in layout.entries}
@@ -118,11 +118,13 @@ def _check_dtype(device: Device, dtype: str) -> None:
     try:
         device.dtype(dtype)
     except InputError as error:
-        raise InputError(f"{error}; load(path, dtype=...) reads a model in another one") from None
+        raise InputError(
+            f"{error}; load(path, dtype=...) converts a model to another one"
+        ) from None
 
 
 def from_torch(module: Any, input_shape: Shape | int, device: str | Device = "auto") -> Model:
-    """A model that computes what a PyTorch module does, with its weights, in its dtype.
+    """Return a model that computes what a PyTorch module does, with its weights and dtype.
 
         net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh())
         model = bp.from_torch(net, input_shape=4)
@@ -130,26 +132,26 @@ def from_torch(module: Any, input_shape: Shape | int, device: str | Device = "au
     Parameters
     ----------
     module : torch.nn.Sequential
-        Of modules that this library has too, nested as deep as you like, on any device; or one
-        such module. It is not changed, and nothing is shared with it.
+        A nest of modules that this library has too, on any device; or one such module. It is not
+        changed, and the model shares no memory with it.
     input_shape : tuple of int or int
         The shape of one sample, without the batch.
     device : str or Device, default "auto"
-        Where the model is to live.
+        The device of the model.
 
     Returns
     -------
     Model
         Its parameters are named by position, "0.weight", and are all trained: `requires_grad`
-        is not kept. Softplus is the exact function, PyTorch's is a straight line from 20 on.
+        is ignored. Softplus is the exact function, PyTorch's is a straight line from 20 on.
 
     Raises
     ------
     InputError
-        If a module or a setting has no counterpart here, the modules do not fit the input,
-        several share a parameter, have hooks or different dtypes, or the device lacks theirs.
+        If a module or a setting has no counterpart, the modules do not fit the input, share a
+        parameter, have hooks or different dtypes, or the device lacks their dtype.
     DeviceUnavailableError
-        If the device cannot compute here.
+        If the device cannot compute on this machine.
     """
     shape = only_shape(as_inputs(input_shape), "from_torch")
     net, values, dtype = from_module(module, shape)

@@ -1,4 +1,4 @@
-"""The table of a model's layers, for terminals and for notebooks."""
+"""`Summary`: the table of a model's layers, for terminals and notebooks."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ table.bp-arrays-summary :is(th, td):nth-child(4) { text-align: right !important;
 table.bp-arrays-summary thead th { border-bottom: 1px solid rgba(128, 128, 128, .6); }
 table.bp-arrays-summary tfoot td { border-top: 1px solid rgba(128, 128, 128, .6); }
 """
-"""No colours of its own: the text's colour and paper are the notebook's, light or dark.
+"""The style of the HTML table: colors of the notebook, light or dark, and left-aligned cells.
 
-Notebooks align every cell to the right, which names and shapes are not made for.
+Notebooks align cells to the right, which suits numbers but neither names nor shapes.
 """
 
 
@@ -33,14 +33,14 @@ class LayerRow:
     Parameters
     ----------
     path : str
-        Its place in the net: "0", "2.1"; the names of its parameters begin with it.
+        Its path in the net, such as "0" or "2.1", with which the names of its parameters begin.
     kind : str
         Its class.
     output_shape : tuple of int or None
-        Of one sample; None if the container around it does not tell.
+        Of one sample; None if unknown.
     parameters : int
-        How many numbers it has, trainable or fixed; of a container without those of its parts,
-        which have rows of their own.
+        The number of its values, trainable or not; for a container without those of its parts,
+        which have their own rows.
     """
 
     path: str
@@ -50,7 +50,7 @@ class LayerRow:
 
     @property
     def cells(self) -> tuple[str, str, str, str]:
-        """The row as it is shown."""
+        """The texts of the row."""
         sizes = ("?",) if self.output_shape is None else map(str, self.output_shape)
         shape = ", ".join(("batch", *sizes))
         return self.path, self.kind, f"({shape})", f"{self.parameters:,}"
@@ -58,27 +58,27 @@ class LayerRow:
 
 @dataclass(frozen=True, repr=False)
 class Summary:
-    """The layers of a model: a table where it is printed, HTML where a notebook shows it.
+    """The layers of a model: a text table if printed, an HTML table in a notebook.
 
     Parameters
     ----------
     rows : tuple of LayerRow
     trainable, fixed : int
-        How many numbers training changes, and leaves alone.
-    place : str
+        The numbers of trainable and of other values.
+    location : str
         The dtype and the device.
     """
 
     rows: tuple[LayerRow, ...]
     trainable: int
     fixed: int
-    place: str
+    location: str
 
     @property
     def total(self) -> str:
         """The line under the table."""
         fixed = f", {self.fixed:,} fixed" if self.fixed else ""
-        return f"{self.trainable:,} trainable parameters{fixed}, {self.place}"
+        return f"{self.trainable:,} trainable parameters{fixed}, {self.location}"
 
     def __str__(self) -> str:
         table = [HEADER, *(row.cells for row in self.rows)]
@@ -121,13 +121,13 @@ def summary_of(net: Layer, input_shape: Shape, description: str) -> Summary:
             _count(node.parameters, True) + _count(node.parameters, False),
         )
         for node in nodes
-        if not isinstance(node.layer, Sequential)  # its parts say it all
+        if not isinstance(node.layer, Sequential)  # only its parts are of interest
     ]
     return Summary(
         rows=tuple(rows),
         trainable=sum(_count(node.parameters, True) for node in nodes),
         fixed=sum(_count(node.parameters, False) for node in nodes),
-        place=description,
+        location=description,
     )
 
 

@@ -1,4 +1,4 @@
-"""How the parameters move: update rules on one flat vector, and what may stand before them."""
+"""Optimizers: update rules on one flat vector of parameters, and transforms of the gradient."""
 
 from bp_arrays.names import by_name
 from bp_arrays.optimizers._adagrad import Adagrad
@@ -13,11 +13,11 @@ from bp_arrays.optimizers._transforms import ClipByGlobalNorm, Transform, Weight
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     kind.__name__: kind for kind in (SGD, RMSProp, Adagrad, Adam, AdamW)
 }
-"""Every update rule by name; each has a default for all its parameters."""
+"""Optimizer classes by name; all their arguments have defaults."""
 
 
 def optimizer_named(name: str) -> type[Optimizer]:
-    """The optimizer of that name; capitals, "-" and "_" do not matter.
+    """Return the optimizer class of this name; case, "-" and "_" are ignored.
 
     >>> optimizer_named("sgd")(0.5)
     SGD(learning_rate=0.5, momentum=0.0, nesterov=False)

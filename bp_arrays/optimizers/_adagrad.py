@@ -1,4 +1,4 @@
-"""Adagrad: every parameter's step shrinks with all the gradients it has seen."""
+"""Adagrad: steps scaled by the sum of all past squared gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Adagrad(Optimizer):
         s ← s + g²
         θ ← θ − η g / (√s + ε)
 
-    ε and the defaults are PyTorch's; the paper adds a δ at the same place.
+    ε and the defaults are those of PyTorch; the paper adds a δ in the same position.
 
     Parameters
     ----------

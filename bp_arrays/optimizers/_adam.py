@@ -1,4 +1,4 @@
-"""Adam, and AdamW, which decays the weights apart from the gradient."""
+"""Adam, and AdamW with decoupled weight decay."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Adam(Optimizer):
         v ← β₂ v + (1 − β₂) g²             v̂ = v / (1 − β₂ᵗ)
         θ ← θ − η m̂ / (√v̂ + ε)
 
-    Both means start at zero; the divisions undo the pull towards it.
+    Both means start at zero; the divisions correct their bias toward zero.
 
     Parameters
     ----------
     learning_rate : float or Schedule, default 1e-3
         η, > 0.
     beta1 : float, default 0.9
-        β₁ in [0, 1), how much of the mean of g is kept.
+        β₁ in [0, 1), the decay rate of the mean of g.
     beta2 : float, default 0.999
-        β₂ in [0, 1), how much of the mean of g² is kept.
+        β₂ in [0, 1), the decay rate of the mean of g².
     epsilon : float, default 1e-8
         ε > 0, keeps the division finite.
 
@@ -65,7 +65,7 @@ class Adam(Optimizer):
         return xp.zeros_like(theta), xp.zeros_like(theta)
 
     def scalars(self, step: int, eta: float) -> tuple[float, ...]:
-        """(η, c₁, c₂) with cᵢ = 1 / (1 − βᵢᵗ), the corrections of the update t = step."""
+        """Return (η, c₁, c₂), with the bias corrections cᵢ = 1 / (1 − βᵢᵗ) of update t = step."""
         return eta, 1.0 / one_minus_power(self.beta1, step), 1.0 / one_minus_power(self.beta2, step)
 
     def update(
@@ -85,7 +85,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay: θ ← θ − η (m̂ / (√v̂ + ε) + λ θ).
 
     The decay is not part of the gradient, so it is not divided by √v̂. As in PyTorch it is
-    multiplied by the whole learning rate η; in the paper only by the schedule's share of it.
+    multiplied by the whole learning rate η; in the paper only by the multiplier of the schedule.
     Every parameter is decayed, biases too.
 
     Parameters
@@ -122,11 +122,11 @@ class AdamW(Adam):
     def update(
         self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, State]:
-        moved, state = super().update(theta, g, state, scalars, xp)
+        updated, state = super().update(theta, g, state, scalars, xp)
         eta = scalars[0]
-        return moved - eta * self.weight_decay * theta, state
+        return updated - eta * self.weight_decay * theta, state
 
 
 def one_minus_power(beta: float, t: int) -> float:
-    """1 − βᵗ without the cancellation that β near 1 brings: −expm1(t log β)."""
+    """Return 1 − βᵗ as −expm1(t log β), which does not cancel for β near 1."""
     return -math.expm1(t * math.log(beta)) if beta > 0.0 else 1.0

@@ -1,4 +1,4 @@
-"""Transforms of the gradient in front of an optimizer."""
+"""`Chain`: transforms of the gradient, then an optimizer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bp_arrays.typing import Array, Namespace
 
 @dataclass(frozen=True, init=False, repr=False)
 class Chain(Optimizer):
-    """The gradient goes through the transforms in the order given, then to the optimizer.
+    """Transforms applied to the gradient in order, then an optimizer.
 
-    A chain is an optimizer itself, so it may be the last link of another.
+    A chain is an optimizer itself, so it may be the last link of another chain.
 
     Parameters
     ----------
@@ -25,12 +25,11 @@ class Chain(Optimizer):
     Raises
     ------
     InputError
-        If the last link is no optimizer or one before it is no transform.
+        If the last link is not an optimizer, or one before it is not a transform.
 
     Examples
     --------
-    >>> from bp_arrays.optimizers import Adam
-    >>> from bp_arrays.optimizers import ClipByGlobalNorm
+    >>> from bp_arrays.optimizers import Adam, ClipByGlobalNorm
     >>> Chain(ClipByGlobalNorm(1.0), Adam(1e-3)).rate(0)
     0.001
     """

@@ -1,4 +1,4 @@
-"""What an optimizer is: a description of an update rule on one flat vector of parameters."""
+"""`Optimizer`: the contract of an update rule on one flat vector of parameters."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from bp_arrays.schedules import Schedule
 from bp_arrays.typing import Array, Namespace
 
 State = tuple[Array, ...]
-"""What an optimizer remembers between updates: vectors of the shape and dtype of theta."""
+"""State of an optimizer between updates: vectors of the shape and dtype of theta."""
 
 Scalars = tuple[float | Array, ...]
-"""What changes from update to update: Python floats, or 0-d arrays of theta's dtype."""
+"""Numbers that change with every update: Python floats, or 0-d arrays of theta's dtype."""
 
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """An update rule; holds no arrays. One update is
+    """Base class of update rules, which hold no arrays. One update is
 
         eta = optimizer.rate(updates_so_far, monitored)
         scalars = optimizer.scalars(updates_so_far + 1, eta)
         theta, state = optimizer.update(theta, g, state, scalars, xp)
 
-    The first two lines are host Python in double precision; the third is the function that is
-    handed to a compiler.
+    The first two lines run in Python, in double precision; the third may be compiled.
 
     Parameters
     ----------
@@ -36,7 +35,7 @@ class Optimizer(ABC):
     Raises
     ------
     InputError
-        If the learning rate is neither; every subclass checks its own parameters as well.
+        If the learning rate is neither; every subclass also checks its own parameters.
     """
 
     learning_rate: float | Schedule
@@ -47,25 +46,25 @@ class Optimizer(ABC):
 
     @property
     def elementwise(self) -> bool:
-        """Whether element i of an update depends on no other element than i."""
+        """Whether element i of an update depends on element i of its arguments only."""
         return True
 
     def rate(self, step: int, monitored: Sequence[float] = ()) -> float:
-        """The learning rate of the update that follows `step` others.
+        """Return the learning rate of the update after the first `step` ones.
 
         Parameters
         ----------
         step : int
-            Updates made so far: 0 for the first.
+            Number of updates so far: 0 for the first.
         monitored : sequence of float
-            The monitored loss of every epoch so far, for ReduceOnPlateau.
+            The monitored loss of each epoch so far, for ReduceOnPlateau.
         """
         if isinstance(self.learning_rate, Schedule):
             return self.learning_rate(step, monitored)
         return self.learning_rate
 
     def init(self, theta: Array, xp: Namespace) -> State:
-        """The state before the first update; empty for a rule that remembers nothing.
+        """Return the state before the first update; empty for a rule without state.
 
         Parameters
         ----------
@@ -77,7 +76,7 @@ class Optimizer(ABC):
         return ()
 
     def scalars(self, step: int, eta: float) -> tuple[float, ...]:
-        """The numbers of one update that are the same for every parameter.
+        """Return the numbers of one update that are the same for all parameters.
 
         Parameters
         ----------
@@ -92,23 +91,23 @@ class Optimizer(ABC):
     def update(
         self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, State]:
-        """One update, a pure function: nothing handed in is changed.
+        """Compute one update; a pure function, which does not change its arguments.
 
         Parameters
         ----------
         theta, g : arrays (parameters,)
             The parameters and the gradient of the loss, of equal dtype.
         state : tuple of arrays
-            What `init` or the update before gave, same shapes and dtype.
+            As returned by `init` or the previous update.
         scalars : tuple
-            What `scalars` gave, as Python floats or as 0-d arrays of theta's dtype.
+            As returned by `scalars`: Python floats, or 0-d arrays of theta's dtype.
         xp : namespace
             Their array namespace.
 
         Returns
         -------
         theta : array (parameters,)
-            The moved parameters.
+            The updated parameters.
         state : tuple of arrays
             For the next update.
         """

@@ -1,4 +1,4 @@
-"""RMSProp: every parameter's step is measured in units of its recent gradients."""
+"""RMSProp: steps scaled by a running root mean square of the gradient."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class RMSProp(Optimizer):
         u = g / (√v + ε)
         θ ← θ − η u              with momentum: b ← μ b + u,  θ ← θ − η b
 
-    The defaults, and ε outside the root, are PyTorch's; the lecture has ρ = 0.9.
+    The defaults, and ε outside the root, are those of PyTorch; the lecture has ρ = 0.9.
 
     Parameters
     ----------
     learning_rate : float or Schedule, default 0.01
         η, > 0.
     decay : float, default 0.99
-        ρ in [0, 1), how much of the running mean is kept.
+        ρ in [0, 1), the decay rate of the running mean.
     epsilon : float, default 1e-8
         ε > 0, keeps the division finite.
     momentum : float, default 0.0

@@ -1,4 +1,4 @@
-"""Gradient descent, with and without momentum."""
+"""Stochastic gradient descent, with and without momentum."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bp_arrays.typing import Array, Namespace
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
-    """Stochastic gradient descent.
+    """Stochastic gradient descent with optional momentum.
 
         b ← μ b + g
         θ ← θ − η b              with Nesterov momentum: θ ← θ − η (g + μ b)
 
-    Without momentum (μ = 0) this is θ ← θ − η g, and nothing is remembered. The learning rate
-    multiplies the velocity b and is not part of it, as in PyTorch; in Sutskever et al. it is
-    inside, which differs when η changes.
+    Without momentum (μ = 0) this is θ ← θ − η g, and there is no state. The learning rate
+    multiplies the velocity b and is not part of it, as in PyTorch; in Sutskever et al. it is part
+    of b, which differs when η changes.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class SGD(Optimizer):
     Raises
     ------
     InputError
-        If a parameter is out of its range, or nesterov is asked for without momentum.
+        If a parameter is out of its range, or nesterov is True without momentum.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""What a training must remember to go on where it stopped."""
+"""`TrainingState`: the state from which training continues."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from bp_arrays.optimizers._optimizer import Optimizer
 
 @dataclass(frozen=True)
 class TrainingState:
-    """The optimizer and how far it came; kept by the model, moved with it.
+    """The optimizer, its state and the counts of updates and epochs; stored in the model.
 
     Parameters
     ----------
     optimizer : Optimizer
-        The object handed to `fit`; the same object again means: go on.
+        The object passed to `fit`; if it is passed again, training continues.
     vectors : tuple of arrays
-        The optimizer's own state, such as Adam's moments, each of the length of θ.
+        The optimizer's state, such as Adam's moments, each of the length of θ.
     step : int
-        Updates done so far.
+        Number of updates so far.
     epoch : int
-        Epochs done so far.
+        Number of epochs so far.
     monitored : tuple of float
-        The loss of each epoch so far, for rates that depend on it.
+        The monitored loss of each epoch so far, for learning rates that depend on it.
     """
 
     optimizer: Optimizer
@@ -34,5 +34,5 @@ class TrainingState:
     monitored: tuple[float, ...] = ()
 
     def moved_to(self, device: Device, dtype: str) -> TrainingState:
-        """The same state with its vectors on another device."""
+        """Return the same state with its vectors on another device."""
         return replace(self, vectors=tuple(device.asarray(v, dtype) for v in self.vectors))

@@ -1,4 +1,4 @@
-"""What may be done to the gradient before an optimizer sees it."""
+"""Transforms of the gradient, applied before the update: clipping and weight decay."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bp_arrays.typing import Array, Namespace
 
 @dataclass(frozen=True)
 class Transform(ABC):
-    """A function of the gradient and the parameters that gives another gradient; no state."""
+    """Base class of transforms: functions of the gradient and the parameters, without state."""
 
     elementwise: ClassVar[bool] = True
-    """Whether element i of the result depends on no other element than i."""
+    """Whether element i of the result depends on element i of the arguments only."""
 
     @abstractmethod
     def __call__(self, g: Array, theta: Array, xp: Namespace) -> Array:
-        """The gradient to use instead of `g`; nothing handed in is changed.
+        """Return the gradient to use instead of `g`; the arguments are not changed.
 
         Parameters
         ----------
@@ -37,16 +37,16 @@ class Transform(ABC):
 
 @dataclass(frozen=True)
 class ClipByGlobalNorm(Transform):
-    """Shortens a gradient that is longer than `max_norm`: g · min(1, max_norm / ‖g‖₂).
+    """Clipping by the global norm: g · min(1, max_norm / ‖g‖₂).
 
-    The norm is that of the whole vector, so the direction stays. It is measured in units of the
-    largest element: squares alone would overflow in float32 from 1e19 on. A zero gradient stays
+    The norm is that of the whole vector, so the direction does not change. It is computed in units
+    of the largest element: squares would overflow in float32 from 1e19 on. A zero gradient stays
     zero; one with NaN or infinity becomes NaN throughout.
 
     Parameters
     ----------
     max_norm : float
-        The greatest length let through, > 0.
+        The largest norm after clipping, > 0.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class ClipByGlobalNorm(Transform):
         check_number(self, "max_norm", above=0.0)
 
     def __call__(self, g: Array, theta: Array, xp: Namespace) -> Array:
-        if g.shape[0] == 0:  # a largest element there must be
+        if g.shape[0] == 0:  # an empty array has no maximum
             return g
         largest = xp.max(xp.abs(g))
         unit = xp.where(largest == 0.0, 1.0, largest)
@@ -84,9 +84,9 @@ class ClipByGlobalNorm(Transform):
 
 @dataclass(frozen=True)
 class WeightDecay(Transform):
-    """Adds the gradient of a penalty on large parameters, λ/2 ‖θ‖²: g + λ θ.
+    """Weight decay: g + λ θ, the gradient with an L2 penalty λ/2 ‖θ‖² on the parameters.
 
-    Under plain SGD this is the same as shrinking θ; under Adam it is not (see AdamW). Every
+    With plain SGD this is the same as shrinking θ; with Adam it is not (see AdamW). Every
     parameter is decayed, biases too.
 
     Parameters

@@ -1,9 +1,8 @@
 """Random numbers that are the same on every device.
 
-Two kinds, for two needs. What is drawn once (initial weights, the order of the samples) is drawn
-on the host by `host_generator` and then moved. What is drawn inside every step (dropout masks) is
-computed on the device by `Stream`, from the counter-based generator of the room `kernels`: its
-bits are equal on every backend, eager or compiled.
+Initial weights and the order of the samples are drawn once, on the host, by `host_generator`.
+Dropout masks are drawn in every step, on the device, by `Stream`, with the counter-based generator
+of the package `kernels`: its bits are equal on every backend, eager or compiled.
 """
 
 from bp_arrays.random._host import host_generator

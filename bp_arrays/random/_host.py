@@ -1,4 +1,4 @@
-"""Random numbers drawn once, on the host: initial weights and the order of the samples."""
+"""Random numbers on the host: initial weights and the order of the samples."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from bp_arrays.random._seeds import derived_key
 
 
 def host_generator(seed: int, *path: str | int) -> np.random.Generator:
-    """A NumPy generator for one use of a seed, independent of every other use.
+    """Return a NumPy generator for one use of a seed, independent of every other use.
 
-    Philox is counter-based, so a key is all there is to its start: two paths give two unrelated
+    Philox is counter-based, so the key determines the sequence: two paths give two unrelated
     sequences, and what one part of a model draws does not depend on what was drawn before.
     The bits of Philox are fixed for good; NumPy's distributions on top of them (normal,
     permutation) are stable in practice but may change with a NumPy release (NEP 19).
@@ -20,7 +20,7 @@ def host_generator(seed: int, *path: str | int) -> np.random.Generator:
     seed : int
         Whole number >= 0, of any size.
     path : str or int
-        Names and numbers that say what the numbers are for, such as ("weights", "0.weight").
+        Names and numbers that identify the use, such as ("weights", "0.weight").
 
     Returns
     -------

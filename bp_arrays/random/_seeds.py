@@ -1,4 +1,4 @@
-"""From one seed to many independent keys, the same on every machine and Python version."""
+"""Keys derived from a seed, the same on every machine and Python version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bp_arrays.errors import InputError
 
 
 def checked_seed(seed: int) -> int:
-    """The seed as a Python int; any whole number from 0 on is a seed, however large.
+    """Return a seed as a Python int; any whole number >= 0, however large, is a seed.
 
     Parameters
     ----------
@@ -24,12 +24,12 @@ def checked_seed(seed: int) -> int:
         For a negative number, a float, a bool or anything else.
     """
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
-        raise InputError(f"a seed must be a whole number >= 0, got {seed!r}")
+        raise InputError(f"seed: expected a whole number >= 0, got {seed!r}")
     return operator.index(seed)
 
 
 def derived_key(bits: int, seed: int, *path: str | int) -> int:
-    """A key of `bits` bits for the use of `seed` that `path` names.
+    """Derive a key of `bits` bits from a seed and a path that identifies its use.
 
     BLAKE2b over the JSON text of (seed, *path): unlike `hash()`, it does not change between
     processes, and two different paths never give the same text, so their keys are independent.
@@ -41,7 +41,7 @@ def derived_key(bits: int, seed: int, *path: str | int) -> int:
     seed : int
         Whole number >= 0.
     path : str or int
-        Names and numbers that say what the key is for.
+        Names and numbers that identify the use.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def derived_key(bits: int, seed: int, *path: str | int) -> int:
     Raises
     ------
     InputError
-        If the seed is not a whole number >= 0, or a part of the path is neither name nor number.
+        If the seed is not a whole number >= 0, or a part of the path is neither str nor int.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def derived_key(bits: int, seed: int, *path: str | int) -> int:
         elif isinstance(part, numbers.Integral) and not isinstance(part, bool):
             parts.append(operator.index(part))
         else:
-            raise InputError(f"a path is made of names and whole numbers, got {part!r}")
+            raise InputError(f"path: expected names and whole numbers, got {part!r}")
     text = json.dumps(parts, separators=(",", ":"))  # pure ASCII: the same bytes everywhere
     digest = hashlib.blake2b(text.encode("ascii"), digest_size=bits // 8).digest()
     return int.from_bytes(digest, "little")

@@ -1,4 +1,4 @@
-"""The random numbers of one forward pass, computed on the device."""
+"""`Stream`: the random numbers of one forward pass, computed on the device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import numbers
 import operator
 
 from bp_arrays.checks import argument_error, as_number
-from bp_arrays.errors import InputError
 from bp_arrays.kernels import random_bits, random_mask
 from bp_arrays.random._seeds import checked_seed, derived_key
 from bp_arrays.typing import Array, Namespace, Shape
@@ -17,29 +16,29 @@ LIMIT = 2**31
 
 
 class Stream:
-    """Random draws for one training step: a function of (seed, step, which draw of the pass).
+    """Random draws of one training step: a function of (seed, step, number of the draw).
 
-    The seed and the number of the draw make the key; the step and the index of the element make
-    the counter. So a layer needs no identity and no state: the first layer that draws gets draw 0,
-    the next draw 1, and the same step run again, on any device, draws the same bits.
+    The seed and the number of the draw form the key; the step and the index of the element form
+    the counter. So a layer needs no identity and no state: the first layer that draws uses draw 0,
+    the next draw 1, and the same step repeated, on any device, draws the same bits.
 
     Parameters
     ----------
     xp : namespace
-        The functions of the arrays to draw.
+        The namespace of the arrays to draw.
     device : object
-        The native device, as the creation functions of `xp` take it (None: the default).
+        The native device for the creation functions of `xp` (None: the default).
     seed : int
         Whole number >= 0, of any size.
     step : int or 0-d integer array, default 0
         The number of the update, in [0, 2**31). Inside a compiled step it must be an array
-        argument: a Python int is a constant to the compiler, and the mask of the first step
-        would be used for ever.
+        argument: a Python int is a constant to the compiler, so that every step would reuse the
+        mask of the first.
 
     Raises
     ------
     InputError
-        If the seed is no whole number >= 0 or the step is out of range.
+        If the seed is not a whole number >= 0 or the step is out of range.
 
     Examples
     --------
@@ -56,7 +55,7 @@ class Stream:
         self.restart(step)
 
     def restart(self, step: int | Array) -> None:
-        """Begin the pass of another step: the next draw is its first.
+        """Start another step: the next draw is its first.
 
         Raises
         ------
@@ -69,12 +68,12 @@ class Stream:
         self._draws = 0
 
     def bits(self, count: int) -> Array:
-        """`count` random 32-bit words; takes the next draw of the pass.
+        """Draw `count` random 32-bit words, the next draw of the pass.
 
         Parameters
         ----------
         count : int
-            How many, 0 <= count < 2**31.
+            The number of words, 0 <= count < 2**31.
 
         Returns
         -------
@@ -96,12 +95,12 @@ class Stream:
         return random_bits(key, count, self._step_as_array(), device=self.device, xp=self.xp)
 
     def keep_mask(self, shape: Shape, rate: float) -> tuple[Array, float]:
-        """Which elements dropout keeps; takes the next draw of the pass.
+        """Draw the mask of the elements that dropout keeps, the next draw of the pass.
 
-        Each element gets 16 random bits, a quarter of a Threefry block, and is kept if they are
+        Each element has 16 random bits, a quarter of a Threefry block, and is kept if they are
         below keep_probability * 2**16. The probability is therefore rounded to a multiple of
-        2**-16 (and is at least 2**-16): dividing by the value returned, instead of by 1 - rate,
-        leaves the expectation exact.
+        2**-16 (and is at least 2**-16): divide by the value returned, not by 1 - rate, for an
+        exact expectation.
 
         Parameters
         ----------
@@ -130,9 +129,9 @@ class Stream:
         return mask, threshold / LEVELS
 
     def _next_key(self, count: int) -> tuple[int, int]:
-        """The key of the next draw, of so many numbers."""
+        """Return the key of the next draw, of `count` numbers."""
         if not 0 <= count < LIMIT:
-            raise InputError(f"one draw gives fewer than 2**31 random numbers, asked for {count}")
+            raise argument_error("Stream", "count", count, "0 <= count < 2**31 numbers per draw")
         key = derived_key(64, self.seed, "stream", self._draws)
         self._draws += 1
         return key % 2**32, key >> 32

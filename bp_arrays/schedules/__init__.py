@@ -1,4 +1,4 @@
-"""Learning rates that change during training: functions of the update, without state."""
+"""Learning-rate schedules: functions of the number of updates, without state."""
 
 from bp_arrays.names import by_name
 from bp_arrays.schedules._constant import Constant
@@ -13,11 +13,11 @@ SCHEDULES: dict[str, type[Schedule]] = {
     kind.__name__: kind
     for kind in (Constant, StepDecay, Cosine, Warmup, Exponential, OneCycle, ReduceOnPlateau)
 }
-"""Every schedule by name."""
+"""Schedule classes by name."""
 
 
 def schedule_named(name: str) -> type[Schedule]:
-    """The schedule of that name; capitals, "-" and "_" do not matter.
+    """Return the schedule class of this name; case, "-" and "_" are ignored.
 
     >>> schedule_named("one-cycle")(0.1, steps=100)(29)
     0.1

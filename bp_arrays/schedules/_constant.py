@@ -1,4 +1,4 @@
-"""A learning rate that does not change."""
+"""A constant learning rate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bp_arrays.schedules._schedule import Schedule
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """η(t) = value.
+    """A constant learning rate: η(t) = value.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A learning rate that follows half a cosine down."""
+"""Cosine decay of the learning rate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Cosine(Schedule):
     initial : float
         Learning rate of the first update, > 0.
     steps : int
-        The number of updates on the way down, >= 1.
+        The number of updates from `initial` to `final`, >= 1.
     final : float, default 0.0
         Learning rate at the end, >= 0.
 
@@ -53,5 +53,5 @@ class Cosine(Schedule):
 
 
 def cosine_between(start: float, end: float, fraction: float) -> float:
-    """From `start` at fraction 0 to `end` at fraction 1 and beyond, along half a cosine."""
+    """Interpolate along half a cosine: `start` at fraction 0, `end` at fraction 1 and beyond."""
     return end + (start - end) * (1.0 + math.cos(math.pi * min(fraction, 1.0))) / 2.0

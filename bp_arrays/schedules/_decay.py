@@ -1,4 +1,4 @@
-"""Learning rates that fall by a constant factor: now and then, or at every update."""
+"""Step decay and exponential decay of the learning rate."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from bp_arrays.schedules._schedule import Schedule
 
 @dataclass(frozen=True)
 class StepDecay(Schedule):
-    """η(t) = initial · factor^⌊t / every⌋: a staircase.
+    """Step decay: η(t) = initial · factor^⌊t / every⌋.
 
     Parameters
     ----------
     initial : float
         Learning rate of the first `every` updates, > 0.
     factor : float
-        What it is multiplied by at every stair, > 0.
+        The rate is multiplied by it after every `every` updates, > 0.
     every : int
-        Updates from one stair to the next, >= 1.
+        The number of updates with the same rate, >= 1.
 
     Raises
     ------
@@ -48,15 +48,15 @@ class StepDecay(Schedule):
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """η(t) = initial · decayᵗ.
+    """Exponential decay: η(t) = initial · decayᵗ.
 
     Parameters
     ----------
     initial : float
         Learning rate of the first update, > 0.
     decay : float
-        What it is multiplied by at every update, > 0; above 1 it grows, as in a search for
-        the largest usable rate.
+        The rate is multiplied by it after every update, > 0; above 1 the rate grows, as in a
+        search for the largest usable one.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One rise to a high learning rate, one long fall far below the first."""
+"""The one-cycle schedule: a rise to a peak learning rate, then a long decay."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class OneCycle(Schedule):
     """Half a cosine from peak / start_divisor up to peak, then half a cosine down to the end.
 
     The end is peak / (start_divisor · end_divisor), reached at the last of `steps` updates.
-    The two halves and the defaults are those of torch.optim.lr_scheduler.OneCycleLR; Smith's
-    own lines are straight. Only the learning rate is cycled, the momentum stays.
+    The curve and the defaults are those of torch.optim.lr_scheduler.OneCycleLR; in Smith's paper
+    both parts are straight lines. Only the learning rate is cycled, not the momentum.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class OneCycle(Schedule):
     steps : int
         The number of updates of the whole cycle, >= 1.
     rise : float, default 0.3
-        The share of them on the way up, in [0, 1).
+        The fraction of the updates before the peak, in [0, 1).
     start_divisor : float, default 25.0
         The first rate is peak divided by this, >= 1.
     end_divisor : float, default 1e4
@@ -62,7 +62,7 @@ class OneCycle(Schedule):
     def __call__(self, step: int, monitored: Sequence[float] = ()) -> float:
         start = self.peak / self.start_divisor
         end = start / self.end_divisor
-        top = self.rise * self.steps - 1.0  # the step of the peak; need not be whole
+        top = self.rise * self.steps - 1.0  # the step of the peak, not always whole
         last = self.steps - 1.0
         if step < top:
             return cosine_between(start, self.peak, step / top)

@@ -1,4 +1,4 @@
-"""A learning rate that falls when the monitored loss no longer does."""
+"""`ReduceOnPlateau`: reduce the learning rate when the monitored loss stops improving."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from bp_arrays.schedules._schedule import Schedule
 
 @dataclass(frozen=True)
 class ReduceOnPlateau(Schedule):
-    """Multiplies the rate by `factor` after more than `patience` epochs without a new best loss.
+    """A rate multiplied by `factor` after more than `patience` epochs without a new best loss.
 
-    A loss is a new best if it is below the best so far by more than the share `threshold` of it;
-    NaN never is. The rate is a pure function of the history of the loss: it is worked out anew
-    from the whole history, so training that is continued goes on where it stopped. The rule is
-    that of torch.optim.lr_scheduler.ReduceLROnPlateau (mode "min", relative threshold, eps=0).
+    A loss is a new best if it is below the best so far by more than the fraction `threshold` of
+    it; NaN never is. The rate is computed from the whole history of the loss at each call, so
+    continued training has the rate it would have had without the interruption. The rule is that
+    of torch.optim.lr_scheduler.ReduceLROnPlateau (mode "min", relative threshold, eps=0).
 
     Parameters
     ----------
     initial : float
-        Learning rate of the start, > 0.
+        The first learning rate, > 0.
     factor : float, default 0.1
-        What it is multiplied by, in (0, 1).
+        In (0, 1).
     patience : int, default 10
-        How many epochs without a new best are let pass, >= 0.
+        Epochs without a new best loss that do not reduce the rate, >= 0.
     threshold : float, default 1e-4
-        The relative improvement that counts, in [0, 1).
+        The relative improvement that a new best loss requires, in [0, 1).
     minimum : float, default 0.0
-        The rate never falls below this, >= 0.
+        The rate is never reduced below it, >= 0.
 
     Raises
     ------
@@ -60,12 +60,12 @@ class ReduceOnPlateau(Schedule):
     def __call__(self, step: int, monitored: Sequence[float] = ()) -> float:
         rate, best, waited = self.initial, math.inf, 0
         for loss in monitored:
-            # A loss below zero improves away from zero: the sign of the best says which way.
+            # a negative loss improves away from zero, so the sign of the best matters
             if loss < best * (1.0 - math.copysign(self.threshold, best)):
                 best, waited = float(loss), 0
             else:
                 waited += 1
             if waited > self.patience:
-                # min: a `minimum` above the initial rate must not raise it.
+                # min: a `minimum` above the initial rate must not raise it
                 rate, waited = min(rate, max(rate * self.factor, self.minimum)), 0
         return rate

@@ -1,4 +1,4 @@
-"""What a learning-rate schedule is."""
+"""`Schedule`: the contract of a learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Schedule(ABC):
-    """The learning rate as a function of the update; a description without state.
+    """Base class of schedules: the learning rate as a function of the update, without state.
 
-    A schedule counts updates, not epochs: one epoch is ceil(samples / batch size) of them.
-    It runs on the host in Python floats. Beyond its last step a finite schedule keeps its last
+    A schedule counts updates, not epochs: one epoch is ceil(samples / batch size) updates.
+    It runs on the host in Python floats. After its last step a finite schedule returns its last
     value.
     """
 
     @abstractmethod
     def __call__(self, step: int, monitored: Sequence[float] = ()) -> float:
-        """The learning rate of one update.
+        """Return the learning rate of one update.
 
         Parameters
         ----------
         step : int
-            How many updates were made before this one: 0 for the first.
+            The number of updates before this one: 0 for the first.
         monitored : sequence of float
-            The values of the monitored loss so far, one an epoch, oldest first; only
-            ReduceOnPlateau looks at them.
+            The values of the monitored loss so far, one per epoch, oldest first; only
+            ReduceOnPlateau uses them.
 
         Returns
         -------

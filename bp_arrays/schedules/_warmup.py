@@ -1,4 +1,4 @@
-"""A slow start in front of another schedule."""
+"""`Warmup`: a linear increase of the learning rate before another schedule."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from bp_arrays.schedules._schedule import Schedule
 class Warmup(Schedule):
     """η(t) = then(0) · (t + 1) / (steps + 1) for t < steps, then(t − steps) after that.
 
-    A straight line that starts one stair above zero, so that no update is wasted, and reaches
+    A linear increase that starts above zero, so that the first update has an effect, and reaches
     the first rate of `then` at update `steps`.
 
     Parameters
     ----------
     steps : int
-        The number of updates below the full rate, >= 1.
+        The number of updates before the full rate, >= 1.
     then : Schedule or float
-        The schedule that follows, or a learning rate to stay at.
+        The schedule that follows, or a constant learning rate.
 
     Raises
     ------
@@ -50,6 +50,6 @@ class Warmup(Schedule):
             object.__setattr__(self, "then", Constant(rate))
 
     def __call__(self, step: int, monitored: Sequence[float] = ()) -> float:
-        assert isinstance(self.then, Schedule)  # made so in __post_init__
+        assert isinstance(self.then, Schedule)  # converted in __post_init__
         full_rate = self.then(max(step - self.steps, 0), monitored)
         return full_rate * min((step + 1) / (self.steps + 1), 1.0)

@@ -1,4 +1,4 @@
-"""Loss and metrics of a model on data it is not trained on."""
+"""`evaluate`: the loss and the metrics of a model on data."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from bp_arrays.model import Model, Objective
 from bp_arrays.training._metrics import Metric
 
 EVALUATION_ROWS = 1024
-"""Rows that pass through at once when a model is evaluated."""
+"""The default batch size of `evaluate`."""
 
 
 class Totals:
-    """The loss and the metrics of an epoch, added up on the device and read once.
+    """The loss and the metrics of an epoch, summed on the device and read once.
 
-    The mean over batches of different weight is the sum of value · weight over the sum of the
-    weights, where a batch weighs what the loss divided by: so the epoch's loss is that of all
-    its samples together.
+    The mean over batches is the sum of loss · weight over the sum of the weights, where the weight
+    of a batch is the divisor of its mean: so the epoch's loss is the mean over all its samples.
     """
 
     def __init__(self, loss: Loss, metrics: Sequence[Metric]) -> None:
@@ -35,25 +34,25 @@ class Totals:
         self._measured: Any = ()
 
     def add(self, value: Any, weight: Any, measured: tuple[tuple[Any, ...], ...]) -> None:
-        """Add what one batch contributes: loss · weight, weight, and the sums of each metric."""
+        """Add the loss · weight, the weight and the sums of each metric of one batch."""
         self._value = self._value + value
         self._weight = self._weight + weight
         if measured:
-            so_far = self._measured or [(0.0,) * len(sums) for sums in measured]
+            totals = self._measured or [(0.0,) * len(sums) for sums in measured]
             self._measured = [
-                tuple([a + b for a, b in zip(one, other, strict=True)])
-                for one, other in zip(so_far, measured, strict=True)
+                tuple([a + b for a, b in zip(total, sums, strict=True)])
+                for total, sums in zip(totals, measured, strict=True)
             ]
 
     def values(self, device: Device) -> dict[str, float]:
-        """The values by name; waits for the device."""
-        total = _on_host(self._value, device)
-        if self.loss.reduction == "mean":  # 0, not 0 / 0, if nothing counted
-            weight = _on_host(self._weight, device)
+        """Return the values by name; waits for the device."""
+        total = _as_numpy(self._value, device)
+        if self.loss.reduction == "mean":  # 0, not 0 / 0, if the total weight is 0
+            weight = _as_numpy(self._weight, device)
             total = total / weight if weight else total
         values = {"loss": float(total)}
         for metric, sums in zip(self.metrics, self._measured, strict=True):
-            values[metric.name] = metric.value(tuple(_on_host(s, device) for s in sums))
+            values[metric.name] = metric.value(tuple(_as_numpy(s, device) for s in sums))
         return values
 
 
@@ -67,26 +66,26 @@ def evaluate(
     batch_size: int | None = None,
     sample_weight: Any = None,
 ) -> dict[str, float]:
-    """The loss and the metrics of a model on data, as floats by name.
+    """Return the loss and the metrics of a model on data, as floats by name.
 
     Parameters
     ----------
     model : Model
     x : array (rows, *input_shape), tuple or dict of arrays, bp.data.Batches, or batches
-        As `fit` takes it; the rows are taken as they lie.
+        As for `fit`; the rows are not shuffled.
     t : array
-        Targets of an array, as the loss takes them.
+        Targets for arrays, as the loss expects them.
     loss : Loss
     metrics : sequence of Metric, optional
     batch_size : int, default 1024
-        Rows of an array that pass through at once.
+        Rows of an array per forward pass.
     sample_weight : array (rows,), or (rows, ...) of positions, optional
         Weights of the samples in the loss.
 
     Raises
     ------
     InputError, DeviceMismatchError
-        As `fit` does for the same data.
+        For data, targets or weights that do not fit, as in `fit`.
 
     Examples
     --------
@@ -105,7 +104,7 @@ def evaluate(
 def evaluate_feed(
     model: Model, feed: Feed, *, loss: Loss, metrics: Sequence[Metric], rows: int
 ) -> dict[str, float]:
-    """The same for data that has been checked already, `rows` at once."""
+    """Return the loss and the metrics on checked data, in batches of `rows`."""
     objective = Objective(model.net, model.layout, loss, tuple(metrics))
     totals = Totals(loss, metrics)
     quiet = np.errstate(under="ignore")  # an underflow to 0 is meant
@@ -113,12 +112,12 @@ def evaluate_feed(
         context = model.context(training=False, needs_input_gradient=False)
         theta, state = model.current_vectors()
         for batch in batches:
-            made = objective.forward(theta, state, batch, context)
-            totals.add(made.loss * made.weight, made.weight, made.sums)
+            result = objective.forward(theta, state, batch, context)
+            totals.add(result.loss * result.weight, result.weight, result.sums)
         return totals.values(model.device)
 
 
-def _on_host(value: Any, device: Device) -> Any:
+def _as_numpy(value: Any, device: Device) -> Any:
     if isinstance(value, float):
         return np.float64(value)
     return device.to_numpy(value).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The training loop."""
+"""`fit`: the training loop."""
 
 from __future__ import annotations
 
@@ -61,32 +61,31 @@ def fit(
         as they come. A tuple with t is several inputs; a list or tuple of tuples without t is
         batches.
     t : array
-        Targets of an array, as the loss takes them: classes (rows,), or values
+        Targets for arrays, as the loss expects them: classes (rows,), or values
         (rows, *output_shape).
     loss : Loss
     optimizer : Optimizer
     epochs : int, default 1
         Passes over the rows.
     batch_size : int, default 32
-        Rows a step; the last batch of an epoch may be smaller. Batches have their own size.
+        Rows per step; the last batch of an epoch may be smaller. Batches have their own size.
     shuffle : bool or function, default True
-        Whether each epoch takes the rows in a new order, drawn on the host from `seed`; or your
-        own order: a function from the number of the epoch, counted from 0 over all calls, to
-        an array of row numbers (rows,).
+        Whether each epoch has a new order of the rows, drawn on the host from `seed`; or a custom
+        order: a function from the number of the epoch, counted from 0 over all calls, to an array
+        of row numbers (rows,).
     seed : int, default 0
-        For the order of the rows and for Dropout's masks; the same on every device.
+        Seed of the order of the rows and of Dropout's masks, which are the same on every device.
     sample_weight : array (rows,), or (rows, ...) of positions, optional
-        How much each sample counts in the loss, 0 or more.
+        The weight of each sample in the loss, >= 0.
     penalty : L2Penalty, optional
-        On large weights; part of the recorded "loss", not of "val_loss".
+        A penalty on large weights, part of the recorded "loss", not of "val_loss".
     validation : (x, t) or (x, t, sample_weight), or batches as x may be, optional
         A tuple is always (x, t) or (x, t, sample_weight); batches come in a list or an iterable.
-        Data that is only evaluated, after each epoch: "val_loss" and the metrics as "val_...".
+        Validation data, evaluated after each epoch: "val_loss" and the metrics as "val_...".
     metrics : sequence of Metric, optional
     callbacks : sequence of Callback, optional
     progress : bool, default False
-        Whether a progress bar is shown, in a terminal (on stderr) or in a notebook.
-
+        Whether to show a progress bar, in a terminal (on stderr) or in a notebook.
     compiled : bool, default True
         False runs every step operation by operation instead of replayed, compiled or captured,
         for example to debug a custom layer.
@@ -99,11 +98,11 @@ def fit(
     Raises
     ------
     InputError, DeviceMismatchError
-        For data, targets or settings that do not fit; nothing has been trained then, but for
-        data that is looked at as it comes: then the model keeps what it learned before.
+        For data, targets or settings that do not fit, before training starts; for batches and
+        blocks when they are read: then the model keeps the updates made before.
     NonFiniteLossError
-        When the loss becomes NaN or infinite: the message names the epoch, the batch and the
-        first layer at fault, and the model keeps the last parameters whose loss was finite.
+        If the loss becomes NaN or infinite: the message names the epoch, the batch and the first
+        layer whose output is not finite; the model keeps the last parameters with a finite loss.
 
     Examples
     --------
@@ -127,14 +126,14 @@ def fit(
     spec = BatchSpec.of(model, loss)
     data = as_batches(x, t, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
     feed, rows = data.feed(spec), data.batch_size
-    held_out = _held_out(validation, spec)
-    _check_passes(feed, held_out, epochs)
+    validation_feed = _validation_feed(validation, spec)
+    _check_passes(feed, validation_feed, epochs)
 
     runner, history = trainer.runner, History()
     run = Run(model, history, epochs)
     steps = feed.steps(rows)
     total = None if steps is None else epochs * steps
-    # Overflow shows in the loss and is reported with its place: NumPy need not warn too.
+    # an overflow makes the loss infinite, which raises an error: no warning of NumPy needed
     quiet = np.errstate(over="ignore", invalid="ignore")
     with quiet, Progress(total, enabled=progress) as bar:
         try:
@@ -144,10 +143,10 @@ def fit(
                 started = time.perf_counter()
                 order = feed.order(data.shuffle, data.seed, trainer.state.epoch)
                 values = runner.epoch(feed, rows, order, bar)
-                if held_out is not None:
+                if validation_feed is not None:
                     measured = evaluate_feed(
                         model,
-                        held_out,
+                        validation_feed,
                         loss=loss,
                         metrics=metrics,
                         rows=max(rows, EVALUATION_ROWS),
@@ -170,15 +169,15 @@ def fit(
 
 
 def _finish_epoch(model: Model, monitored: float) -> None:
-    """Count the epoch, and keep its loss for rates that depend on it."""
+    """Count the epoch, and record its loss for learning rates that depend on it."""
     state: TrainingState = model.training_state
     model.training_state = replace(
         state, epoch=state.epoch + 1, monitored=(*state.monitored, monitored)
     )
 
 
-def _held_out(validation: Any, spec: BatchSpec) -> Feed | None:
-    """The data that is only evaluated, checked."""
+def _validation_feed(validation: Any, spec: BatchSpec) -> Feed | None:
+    """Return the validation data, checked."""
     if validation is None:
         return None
     listed = isinstance(validation, list) and all(isinstance(v, tuple) for v in validation)
@@ -189,12 +188,12 @@ def _held_out(validation: Any, spec: BatchSpec) -> Feed | None:
     return as_batches(*validation).feed(spec, what="validation ")
 
 
-def _check_passes(feed: Feed, held_out: Feed | None, epochs: int) -> None:
-    for what, each in (("batches", feed), ("validation batches", held_out)):
-        if each is not None and each.once and epochs > 1:
+def _check_passes(feed: Feed, validation: Feed | None, epochs: int) -> None:
+    for what, batches in (("batches", feed), ("validation batches", validation)):
+        if batches is not None and batches.once and epochs > 1:
             raise InputError(
-                f"{what}: a generator can be gone through only once, but epochs={epochs}; hand "
-                "in an object that begins anew whenever it is iterated over, such as a list"
+                f"{what}: a generator can be iterated over only once, but epochs={epochs}; pass "
+                "an iterable that starts over, such as a list"
             )
 
 

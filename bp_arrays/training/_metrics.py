@@ -1,7 +1,7 @@
-"""What is measured beside the loss.
+"""Metrics: accuracy, binary accuracy and R², summed over batches.
 
-A metric adds up a few sums over the batches, on the device, and makes one number of them at the
-end of the epoch, so that measuring never waits for the device in between.
+A metric adds up a few sums over the batches, on the device, and computes one number from them at
+the end of the epoch, so that it never waits for the device in between.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bp_arrays.typing import Array
 
 @dataclass(frozen=True)
 class Metric:
-    """Base of metrics: sums over samples, and the number they make."""
+    """Base class of metrics: sums over samples, and a number computed from them."""
 
     @property
     def name(self) -> str:
@@ -25,26 +25,26 @@ class Metric:
         raise NotImplementedError
 
     def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
-        """Numbers or arrays for one batch, to be added up over the batches."""
+        """Return numbers or arrays of one batch, to be summed over the batches."""
         raise NotImplementedError
 
     def value(self, sums: tuple[Any, ...]) -> float:
-        """The number that the added-up sums, on the host in float64, make."""
+        """Return the metric, computed from the total sums, on the host in float64."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Accuracy(Metric):
-    """The fraction of positions whose largest output is at the target class.
+    """The fraction of positions whose largest output is that of the target class.
 
     For outputs (batch, ..., classes) targets are classes (batch, ...), or probabilities of the
-    outputs' shape, whose largest counts. For a single output, or with several yes-no outputs, see
+    outputs' shape, of which the largest is the target class. For one or several binary outputs use
     `BinaryAccuracy`.
 
     Parameters
     ----------
     ignore_index : int, optional
-        A target that does not count, as in `CrossEntropy`. If none counts, the accuracy is NaN.
+        A target to ignore, as in `CrossEntropy`. If all are ignored, the accuracy is NaN.
 
     Raises
     ------
@@ -74,12 +74,12 @@ class Accuracy(Metric):
         xp = ctx.xp
         predicted = xp.argmax(y, axis=-1)
         target = t if t.ndim < y.ndim else xp.argmax(t, axis=-1)
-        right = predicted == xp.astype(target, predicted.dtype)
+        correct = predicted == xp.astype(target, predicted.dtype)
         if self.ignore_index is None or t.ndim == y.ndim:
-            return _fraction(right, y, ctx)
+            return _fraction(correct, y, ctx)
         counted = t != self.ignore_index
-        right = xp.logical_and(right, counted)
-        return xp.sum(xp.astype(right, y.dtype)), xp.sum(xp.astype(counted, y.dtype))
+        correct = xp.logical_and(correct, counted)
+        return xp.sum(xp.astype(correct, y.dtype)), xp.sum(xp.astype(counted, y.dtype))
 
     def value(self, sums: tuple[Any, ...]) -> float:
         return float(sums[0] / sums[1]) if sums[1] else math.nan
@@ -87,13 +87,12 @@ class Accuracy(Metric):
 
 @dataclass(frozen=True)
 class BinaryAccuracy(Metric):
-    """The fraction of yes-no outputs on the side of the threshold where the target is.
+    """The fraction of binary outputs on the same side of the threshold as the target.
 
     Parameters
     ----------
     threshold : float, default 0.0
-        What divides yes from no in the output: 0 for logits, 0.5 for probabilities. Targets
-        are divided at 0.5.
+        The threshold of outputs: 0 for logits, 0.5 for probabilities. That of targets is 0.5.
 
     Raises
     ------
@@ -111,8 +110,8 @@ class BinaryAccuracy(Metric):
         return "accuracy"
 
     def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
-        right = (y > self.threshold) == (t > 0.5)
-        return _fraction(right, y, ctx)
+        correct = (y > self.threshold) == (t > 0.5)
+        return _fraction(correct, y, ctx)
 
     def value(self, sums: tuple[Any, ...]) -> float:
         return float(sums[0] / sums[1])
@@ -122,8 +121,8 @@ class BinaryAccuracy(Metric):
 class R2(Metric):
     """The coefficient of determination 1 − Σ(t − y)² / Σ(t − mean t)², the mean over outputs.
 
-    1 is a perfect fit; 0 is as good as always answering the mean of the targets. For outputs
-    (batch, ..., outputs) every position counts like a sample.
+    1 is a perfect fit; 0 is as good as the mean of the targets. For outputs (batch, ..., outputs)
+    every position counts like a sample.
     """
 
     @property
@@ -131,7 +130,7 @@ class R2(Metric):
         return "r2"
 
     def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
-        # Each batch gives the spread about its own mean, which a large mean cannot drown.
+        # squares about the mean of each batch, as a large mean would cancel the digits of t²
         xp, n = ctx.xp, float(math.prod(t.shape[:-1]))
         if t.ndim > 2:
             y, t = (xp.reshape(each, (int(n), each.shape[-1])) for each in (y, t))
@@ -156,5 +155,5 @@ class R2(Metric):
         return sum(scores) / len(scores)
 
 
-def _fraction(right: Array, y: Array, ctx: Context) -> tuple[Any, ...]:
-    return ctx.xp.sum(ctx.xp.astype(right, y.dtype)), float(math.prod(right.shape))
+def _fraction(correct: Array, y: Array, ctx: Context) -> tuple[Any, ...]:
+    return ctx.xp.sum(ctx.xp.astype(correct, y.dtype)), float(math.prod(correct.shape))

@@ -18,13 +18,13 @@ from bp_arrays.typing import Array, Backward, ParameterTree
 def non_finite_loss(
     model: Model, loss: Loss, theta: Array, batch: Batch, state: TrainingState, index: int
 ) -> NonFiniteLossError:
-    """Return the error for the batch whose loss is not finite, naming the first layer at fault."""
+    """Return the error for a loss that is not finite, naming the first layer at fault."""
     context = model.context(training=True, needs_input_gradient=False, step=state.step - 1)
     if not _is_finite(batch.x, context.xp):
-        culprit: str | None = "the samples x of that batch, before any layer"
+        origin: str | None = "the samples x of that batch, before any layer"
     else:
-        culprit = _first_non_finite(model.net, model.tree(theta), batch.x, context)
-    where = culprit or f"the loss {type(loss).__name__}, all layers being finite"
+        origin = _first_non_finite(model.net, model.tree(theta), batch.x, context)
+    where = origin or f"the loss {type(loss).__name__}, all layers being finite"
     return NonFiniteLossError(
         f"the loss became NaN or infinite in epoch {state.epoch + 1}, batch {index + 1}: the "
         f"first values that are not finite come from {where}. The model keeps the last "
@@ -35,16 +35,18 @@ def non_finite_loss(
 
 def _first_non_finite(net: Layer, params: ParameterTree, x: Array, context: Context) -> str | None:
     """Return the first layer, in order, whose output is not finite; a part before its container."""
-    culprits: list[str] = []
+    layers: list[str] = []
 
-    def visit(layer: Layer, own: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        y, backward = layer.forward(own, x, ctx)
-        if not culprits and not _is_finite(y, ctx.xp):
-            culprits.append(f"layer {'.'.join(ctx.path) or 'net'} ({type(layer).__name__})")
+    def visit(
+        layer: Layer, params: ParameterTree, x: Array, ctx: Context
+    ) -> tuple[Array, Backward]:
+        y, backward = layer.forward(params, x, ctx)
+        if not layers and not _is_finite(y, ctx.xp):
+            layers.append(f"layer {'.'.join(ctx.path) or 'net'} ({type(layer).__name__})")
         return y, backward
 
     replace(context, visit=visit).forward("", net, params, x, needs_input_gradient=False)
-    return culprits[0] if culprits else None
+    return layers[0] if layers else None
 
 
 def _is_finite(values: Any, xp: Any) -> bool:

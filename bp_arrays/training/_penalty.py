@@ -1,4 +1,4 @@
-"""A penalty on large weights, as a part of the loss that is trained on."""
+"""`L2Penalty`: a penalty on large weights, as part of the training loss."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bp_arrays.typing import Array
 
 @dataclass(frozen=True)
 class L2Penalty:
-    """Adds α/2 Σ w² to the sum of a batch's losses; w are the weights, biases are left alone.
+    """The penalty α/2 Σ w², added to the sum of a batch's losses; w are the weights, not biases.
 
-        L = (Σ_i c_i ℓ_i + α/2 Σ w²) / Σ c_i        ∂L/∂w grows by α w / Σ c_i
+        L = (Σ_i c_i ℓ_i + α/2 Σ w²) / Σ c_i        added to ∂L/∂w: α w / Σ c_i
 
-    with c_i the sample weights, 1 without any: the penalty counts once, however many samples
-    the mean is over. Where the loss only adds up, nothing is divided. A weight is a trainable
-    parameter of two or more dimensions.
+    with the sample weights c_i, by default 1: the penalty counts once, whatever the number of
+    samples. For the reduction "sum" there is no divisor. A weight is a trainable parameter of two
+    or more dimensions.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class L2Penalty:
     >>> model = bp.Model(bp.Linear(1, bias=False), input_shape=(1,), device="cpu", dtype="float64")
     >>> _ = bp.fit(model, [[1.0]], [[3.0]], loss=bp.L2Loss(), optimizer=bp.SGD(0.1),
     ...            penalty=bp.L2Penalty(0.5), epochs=200)
-    >>> model.parameters["weight"].round(6).tolist()  # where (w - 3)²/2 + w²/4 is least
+    >>> model.parameters["weight"].round(6).tolist()  # the minimum of (w - 3)²/2 + w²/4
     [[2.0]]
     """
 
@@ -48,16 +48,16 @@ class L2Penalty:
         check_number(self, "strength", at_least=0.0)
 
     def on(self, model: Model) -> Penalty:
-        """The penalty as a function of the flat vector of this model's parameters."""
-        chosen = np.concatenate(
+        """Return the penalty as a function of θ of this model."""
+        is_weight = np.concatenate(
             [np.full(e.size, float(len(e.shape) > 1)) for e in model.layout.trainable]
         )
         xp, alpha = model.device.xp, self.strength
-        mask = model.device.asarray(chosen, model.dtype)
+        mask = model.device.asarray(is_weight, model.dtype)
 
         def penalize(theta: Array, total: Any) -> tuple[Array, Array]:
             w = mask * theta
-            if not isinstance(total, float):  # a batch in which no sample counts: not 0 / 0
+            if not isinstance(total, float):  # not 0 / 0 for a batch of total weight 0
                 total = xp.where(total > 0.0, total, 1.0)
             return (0.5 * alpha) * xp.sum(w * w) / total, alpha * w / total
 

@@ -1,11 +1,11 @@
-"""One step of training, written once: gradient → reduce → update.
+"""`TrainingStep`: one step of training, gradient → reduce → update.
 
     loss, weight, g, state, sums = gradient(theta, state, batch, counter)
     g = reduce(g, weight)
     theta, vectors = update(theta, g, vectors, scalars)
 
-Whatever changes is passed in and returned. A runner (`runners/`) decides how these lines run:
-as they stand, replayed in memory laid out beforehand, compiled, or captured as a CUDA graph.
+Everything that changes is passed in and returned. A runner (`runners/`) decides how these lines
+run: operation by operation, replayed in preallocated memory, compiled, or as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from bp_arrays.optimizers import Optimizer
 from bp_arrays.typing import Array, Namespace
 
 Reduce = Callable[[Array, Any], Array]
-"""(g, total weight of the batch) -> g: the place for a sum over several processes."""
+"""(g, total weight of the batch) -> g, such as a sum over several processes."""
 
 
 def unchanged(g: Array, weight: Any) -> Array:
-    """The reduction of a single process: the gradient as it is."""
+    """Return the gradient: the reduction of a single process."""
     return g
 
 
 class Stepped(NamedTuple):
-    """What one step returns.
+    """The results of one step.
 
     Parameters
     ----------
     theta, state : arrays
-        The parameters after the update, trained and not.
+        The trainable and the other parameters after the update.
     vectors : tuple of arrays
-        The optimizer's own state.
+        The optimizer's state.
     loss : 0-d array
         Of the batch, before the update.
     sums : (loss · weight, weight, sums of the metrics)
-        What the batch adds to the epoch's totals.
+        The contribution of the batch to the epoch's totals.
     """
 
     theta: Array
@@ -52,7 +52,7 @@ class Stepped(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TrainingStep:
-    """One step of training as a pure function; call it with everything that changes.
+    """One step of training, a pure function of everything that changes.
 
     Parameters
     ----------
@@ -62,11 +62,11 @@ class TrainingStep:
         The loss of the model's outputs, the penalty and the metrics.
     optimizer : Optimizer
     seed : int
-        Of the random numbers of layers such as Dropout.
+        Seed of the random numbers of layers such as Dropout.
     xp : namespace
         The array functions that the step uses.
     traced : bool, default False
-        Whether a compiler traces the step: arrays are then made where the compiler says.
+        Whether a compiler traces the step and chooses the device of new arrays.
     reduce : function, default `unchanged`
     """
 
@@ -88,20 +88,20 @@ class TrainingStep:
         scalars: tuple[Any, ...],
         counter: Any,
     ) -> Stepped:
-        """Gradient, reduce, update.
+        """Compute the gradient, reduce it, and update.
 
         Parameters
         ----------
         theta, state : arrays
             The trainable parameters, and the others.
         vectors : tuple of arrays
-            The optimizer's own state, as `optimizer.init` begins it.
+            The optimizer's state, first that of `optimizer.init`.
         batch : (x, t, weight)
             Checked arrays on the device; weight may be None.
         scalars : tuple
             The numbers of this update: `optimizer.scalars(counter + 1, rate)`.
         counter : int or 0-d array
-            Updates made before this one: it selects the random numbers.
+            The number of updates before this one, which selects the random numbers.
         """
         loss, weight, g, state, sums = self.gradient(theta, state, batch, counter)
         g = self.reduce(g, weight)
@@ -109,11 +109,11 @@ class TrainingStep:
         return Stepped(theta, state, vectors, loss, (loss * weight, weight, sums))
 
     def gradient(self, theta: Array, state: Array, batch: Any, counter: Any) -> Gradient:
-        """Compute the loss of a batch and its gradient by θ; parameters as above."""
+        """Compute the loss of a batch and its gradient by θ; parameters as of `__call__`."""
         return self.objective.gradient(theta, state, batch, self.context(counter))
 
     def context(self, counter: Any) -> Context:
-        """Make the context of the step that follows `counter` others."""
+        """Return the context of the step after the first `counter` ones."""
         return self.model.context(
             training=True,
             needs_input_gradient=False,

@@ -1,4 +1,4 @@
-"""`Trainer`: training step by step, for loops of any shape; `fit` stands on it too."""
+"""`Trainer`: training step by step, for custom loops and for `fit`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from bp_arrays.training.runners import Runner, runner_for
 class Trainer:
     """A model, a loss and an optimizer, trained one step at a time.
 
-    Each `step` is forward, backward, update, exactly as in `fit` on the same batches, to the
-    bit, and in the device's fastest form: replayed on NumPy, compiled on JAX, a CUDA graph on
-    CuPy. Training continues from `model.training_state` if it belongs to this optimizer object;
+    Each `step` is forward, backward, update, with the same bits as `fit` on the same batches, and
+    in the device's fastest form: replayed on NumPy, compiled on JAX, a CUDA graph on CuPy.
+    Training continues from `model.training_state` if it belongs to this optimizer object;
     otherwise it starts over.
 
     Parameters
@@ -34,18 +34,18 @@ class Trainer:
     loss : Loss
     optimizer : Optimizer
     penalty : L2Penalty, optional
-        On large weights; part of the loss.
+        A penalty on large weights, part of the loss.
     seed : int, default 0
-        Of the random numbers of layers such as Dropout.
+        Seed of the random numbers of layers such as Dropout.
     metrics : sequence of Metric, optional
-        Measured by `fit` in each epoch.
+        Computed by `fit` in each epoch.
     compiled : bool, default True
         False runs every step operation by operation, for example to debug a custom layer.
 
     Raises
     ------
     InputError
-        If an argument is not of its kind, or the model has no trainable parameters.
+        If an argument has the wrong type, or the model has no trainable parameters.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class Trainer:
 
     @property
     def state(self) -> TrainingState:
-        """How far training has come: updates, epochs, the optimizer's own vectors."""
+        """The state of training: the numbers of updates and epochs, and the optimizer's state."""
         return self.runner.state
 
     def step(self, x: Any, t: Any, sample_weight: Any = None) -> float:
@@ -107,19 +107,19 @@ class Trainer:
         Raises
         ------
         InputError, DeviceMismatchError
-            For a batch that does not fit; the model is as it was.
+            For a batch that does not fit; the model is unchanged.
         NonFiniteLossError
             If the loss is NaN or infinite: the model goes back to the last parameters whose loss
             was finite, and training starts over.
         """
         if self.model.training_state is None:
             raise InputError(
-                "Trainer.step: training was stopped by a loss that was not finite; make a new "
+                "Trainer.step: training was stopped by a loss that was not finite; create a new "
                 "Trainer to start over"
             )
         with self.model.device.activate():
             batch = Batch(*self._spec.batch(x, t, sample_weight))
-        # Overflow shows in the loss and is reported with its place: NumPy need not warn too.
+        # an overflow makes the loss infinite, which raises an error: no warning of NumPy needed
         with np.errstate(over="ignore", invalid="ignore"):
             return self.runner.single_step(batch)
 

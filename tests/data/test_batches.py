@@ -136,15 +136,15 @@ def test_memory_mapped_targets_stay_on_disk_and_train_alike(device, tmp_path):
     [
         ({"batch_size": 0}, "batch_size: expected an integer of 1 or more, got 0"),
         ({"batch_size": True}, "batch_size: expected an integer"),
-        ({"window": 10}, "window: leave it out, it is for data in blocks"),
+        ({"window": 10}, "window: do not pass it, it is for data in blocks"),
         ({"device": "cpux"}, "unknown device"),
-        ({"t": T[1:]}, "t: expected targets for 23 rows"),
-        ({"t": np.where(T == 0, np.nan, 1.0)}, r"t\[\d+\] is nan"),
-        ({"x": np.where(X[2, 1] == X, np.nan, X)}, r"x\[2, 1\] is nan"),
-        ({"x": X[:0], "t": T[:0]}, "x is empty"),
+        ({"t": T[1:]}, "t: expected targets for the 23 rows"),
+        ({"t": np.where(T == 0, np.nan, 1.0)}, r"t\[\d+\]: expected a finite number, got nan"),
+        ({"x": np.where(X[2, 1] == X, np.nan, X)}, r"x\[2, 1\]: expected a finite number, got nan"),
+        ({"x": X[:0], "t": T[:0]}, "x: expected at least one row"),
         ({"x": 3.0}, "x: expected an array"),
-        ({"weight": -W}, "weights must be 0 or more"),
-        ({"weight": W, "t": None}, "weight: expected targets t beside it"),
+        ({"weight": -W}, "expected a number >= 0"),
+        ({"weight": W, "t": None}, "weight: requires targets t"),
         ({"shuffle": "no"}, "shuffle: expected True, False, or a function"),
         ({"x": object()}, "x: expected an array, got a object"),
         ({"x": bp.data.Batches}, "x: expected an array, got a type"),
@@ -157,15 +157,17 @@ def test_bad_input(arguments, message):
 
 
 def test_batches_for_another_device_or_dtype_are_refused():
-    with pytest.raises(bp.DeviceMismatchError, match="batches go to device 'strict'"):
+    with pytest.raises(
+        bp.DeviceMismatchError, match=r"batches: expected device 'cpu', .*got 'strict'"
+    ):
         bp.fit(make(), bp.data.Batches(X, T, device="strict"), **settings())
-    with pytest.raises(bp.InputError, match="batches are of dtype 'float64'"):
+    with pytest.raises(bp.InputError, match=r"batches: expected dtype 'float32', .*got 'float64'"):
         bp.fit(make(), bp.data.Batches(X, T, dtype="float64"), **settings())
 
 
 def test_a_batch_size_beside_batches_to_predict_is_refused():
     for x in (bp.data.Batches(X), iter([X])):
-        with pytest.raises(bp.InputError, match="batch_size: leave it out"):
+        with pytest.raises(bp.InputError, match="batch_size: do not pass it"):
             make().predict(x, batch_size=3)
 
 
@@ -182,7 +184,7 @@ def test_validation_may_be_a_list_of_two_arrays_or_of_batches():
 )
 def test_what_batches_have_themselves_is_refused_beside_them(given):
     [name] = given
-    with pytest.raises(bp.InputError, match=f"{name}: leave it out, bp.data.Batches have their"):
+    with pytest.raises(bp.InputError, match=f"{name}: do not pass it, bp.data.Batches have their"):
         bp.fit(make(), bp.data.Batches(X, T), **settings(), **given)
 
 

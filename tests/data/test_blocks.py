@@ -142,16 +142,22 @@ class Other(Stored):
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
-        (Stored(x=with_(X, (9, 1), np.inf)), r"block 3, x\[1, 1\] is inf"),
-        (Stored(t=with_(T, 9, 7)), r"block 3: t\[1\] is 7.0: the model has 3 outputs"),
+        (
+            Stored(x=with_(X, (9, 1), np.inf)),
+            r"block 3, x\[1, 1\]: expected a finite number, got inf",
+        ),
+        (Stored(t=with_(T, 9, 7)), r"block 3: t\[1\]: expected classes 0 to 2, .*got 7\.0"),
         (Stored(t=None), "block 0: t: expected targets"),
-        (Stored(weight=np.full(26, -1.0)), r"block 0: sample_weight\[0\] is -1"),
+        (
+            Stored(weight=np.full(26, -1.0)),
+            r"block 0: sample_weight\[0\]: expected a number >= 0, got -1",
+        ),
         (Other(lambda x, t: (x[1:], t)), "block 3: x: expected 7 rows, got 6"),
-        (Other(lambda x, t: (x, t[1:])), "block 3: t: expected targets for 7 rows"),
-        (Other(lambda x, t: (x, t, t)), "block 3: expected weight of no dtype, being absent"),
+        (Other(lambda x, t: (x, t[1:])), "block 3: t: expected targets for the 7 rows"),
+        (Other(lambda x, t: (x, t, t)), "block 3: expected weight of no values"),
         (Other(lambda x, t: (x.astype("f4"), t)), "block 3: expected x of dtype float64"),
-        (Stored([0, 0]), "x is empty"),
-        (Stored([]), "x is empty"),
+        (Stored([0, 0]), "x: expected at least one row"),
+        (Stored([]), "x: expected at least one row"),
     ],
 )
 def test_what_is_wrong_with_a_block_is_said_with_its_name(device, blocks, message):
@@ -164,10 +170,13 @@ def test_what_is_wrong_with_a_block_is_said_with_its_name(device, blocks, messag
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"t": T}, "t: leave it out, the blocks have their own"),
-        ({"weight": T}, "weight: leave it out, the blocks have their own"),
+        ({"t": T}, "t: do not pass it, the blocks have their own"),
+        ({"weight": T}, "weight: do not pass it, the blocks have their own"),
         ({"window": 0}, "window: expected an integer of 1 or more"),
-        ({"shuffle": lambda epoch: range(26)}, "shuffle: data that is read block by block"),
+        (
+            {"shuffle": lambda epoch: range(26)},
+            "shuffle: expected True or False for data that is read block by block",
+        ),
     ],
 )
 def test_settings_that_blocks_do_not_take(settings, message):

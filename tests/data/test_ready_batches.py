@@ -16,7 +16,7 @@ PARTS = [(X[rows], T[rows]) for rows in SPANS]
 
 
 class Loader:
-    """Begins anew whenever it is iterated over, and does not know how long it is."""
+    """Begins anew whenever it is iterated over, and expected a layer class known how long it is."""
 
     def __init__(self, parts):
         self.parts, self.epochs = parts, 0
@@ -69,7 +69,7 @@ def test_a_generator_serves_one_epoch_and_says_so_before_a_second():
     before = model.vector
     for name in ("x", "validation"):
         data = {"x": Loader(PARTS), "validation": Loader(PARTS)} | {name: iter(PARTS)}
-        with pytest.raises(bp.InputError, match="gone through only once, but epochs=2"):
+        with pytest.raises(bp.InputError, match="iterated over only once, but epochs=2"):
             train(model, **data, epochs=2)
     np.testing.assert_array_equal(model.vector, before)
     assert train(model, iter(PARTS), epochs=1, validation=iter(PARTS)).epochs == 1
@@ -83,11 +83,11 @@ def test_an_iterable_that_runs_dry_is_told_so(device):
         def __iter__(self):
             return (part for part in self.parts)
 
-    with pytest.raises(bp.InputError, match="gave none in its second pass: a generator"):
+    with pytest.raises(bp.InputError, match="got none in its second pass; a generator"):
         train(make(device), Once())
-    with pytest.raises(bp.InputError, match="this iterable gave none; expected at least one"):
+    with pytest.raises(bp.InputError, match="expected at least one batch"):
         train(make(device), [])
-    with pytest.raises(bp.InputError, match="this iterable gave none"):
+    with pytest.raises(bp.InputError, match="expected at least one batch"):
         make(device).predict(iter([]))
 
 
@@ -95,11 +95,14 @@ def test_an_iterable_that_runs_dry_is_told_so(device):
     ("bad", "message"),
     [
         ((X[:8, :3], T[:8]), r"batch 2: x: expected shape \(batch, 4\), got \(8, 3\)"),
-        ((X[:8], T[:7]), "batch 2: t: expected targets for 8 rows"),
-        ((X[:8], T[:8] + 3), r"batch 2: t\[\d\] is \d: the model has 3 outputs"),
-        ((np.full((8, 4), np.nan), T[:8]), r"batch 2: x\[0, 0\] is nan"),
-        ((X[:8], T[:8], -W[:8]), r"batch 2: sample_weight\[0\] is -"),
-        ((X[:0], T[:0]), "batch 2: x is empty"),
+        ((X[:8], T[:7]), "batch 2: t: expected targets for the 8 rows"),
+        ((X[:8], T[:8] + 3), r"batch 2: t\[\d\]: expected classes 0 to 2, .*got \d"),
+        (
+            (np.full((8, 4), np.nan), T[:8]),
+            r"batch 2: x\[0, 0\]: expected a finite number, got nan",
+        ),
+        ((X[:8], T[:8], -W[:8]), r"batch 2: sample_weight\[0\]: expected a number >= 0, got -"),
+        ((X[:0], T[:0]), "batch 2: x: expected at least one row"),
         ((X[:8], T[:8], W[:8], 1), "batch 2: expected .* got 4 parts"),
         (X[:8], "batch 2: t: expected targets"),
         (("a", "b"), "batch 2: x: expected an array, got the text"),
@@ -130,7 +133,11 @@ def test_a_loss_that_is_not_finite_is_found_without_a_second_pass(device, at):
     parts[at] = (np.full((8, 4), np.nan, np.float32), T[:8])
     there = Loader([tuple(map(device.asarray, part)) for part in parts])
     model = make(device)
-    where = "x\\[0, 0\\] is nan" if device.name == "cpu" else "the samples x of that batch"
+    where = (
+        "x\\[0, 0\\]: expected a finite number, got nan"
+        if device.name == "cpu"
+        else "the samples x of that batch"
+    )
     with pytest.raises(bp.BpArraysError, match=rf"batch {at + 1}:.*{where}"):
         train(model, there)
     assert there.epochs == 1
@@ -141,7 +148,7 @@ def test_what_only_arrays_have_is_refused_beside_them():
     for given in ({"batch_size": 4}, {"shuffle": False}, {"t": T}, {"sample_weight": W}):
         [name] = given
         name = "weight" if name == "sample_weight" else name
-        with pytest.raises(bp.InputError, match=f"{name}: leave it out, the batches come ready"):
+        with pytest.raises(bp.InputError, match=f"{name}: do not pass it, the iterable yields"):
             train(make(), Loader(PARTS), **given)
 
 

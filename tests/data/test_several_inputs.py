@@ -147,16 +147,31 @@ def test_a_batch_that_is_a_tuple_is_samples_and_targets():
     ("data", "message"),
     [
         ([PARTS[0], ({"ids": IDS}, T)], "batch 2: x: expected a dict of ids, age, but 'age' is"),
-        ([(X | {"age": AGES[:7]}, T)], r"batch 1: x\['ids'\] has 20 rows, x\['age'\] has 7"),
-        ([(X | {"age": AGES * np.nan}, T)], r"batch 1: x\['age'\]\[0, 0\] is nan"),
-        ([(X | {"ids": IDS + 5}, T)], r"batch 1: x\['ids'\]\[0\] is \d+: expected indices"),
-        (bp.data.Batches(Stored(X | {"age": AGES * np.nan})), r"block 0: x\['age'\]\[0, 0\] is n"),
-        (bp.data.Batches(Stored(X | {"ids": IDS + 5})), r"block 0: x\['ids'\]\[0\] is \d+: exp"),
-        (bp.data.Batches(Stored(X | {"ids": IDS[1:]})), r"block 2: x\['ids'\] has 3 rows, x\['a"),
+        (
+            [(X | {"age": AGES[:7]}, T)],
+            r"batch 1: x\['age'\]: expected 20 rows, as x\['ids'\] has, got 7",
+        ),
+        (
+            [(X | {"age": AGES * np.nan}, T)],
+            r"batch 1: x\['age'\]\[0, 0\]: expected a finite number, got nan",
+        ),
+        ([(X | {"ids": IDS + 5}, T)], r"batch 1: x\['ids'\]\[0\]: expected an index"),
+        (
+            bp.data.Batches(Stored(X | {"age": AGES * np.nan})),
+            r"block 0: x\['age'\]\[0, 0\]: expected a finite number, got n",
+        ),
+        (
+            bp.data.Batches(Stored(X | {"ids": IDS + 5})),
+            r"block 0: x\['ids'\]\[0\]: expected an index",
+        ),
+        (
+            bp.data.Batches(Stored(X | {"ids": IDS[1:]})),
+            r"block 2: x\['age'\]: expected 3 rows, as x\['ids'\] has, got 4",
+        ),
         (bp.data.Batches(Stored({"ids": IDS})), "block 0: x: expected .*, but 'age' is missing"),
         (
             bp.data.Batches(X, T, inputs={"ids": 1, "age": 3}),
-            "batches have the inputs .*: do not pass inputs=",
+            "batches: expected inputs .*; do not pass inputs=",
         ),
         (bp.data.Batches(bp.data.ArrayBlocks(AGES, T)), "x: expected a dict of ids, age, got one"),
         (bp.data.Batches({}, T), "x: expected a dict of ids, age, but 'ids' is missing"),

@@ -100,7 +100,9 @@ def test_it_trains_as_numpy_does_from_numpy_and_from_its_own_arrays(thin):
 
 def test_an_array_elsewhere_is_refused_with_both_names(thin):
     model = bp.Model(bp.Linear(2), input_shape=3, device="cpu", seed=0)
-    with pytest.raises(bp.DeviceMismatchError, match=r"on device 'thin:cpu'.*model is on 'cpu'"):
+    with pytest.raises(
+        bp.DeviceMismatchError, match=r"on 'cpu', the model's device, got one on 'thin:cpu'"
+    ):
         model.predict(thin.asarray(np.zeros((1, 3), "float32")))
 
 
@@ -167,16 +169,16 @@ def backend(**attributes):
     [
         (np, "expected a subclass of bp_arrays.devices.Backend or an instance of one"),
         (int, "expected a subclass of bp_arrays.devices.Backend or an instance of one"),
-        (backend(name="torch"), r"Mine.name\): 'torch' is taken by bp_arrays itself"),
-        (backend(name="cuda"), r"Mine.name\): 'cuda' is taken by bp_arrays itself"),
+        (backend(name="torch"), r"Mine.name\): expected a free name, 'torch' is reserved"),
+        (backend(name="cuda"), r"Mine.name\): expected a free name, 'cuda' is reserved"),
         (backend(name="my:lib"), r"Mine.name\): expected a letter, then letters, digits"),
         (backend(name=""), r"Mine.name\): expected a letter"),
         (backend(module=""), r"Mine.module\): expected the import path of the namespace"),
-        (backend(kinds="cpu"), r"Mine.kinds\): expected words such as \('cpu', 'gpu'\), got 'cpu'"),
-        (backend(kinds=()), r"Mine.kinds\): expected words"),
+        (backend(kinds="cpu"), r"Mine.kinds\): expected names such as \('cpu', 'gpu'\), got 'cpu'"),
+        (backend(kinds=()), r"Mine.kinds\): expected names"),
         (backend(numbered_kinds={"gpu"}), r"Mine.numbered_kinds\): expected some of \('cpu',\)"),
-        (backend(kinds=("cpu", "gpu")), r"Mine.native\): with the kinds .* override native"),
-        (backend(kinds=5), r"Mine.kinds\): expected words"),
+        (backend(kinds=("cpu", "gpu")), r"Mine.native\): expected an override that distinguishes"),
+        (backend(kinds=5), r"Mine.kinds\): expected names"),
         (backend(numbered_kinds=None), r"Mine.numbered_kinds\): expected some of"),
         (
             backend(locate=lambda self, array: ("cpu", array.device)),
@@ -190,7 +192,7 @@ def backend(**attributes):
             backend(__init__=lambda self, handle: None),
             r"register\(Mine\): calling it without arguments raises TypeError.*pass an instance",
         ),
-        (backend(runs_as="jit"), r"Mine.runs_as\): only libraries built into bp_arrays can set it"),
+        (backend(runs_as="jit"), r"Mine.runs_as\): expected the default; only built-in"),
     ],
 )
 def test_an_incomplete_backend_is_refused_by_its_attribute(unregistering, offered, message):
@@ -214,7 +216,7 @@ def test_a_name_is_given_once_but_the_same_class_may_register_again(unregisterin
     bp.devices.register(backend())  # a cell of a notebook that runs again
     other = type("Other", (Backend,), {"name": "mine", "module": "thin_library"})
     with pytest.raises(
-        bp.InputError, match=r"the name is taken by .*Mine; choose another"
+        bp.InputError, match=r"expected a free name, it is taken by .*Mine; choose another"
     ) as error:
         bp.devices.register(other)
     in_one_line(error)
@@ -262,7 +264,7 @@ def test_without_a_fault_it_is_usable(faulty):
 
 def test_a_library_that_is_not_installed(faulty, monkeypatch):
     monkeypatch.setitem(sys.modules, "faulty", None)
-    assert "faulty is not installed. To use it: install what has the module" in refusal()
+    assert "faulty is not installed. To use it: install the package with the module" in refusal()
 
 
 def test_a_library_whose_import_fails(unregistering, tmp_path, monkeypatch):
@@ -277,7 +279,7 @@ def test_an_asarray_that_returns_another_dtype(faulty):
     faulty.asarray = lambda obj, dtype=None, **options: asarray(obj, dtype="float64", **options)
     message = refusal()
     assert "an array made on faulty:cpu with dtype=float32 has the dtype float64" in message
-    assert "mend asarray of faulty, or override Faulty.from_host" in message
+    assert "fix asarray of faulty, or override Faulty.from_host" in message
 
 
 def test_arrays_without_a_device(faulty):
@@ -287,7 +289,7 @@ def test_arrays_without_a_device(faulty):
 
 def test_arrays_of_another_namespace(faulty):
     faulty.Array.__array_namespace__ = lambda self, api_version=None: np
-    assert "an array made on faulty:cpu is not recognized as there. To use it: mend" in refusal()
+    assert "an array made on faulty:cpu is not located on it. To use it: fix" in refusal()
 
 
 def test_arrays_that_numpy_cannot_read(faulty):
@@ -448,7 +450,7 @@ def test_the_pytest_plugin_runs_on_a_library_that_conftest_registers(target, tmp
         (
             "from bp_arrays.devices import Backend as Base\n"
             "class Backend(Base):\n    name, module = 'thick', 'thin_library'",
-            "it gives a Backend of the name 'thick', not 'broken'",
+            "expected a Backend of the name 'broken', got 'thick'",
         ),
     ],
 )
@@ -465,7 +467,7 @@ def test_an_entry_point_that_cannot_be_loaded_names_its_package_in_one_line(
     ) as error:
         device.asarray([1.0])
     assert str(device) == "broken:gpu:1"
-    assert "mend or uninstall broken-arrays 2.0" in in_one_line(error)
+    assert "fix or uninstall broken-arrays 2.0" in in_one_line(error)
     statuses = {status.device.name: status for status in bp.devices()}
     assert statuses["cpu"].usable and not statuses["broken"].usable
     assert "broken-arrays 2.0" in statuses["broken"].reason

@@ -173,8 +173,8 @@ def test_scikit_learns_own_names_of_losses_are_suggested():
     [
         (np.ones(5), r"expected shape \(6,\), got \(5,\)"),
         (np.ones((6, 1)), r"expected shape \(6,\), got \(6, 1\)"),
-        (-np.ones(6), r"sample_weight\[0\] is -1.0: weights must be 0 or more"),
-        (np.full(6, np.nan), r"sample_weight\[0\] is nan: it must be finite"),
+        (-np.ones(6), r"sample_weight\[0\]: expected a number >= 0, got -1\.0"),
+        (np.full(6, np.nan), r"sample_weight\[0\]: expected a finite number, got nan"),
         (np.zeros(6), "every weight is zero"),
     ],
 )

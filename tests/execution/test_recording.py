@@ -22,7 +22,7 @@ def record(function, *shapes, dtype="float64"):
         recorder.instructions,
         [],
         arguments=[a.slot for a in arguments],
-        given=[],
+        bound=[],
         results=[result.slot],
         written=[],
         arena=arena,

@@ -240,8 +240,11 @@ def test_the_way_out_works(tmp_path):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda layer, params, x, graph: None, "gave None"),
-        (lambda layer, params, x, graph: graph.node("Flatten", x, shape=(1,)), "instead of shape"),
+        (lambda layer, params, x, graph: None, "got None"),
+        (
+            lambda layer, params, x, graph: graph.node("Flatten", x, shape=(1,)),
+            "expected a value of shape",
+        ),
         (lambda layer, params, x, graph: graph.node("Nonsense", x), "valid ONNX"),
         (lambda layer, params, x, graph: graph.node("And", x, x), "valid ONNX"),
         (lambda layer, params, x, graph: x @ params["w"], "KeyError|'w'"),

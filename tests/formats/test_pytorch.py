@@ -264,23 +264,23 @@ def two_dtypes():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4)), r"'1'.*BatchNorm1d.*knows Seq"),
+        (lambda: nn.Sequential(nn.Linear(8, 4), nn.BatchNorm1d(4)), r"'1'.*BatchNorm1d.*converts"),
         (lambda: nn.Sequential(nn.Sequential(nn.Conv1d(1, 1, 1))), r"'0\.0'.*Conv1d"),
         (lambda: nn.Sequential(dict_of(head=Own())), "'head'.*Own"),
         (lambda: OwnSequential(nn.ReLU()), "OwnSequential.*no counterpart"),
         (Own, "Own"),
         (lambda: nn.Dropout2d(), "Dropout2d"),
-        (tied, "'0.weight' and '2.weight' are one parameter"),
-        (tied_by_memory, "'0.bias' and '1.bias' are one parameter"),
-        (same_twice, "'0.weight' and '2.weight' are one parameter"),
+        (tied, "got one shared by '0.weight' and '2.weight'"),
+        (tied_by_memory, "got one shared by '0.bias' and '1.bias'"),
+        (same_twice, "got one shared by '0.weight' and '2.weight'"),
         (hooked, "'0'.*hooks"),
         (normed, "ParametrizedLinear"),
         (two_dtypes, "one float dtype, got float32, float64"),
         (lambda: nn.Linear(8, 8, dtype=torch.complex64), "got complex64"),
-        (lambda: nn.Linear(8, 8, device="meta"), "'weight' has no values yet"),
-        (lambda: nn.Sequential(nn.LazyLinear(4)), "'0.weight' has no values yet"),
-        (lambda: nn.Sequential(nn.Linear(7, 4)), "takes 7 values on the last axis, but gets .8,."),
-        (lambda: nn.Sequential(nn.Linear(8, 4), nn.Linear(8, 4)), r"'1'.*gets .4,."),
+        (lambda: nn.Linear(8, 8, device="meta"), "expected values for parameter 'weight'"),
+        (lambda: nn.Sequential(nn.LazyLinear(4)), "expected values for parameter '0.weight'"),
+        (lambda: nn.Sequential(nn.Linear(7, 4)), "expected 7 values on the last axis, got .8,."),
+        (lambda: nn.Sequential(nn.Linear(8, 4), nn.Linear(8, 4)), r"'1'.*got .4,."),
         (lambda: nn.Softmax(dim=0), r"Softmax\(dim=0\): expected the last axis"),
         (lambda: nn.Softmax(), r"Softmax\(dim=None\)"),
         (lambda: nn.Flatten(0), r"Flatten\(start_dim=0\)"),
@@ -305,7 +305,7 @@ def test_what_has_no_counterpart_is_named(make, message):
 def test_layers_that_pytorch_lacks_are_named(net):
     model = bp.Model(bp.Sequential(bp.Tanh(), net), 8, device="cpu")
     with pytest.raises(
-        bp.InputError, match=rf"no module for {type(net).__name__}.*knows Sequential"
+        bp.InputError, match=rf"no module for {type(net).__name__}.*converts Sequential"
     ):
         model.to_torch()
 
@@ -313,7 +313,7 @@ def test_layers_that_pytorch_lacks_are_named(net):
 def test_wrong_input_shapes():
     with pytest.raises(bp.InputError, match="positive integers"):
         bp.from_torch(nn.ReLU(), (0,), device="cpu")
-    with pytest.raises(bp.InputError, match="takes 8 values on the last axis, but gets"):
+    with pytest.raises(bp.InputError, match="expected 8 values on the last axis, got"):
         bp.from_torch(nn.Linear(8, 2), (8, 3), device="cpu")
 
 

@@ -63,7 +63,7 @@ def test_sparse_rows_train_and_predict_as_dense_ones(device, kind):
 def test_sparse_rows_are_checked_too():
     bad = X.copy()
     bad[7, 2] = np.nan
-    with pytest.raises(bp.InputError, match=r"x\[7, 2\] is nan"):
+    with pytest.raises(bp.InputError, match=r"x\[7, 2\]: expected a finite number, got nan"):
         trained(scipy_sparse.csr_array(bad))
     with pytest.raises(bp.InputError, match="sparse matrix of real numbers"):
         trained(scipy_sparse.csr_array(X.astype(complex)))

@@ -99,32 +99,32 @@ BAD = {
     "one too many": (X | {"t": T}, "x: unknown input 't'"),
     "an array": (AGES, "x: expected a dict of ids, age, got one array"),
     "a tuple": ((IDS, AGES), "x: expected a dict of ids, age, got a tuple of 2"),
-    "rows": (X | {"ids": IDS[:15]}, r"x\['ids'\] has 15 rows, x\['age'\] has 20"),
+    "rows": (X | {"ids": IDS[:15]}, r"x\['age'\]: expected 15 rows, as x\['ids'\] has, got 20"),
     "a shape": (
         X | {"age": AGES[:, :2]},
         r"x\['age'\]: expected shape \(batch, 3\), got \(20, 2\)",
     ),
     "text": (X | {"age": "age.csv"}, r"x\['age'\]: expected an array, got the text 'age.csv'"),
     "a dict in it": (X | {"age": {"a": 1}}, r"x\['age'\]: expected an array, got a dict of a"),
-    "objects": (X | {"ids": [None] * 20}, r"x\['ids'\]\[0\] is nan: expected indices"),
+    "objects": (X | {"ids": [None] * 20}, r"x\['ids'\]\[0\]: expected an index, .*got nan"),
     "complex": (
         X | {"age": AGES * 1j},
-        r"x\['age'\] must hold real numbers, but its dtype is complex128",
+        r"x\['age'\]: expected real numbers, got dtype complex128",
     ),
     "a half": (
         changed("ids", 17, 3.5),
-        r"x\['ids'\]\[17\] is 3.5: expected indices, whole numbers from 0 to 4",
+        r"x\['ids'\]\[17\]: expected an index, a whole number from 0 to 4, got 3\.5",
     ),
     "a negative": (
         changed("ids", 3, -1),
-        r"x\['ids'\]\[3\] is -1.0: expected indices, whole numbers from 0 to 4",
+        r"x\['ids'\]\[3\]: expected an index, a whole number from 0 to 4, got -1\.0",
     ),
     "too large": (
         changed("ids", 4, 5).copy() | {"ids": np.where(np.arange(20) == 4, 5, IDS)},
-        r"x\['ids'\]\[4\] is 5: expected indices, whole numbers from 0 to 4",
+        r"x\['ids'\]\[4\]: expected an index, a whole number from 0 to 4, got 5",
     ),
-    "no index": (changed("ids", 2, np.nan), r"x\['ids'\]\[2\] is nan: expected indices"),
-    "infinite": (changed("ids", 2, np.inf), r"x\['ids'\]\[2\] is inf: expected indices"),
+    "no index": (changed("ids", 2, np.nan), r"x\['ids'\]\[2\]: expected an index, .*got nan"),
+    "infinite": (changed("ids", 2, np.inf), r"x\['ids'\]\[2\]: expected an index, .*got inf"),
 }
 
 
@@ -152,23 +152,27 @@ def test_a_number_that_is_not_finite_is_named_before_training(device):
             lambda x=x: bp.fit(model, x, T, loss=LOSS, optimizer=bp.SGD(0.1)),
             lambda x=x: bp.evaluate(model, x, T, loss=LOSS),
         ):
-            with pytest.raises(bp.InputError, match=r"^x\['age'\]\[17, 2\] is nan"):
+            with pytest.raises(
+                bp.InputError, match=r"^x\['age'\]\[17, 2\]: expected a finite number, got nan"
+            ):
                 use()
-    with pytest.raises(bp.InputError, match=r"^validation x\['age'\]\[17, 2\] is nan"):
+    with pytest.raises(
+        bp.InputError, match=r"^validation x\['age'\]\[17, 2\]: expected a finite number, got nan"
+    ):
         validation = (changed("age", (17, 2), np.nan), T)
         bp.fit(model, X, T, loss=LOSS, optimizer=bp.SGD(0.1), validation=validation)
-    with pytest.raises(bp.InputError, match=r"^x\['ids'\] is empty: expected at least one row"):
+    with pytest.raises(bp.InputError, match=r"^x\['ids'\]: expected at least one row"):
         bp.evaluate(model, {"ids": IDS[:0], "age": AGES[:0]}, T[:0], loss=LOSS)
 
 
 def test_indices_on_the_device_are_checked_too(device):
     model, x = make(device), moved(X, device)
-    for ids, message in (
-        (np.where(np.arange(20) == 6, 5, IDS).astype(np.int32), r"\[6\] is 5"),
-        (np.where(np.arange(20) == 6, -1, IDS).astype(np.int32), r"\[6\] is -1"),
-        (np.where(np.arange(20) == 6, 0.5, IDS).astype(np.float32), r"\[6\] is 0\.5"),
+    for ids, got in (
+        (np.where(np.arange(20) == 6, 5, IDS).astype(np.int32), "5"),
+        (np.where(np.arange(20) == 6, -1, IDS).astype(np.int32), "-1"),
+        (np.where(np.arange(20) == 6, 0.5, IDS).astype(np.float32), r"0\.5"),
     ):
-        with pytest.raises(bp.InputError, match=rf"^x\['ids'\]{message}: expected indices"):
+        with pytest.raises(bp.InputError, match=rf"^x\['ids'\]\[6\]: expected .*got {got}"):
             model.predict(x | {"ids": device.asarray(ids)})
     floats = x | {"ids": device.asarray(IDS.astype(np.float32))}
     np.testing.assert_array_equal(
@@ -179,17 +183,23 @@ def test_indices_on_the_device_are_checked_too(device):
 def test_without_a_size_an_index_must_fit_the_devices_integers(device):
     model = bp.Model(bp.Identity(), bp.InputSpec((), "index"), device=device)
     assert model.input_shape == ()
-    with pytest.raises(bp.InputError, match=r"^x\[1\] is -2: expected indices, .*of 0 or more"):
+    with pytest.raises(
+        bp.InputError, match=r"^x\[1\]: expected an index, a whole number >= 0, got -2"
+    ):
         model.predict([1, -2])
-    with pytest.raises(bp.InputError, match=r"^x\[0\] is 0\.5: expected indices, .*of 0 or more"):
+    with pytest.raises(
+        bp.InputError, match=r"^x\[0\]: expected an index, a whole number >= 0, got 0\.5"
+    ):
         model.predict([0.5])
-    with pytest.raises(bp.InputError, match=r"^x\[1\] is 1844\d+: expected .* up to \d+, int"):
+    with pytest.raises(bp.InputError, match=r"^x\[1\]: expected .* up to \d+, .*got 1844\d+"):
         model.predict(np.array([1, 2**64 - 1], np.uint64))
 
 
 def test_an_input_of_another_device_is_named():
     strict = pytest.importorskip("array_api_strict")
-    with pytest.raises(bp.DeviceMismatchError, match=r"^x\['age'\] is on device 'strict'"):
+    with pytest.raises(
+        bp.DeviceMismatchError, match=r"^x\['age'\]: expected an array on .*got one on 'strict'"
+    ):
         make().predict(X | {"age": strict.asarray(AGES)})
 
 
@@ -218,7 +228,7 @@ def test_a_tuple_of_another_length_is_refused():
 
 def test_weights_and_targets_are_counted_against_the_rows_of_all_inputs(device):
     model = make(device)
-    with pytest.raises(bp.InputError, match="t: expected targets for 20 rows"):
+    with pytest.raises(bp.InputError, match="t: expected targets for the 20 rows"):
         model.gradients(X, T[:19], LOSS)
     with pytest.raises(bp.InputError, match=r"sample_weight: expected shape \(20,\), got \(3,\)"):
         model.gradients(X, T, LOSS, sample_weight=np.ones(3))

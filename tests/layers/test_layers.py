@@ -109,7 +109,7 @@ def test_the_first_layer_skips_its_input_gradient():
         (lambda: bp.Linear(2, bias_init="zeros"), r"='zeros'\): expected an initializer"),
         (lambda: bp.Dropout(1.0), "expected 0 <= rate < 1"),
         (lambda: bp.Sequential(bp.Linear), "write Linear"),
-        (lambda: bp.Sequential(3), "argument 0 is not a layer"),
+        (lambda: bp.Sequential(3), "argument 0: expected a layer, got 3"),
         (lambda: bp.Residual(), "at least one layer"),
         (lambda: bp.Model(bp.Linear(2), input_shape=(), device="cpu"), "put Flatten"),
         (lambda: bp.Model(bp.Residual(bp.Linear(2)), 3, device="cpu"), "shape of x"),
@@ -185,8 +185,6 @@ def test_standardize_has_one_scale_per_feature_of_the_last_axis():
 )  # fmt: skip
 def test_a_scale_that_would_divide_by_zero_is_refused_where_it_is_set(scale, stored):
     model = bp.Model(bp.Sequential(bp.Standardize()), 2, device="cpu", dtype=stored)
-    with pytest.raises(
-        bp.InputError, match=r"0\.scale\[1\] is .*: expected a finite number above 0"
-    ):
+    with pytest.raises(bp.InputError, match=r"0\.scale\[1\]: expected a finite number > 0, got"):
         model.set_parameters({"0.mean": [0.0, 0.1], "0.scale": [1.0, scale]})
     assert model.predict([[1.0, 2.0]]).tolist() == [[1.0, 2.0]]

@@ -147,7 +147,9 @@ def test_arrays_of_another_device_are_named():
     strict = bp.device("strict")
     if not strict.availability().usable:
         pytest.skip("array-api-strict is not installed")
-    with pytest.raises(bp.DeviceMismatchError, match=r"x is on device 'strict'.*'cpu'"):
+    with pytest.raises(
+        bp.DeviceMismatchError, match=r"x: expected an array on 'cpu', .*got one on 'strict'"
+    ):
         make().predict(strict.asarray(X))
 
 
@@ -176,7 +178,10 @@ class Transposed(bp.Linear):
 
 @pytest.mark.parametrize(
     ("layer", "message"),
-    [(Forgetful(), "returned no gradient"), (Transposed(3), r"shape \(3, 4\) for a parameter")],
+    [
+        (Forgetful(), "expected a gradient for each"),
+        (Transposed(3), r"expected a gradient of shape \(\d, \d\), got \(3, 4\)"),
+    ],
 )
 def test_a_wrong_backward_of_a_users_layer_is_refused(layer, message):
     model = bp.Model(layer, input_shape=(4,), device="cpu")
@@ -212,7 +217,7 @@ def test_a_vector_that_is_none_of_the_model_is_refused_in_one_line(device):
         (device.asarray(np.zeros((size, 1), np.float32)), rf"got shape \({size}, 1\)"),
         (device.asarray(np.zeros(size, np.int32)), "dtype .*int32"),
         (other.asarray(np.zeros(size, np.float32)), f"on device '{other}'"),
-        ([0.0] * size, "got a list; set_parameters takes host data by name"),
+        ([0.0] * size, "got a list; use set_parameters for host data by name"),
         (None, "got a NoneType"),
     ):
         with pytest.raises(bp.InputError, match=f"{expected}.*{got}") as caught:

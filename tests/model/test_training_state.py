@@ -94,9 +94,9 @@ class Own(bp.SGD):
 
 def test_what_cannot_be_kept_is_refused(tmp_path):
     model = make()
-    with pytest.raises(bp.InputError, match="has none"):
+    with pytest.raises(bp.InputError, match="expected a model that was trained"):
         model.save(tmp_path / "m.safetensors", training_state=True)
     train(model, Own(0.1), 1)
-    with pytest.raises(bp.InputError, match="not an optimizer of the library"):
+    with pytest.raises(bp.InputError, match="an optimizer made of parts of the library"):
         model.save(tmp_path / "m.safetensors", training_state=True)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""What is measured of each layer to tell how healthy a net is: on its way forward and back."""
+"""Health of a net: statistics of each layer's outputs, errors and gradients."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from bp_arrays.trees import leaves
 from bp_arrays.typing import Array, Backward, ParameterTree
 
 FLAT = 0.02
-"""A slope of this share of the steepest counts as flat: the sigmoid's beyond |a| = 5.3."""
+"""The fraction of the steepest slope below which a slope is flat: |a| > 5.3 for the sigmoid."""
 
 RIGHT = 0.5
-"""An output that is flat but nearer to its target than this is not stuck: it has arrived."""
+"""The distance from its target below which a flat output is right, not saturated."""
 
 
 @dataclass(frozen=True)
 class LayerHealth:
-    """One layer after one epoch, on the probed samples.
+    """The statistics of one layer after one epoch, on the samples of the probe.
 
     Parameters
     ----------
     epoch : int
     path, kind : str
-        The layer's place in the net and its class.
+        The layer's path in the net and its class.
     mean, deviation : float
         Of its outputs.
     saturated : float
-        The share of outputs at which its slope is nearly 0; of the net's own outputs those that
-        are wrong besides. NaN for layers that do not saturate.
+        The fraction of outputs at which its slope is nearly 0; of the net's outputs only those
+        that are also wrong. NaN for layers that do not saturate.
     dead : float
-        The share of units that give 0 for every sample; NaN for other layers than ReLU.
+        The fraction of units that are 0 for every sample; NaN for layers other than ReLU.
     error : float
         The root mean square of δ = ∂L/∂(output).
     gradient : float
@@ -55,23 +55,23 @@ class LayerHealth:
 
 
 def health_of(model: Model, x: Array, t: Array, loss: Loss, epoch: int) -> list[LayerHealth]:
-    """Every layer of the model on a batch, from the input to the output, inside blocks too."""
+    """Return the health of every layer on a batch, from input to output, inside containers too."""
     context = model.context(training=False, needs_input_gradient=True)
-    watch = _Watch()
-    y, backward = replace(context, visit=watch.visit).forward("", model.net, model.tree(), x)
+    observer = _Observer()
+    y, backward = replace(context, visit=observer.visit).forward("", model.net, model.tree(), x)
     backward(loss.forward(y, t, context)[1]())
     host = model.device.to_numpy
-    settled = np.abs(host(y) - host(t)) < RIGHT if t.shape == y.shape else False
+    is_right = np.abs(host(y) - host(t)) < RIGHT if t.shape == y.shape else False
     return [
-        _health(each, settled if each.y is y else False, epoch, host)
-        for each in watch.layers
-        if each.delta is not None  # no error comes back through an output that is not used
+        _health(layer, is_right if layer.y is y else False, epoch, host)
+        for layer in observer.layers
+        if layer.delta is not None  # no error is propagated to an output that is not used
     ]
 
 
 @dataclass
-class _Watched:
-    """What passes a layer on its way forward, and back."""
+class _Observation:
+    """The output of a layer, its error, and its gradients."""
 
     path: str
     layer: Layer
@@ -80,11 +80,11 @@ class _Watched:
     gradients: ParameterTree | None = None
 
 
-class _Watch:
-    """Looks at every layer that has parameters of its own or no layers in it."""
+class _Observer:
+    """The observations of every layer that has its own parameters or no layers in it."""
 
     def __init__(self) -> None:
-        self.layers: list[_Watched] = []
+        self.layers: list[_Observation] = []
         self._visits = 0
 
     def visit(
@@ -94,41 +94,42 @@ class _Watch:
         y, backward = layer.forward(params, x, ctx)
         is_container, self._visits = self._visits > before, self._visits + 1
         names = layer.parts()
-        own = [name for name in params if name not in names and "" not in names]
-        if (is_container and not own) or isinstance(y, (tuple, dict)):
+        own_names = [name for name in params if name not in names and "" not in names]
+        if (is_container and not own_names) or isinstance(y, (tuple, dict)):
             return y, backward
-        watched = _Watched(".".join(ctx.path), layer, y)
-        self.layers.append(watched)
+        observation = _Observation(".".join(ctx.path), layer, y)
+        self.layers.append(observation)
 
-        def looked_at(delta: Array) -> tuple[Array, ParameterTree]:
+        def observed_backward(delta: Array) -> tuple[Array, ParameterTree]:
             dx, gradients = backward(delta)
-            inner = {name: gradients[name] for name in own if name in gradients}
-            watched.delta, watched.gradients = delta, inner if is_container else gradients
+            own_gradients = {name: gradients[name] for name in own_names if name in gradients}
+            observation.delta = delta
+            observation.gradients = own_gradients if is_container else gradients
             return dx, gradients
 
-        return y, looked_at
+        return y, observed_backward
 
 
-def _health(watched: _Watched, settled: Any, epoch: int, host: Any) -> LayerHealth:
-    """The numbers of one layer; `settled` marks outputs of the net that are right already."""
-    layer, y = watched.layer, host(watched.y).astype(np.float64)
+def _health(observation: _Observation, is_right: Any, epoch: int, host: Any) -> LayerHealth:
+    """Return the health of one layer; `is_right` masks outputs of the net that are right."""
+    layer, y = observation.layer, host(observation.y).astype(np.float64)
     flat = _flat(layer, y)
-    values = [np.ravel(host(gradient)) for gradient in leaves(watched.gradients or {})]
+    values = [np.ravel(host(gradient)) for gradient in leaves(observation.gradients or {})]
     return LayerHealth(
         epoch=epoch,
-        path=watched.path or "net",
+        path=observation.path or "net",
         kind=type(layer).__name__,
         mean=float(y.mean()),
         deviation=float(y.std()),
-        saturated=_share(None if flat is None else flat & ~np.asarray(settled)),
-        dead=_share((y == 0.0).all(axis=0) if isinstance(layer, ReLU) else None),
-        error=_size(host(watched.delta)),
-        gradient=_size(np.concatenate(values)) if values else float("nan"),
+        saturated=_fraction(None if flat is None else flat & ~np.asarray(is_right)),
+        dead=_fraction((y == 0.0).all(axis=0) if isinstance(layer, ReLU) else None),
+        error=_root_mean_square(host(observation.delta)),
+        gradient=_root_mean_square(np.concatenate(values)) if values else float("nan"),
     )
 
 
 def _flat(layer: Layer, h: Any) -> Any:
-    """Where a sigmoid or tanh is flat, its slope known from its output; None for other layers."""
+    """Return the mask of flat outputs of a sigmoid or tanh; None for other layers."""
     if isinstance(layer, Sigmoid):
         return h * (1.0 - h) < FLAT * 0.25
     if isinstance(layer, Tanh):
@@ -136,9 +137,9 @@ def _flat(layer: Layer, h: Any) -> Any:
     return None
 
 
-def _share(where: Any) -> float:
-    return float("nan") if where is None else float(np.mean(where))
+def _fraction(mask: Any) -> float:
+    return float("nan") if mask is None else float(np.mean(mask))
 
 
-def _size(values: Any) -> float:
+def _root_mean_square(values: Any) -> float:
     return float(np.sqrt(np.mean(np.square(values.astype(np.float64)))))

@@ -1,4 +1,4 @@
-"""Runners: how the one training step runs on each device."""
+"""Runners: the execution of training steps on each device."""
 
 from bp_arrays.execution import why_no_graph
 from bp_arrays.training._step import TrainingStep

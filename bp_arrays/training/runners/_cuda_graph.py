@@ -1,8 +1,8 @@
-"""Training on CUDA by launching steps that were captured as graphs.
+"""`CudaGraphRunner`: training on CUDA by steps that are captured as graphs.
 
-Full batches go through the graph, a smaller last one through an eager step. What leaves training,
-the model's vectors and the optimizer's, is always a copy: no step writes over arrays that were
-handed out. Should the graph be refused, training continues operation by operation and says so.
+Full batches run as a graph, a smaller last one as an eager step. The vectors of the model and the
+optimizer are always copies, so that no step overwrites arrays that were returned to the user. If
+the graph is refused, training continues operation by operation and logs the reason.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHAPES = 2
 
 
 class CudaGraphRunner(EagerRunner):
-    """Steps that a graph repeats without arguments; their losses are looked at by the window.
+    """Steps captured as a graph without arguments; their losses are checked window by window.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ class CudaGraphRunner(EagerRunner):
             return totals.values(self.model.device) | {"learning_rate": rate}
 
     def _static_step(self, batch_size: int) -> StaticStep | None:
-        """The step of this training run; None where CUDA refuses it."""
+        """Return the step of this training run; None if CUDA refuses it."""
         if self.refused:
             return None
         try:
             return StaticStep(self.step, batch_size)
-        except Exception as error:  # no library or no memory; the eager way needs less
+        except Exception as error:  # no library or no memory; an eager step needs less of both
             self.refuse("steps run operation by operation, not as a CUDA graph", error)
             return None
 
@@ -106,7 +106,7 @@ class CudaGraphRunner(EagerRunner):
     def _smaller_batch(
         self, static: StaticStep, feed: RowFeed, totals: Totals, bar: Progress
     ) -> float:
-        """Make an eager step on the rows that are left."""
+        """Make an eager step on the remaining rows."""
         before = self.model.current_vectors()
         full = feed.rows // static.batch_size
         with closing(self._all_batches(static, feed, full)) as batches:
@@ -124,7 +124,7 @@ class CudaGraphRunner(EagerRunner):
             self.stop_in_window(static, window, bad, batches, self.good)
 
     def _host_batches(self, static: StaticStep, feed: RowFeed, position: int) -> Generator[Any]:
-        """Yield batches to copy in; None for each where the rows are on the device already."""
+        """Yield batches to copy to the device; None for each if the rows are on it already."""
         if not feed.on_host:
             while True:
                 yield None
@@ -164,7 +164,7 @@ class CudaGraphRunner(EagerRunner):
         return loss
 
     def _static_for(self, batch: Batch) -> StaticStep | None:
-        """The step for batches of these shapes; None where there are too many kinds already."""
+        """Return the step for batches of these shapes; None if there are too many shapes."""
         key = tuple((tuple(a.shape), str(a.dtype)) for a in leaves(batch))
         if key not in self.singles and len(self.singles) < SHAPES and not self.refused:
             static = self._static_step(key[0][0][0])
@@ -174,5 +174,5 @@ class CudaGraphRunner(EagerRunner):
 
 
 def _can_be_static(feed: RowFeed, batch_size: int) -> bool:
-    """True if there is a full batch, of arrays that are on the device or come from the host."""
+    """Return True if there is a full batch, of arrays on the device or on the host."""
     return feed.rows >= batch_size and (feed.on_host or not feed.t_on_disk)

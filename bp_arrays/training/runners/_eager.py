@@ -1,4 +1,4 @@
-"""Steps as pure functions: operation by operation, or compiled whole by jax.jit."""
+"""`EagerRunner`: steps as pure functions, operation by operation or compiled by jax.jit."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._runner import Runner, Vectors, Window, first_not_finite
 
 WINDOW = 32
-"""Steps that an asynchronous device is given before their losses are looked at."""
+"""Steps launched on an asynchronous device before their losses are checked."""
 
 
 class EagerRunner(Runner):
-    """Each step makes new vectors; the old ones are kept by holding on to them.
+    """A runner whose steps return new vectors, so that the old ones are available to go back to.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class EagerRunner(Runner):
     def __init__(self, step: TrainingStep, *, compiled: bool = True) -> None:
         super().__init__(step)
         model = self.model
-        self.good: Vectors = model.current_vectors()  # the last ones whose loss was seen finite
+        self.good: Vectors = model.current_vectors()  # the last with a loss known to be finite
         self.compute: Any = step
         self.jitted = compiled and model.device.runs_as == "jit"
         if self.jitted:
@@ -50,14 +50,14 @@ class EagerRunner(Runner):
         rate, done = 0.0, 0
 
         def check() -> None:
-            """Look at the losses of the window; stop training if one of them is not finite."""
+            """Check the losses of the window; stop training if one of them is not finite."""
             losses = [float(model.device.to_numpy(loss)) for loss, _ in pending]
             bad = first_not_finite(losses)
             if bad is not None:
-                again: Iterator[Any] = iter([batch for _, batch in pending])
+                batches: Iterator[Any] = iter([batch for _, batch in pending])
                 if feed.repeats:
-                    again = islice(feed.epoch(batch_size, order), window.first, None)
-                self.stop_in_window(self, window, bad, again, self.good)
+                    batches = islice(feed.epoch(batch_size, order), window.first, None)
+                self.stop_in_window(self, window, bad, batches, self.good)
             self.good = window.vectors
             bar.steps(len(losses), losses[-1], rate)
             pending.clear()
@@ -94,10 +94,10 @@ class EagerRunner(Runner):
         model, state = self.model, self.state
         rate, scalars = self.next_scalars()
         theta, others = self.vectors()
-        made = self.compute(theta, others, state.vectors, batch, scalars, state.step)
-        model.vector, model.state_vector = made.theta, made.state
-        model.training_state = replace(state, vectors=made.vectors, step=state.step + 1)
-        return rate, made.loss, made.sums
+        result = self.compute(theta, others, state.vectors, batch, scalars, state.step)
+        model.vector, model.state_vector = result.theta, result.state
+        model.training_state = replace(state, vectors=result.vectors, step=state.step + 1)
+        return rate, result.loss, result.sums
 
     def restart(self, window: Window) -> None:
         self.model.vector, self.model.state_vector = window.vectors

@@ -1,8 +1,8 @@
-"""Training on NumPy: the parameters are written over, step by step, by recorded operations.
+"""`ReplayRunner`: training on NumPy by recorded operations that update the parameters in place.
 
 Memory during a step: the parameters, their gradient, the optimizer's state, and the activations.
-The parameters before the last update lie where the gradient was; should their loss turn out not
-to be finite, that is where training goes back to.
+The update keeps the old θ in g: if the next loss is not finite, training goes back to it without
+additional memory.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from bp_arrays.training.runners._runner import Runner
 from bp_arrays.typing import HostArray
 
 RECORDINGS = 4
-"""The number of batch shapes that are recorded per training run; others run as they stand."""
+"""The number of batch shapes that are recorded per training run; others run eagerly."""
 
 Pass = EagerPass | ReplayedPass
 
 
 class ReplayRunner(Runner):
-    """Each step updates θ and the optimizer's state where they lie.
+    """A runner whose steps update θ and the optimizer's state in place.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class ReplayRunner(Runner):
         return loss
 
     def _take_memory(self) -> None:
-        """Train in the model's own memory; arrays that were handed out keep what they say."""
+        """Train in memory that only the model refers to, so that returned arrays keep their values."""
         vectors = self.model.own_vectors()
         if vectors[0] is self.theta and vectors[1] is self.others:
             return
@@ -119,8 +119,8 @@ class ReplayRunner(Runner):
             self.can_go_back = False
         self.theta, self.others = vectors
         passes: list[Pass] = [self.eager, *self.recorded.values()]
-        for each in passes:
-            each.bind(self.theta, self.others, self.g)
+        for batch_pass in passes:
+            batch_pass.bind(self.theta, self.others, self.g)
 
     def _pass_for(self, batch: Batch, counter: int) -> Pass:
         """Return the replayed pass for this batch shape, or the eager one."""
@@ -143,23 +143,23 @@ class ReplayRunner(Runner):
         return self.recorded[key]
 
     def _recording(self, batch: Batch, counter: int) -> ReplayedPass:
-        """Record a step; where custom parts take part, compare it with the eager one first.
+        """Record a step; with custom parts, compare it with the eager one first.
 
-        Layers, losses, metrics and penalties are pure functions of their arguments. One that is
-        not, for example one that draws its own random numbers, differs on replay.
+        Layers, losses, metrics and penalties must be pure functions of their arguments. One that
+        is not, for example one that draws its own random numbers, differs when replayed.
         """
         recorded = ReplayedPass(self.step, batch, self.theta, self.others, self.g, self.arena)
         objective = self.step.objective
         parts = (objective.loss, *objective.metrics, objective.penalty)
-        ours = is_library_net(objective.net) and all(
+        is_library_step = is_library_net(objective.net) and all(
             part is None or is_library_object(part) for part in parts
         )
-        if not ours:
+        if not is_library_step:
             self._compare(recorded, batch, counter)
         return recorded
 
     def _compare(self, recorded: ReplayedPass, batch: Batch, counter: int) -> None:
-        """Raise ValueError unless replaying gives what the layers give, operation by operation."""
+        """Raise ValueError unless the replayed and the eager step have equal results."""
         before, state = self.g.copy(), self.others.copy()
         results = []
         for run in (recorded, self.eager):
@@ -177,7 +177,7 @@ class ReplayRunner(Runner):
             )
 
     def _go_back(self, batch: Batch, index: int, state: Any) -> None:
-        """Restore the last parameters whose loss was finite, and say what happened."""
+        """Restore the last parameters with a finite loss, and raise NonFiniteLossError."""
         good = self.g if self.can_go_back else self.theta
         self.stop(batch, index, state, (self.theta, self.others), (good.copy(), self.others))
 

@@ -1,7 +1,7 @@
-"""One pass of a batch on NumPy, forward and backward: operation by operation, or replayed.
+"""`EagerPass` and `ReplayedPass`: forward and backward of a batch on NumPy.
 
-Both write the gradient over one vector g. Between forward and backward the loss is looked at:
-until then g still holds the parameters that training may have to go back to.
+Both write the gradient to one vector g. The loss is checked between forward and backward, as until
+then g has the parameters to which training may have to go back.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from bp_arrays.trees import leaves, map_tree
 from bp_arrays.typing import HostArray
 
 Measured = tuple[float, Any, tuple[tuple[Any, ...], ...]]
-"""The loss, the weight it was divided by, and the sums of the metrics."""
+"""The loss, the divisor of its mean, and the sums of the metrics."""
 
 
 class EagerPass:
-    """Operation by operation, through the layers, anew at every batch.
+    """A pass that runs the layers at every batch.
 
     Parameters
     ----------
     step : TrainingStep
     theta, state, g : arrays
-        The memory of the parameters, trained and not, and of the gradient.
+        The memory of the trainable parameters, the others, and the gradient.
     """
 
     def __init__(
@@ -38,38 +38,38 @@ class EagerPass:
     ) -> None:
         self._step = step
         self.bind(theta, state, g)
-        self._made: Forward
+        self._result: Forward
 
     def bind(self, theta: HostArray, state: HostArray, g: HostArray) -> None:
-        """Use other memory from the next batch on."""
+        """Use other memory, from the next batch on."""
         self._theta, self._state, self._g = theta, state, g
 
     def forward(self, batch: Batch, counter: int) -> Measured:
         """Compute the loss of a batch; `counter` is the number of updates before this one."""
         context = self._step.context(counter)
-        self._made = self._step.objective.forward(self._theta, self._state, batch, context)
-        return float(self._made.loss), self._made.weight, self._made.sums
+        self._result = self._step.objective.forward(self._theta, self._state, batch, context)
+        return float(self._result.loss), self._result.weight, self._result.sums
 
     def backward(self) -> None:
-        """Write the gradient over g, and the new values of parameters that are not trained."""
-        start, penalty = 0, self._made.penalty
-        for gradient in self._made.gradients():
+        """Write the gradient to g, and the new values of non-trainable parameters."""
+        start, penalty = 0, self._result.penalty
+        for gradient in self._result.gradients():
             stop = start + gradient.shape[0]
             self._g[start:stop] = gradient if penalty is None else gradient + penalty[start:stop]
             start = stop
-        if self._made.state is not self._state:
-            self._state[...] = self._made.state
-        del self._made  # and with it the activations
+        if self._result.state is not self._state:
+            self._state[...] = self._result.state
+        del self._result  # frees the activations
 
 
 class ReplayedPass:
-    """The same operations, in memory laid out once for batches of these shapes.
+    """A pass that replays recorded operations in preallocated memory, for one batch shape.
 
     Parameters
     ----------
     step : TrainingStep
     batch : Batch
-        One of the shapes and dtypes of those to come.
+        An example with the shapes and dtypes of all batches.
     theta, state, g : arrays
         As for `EagerPass`.
     arena : Arena
@@ -78,7 +78,7 @@ class ReplayedPass:
     Raises
     ------
     Exception
-        Of any kind, if the layers do something that cannot be recorded.
+        Any exception, if an operation of the layers cannot be recorded.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class ReplayedPass:
         split = len(recorder.instructions)
         written = _record_gradients(recorder, made, memory[2], split)
         if made.state is not memory[1]:
-            # last, when nobody reads the old values any more
+            # last, when the old values are not read any more
             written.append(_record_copy(recorder, made.state, memory[1], 0))
         self._results = (made.loss, made.weight, made.sums)
         results = [made.loss, made.weight, *itertools.chain(*made.sums)]
@@ -106,7 +106,7 @@ class ReplayedPass:
             recorder.instructions[:split],
             recorder.instructions[split:],
             arguments=[array.slot for array in (*leaves(inputs), counter)],
-            given=[array.slot for array in memory],
+            bound=[array.slot for array in memory],
             results=[result.slot for result in results if isinstance(result, Recorded)],
             written=written,
             arena=arena,
@@ -118,14 +118,14 @@ class ReplayedPass:
         self.bind(theta, state, g)
 
     def bind(self, theta: HostArray, state: HostArray, g: HostArray) -> None:
-        """Use other memory from the next batch on."""
+        """Use other memory, from the next batch on."""
         self.program.bind(dict(zip(self._names, (theta, state, g), strict=True)))
         loss, weight, sums = self._results
         self._loss, self._weight = self._memory_of(loss), self._memory_of(weight)
         self._sums = [[self._memory_of(part) for part in parts] for parts in sums]
 
     def _memory_of(self, result: Any) -> Any:
-        """Where a result lies after a run; what is no array is what it is."""
+        """Return the memory of a result; a result that is not an array unchanged."""
         return self.program.array(result.slot) if isinstance(result, Recorded) else result
 
     def forward(self, batch: Batch, counter: int) -> Measured:
@@ -140,17 +140,17 @@ class ReplayedPass:
         return self._loss.item(), _value(self._weight), sums
 
     def backward(self) -> None:
-        """Write the gradient over g, and the new values of parameters that are not trained."""
+        """Write the gradient to g, and the new values of non-trainable parameters."""
         self.program.backward(*self._arrays, self._counter)
 
 
 def shapes_of(batch: Batch) -> tuple[Any, ...]:
-    """Return what a recording depends on: the shapes and dtypes of a batch."""
+    """Return the key of a recording: the shapes and dtypes of a batch."""
     return *[(a.shape, a.dtype.char) for a in leaves(batch)], batch.weight is None
 
 
 def _record_gradients(recorder: StepRecorder, made: Forward, g: Recorded, split: int) -> list[Any]:
-    """Have every gradient computed into its part of g; returns the slots that are written."""
+    """Record the computation of each gradient into its part of g; return the slots written."""
     written, start, penalty = [], 0, made.penalty
     for gradient in made.gradients():
         stop = start + gradient.shape[0]
@@ -164,17 +164,17 @@ def _record_gradients(recorder: StepRecorder, made: Forward, g: Recorded, split:
 def _record_into(
     recorder: StepRecorder, values: Any, memory: Recorded, start: int, split: int
 ) -> Any:
-    """Have a flat array computed into a part of the memory; returns the slot that is written.
+    """Record the computation of a flat array into a part of memory; return the slot written.
 
-    An array that backward computes is computed right there. Others are copied: a part of another
+    An array that backward computes is computed in this memory. Others are copied: a part of another
     array, the gradient of two parameters at once, or one that is known before backward.
     """
     stop = start + values.shape[0]
     if isinstance(values, Recorded):
         root = values.slot.root
         computed = {id(i.result) for i in recorder.instructions[split:] if not i.assigned}
-        straight = values.slot.contiguous and np.prod(root.shape) == values.size
-        if id(root) in computed and straight and root.dtype == values.dtype == memory.dtype:
+        is_whole = values.slot.contiguous and np.prod(root.shape) == values.size
+        if id(root) in computed and is_whole and root.dtype == values.dtype == memory.dtype:
             shape = root.shape
             root.lies_in(memory.slot, lambda whole: whole[start:stop].reshape(shape))
             return root
@@ -182,7 +182,7 @@ def _record_into(
 
 
 def _record_copy(recorder: StepRecorder, values: Any, memory: Recorded, start: int) -> Any:
-    """Have a flat array copied into a part of the memory; returns the slot that is written."""
+    """Record the copy of a flat array into a part of memory; return the slot written."""
     stop = start + values.shape[0]
     copy = recorder.result(copied, (values,), values.shape, memory.dtype, copied=True)
     copy.slot.lies_in(memory.slot, lambda whole: whole[start:stop])
@@ -190,16 +190,16 @@ def _record_copy(recorder: StepRecorder, values: Any, memory: Recorded, start: i
 
 
 def _value(result: Any) -> Any:
-    """A result as a number; larger ones lie where the next step writes over them."""
+    """Return a 0-d result as a number; larger ones stay in memory that the next step overwrites."""
     return result.item() if isinstance(result, np.ndarray) and result.ndim == 0 else result
 
 
 def is_library_net(net: Layer) -> bool:
-    """Return True if all layers of a net are of this library."""
+    """Return True if all layers of a net are defined in this library."""
     return all(is_library_object(node.layer) for node in walk(net))
 
 
-def is_library_object(thing: Any) -> bool:
-    """Return True if a layer, loss, metric or penalty is this library's own."""
-    module = str(getattr(thing, "__module__", ""))
+def is_library_object(part: Any) -> bool:
+    """Return True if a layer, loss, metric or penalty is defined in this library."""
+    module = str(getattr(part, "__module__", ""))
     return module.partition(".")[0] == __name__.partition(".")[0]

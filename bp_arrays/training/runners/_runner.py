@@ -1,4 +1,4 @@
-"""The contract of a runner: how the steps of one training run are computed on a device."""
+"""`Runner`: the contract of a runner, which executes the steps of one training run."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from bp_arrays.typing import Array
 logger = logging.getLogger("bp_arrays")
 
 Vectors = tuple[Array, Array]
-"""θ, and the parameters that are not trained."""
+"""θ, and the vector of non-trainable parameters."""
 
 
 class Window(NamedTuple):
-    """Steps between two looks at their losses.
+    """The steps between two checks of their losses.
 
     Parameters
     ----------
@@ -50,11 +50,11 @@ class Steps(Protocol):
         """Make one step."""
 
     def vectors(self) -> Vectors:
-        """The parameters as they are now, in arrays that no step writes over."""
+        """Return the current parameters, in arrays that no step overwrites."""
 
 
 class Runner(ABC):
-    """Runs training steps and keeps the model up to date; it never restates what a step computes.
+    """Base class of runners, which execute training steps and update the model.
 
     Parameters
     ----------
@@ -68,12 +68,12 @@ class Runner(ABC):
 
     @property
     def compiled_by(self) -> str:
-        """What runs each step as a whole; "" where operations run one by one."""
+        """The compiler of whole steps; "" if operations run one by one."""
         return ""
 
     @property
     def state(self) -> TrainingState:
-        """How far training has come."""
+        """The training state of the model."""
         state: TrainingState = self.model.training_state
         return state
 
@@ -84,7 +84,7 @@ class Runner(ABC):
         Raises
         ------
         NonFiniteLossError
-            The model then has the last parameters whose loss was seen to be finite.
+            If a loss is not finite; the model then has the last parameters with a finite loss.
         """
 
     @abstractmethod
@@ -92,13 +92,13 @@ class Runner(ABC):
         """Make one step on one batch and return its loss; raises as `epoch` does."""
 
     def next_scalars(self) -> tuple[float, tuple[float, ...]]:
-        """Return the learning rate of the next update, and all numbers of it."""
+        """Return the learning rate and all scalars of the next update."""
         state = self.state
         rate = self.optimizer.rate(state.step, state.monitored)
         return rate, self.optimizer.scalars(state.step + 1, rate)
 
     def refuse(self, what: str, why: BaseException | str) -> None:
-        """Note why a faster way cannot be taken: in the log, and for `history.not_compiled`."""
+        """Record why steps are not compiled, in the log and for `history.not_compiled`."""
         self.refused = f"{what}: {' '.join(str(why).split())}"
         logger.info("%s: %s", self.model.device, self.refused)
 
@@ -107,7 +107,7 @@ class Runner(ABC):
     def stop_in_window(
         self, steps: Steps, window: Window, bad: int, batches: Iterator[Batch], good: Vectors
     ) -> NoReturn:
-        """Repeat a window's steps up to the one whose loss is not finite, and stop there.
+        """Repeat the steps of a window up to the one whose loss is not finite, and stop.
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class Runner(ABC):
         batches : iterator of Batch
             Those of the window, from the first on.
         good : Vectors
-            The last parameters before the window whose loss was seen to be finite.
+            The last parameters before the window with a finite loss.
         """
         steps.restart(window)
         for _ in range(bad):
@@ -141,16 +141,16 @@ class Runner(ABC):
         state : TrainingState
             Before its step.
         at_fault, good : Vectors
-            The parameters that gave this loss, and those to go back to.
+            The parameters with this loss, and those to go back to.
         """
-        model, counted = self.model, replace(state, step=state.step + 1)
+        model, next_state = self.model, replace(state, step=state.step + 1)
         theta, model.state_vector = at_fault
-        error = non_finite_loss(model, self.step.objective.loss, theta, batch, counted, index)
+        error = non_finite_loss(model, self.step.objective.loss, theta, batch, next_state, index)
         model.vector, model.state_vector = good
         model.training_state = None
         raise error
 
 
 def first_not_finite(losses: Sequence[float]) -> int | None:
-    """Return the number of the first loss that is NaN or infinite; None if all are finite."""
+    """Return the index of the first loss that is NaN or infinite; None if all are finite."""
     return next((k for k, loss in enumerate(losses) if not math.isfinite(loss)), None)

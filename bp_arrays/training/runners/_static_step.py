@@ -1,9 +1,9 @@
-"""A training step without arguments: all that it reads and writes are arrays that stay put.
+"""`StaticStep`: a training step without arguments, which reads and writes static buffers.
 
-They are the parameters and the optimizer's vectors, which the step writes over; the rows of the
-epoch in their order; the numbers of every step, the learning rate among them; and the step's
-position in the epoch, which the step itself moves on. So where the data are on the device, the
-host only launches a graph per step; other data are copied into a batch that stays put.
+They are the parameters and the optimizer's vectors, which the step overwrites; the order of the
+rows of the epoch; the scalars of every step, such as the learning rate; and the position of the
+step in the epoch, which the step increments. So for data on the device, the host only launches one
+graph per step; other data are copied into a static batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import Array
 
 WINDOW = 32
-"""Steps whose losses are kept on the device until they are looked at together."""
+"""Steps whose losses stay on the device until they are checked together."""
 
 
 class StaticStep:
@@ -51,7 +51,7 @@ class StaticStep:
             self.theta, self.others = self._copy((theta, others))
             self.optimizer_vectors = self._copy(model.training_state.vectors)
             self.position = self._zeros((1,), self.index)  # of the step in its epoch
-            self.first = self._zeros((1,), self.index)  # updates made before the epoch
+            self.first = self._zeros((1,), self.index)  # number of updates before the epoch
             self.recent = self._zeros((WINDOW,), self.dtype)
             self.rows, self.slots = (
                 self.xp.arange(n, dtype=self.index, device=self.native)
@@ -68,11 +68,11 @@ class StaticStep:
         self.totals: Any = None
         self.scalars: Any = None  # the numbers of each step of the epoch
         self.order: Any = None  # of the rows on the device
-        self.batch: Batch | None = None  # where host data are copied to
+        self.batch: Batch | None = None  # the static buffers for host data
         self.copies = True
-        self.data: RowFeed | None = None  # where data on the device are gathered from
-        self.in_use: list[Batch] = []  # copied from, perhaps not yet done
-        self.graph = graph  # last: it gives back its memory when the arrays in it have ended
+        self.data: RowFeed | None = None  # the source of data on the device
+        self.in_use: list[Batch] = []  # sources of copies that may not have finished
+        self.graph = graph  # last, as it frees its memory after the arrays in it
 
     @property
     def is_captured(self) -> bool:
@@ -80,13 +80,13 @@ class StaticStep:
         return self.graph.is_captured
 
     def on_stream(self) -> AbstractContextManager[None]:
-        """The context in which everything below is called."""
+        """Return the context in which all other methods must be called."""
         return self.graph.on_stream()
 
     # -- an epoch --------------------------------------------------------------------------------
 
     def begin(self, scalars: Sequence[Sequence[float]], order: Any, data: RowFeed) -> None:
-        """Load an epoch: the numbers of its steps, the order of its rows.
+        """Load an epoch: the scalars of its steps and the order of its rows.
 
         Parameters
         ----------
@@ -106,15 +106,15 @@ class StaticStep:
             map_tree(lambda total: _write(total, self.xp.zeros_like(total)), self.totals)
 
     def begin_single(self, scalars: Sequence[float]) -> None:
-        """Load the numbers of one step on a batch that is passed to `advance`."""
+        """Load the scalars of one step on a batch that is passed to `advance`."""
         if self.scalars is None:
             self.scalars = self._zeros((1, self.scalar_count), self._float64)
         _write(self.scalars, self._from_host([scalars]))
 
     def load(self, vectors: Vectors, optimizer_vectors: Tree, first: int, position: int) -> None:
         """Continue from these arrays, at this position of an epoch that began at update `first`."""
-        ours = (self.theta, self.others, self.optimizer_vectors)
-        map_tree(_write, ours, (*vectors, optimizer_vectors))
+        buffers = (self.theta, self.others, self.optimizer_vectors)
+        map_tree(_write, buffers, (*vectors, optimizer_vectors))
         number = index_dtype(self.device)
         _write(self.first, self.device.asarray(np.asarray([first]), number))
         _write(self.position, self.device.asarray(np.asarray([position]), number))
@@ -125,7 +125,7 @@ class StaticStep:
         self.load(window.vectors, window.start.vectors, first, window.first)
 
     def advance(self, batch: Any) -> None:
-        """Make one step: on this batch, or, if the data are on the device, on the next rows."""
+        """Make one step: on this batch, or on the next rows of data on the device."""
         if self.copies:
             self._copy_in(batch)
         self.graph(self._run)
@@ -144,15 +144,15 @@ class StaticStep:
         return [float(value) for value in recent[:count]]
 
     def vectors(self) -> Vectors:
-        """Return the parameters as they are now, in arrays that no step writes over."""
+        """Return copies of the parameters."""
         theta, others = self._copy((self.theta, self.others))
         return theta, others
 
     def snapshot(self) -> tuple[Vectors, tuple[Array, ...]]:
-        """Return the parameters and the optimizer's vectors, in arrays of their own."""
+        """Return copies of the parameters and the optimizer's vectors."""
         return self.vectors(), self._copy(self.optimizer_vectors)
 
-    # -- what the graph repeats ------------------------------------------------------------------
+    # -- the captured function -------------------------------------------------------------------
 
     def _run(self) -> None:
         xp, position = self.xp, self.position
@@ -162,25 +162,25 @@ class StaticStep:
             batch = self._gathered(xp, rows)
         numbers = xp.take(self.scalars, position, axis=0)[0, ...]
         counter = xp.reshape(self.first + position, ())
-        made = self._gradient(batch, counter)
-        g = self.step.reduce(made.g, made.weight)
+        result = self._gradient(batch, counter)
+        g = self.step.reduce(result.g, result.weight)
         self._update(g, numbers)
-        if made.state is not self.others:
-            _write(self.others, made.state)
+        if result.state is not self.others:
+            _write(self.others, result.state)
         slot = self.slots == position % WINDOW
-        _write(self.recent, xp.where(slot, made.loss, self.recent))
-        sums = (made.loss * made.weight, made.weight, made.sums)
+        _write(self.recent, xp.where(slot, result.loss, self.recent))
+        sums = (result.loss * result.weight, result.weight, result.sums)
         if self.totals is None:
             self.totals = map_tree(self._zero_like, sums)
         map_tree(lambda total, value: _write(total, total + value), self.totals, sums)
         _write(self.position, position + 1)
 
     def _gradient(self, batch: Batch, counter: Array) -> Gradient:
-        """The gradient of the step, by arrays whose products can be captured."""
+        """Return the gradient of the step, computed on arrays whose products can be captured."""
         arguments = self.graph.wrapped((self.theta, self.others, batch, counter))
-        made = self.step.gradient(*arguments)
-        unchanged = made.state is arguments[1]
-        plain: Gradient = self.graph.unwrapped(made)
+        result = self.step.gradient(*arguments)
+        unchanged = result.state is arguments[1]
+        plain: Gradient = self.graph.unwrapped(result)
         return plain._replace(state=self.others) if unchanged else plain
 
     def _update(self, g: Array, numbers: Array) -> None:
@@ -191,7 +191,7 @@ class StaticStep:
         scalars = tuple(self.xp.astype(numbers[k], self.dtype) for k in range(numbers.shape[0]))
         theta, g, vectors, scalars = graph.wrapped((self.theta, g, self.optimizer_vectors, scalars))
         updated = graph.unwrapped(self.optimizer.update(theta, g, vectors, scalars, graph.xp))
-        # `update` may return views of its arguments: copy before overwriting them.
+        # `update` may return views of its arguments: copy before overwriting them
         map_tree(_write, (self.theta, self.optimizer_vectors), self._copy(updated))
 
     def _gathered(self, xp: Any, rows: Array) -> Batch:
@@ -207,8 +207,8 @@ class StaticStep:
     def _copy_in(self, batch: Batch) -> None:
         if self.batch is None:
             self.batch = map_tree(self.xp.zeros_like, batch)
-        for ours, theirs in zip(leaves(self.batch), leaves(batch), strict=True):
-            _write(ours, theirs)
+        for buffer, array in zip(leaves(self.batch), leaves(batch), strict=True):
+            _write(buffer, array)
         self.in_use.append(batch)
 
     # -- arrays ----------------------------------------------------------------------------------
