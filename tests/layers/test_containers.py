@@ -346,7 +346,7 @@ def test_a_branch_that_dies_is_named():
     diagnosis = Diagnosis(X, np.zeros((40, 1)), bp.L2Loss())
     settings = {"loss": bp.L2Loss(), "optimizer": bp.SGD(1e-3), "callbacks": [diagnosis]}
     bp.fit(model_of(net), X, np.zeros((40, 1)), **settings)
-    assert any("layer 0.left.1 (ReLU) is dying" in words for words in diagnosis.findings())
+    assert any("layer 0.left.1 (ReLU) has dead units" in words for words in diagnosis.findings())
 
 
 @every_container

@@ -239,5 +239,5 @@ def test_flatten_takes_gradients_by_name_and_refuses_what_is_missing(device):
     assert g.shape == model.vector.shape
     with pytest.raises(bp.InputError, match=r"'0\.bias' is missing"):
         model.flatten({k: v for k, v in gradients.items() if k != "0.bias"})
-    with pytest.raises(bp.InputError, match=r"'0\.bias' expected shape \(6,\), got \(3,\)"):
+    with pytest.raises(bp.InputError, match=r"expected shape \(6,\) for '0\.bias', got \(3,\)"):
         model.flatten(gradients | {"0.bias": gradients["3.bias"]})

@@ -111,7 +111,7 @@ class ReplayRunner(Runner):
         return loss
 
     def _take_memory(self) -> None:
-        """Train in memory that only the model refers to, so that returned arrays keep their values."""
+        """Train in memory of the model alone, so that returned arrays keep their values."""
         vectors = self.model.own_vectors()
         if vectors[0] is self.theta and vectors[1] is self.others:
             return
