@@ -62,7 +62,7 @@ class RowFeed(Feed):
             if spec.has_targets(t):
                 host, self.t_dtype = spec.check_targets(t, self.rows)
                 self.t = host if self.t_on_disk else target_on_device(t, host, device, self.t_dtype)
-            self.weight = prepare_weights(weight, self.rows, device, spec.dtype)
+            self.weight = prepare_weights(weight, self.rows, device, spec.dtype, spec.positions)
 
     def _index_moved(self, array: Any, dtype: str) -> Any:
         """Indices on the device in their dtype, so that batches of them are only gathered."""
@@ -91,14 +91,14 @@ class RowFeed(Feed):
         starts = range(0, self.rows, batch_size)
         spans = [(start, min(start + batch_size, self.rows)) for start in starts]
         device = self.spec.device
-        if device.is_writable:
+        if device.is_host:
             return self._in_host_memory(spans, order)
         batches = self._moved(spans, order)
         return Prefetch(batches) if self.on_host and device.is_asynchronous else batches
 
     def _in_host_memory(self, spans: Any, order: Any) -> Generator[Batch]:
         """The batches where nothing has to be moved: cut out, or gathered row by row."""
-        t, weight, device = self.t, self.weight, self.spec.device
+        x, t, weight, device = self.x, self.t, self.weight, self.spec.device
         dtypes, t_dtype = map_tree(device.dtype, self.dtypes), device.dtype(self.t_dtype)
 
         def cut(array: Any, dtype: Any) -> Array:
@@ -106,11 +106,13 @@ class RowFeed(Feed):
             takes = order is not None and isinstance(array, np.ndarray)
             return np.asarray(array.take(rows, axis=0) if takes else array[rows], dtype=dtype)
 
-        cut_each = partial(map_tree, cut) if isinstance(self.x, (dict, tuple)) else cut
+        one_array = order is not None and isinstance(x, np.ndarray)  # the usual case, inlined
         for start, stop in spans:
             rows = slice(start, stop) if order is None else order[start:stop]
             yield Batch(
-                cut_each(self.x, dtypes),
+                np.asarray(x.take(rows, axis=0), dtype=dtypes)
+                if one_array
+                else map_tree(cut, x, dtypes),
                 None if t is None else np.asarray(t[rows], dtype=t_dtype),
                 None if weight is None else weight[rows],
             )

@@ -199,7 +199,7 @@ class BlockFeed(Feed):
             if spec.has_targets(t):
                 t, self._t_dtype = spec.check_targets(t, rows)
             if weight is not None:
-                weight = check_weights(weight, rows, spec.device)
+                weight = check_weights(weight, rows, spec.device, spec.positions)
         except InputError as error:
             raise type(error)(f"{blocks.place(block)}: {error}") from None
         if isinstance(x, np.ndarray):

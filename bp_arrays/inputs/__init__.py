@@ -17,6 +17,7 @@ from bp_arrays.inputs._input_spec import (
     Inputs,
     InputSpec,
     as_inputs,
+    described,
     only_shape,
     shapes_of,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "check_same_device",
     "check_targets",
     "check_weights",
+    "described",
     "first_not_finite",
     "index_dtype",
     "is_host_data",

@@ -25,7 +25,7 @@ def is_host_data(x: Any) -> bool:
 
     The devices room says whose array it is: CuPy's have no `__array_namespace__`.
     """
-    if isinstance(x, np.ndarray):
+    if isinstance(x, (np.ndarray, np.generic)):
         return True
     return device_of_or_none(x) is None and not hasattr(x, "__array_namespace__")
 
@@ -186,7 +186,7 @@ def check_same_device(x: Array, device: Device, what: str = "x") -> None:
 def moved_to_device(array: Any, device: Device, dtype: str) -> Array:
     """Return an array that was checked on the device in a dtype; no copy if it is so already."""
     target = device.dtype(dtype)
-    if device.is_writable:
+    if device.is_host:
         return np.asarray(array, dtype=target)
     if not device.owns(array):
         return device.asarray(array, dtype)

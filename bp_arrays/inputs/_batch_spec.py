@@ -56,6 +56,11 @@ class BatchSpec:
         """What a model takes under a loss."""
         return cls(model.device, model.dtype, model.inputs, loss, model.output_shape)
 
+    @property
+    def positions(self) -> Shape:
+        """The axes of a sample over which weights may be given: of a sequence, its time."""
+        return () if self.loss is None else self.loss.positions((1, *self.output_shape))[1:]
+
     # -- data as a whole -----------------------------------------------------------------------
 
     def read(self, x: Any, what: str = "x") -> Tree:
@@ -123,7 +128,7 @@ class BatchSpec:
         """A batch of sample weights, checked, on the device; None stays None."""
         if weight is None:
             return None
-        host = check_weights(weight, rows, self.device)
+        host = check_weights(weight, rows, self.device, self.positions)
         return target_on_device(weight, host, self.device, self.dtype)
 
     def batch(self, x: Any, t: Any = None, weight: Any = None) -> tuple[Tree, Any, Any]:

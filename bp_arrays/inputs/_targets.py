@@ -66,26 +66,31 @@ def prepare_targets(
     return target_on_device(t, host, device, needed)
 
 
-def check_weights(weight: Any, rows: int, device: Device) -> HostArray:
-    """Sample weights (rows,), read where they are.
+def check_weights(weight: Any, rows: int, device: Device, positions: Shape = ()) -> HostArray:
+    """Sample weights (rows,), or (rows, *positions) for each position, read where they are.
 
     Raises
     ------
     InputError, DeviceMismatchError
-        If there is not one finite weight of 0 or more for each row.
+        If there is not one finite weight of 0 or more for each row, or for each position.
     """
     host = as_numpy(weight, "sample_weight", device)
-    if host.shape != (rows,):
-        raise InputError(f"sample_weight: expected shape ({rows},), got {tuple(host.shape)}")
+    if host.shape not in ((rows,), (rows, *positions)):
+        also = f" or {(rows, *positions)}" if positions else ""
+        raise InputError(f"sample_weight: expected shape ({rows},){also}, got {tuple(host.shape)}")
     check_finite(host, "sample_weight")
     if rows and host.min() < 0:
-        row = int(np.argmax(host < 0))
-        raise InputError(f"sample_weight[{row}] is {host[row]}: weights must be 0 or more")
+        index = tuple(map(int, np.argwhere(host < 0)[0]))
+        raise InputError(
+            f"{place('sample_weight', index)} is {host[index]}: weights must be 0 or more"
+        )
     return host
 
 
-def prepare_weights(weight: Any, rows: int, device: Device, dtype: str) -> Array | None:
-    """Sample weights (rows,) on the device; None stays None.
+def prepare_weights(
+    weight: Any, rows: int, device: Device, dtype: str, positions: Shape = ()
+) -> Array | None:
+    """Sample weights (rows,), or (rows, *positions), on the device; None stays None.
 
     Raises
     ------
@@ -94,7 +99,7 @@ def prepare_weights(weight: Any, rows: int, device: Device, dtype: str) -> Array
     """
     if weight is None:
         return None
-    host = check_weights(weight, rows, device)
+    host = check_weights(weight, rows, device, positions)
     if not host.any():
         raise InputError("sample_weight: all weights are 0, so no sample counts")
     return target_on_device(weight, host, device, dtype)

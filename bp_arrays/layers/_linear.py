@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from bp_arrays.checks import array_error, check_bool, check_integer, check_kind
 from bp_arrays.initializers import GlorotUniform, Initializer, Zeros
 from bp_arrays.layers._context import Context
 from bp_arrays.layers._layer import Layer, Parameter, Specification
-from bp_arrays.typing import Array, Backward, Namespace, ParameterTree, Shape
+from bp_arrays.layers._on_rows import on_rows
+from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
 
 @dataclass(frozen=True)
@@ -71,31 +71,19 @@ class Linear(Layer):
             parameters["bias"] = Parameter((self.out_features,), self.bias_init)
         return parameters, (*leading, self.out_features)
 
+    @on_rows
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        xp, leading = ctx.xp, tuple(x.shape[:-1])
+        xp = ctx.xp
         w = params["weight"]
-        x = _rows(x, xp)  # (n, in): one product is faster than one for each leading index
-        a = x @ w  # (n, in) (in, out) -> (n, out)
+        a = x @ w  # (batch, in) (in, out) -> (batch, out)
         if self.bias:
             a = a + params["bias"]
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
-            delta = _rows(delta, xp)
-            gradients = {"weight": x.T @ delta}  # ∂L/∂w_ij = Σ_n x_i δ_j
+            gradients = {"weight": x.T @ delta}  # ∂L/∂w_ij = Σ_batch x_i δ_j
             if self.bias:
-                gradients["bias"] = xp.sum(delta, axis=0)  # ∂L/∂b_j = Σ_n δ_j
-            if not ctx.needs_input_gradient:
-                return None, gradients
-            return _led_by(leading, delta @ w.T, xp), gradients  # the weighted sum of the δ_j
+                gradients["bias"] = xp.sum(delta, axis=0)  # ∂L/∂b_j = Σ_batch δ_j
+            dx = delta @ w.T if ctx.needs_input_gradient else None  # the weighted sum of the δ_j
+            return dx, gradients
 
-        return _led_by(leading, a, xp), backward
-
-
-def _rows(x: Array, xp: Namespace) -> Array:
-    """All leading axes as one: (..., features) -> (n, features)."""
-    return x if x.ndim == 2 else xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
-
-
-def _led_by(leading: Shape, x: Array, xp: Namespace) -> Array:
-    """The leading axes again: (n, features) -> (*leading, features)."""
-    return x if len(leading) == 1 else xp.reshape(x, (*leading, x.shape[-1]))
+        return a, backward

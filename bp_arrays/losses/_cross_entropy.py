@@ -47,7 +47,8 @@ class CrossEntropy(Loss):
     class_weights : tuple of float, optional
         How much a sample of each class counts, multiplied with its sample weight; the mean is
         divided by the sum of the weights. A sample with probabilities as its target counts
-        Σ_k t_k weight_k.
+        Σ_k t_k weight_k. With smoothing, the weight of its class is that of all its terms; PyTorch
+        weighs each class's term by that class.
     ignore_index : int, optional
         A target that does not count, such as the −100 of PyTorch or the class of a padding:
         neither in the sum nor in what the mean is divided by. If nothing in a batch counts, its

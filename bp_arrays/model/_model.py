@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,13 @@ from bp_arrays.files import write_atomically
 from bp_arrays.formats import MONITORED, Header, encode, onnx_bytes, to_module, vector_names
 from bp_arrays.inputs import (
     BatchSpec,
+    Inputs,
+    InputSpec,
     SampleBatches,
     as_inputs,
     as_numpy,
     check_indices,
+    described,
     is_iterable_of_batches,
     is_on_host,
     move_samples,
@@ -39,7 +42,7 @@ from bp_arrays.model._summary import Summary, summary_of
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.random import Stream, host_generator
 from bp_arrays.trees import Tree, map_tree
-from bp_arrays.typing import Array, Namespace, ParameterTree, StateUpdates
+from bp_arrays.typing import Array, Namespace, ParameterTree, Shape, StateUpdates
 
 PREDICTION_ROWS = 8192
 """Rows that `predict` passes through at once, unless told: bounds the memory of activations."""
@@ -138,8 +141,7 @@ class Model:
         self.seed = seed
         self.metadata: dict[str, str] = {}
         self.training_state: Any = None
-        specification, self.output_shape = net.init(self.input_shape)
-        self.layout = Layout(specification)
+        self.layout, self.output_shape = _laid_out(net, self.inputs)
         device.dtype(self.dtype)  # raises where the device lacks it, before anything is drawn
         self._theta, self._state = (
             device.asarray(_fill(entries, values), self.dtype)
@@ -368,7 +370,8 @@ class Model:
             x = samples_to_device(x, self.inputs, device, self.dtype)
             rows = row_count(x)
             t = prepare_targets(t, rows, loss, self.output_shape, device, self.dtype)
-            weight = prepare_weights(sample_weight, rows, device, self.dtype)
+            positions = loss.positions((rows, *self.output_shape))[1:]
+            weight = prepare_weights(sample_weight, rows, device, self.dtype, positions)
             context = self.context(training=training, needs_input_gradient=False)
             objective = Objective(self.net, self.layout, loss)
             made = objective.gradient(self.vector, self.state_vector, (x, t, weight), context)
@@ -408,7 +411,8 @@ class Model:
             is host data and another is not.
         """
         device = self.device
-        with device.activate():
+        # an underflow to 0 is meant, whatever the caller's np.seterr says
+        with device.activate(), np.errstate(under="ignore"):
             to_host, batches = self._batches(x, batch_size)
             context = self.context(training=False, needs_input_gradient=False)
             params = self.layout.tree(*self.current_vectors(), device.xp)
@@ -442,7 +446,7 @@ class Model:
         count = row_count(samples)
         for start in range(0, max(count, 1), rows):
             stop = min(start + rows, count)
-            part = map_tree(itemgetter((slice(start, stop), ...)), samples)
+            part = map_tree(operator.itemgetter((slice(start, stop), ...)), samples)
             yield move_samples(part, self.inputs, self.device, self.dtype)
 
     def _iterated(self, x: Any) -> tuple[bool, Iterator[Tree]]:
@@ -620,6 +624,24 @@ class Model:
         """The parameters nested as the layers are, as NumPy arrays."""
         theta, state = map(self.device.to_numpy, self.current_vectors())
         return self.layout.tree(theta, state, np)
+
+
+def _laid_out(net: Layer, inputs: Inputs) -> tuple[Layout, Shape]:
+    """The layout of the parameters that a net needs for these inputs, and its output shape."""
+    try:
+        specification, output_shape = net.init(shapes_of(inputs))
+        layout = Layout(specification)
+        for entry in layout.entries:
+            tuple(map(operator.index, entry.shape))  # raises if a name is taken for a size
+    except Exception as error:
+        if isinstance(inputs, InputSpec) or isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"Model(net): expected a net whose first layer takes {described(inputs)}, got "
+            f"{net!r:.200}, which fails with {error!r:.100}; begin with a layer that joins the "
+            "inputs, or write one"
+        ) from error
+    return layout, output_shape
 
 
 def _described(theta: Any) -> str:

@@ -6,6 +6,7 @@ import math
 import numbers
 import operator
 
+from bp_arrays.checks import argument_error, as_number
 from bp_arrays.errors import InputError
 from bp_arrays.kernels import random_bits, random_mask
 from bp_arrays.random._seeds import checked_seed, derived_key
@@ -63,7 +64,7 @@ class Stream:
             If the step is out of range.
         """
         if isinstance(step, numbers.Integral) and not 0 <= operator.index(step) < LIMIT:
-            raise InputError(f"a step must lie in [0, 2**31), got {step}")
+            raise argument_error("Stream", "step", step, "0 <= step < 2**31")
         self._step = step
         self._draws = 0
 
@@ -121,9 +122,8 @@ class Stream:
         InputError
             If the rate is not in [0, 1) or the mask has 2**31 elements or more.
         """
-        if not 0.0 <= rate < 1.0:
-            raise InputError(f"a dropout rate must lie in [0, 1), got {rate!r}")
-        threshold = max(1, round((1.0 - float(rate)) * LEVELS))
+        rate = as_number("keep_mask", "rate", rate, at_least=0.0, below=1.0)
+        threshold = max(1, round((1.0 - rate) * LEVELS))
         key = self._next_key(math.prod(shape))
         step = self._step_as_array()
         mask = random_mask(key, shape, step, threshold, device=self.device, xp=self.xp)

@@ -72,7 +72,7 @@ def evaluate(
     Parameters
     ----------
     model : Model
-    x : array (rows, *input_shape), bp.data.Batches, or iterable of batches
+    x : array (rows, *input_shape), tuple or dict of arrays, bp.data.Batches, or batches
         As `fit` takes it; the rows are taken as they lie.
     t : array
         Targets of an array, as the loss takes them.
@@ -80,7 +80,7 @@ def evaluate(
     metrics : sequence of Metric, optional
     batch_size : int, default 1024
         Rows of an array that pass through at once.
-    sample_weight : array (rows,), optional
+    sample_weight : array (rows,), or (rows, ...) of positions, optional
         Weights of the samples in the loss.
 
     Raises
@@ -108,7 +108,8 @@ def evaluate_feed(
     """The same for data that has been checked already, `rows` at once."""
     objective = Objective(model.net, model.layout, loss, tuple(metrics))
     totals = Totals(loss, metrics)
-    with model.device.activate(), closing(feed.epoch(rows, None)) as batches:
+    quiet = np.errstate(under="ignore")  # an underflow to 0 is meant
+    with quiet, model.device.activate(), closing(feed.epoch(rows, None)) as batches:
         context = model.context(training=False, needs_input_gradient=False)
         theta, state = model.current_vectors()
         for batch in batches:

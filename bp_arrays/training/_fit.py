@@ -52,12 +52,14 @@ def fit(
     ----------
     model : Model
         Its parameters are replaced after every batch.
-    x : array (rows, *input_shape), bp.data.Batches, bp.data.Blocks, or iterable of batches
+    x : array (rows, *input_shape), tuple or dict of arrays, bp.data.Batches, or batches
         Host data, moved in batches: NumPy, memory-mapped files, lists, data frames, sparse
-        matrices, what speaks DLPack; or an array on the model's device. All of it is looked at
-        once for NaN before the training begins. Or batches: (x, t) or (x, t, sample_weight)
-        from anything that can be iterated over once an epoch; they, and blocks on disk, are
-        looked at as they come.
+        matrices, what speaks DLPack; or an array on the model's device. A tuple or dict of them
+        for a net of several inputs. All of it is checked before training begins. Or batches:
+        (x, t) or (x, t, sample_weight), where x may be a tuple or dict, from anything that can
+        be iterated over once per epoch; they, and blocks on disk (`bp.data.Blocks`), are checked
+        as they come. A tuple with t is several inputs; a list or tuple of tuples without t is
+        batches.
     t : array
         Targets of an array, as the loss takes them: classes (rows,), or values
         (rows, *output_shape).
@@ -73,11 +75,12 @@ def fit(
         an array of row numbers (rows,).
     seed : int, default 0
         For the order of the rows and for Dropout's masks; the same on every device.
-    sample_weight : array (rows,), optional
+    sample_weight : array (rows,), or (rows, ...) of positions, optional
         How much each sample counts in the loss, 0 or more.
     penalty : L2Penalty, optional
         On large weights; part of the recorded "loss", not of "val_loss".
     validation : (x, t) or (x, t, sample_weight), or batches as x may be, optional
+        A tuple is always (x, t) or (x, t, sample_weight); batches come in a list or an iterable.
         Data that is only evaluated, after each epoch: "val_loss" and the metrics as "val_...".
     metrics : sequence of Metric, optional
     callbacks : sequence of Callback, optional

@@ -3,9 +3,9 @@
 A link whose title is one of three words is replaced by what it points to, so that a page shows
 what is so and cannot drift from it; read as plain Markdown, it stays a link that works:
 
-    [`Linear.forward`](../bp_arrays/layers/linear.py "source")      a piece of a file, or all of it
-    [`bp-arrays train`](../bp_arrays/command_line/train.py "help")  the help of a command
-    [what is recorded](../bp_arrays/testing/evidence.py "evidence") the line of the GPU evidence
+    [`Linear.forward`](../bp_arrays/layers/_linear.py "source")      a piece of a file, or all of it
+    [`bp-arrays train`](../bp_arrays/command_line/_train.py "help")  the help of a command
+    [what is recorded](../bp_arrays/testing/_evidence.py "evidence") the line of the GPU evidence
 
 Formulas between dollars become MathML, which browsers draw without a script; the site carries the
 part of STIX Two Math that they need.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -114,6 +115,9 @@ def test_stopping_early_leaves_no_thread_behind(device):
     before = threading.active_count()
     for _ in bp.data.Batches(X, T, batch_size=2, device=device):
         break
+    deadline = time.monotonic() + 10  # the thread is told to end, and not waited for
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert threading.active_count() == before
 
 

@@ -72,6 +72,17 @@ def test_inputs_that_are_none_are_refused(inputs, message):
         bp.Model(bp.Linear(2), inputs, device="cpu")
 
 
+def test_a_net_that_takes_one_input_is_refused_for_several():
+    for net in (bp.Linear(2), bp.Sequential(bp.Flatten()), bp.Residual(bp.Linear(3))):
+        for inputs in ({"a": 3, "b": 2}, ((3,), (2,))):
+            with pytest.raises(bp.InputError) as caught:
+                bp.Model(net, inputs, device="cpu")
+            assert "\n" not in str(caught.value)
+    message = r"first layer takes a dict of a, b, got Linear\(.*; begin with a layer that joins"
+    with pytest.raises(bp.InputError, match=message):
+        bp.Model(bp.Linear(2), {"a": 3, "b": 2}, device="cpu")
+
+
 def test_what_takes_one_input_of_numbers_refuses_others_in_one_line(tmp_path):
     message = "expected a model with one input of numbers, this one takes a dict of ids, age"
     model, sample = make(), {"ids": 1, "age": [0.0, 0.0, 0.0]}

@@ -346,3 +346,38 @@ def test_a_class_out_of_range_is_named_by_its_position(t, message):
     loss = bp.CrossEntropy(ignore_index=-100)
     with pytest.raises(bp.InputError, match=message):
         bp.fit(model, np.ones((2, 2, 4)), t, loss=loss, optimizer=bp.SGD(0.1))
+
+
+def test_training_under_a_mask_is_training_without_what_it_hides(device):
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(12, 5, 4)), rng.integers(0, 3, (12, 5))
+    mask = (rng.random((12, 5)) < 0.5).astype(float)
+    results = []
+    for loss, targets, weight in (
+        (bp.CrossEntropy(), t, mask),
+        (bp.CrossEntropy(ignore_index=9), np.where(mask, t, 9), None),
+    ):
+        model = bp.Model(bp.Linear(3), (5, 4), device=device, seed=1)
+        value, _ = model.gradients(x, targets, loss, sample_weight=weight)
+        history = bp.fit(
+            model, bp.data.Batches(x, targets, weight, batch_size=5), loss=loss,
+            optimizer=bp.SGD(0.1), epochs=2, validation=(x, targets, weight),
+        )  # fmt: skip
+        results.append([float(value), *history["loss"], *history["val_loss"]])
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.ones((6, 4)), r"expected shape \(6,\) or \(6, 5\), got \(6, 4\)"),
+        (-np.eye(6)[:, :5], r"sample_weight\[0, 0\] is -1.0: weights must be 0 or more"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(weight, message):
+    model = bp.Model(bp.Linear(3), (5, 4), device="cpu")
+    with pytest.raises(bp.InputError, match=message):
+        bp.fit(
+            model, np.ones((6, 5, 4)), np.zeros((6, 5), int), loss=bp.CrossEntropy(),
+            optimizer=bp.SGD(0.1), sample_weight=weight,
+        )  # fmt: skip

@@ -237,3 +237,13 @@ def test_the_first_batch_decides_where_the_outputs_of_an_iterable_go(device):
     ):
         with pytest.raises(bp.InputError, match=message):
             model.predict(iter(batches))
+
+
+def test_an_underflow_to_zero_is_no_error_whatever_numpy_was_told():
+    model = bp.Model(bp.Sequential(bp.Linear(64), bp.Sigmoid(), bp.Softmax()), 3, device="cpu")
+    x = 100 * np.random.default_rng(0).normal(size=(200, 3))
+    expected = model.predict(x)
+
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(model.predict(x), expected)
+        bp.evaluate(model, x, np.ones((200, 64)), loss=bp.L2Loss())

@@ -147,4 +147,4 @@ def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(words) == 0
-    assert "cpu: 1 of 7 cases" in capsys.readouterr().err
+    assert "cpu: 1 of 10 cases" in capsys.readouterr().err

@@ -252,7 +252,7 @@ class NoShape(bp.Layer):
             r"NeedsSix.init\(\(2,\)\) raised IndexError.*is input_shape what",
         ),
         (NoShape(), {}, r"must return the parameters by name and the shape of the output"),
-        (bp.Linear(2), {"input_shape": (2, 3)}, "Linear"),
+        (bp.Residual(bp.Linear(2)), {"input_shape": 3}, "f\\(x\\) must have the shape of x"),
     ],
 )
 def test_what_cannot_be_checked_is_refused_at_the_door(component, settings, message):

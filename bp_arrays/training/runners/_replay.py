@@ -23,9 +23,9 @@ from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._replayed_pass import (
     EagerPass,
     ReplayedPass,
-    arrays_of,
-    is_library_layer,
+    is_library_net,
     is_library_object,
+    shapes_of,
 )
 from bp_arrays.training.runners._runner import Runner
 from bp_arrays.typing import HostArray
@@ -126,7 +126,11 @@ class ReplayRunner(Runner):
         """Return the replayed pass for this batch shape, or the eager one."""
         if not self.records:
             return self.eager
-        key = *[(a.shape, a.dtype.char) for a in arrays_of(batch)], batch.weight is None
+        x, t, weight = batch
+        if isinstance(x, np.ndarray) and t is not None:  # the usual case, inlined
+            key: Any = x.shape, t.shape, t.dtype.char, weight is None
+        else:
+            key = shapes_of(batch)
         if key not in self.recorded:
             if len(self.recorded) == RECORDINGS:
                 return self.eager
@@ -147,7 +151,7 @@ class ReplayRunner(Runner):
         recorded = ReplayedPass(self.step, batch, self.theta, self.others, self.g, self.arena)
         objective = self.step.objective
         parts = (objective.loss, *objective.metrics, objective.penalty)
-        ours = is_library_layer(objective.net) and all(
+        ours = is_library_net(objective.net) and all(
             part is None or is_library_object(part) for part in parts
         )
         if not ours:

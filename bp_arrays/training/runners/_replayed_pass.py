@@ -6,7 +6,6 @@ until then g still holds the parameters that training may have to go back to.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from bp_arrays.data import Batch
 from bp_arrays.execution import Arena, Program, Recorded, Recorder, copied
-from bp_arrays.layers import Layer
+from bp_arrays.layers import Layer, walk
 from bp_arrays.model import Forward
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.trees import leaves, map_tree
@@ -114,7 +113,8 @@ class ReplayedPass:
         )
         self._names = [array.slot.name for array in memory]
         self._counter = np.zeros(1, np.int32)
-        self._arguments: tuple[HostArray, ...] = ()
+        self._one_array = isinstance(batch.x, np.ndarray)
+        self._arrays: tuple[Any, ...] = ()
         self.bind(theta, state, g)
 
     def bind(self, theta: HostArray, state: HostArray, g: HostArray) -> None:
@@ -131,21 +131,22 @@ class ReplayedPass:
     def forward(self, batch: Batch, counter: int) -> Measured:
         """Compute the loss of a batch; `counter` is the number of updates before this one."""
         self._counter[0] = counter
-        self._arguments = (*arrays_of(batch), self._counter)
-        self.program.forward(*self._arguments)
+        if self._one_array:
+            self._arrays = batch[:2] if batch.weight is None else batch
+        else:
+            self._arrays = tuple(leaves(batch))
+        self.program.forward(*self._arrays, self._counter)
         sums = tuple([tuple(map(_value, parts)) for parts in self._sums])
         return self._loss.item(), _value(self._weight), sums
 
     def backward(self) -> None:
         """Write the gradient over g, and the new values of parameters that are not trained."""
-        self.program.backward(*self._arguments)
+        self.program.backward(*self._arrays, self._counter)
 
 
-def arrays_of(batch: Batch) -> tuple[HostArray, ...]:
-    """Return the arrays of a batch in order."""
-    if isinstance(batch.x, np.ndarray):  # once per step: the usual case without a walk
-        return batch if batch.weight is not None else batch[:2]  # type: ignore[return-value]
-    return tuple(leaves(batch))
+def shapes_of(batch: Batch) -> tuple[Any, ...]:
+    """Return what a recording depends on: the shapes and dtypes of a batch."""
+    return *[(a.shape, a.dtype.char) for a in leaves(batch)], batch.weight is None
 
 
 def _record_gradients(recorder: Recorder, made: Forward, g: Recorded, split: int) -> list[Any]:
@@ -191,15 +192,9 @@ def _value(result: Any) -> Any:
     return result.item() if isinstance(result, np.ndarray) and result.ndim == 0 else result
 
 
-def is_library_layer(layer: Layer) -> bool:
-    """Return True if a layer and all layers in it are of this library."""
-    if not is_library_object(layer):
-        return False
-    parts: list[Any] = []
-    for field in dataclasses.fields(layer):
-        value = getattr(layer, field.name)
-        parts += value if isinstance(value, tuple) else [value]
-    return all(is_library_layer(part) for part in parts if isinstance(part, Layer))
+def is_library_net(net: Layer) -> bool:
+    """Return True if all layers of a net are of this library."""
+    return all(is_library_object(node.layer) for node in walk(net))
 
 
 def is_library_object(thing: Any) -> bool:
