@@ -121,7 +121,7 @@ def value_and_gradient(
             if loss.reduction == "sum":
                 total = 1.0
             value, g = value / total, g / total
-            added, slope = penalize(theta, total)
+            added, slope = penalize(theta, total, device.xp)
             value_here, g_here = device.to_numpy(value + added), device.to_numpy(g + slope)
         return float(value_here), g_here.astype(np.float64)
 
