@@ -279,7 +279,7 @@ def test_memory_after_many_training_runs_is_that_of_one():
         pool = cupy.get_default_memory_pool()
         free, total = cupy.cuda.runtime.memGetInfo()
         used.append((pool.total_bytes(), total - free))
-    assert used[-1] == used[0]
+    assert used[-1] <= used[0]  # less, where what other tests used has ended meanwhile
 
 
 def test_four_threads_train_at_once_and_change_nothing_of_cupy():
