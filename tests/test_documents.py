@@ -132,11 +132,17 @@ def give_what_the_readme_supposes(namespace: dict[str, object]) -> None:
     pixels = read_digits().x[:5]
     np.savetxt("new.csv", pixels, fmt="%d", delimiter=",", comments="",
                header=",".join(f"p{k}" for k in range(64)))  # fmt: skip
+    species = np.arange(90) % 3
+    birds = rng.normal(size=(90, 2)) + 3.0 * species[:, None]
+    lines = [f"{'ABC'[k]},{['Biscoe', 'Dream'][k % 2]},{a},{b}"
+             for k, (a, b) in zip(species, birds, strict=True)]  # fmt: skip
+    Path("penguins.csv").write_text("\n".join(["species,island,bill,mass", *lines]) + "\n")
     images = rng.integers(0, 256, size=(40, 4, 4)).astype(np.uint8)
     labels = (np.arange(40) % 4).astype(np.uint8)
     for name, array in (("images-idx3", images), ("labels-idx1", labels)):
         Path(f"t10k-{name}-ubyte.gz").write_bytes(gzip.compress(idx(array)))
     namespace["MyLayer"] = bp.Tanh
+    namespace["on_rows"] = lambda forward: forward  # decorates the method shown of a layer
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -150,6 +156,8 @@ def test_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("BP_ARRAYS_DEVICE", "cpu")
     monkeypatch.setenv("COLUMNS", "100")
+    # `bp-arrays check` removes its folder of compiled functions, which JAX would keep writing to
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "jax"))
     module = types.ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)  # dataclasses look their module up
     if page == README:

@@ -31,7 +31,7 @@ def run(script: str, folder: Path, *words: str) -> str:
 
 def test_digits_are_read(tmp_path):
     printed = run("read_digits.py", tmp_path, "--device", "cpu")
-    [share] = re.findall(r"([\d.]+)% of 360 unseen digits", printed)
+    [share] = re.findall(r"([\d.]+)% of 360 test digits", printed)
     assert float(share) > 96.0
     assert "its outputs differ by 0.0e+00 at most" in printed
     assert (tmp_path / "digits.safetensors").exists()

@@ -80,10 +80,15 @@ def test_what_a_page_takes_from_the_source_is_there(page, monkeypatch):
 
 def test_a_piece_of_source_is_the_source_less_its_types():
     shown = hooks.source(ROOT / "bp_arrays/layers/_linear.py", "Linear.forward")
-    assert shown.startswith("def forward(self, params, x, ctx):\n    xp = ctx.xp\n")
+    assert "\ndef forward(self, params, x, ctx):\n    xp = ctx.xp\n" in shown
     assert "    def backward(delta):\n" in shown
     source = textwrap.dedent(inspect.getsource(Linear.forward))
     assert without_heads(shown) == without_heads(source)
+
+
+def test_the_decorator_of_a_function_is_shown():
+    shown = hooks.source(ROOT / "bp_arrays/layers/_linear.py", "Linear.forward")
+    assert shown.startswith("@on_rows")
 
 
 def test_docstrings_are_left_out_of_a_class():

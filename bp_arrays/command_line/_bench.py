@@ -1,4 +1,4 @@
-"""Measure how fast a network of your sizes trains, on each device that can be used here."""
+"""Measure the training speed of a network of given sizes on each available device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bp_arrays.optimizers import Optimizer, optimizer_named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `bp-arrays bench`."""
+    """Add the options of `bp-arrays bench`."""
     add = parser.add_argument
     add(
         "--layers",
@@ -28,65 +28,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N,N,N",
         help="sizes of inputs, hidden layers and classes, such as 784,512,10",
     )
-    add("--batch", type=options.count, default=128, help="rows a step; 128")
+    add("--batch", type=options.count, default=128, help="rows per step (default: 128)")
     add(
         "--device",
         action="append",
         metavar="NAME",
-        help="measure this device (repeatable); by default all that can be used here",
+        help="measure this device (repeatable; default: all available devices)",
     )
-    add("--optimizer", default="adam", help="adam")
-    add("--dtype", default="float32", help="float32 or float64")
-    add("--steps", type=options.count, help="how many to measure; two seconds of them")
-    add("--json", type=Path, metavar="FILE", help="write every measured epoch here")
+    add("--optimizer", default="adam", help="name of the optimizer (default: adam)")
+    add("--dtype", default="float32", help="float32 or float64 (default: float32)")
+    add(
+        "--steps", type=options.count, help="number of steps (default: as many as two seconds take)"
+    )
+    add("--json", type=Path, metavar="FILE", help="write every measured epoch to this file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure one device after the other, print a line for each."""
+    """Measure one device after the other, and print a line for each."""
     check_outputs({"--json": args.json}, "")
     check_sizes(args.layers)
     optimizer = optimizer_named(args.optimizer)()  # type: ignore[call-arg]
-    chosen = [device(name).require() for name in args.device or ()] or _usable()
+    selected = [device(name).require() for name in args.device or ()] or usable_devices()
     if args.device:
-        for place in chosen:
-            place.dtype(args.dtype)
-    measured: list[Speed] = []
-    for place in dict.fromkeys(chosen):
+        for target in selected:
+            target.dtype(args.dtype)
+    speeds: list[Speed] = []
+    for target in dict.fromkeys(selected):
         try:
-            speed = _measured(args, place, optimizer)
+            speed = measure(args, target, optimizer)
         except InputError as error:
-            if args.device or place.is_host:
+            if args.device or target.is_host:
                 raise
-            print(f"{place.name:<13} not measured: {error}", flush=True)
+            print(f"{target.name:<13} not measured: {error}", flush=True)
             continue
-        if not measured:
+        if not speeds:
             print(_head(speed, args), flush=True)
-        measured.append(speed)
-        print(_line(speed, measured[0]), flush=True)
+        speeds.append(speed)
+        print(_line(speed, speeds[0]), flush=True)
     if args.json is not None:
-        write_atomically(args.json.resolve(), _report(args, measured))
+        write_atomically(args.json.resolve(), _report(args, speeds))
     return 0
 
 
-def _usable() -> list[Device]:
-    """What can be used here, but for libraries that exist to check: those only by name."""
+def usable_devices() -> list[Device]:
+    """List the available devices, without those for checking only."""
     return [s.device for s in devices() if s.usable and not s.device.is_for_checking]
 
 
-def _measured(args: argparse.Namespace, place: Device, optimizer: Optimizer) -> Speed:
-    shown = sys.stderr.isatty()
+def measure(args: argparse.Namespace, target: Device, optimizer: Optimizer) -> Speed:
+    """Measure one device, with a progress line if stderr is a terminal."""
+    in_terminal = sys.stderr.isatty()
 
-    def watch(epoch: int) -> None:
-        if shown:
-            print(f"\r\x1b[K{place.name}: epoch {epoch}", end="", file=sys.stderr, flush=True)
+    def show_progress(epoch: int) -> None:
+        if in_terminal:
+            print(f"\r\x1b[K{target.name}: epoch {epoch}", end="", file=sys.stderr, flush=True)
 
     try:
         return measure_speed(
-            args.layers, args.batch, place, optimizer, dtype=args.dtype, steps=args.steps,
-            watch=watch,
+            args.layers, args.batch, target, optimizer, dtype=args.dtype, steps=args.steps,
+            progress=show_progress,
         )  # fmt: skip
     finally:
-        if shown:
+        if in_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
@@ -96,19 +99,20 @@ def _head(speed: Speed, args: argparse.Namespace) -> str:
     return (
         f"{'-'.join(map(str, layers))}, batch {speed.batch}, {args.optimizer}, {args.dtype}: "
         f"{parameters:,} parameters\n"
-        f"{'device':<13} {'µs a step':>11} {'samples/s':>12} {'GFLOP/s':>9} {'time':>7}   how"
+        f"{'device':<13} {'µs per step':>11} {'samples/s':>12} {'GFLOP/s':>9} {'time':>7}   runner"
     )
 
 
 def _line(speed: Speed, first: Speed) -> str:
-    ratio = speed.microseconds_a_step / first.microseconds_a_step
+    duration = speed.microseconds_per_step
+    ratio = f"{duration / first.microseconds_per_step:.2f}×"
     return (
-        f"{speed.device:<13} {speed.microseconds_a_step:>11.1f} {speed.samples_a_second:>12,.0f} "
-        f"{speed.gigaflops:>9.1f} {f'{ratio:.2f}×':>7}   {speed.path}, {speed.description}"
+        f"{speed.device:<13} {duration:>11.1f} {speed.samples_per_second:>12,.0f} "
+        f"{speed.gigaflops:>9.1f} {ratio:>7}   {speed.path}, {speed.description}"
     )
 
 
-def _report(args: argparse.Namespace, measured: list[Speed]) -> bytes:
+def _report(args: argparse.Namespace, speeds: list[Speed]) -> bytes:
     from bp_arrays.testing import _provenance as provenance
 
     report = {
@@ -119,11 +123,11 @@ def _report(args: argparse.Namespace, measured: list[Speed]) -> bytes:
         "measured": [
             asdict(speed)
             | {
-                "microseconds_a_step": speed.microseconds_a_step,
-                "samples_a_second": speed.samples_a_second,
+                "microseconds_per_step": speed.microseconds_per_step,
+                "samples_per_second": speed.samples_per_second,
                 "gigaflops": speed.gigaflops,
             }
-            for speed in measured
+            for speed in speeds
         ],
     }
     return (json.dumps(report, indent=1) + "\n").encode()

@@ -1,4 +1,4 @@
-"""Check that every device gives the same gradients, and that the gradients are right."""
+"""Check that all devices give the same gradients, and that the gradients are correct."""
 
 from __future__ import annotations
 
@@ -23,30 +23,47 @@ DISAGREES = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `bp-arrays check`."""
+    """Add the options of `bp-arrays check`."""
     add = parser.add_argument
-    add("component", nargs="*", metavar="MODULE:NAME", help="your own layer or loss instead")
-    add("--input-shape", metavar="N,N", help="of one sample of yours (default: 4)")
+    add(
+        "component",
+        nargs="*",
+        metavar="MODULE:NAME",
+        help="a custom layer or loss to check instead of the library's",
+    )
+    add("--input-shape", metavar="N,N", help="shape of one sample of a custom layer (default: 4)")
     add("--device", action="append", metavar="NAME", help="check this device only (repeatable)")
-    add("--require", action="append", default=[], metavar="NAME", help="fail if it does not run")
-    add("--only", action="append", default=[], metavar="WORD", help="components named so")
-    add("--dtype", action="append", metavar="NAME", help="this dtype only (repeatable)")
-    add("--json", type=Path, metavar="FILE", help="write the whole report here; a folder will do")
-    add("--html", type=Path, metavar="FILE", help="write the report as a page here")
+    add(
+        "--require",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="fail if this device does not run (repeatable)",
+    )
+    add(
+        "--only",
+        action="append",
+        default=[],
+        metavar="WORD",
+        help="check components whose name contains this word (repeatable)",
+    )
+    add("--dtype", action="append", metavar="NAME", help="check this dtype only (repeatable)")
+    add("--json", type=Path, metavar="FILE", help="write the report to this file or folder")
+    add("--html", type=Path, metavar="FILE", help="write the report as a web page to this file")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the cases; the exit code is 1 for a disagreement, or a required device not run."""
-    names_itself = args.json is not None and args.json.is_dir()
-    path = args.json / "check.json" if names_itself else args.json
+    is_folder = args.json is not None and args.json.is_dir()
+    path = args.json / "check.json" if is_folder else args.json
     check_outputs({"--json": path, "--html": args.html})
     with tempfile.TemporaryDirectory() as folder:
-        ask_for_float64(compiled=folder)  # which the reference is in
-        report = _checked(args)
+        ask_for_float64(compiled=folder)  # the dtype of the reference
+        report = _check(args)
 
     from bp_arrays.testing import cuda_line, to_html
 
-    if names_itself:
+    if is_folder:
         path = path.with_name(_file_name(report))
     if path is not None:
         write_atomically(path.resolve(), json.dumps(report.to_json(), indent=1).encode())
@@ -58,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if report.ok else DISAGREES
 
 
-def _checked(args: argparse.Namespace) -> Report:
+def _check(args: argparse.Namespace) -> Report:
     from bp_arrays.command_line._components import component
     from bp_arrays.testing import (
         DEVICES,
@@ -70,18 +87,17 @@ def _checked(args: argparse.Namespace) -> Report:
     )
 
     if args.component and args.only:
-        raise InputError("--only chooses among the library's components; leave it out here")
+        raise InputError("--only selects among the library's components; drop it for your own")
     if args.input_shape is not None and not args.component:
-        raise InputError("--input-shape is for a layer of your own: name one, as MODULE:NAME")
-    cases = (
-        own_cases([component(name) for name in args.component], _input_shape(args))
-        if args.component
-        else chosen_cases(args.only)
-    )
-    watched = sys.stderr.isatty()
+        raise InputError("--input-shape: expected a custom layer too, as MODULE:NAME")
+    if args.component:
+        cases = own_cases([component(name) for name in args.component], _input_shape(args))
+    else:
+        cases = chosen_cases(args.only)
+    in_terminal = sys.stderr.isatty()
 
     def progress(line: str) -> None:
-        if watched:
+        if in_terminal:
             print(f"\r\x1b[K{line[:78]}", end="", file=sys.stderr, flush=True)
 
     try:
@@ -103,8 +119,9 @@ def _input_shape(args: argparse.Namespace) -> tuple[int, ...]:
 
 
 def _file_name(report: Report) -> str:
-    """`check-<accelerator>-<date>.json`; "cpu" where only the CPU ran."""
-    cards = [re.search(r" on ([^,]+)", d.description) for d in report.ran]
-    found = [card[1] for card in cards if card]
-    card = re.sub(r"[^a-z0-9]+", "-", (found or ["cpu"])[0].lower()).strip("-")
-    return f"check-{card}-{datetime.date.fromisoformat(report.date[:10])}.json"
+    """Return `check-<accelerator>-<date>.json`, with "cpu" if no accelerator ran."""
+    matches = [re.search(r" on ([^,]+)", device.description) for device in report.ran]
+    accelerators = [match[1] for match in matches if match]
+    name = accelerators[0] if accelerators else "cpu"
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return f"check-{slug}-{datetime.date.fromisoformat(report.date[:10])}.json"

@@ -1,4 +1,4 @@
-"""A person's own layer or loss, from `package.module:name` on the command line."""
+"""Import of custom layers and losses named `package.module:name` on the command line."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from bp_arrays.losses import Loss
 
 
 def component(spec: str) -> Layer | Loss:
-    """The layer or loss of that name; a class is called without arguments.
+    """Import a layer or loss by name; a class is called without arguments.
 
-    Modules are found as `python -m` finds them: in the current folder, then where installed.
+    Modules are searched as by `python -m`: in the current folder, then among those installed.
 
     Raises
     ------
     InputError
-        If there is no such module or name, or it is not a layer or loss.
+        If the module or name does not exist, or is not a layer or loss.
     """
     module_name, colon, name = spec.partition(":")
     if not (module_name and colon and name):
         raise InputError(f"{spec!r}: expected MODULE:NAME, such as mypackage.layers:MyLayer")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError(
-            f"{spec}: there is no module {error.name!r} in {here} or installed"
+            f"{spec}: no module {error.name!r} in {folder} or among those installed"
         ) from None
-    except (Exception, SystemExit) as error:  # a script may leave when it is imported
+    except (Exception, SystemExit) as error:  # a script may exit when it is imported
         raise InputError(f"{spec}: importing {module_name} raised {error!r}") from error
     if not hasattr(module, name):
-        its = ", ".join(_own(module)) or "no layer or loss of its own"
-        raise InputError(f"{spec}: {module_name} has no {name!r}, it has {its}")
-    found = getattr(module, name)
-    if isinstance(found, type) and issubclass(found, (Layer, Loss)):
-        found = _made(spec, found)
-    if not isinstance(found, (Layer, Loss)):
-        raise InputError(f"{spec}: expected a layer or a loss, got {found!r}")
-    return found
+        defined = ", ".join(_defined_names(module)) or "no layer or loss"
+        raise InputError(f"{spec}: {module_name} has no {name!r}; it defines {defined}")
+    component = getattr(module, name)
+    if isinstance(component, type) and issubclass(component, (Layer, Loss)):
+        component = _instantiate(spec, component)
+    if not isinstance(component, (Layer, Loss)):
+        raise InputError(f"{spec}: expected a layer or a loss, got {component!r}")
+    return component
 
 
-def _own(module: ModuleType) -> list[str]:
-    """The names of the layers and losses, and of their classes, that a module defines."""
+def _defined_names(module: ModuleType) -> list[str]:
+    """List the layers, the losses and their classes that a module defines."""
     return [
         name
         for name, value in vars(module).items()
@@ -61,15 +61,15 @@ def _own(module: ModuleType) -> list[str]:
     ]
 
 
-def _made(spec: str, kind: type[Layer] | type[Loss]) -> Layer | Loss:
+def _instantiate(spec: str, kind: type[Layer] | type[Loss]) -> Layer | Loss:
     name = kind.__name__
     if kind in (Layer, Loss):
-        raise InputError(f"{spec}: {name} is the base of them all; name a class made from it")
+        raise InputError(f"{spec}: {name} is the abstract base class; name a subclass of it")
     try:
         return kind()
     except TypeError as error:
         raise InputError(
-            f"{spec}: {name} needs arguments ({error}); name a layer made with them instead, "
+            f"{spec}: {name} requires arguments ({error}); name an instance instead, from "
             f"a line such as `checked = {name}(...)` in {kind.__module__}"
         ) from None
     except Exception as error:
@@ -77,7 +77,7 @@ def _made(spec: str, kind: type[Layer] | type[Loss]) -> Layer | Loss:
 
 
 def shape(text: str) -> tuple[int, ...]:
-    """The shape written as "4" or "3,8,8".
+    """Parse a shape written as "4" or "3,8,8".
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""List the devices: whether each can be used here, how training runs on it; if not, why."""
+"""List the devices: availability, and how training runs on each or why it cannot."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from bp_arrays.execution import path_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`devices` takes no options."""
+    """Add nothing: the command has no options."""
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
     for device, usable, reason, advice in devices():
         about = device.description if usable else reason
+        training = f"training: {path_of(device)}" if usable else f"-> {advice}"
         print(f"{device.name:<16} {'yes' if usable else 'no ':<4} {about}")
-        more = f"training: {path_of(device)}" if usable else f"-> {advice}"
-        print(f"{'':<21} {more}")
+        print(f"{'':<21} {training}")
     return 0

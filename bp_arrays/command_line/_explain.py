@@ -1,4 +1,4 @@
-"""Explain one sample's backward pass: every number, and the chain rule of any weight."""
+"""Explain the backward pass of one sample: every number, and the chain rule of any weight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from bp_arrays.activations import Sigmoid
 from bp_arrays.command_line._match_columns import matching_data
 from bp_arrays.command_line._output_files import check_outputs
-from bp_arrays.command_line._schema import Meaning
+from bp_arrays.command_line._schema import Schema
 from bp_arrays.errors import InputError
 from bp_arrays.explanation import Explanation, explain
 from bp_arrays.files import write_atomically
@@ -28,44 +28,44 @@ LOSSES: dict[str, type[Loss]] = {
     "logits": CrossEntropy,
     "independent logits": BinaryCrossEntropy,
 }
-"""The loss that a model's outputs were made for."""
+"""The loss for each kind of model outputs."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `bp-arrays explain`."""
+    """Add the options of `bp-arrays explain`."""
     add = parser.add_argument
     add("model", metavar="MODEL", help=f"a trained model's file, or {NOTES!r}: the notes' net")
-    add("data", nargs="?", metavar="DATA", help="what it was trained on: a file or a name")
-    add("--sample", type=int, default=1, metavar="N", help="which row, from 1 (default: 1)")
+    add("data", nargs="?", metavar="DATA", help="the training data: a file or a name")
+    add("--sample", type=int, default=1, metavar="N", help="row number, from 1 (default: 1)")
     add("--weight", action="append", default=[], metavar="NAME:I,J",
         help="write out this weight's chain rule, such as 0.weight:1,1 (repeatable)")  # fmt: skip
-    add("--loss", metavar="NAME", help="the loss (default: that of the training)")
+    add("--loss", metavar="NAME", help="the loss (default: the training loss)")
     add("--eta", type=float, default=0.1, metavar="X",
         help="learning rate of the update shown (default: 0.1)")  # fmt: skip
     add("--latex", type=Path, metavar="FILE",
-        help="write what is printed as Markdown with LaTeX here")  # fmt: skip
-    add("--html", type=Path, metavar="FILE", help="write a page to click through here")
+        help="write the printed text as Markdown with LaTeX to this file")  # fmt: skip
+    add("--html", type=Path, metavar="FILE", help="write an interactive page to this file")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the derivation; write the other faces of it where asked."""
+    """Print the derivation; write it as LaTeX and as a page to the files of the options."""
     outputs = {"--latex": args.latex, "--html": args.html}
     check_outputs(outputs, args.model, args.data or "")
-    explanation = _notes(args) if args.model == NOTES else _own(args)
+    explanation = _explain_notes(args) if args.model == NOTES else _explain_model(args)
     rules = [explanation.weight(*_weight(spec)) for spec in args.weight]
     print("\n\n".join(rule.text for rule in rules) if rules else explanation.to_text())
     if args.latex is not None:
-        written = "\n\n".join(f"$$\n{rule.latex}\n$$" for rule in rules) or explanation.to_latex()
-        write_atomically(args.latex.resolve(), f"{written.rstrip()}\n".encode())
+        latex = "\n\n".join(f"$$\n{rule.latex}\n$$" for rule in rules) or explanation.to_latex()
+        write_atomically(args.latex.resolve(), f"{latex.rstrip()}\n".encode())
     if args.html is not None:
         explanation.to_html(args.html)
     return 0
 
 
-def _notes(args: argparse.Namespace) -> Explanation:
-    """The 2-3-2 net of the notes, as it is before any training."""
+def _explain_notes(args: argparse.Namespace) -> Explanation:
+    """Explain the untrained 2-3-2 net of the notes."""
     if args.data is not None:
-        raise InputError(f"explain {NOTES}: it brings its own data, leave out {args.data!r}")
+        raise InputError(f"explain {NOTES}: expected no data, got {args.data!r}; drop it")
     notes = read_notes()
     net = Sequential(Linear(3), Sigmoid(), Linear(2), Sigmoid())
     model = Model(net, 2, device="cpu", dtype="float64", seed=0)
@@ -74,38 +74,40 @@ def _notes(args: argparse.Namespace) -> Explanation:
     return explain(model, notes.x[row], notes.t[row], L2Loss(), eta=args.eta)
 
 
-def _own(args: argparse.Namespace) -> Explanation:
+def _explain_model(args: argparse.Namespace) -> Explanation:
     if args.data is None:
-        raise InputError("explain MODEL DATA: name the data too, what the model was trained on")
+        raise InputError(
+            "explain MODEL DATA: expected the data too; name the data the model was trained on"
+        )
     model = load(args.model, device="cpu")
-    meaning = Meaning.from_metadata(model.metadata, args.model)
-    data = matching_data(model, meaning, args.data)
-    loss = loss_named(args.loss)() if args.loss else LOSSES[meaning.outputs]()
+    schema = Schema.from_metadata(model.metadata, args.model)
+    data = matching_data(model, schema, args.data)
+    loss = loss_named(args.loss)() if args.loss else LOSSES[schema.outputs]()
     row = _row(args.sample, data.rows)
     if data.t is None:
-        raise InputError(f"{data.source}: without targets there is no error to propagate")
+        raise InputError(f"{data.source}: expected targets, got none: the loss needs them")
     x = data.x[row].reshape(model.input_shape)
-    return explain(model, x, _target(data, meaning, loss, row), loss, eta=args.eta)
+    return explain(model, x, _target(data, schema, loss, row), loss, eta=args.eta)
 
 
-def _target(data: Dataset, meaning: Meaning, loss: Loss, row: int) -> Any:
-    """The target of a row as the loss takes it: a class, or one number for each output."""
+def _target(data: Dataset, schema: Schema, loss: Loss, row: int) -> Any:
+    """Return the target of a row in the loss's form: a class, or one number per output."""
     assert data.t is not None
-    if data.classes is None or meaning.classes is None:
+    if data.classes is None or schema.classes is None:
         return data.t[row]
     name = data.classes[int(data.t[row])]
-    if name not in meaning.classes:
+    if name not in schema.classes:
         raise InputError(
-            f"{data.source}: row {row + 1} is of the class {name!r}, which the model does not "
-            f"know: it knows {', '.join(meaning.classes)}"
+            f"{data.source}, row {row + 1}: expected a class of the model, "
+            f"{', '.join(schema.classes)}, got {name!r}"
         )
-    k = meaning.classes.index(name)
-    return k if loss.takes_classes else np.eye(len(meaning.classes))[k]
+    k = schema.classes.index(name)
+    return k if loss.takes_classes else np.eye(len(schema.classes))[k]
 
 
 def _row(sample: int, rows: int) -> int:
     if not 1 <= sample <= rows:
-        raise InputError(f"--sample: the data has the samples 1 to {rows}, got {sample}")
+        raise InputError(f"--sample: expected a number from 1 to {rows}, got {sample}")
     return sample - 1
 
 

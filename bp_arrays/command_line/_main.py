@@ -1,4 +1,4 @@
-"""The entrance: finds the command, turns every expected error into one line and exit code 2."""
+"""Entry point: run a command; an expected error is one line on stderr and exit code 2."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ COMMANDS = {
     "train": "train a network on digits, the notes' task, or your own file",
     "predict": "apply a trained model to data",
     "explain": "write out the backward pass of one sample, with every number",
-    "check": "prove that every device gives the same, right gradients",
-    "bench": "measure how fast a network of your sizes trains, on each device",
-    "devices": "list the devices and whether they can be used here",
+    "check": "check that all devices give the same, correct gradients",
+    "bench": "measure the training speed of a network on each device",
+    "devices": "list the devices and their availability",
 }
-"""Each command is a file here with `add_arguments(parser)` and `run(args) -> exit code`."""
+"""Each command is a module here with `add_arguments(parser)` and `run(args) -> exit code`."""
 
-FAILED, INTERRUPTED, UNREAD = 2, 130, 141
-"""Exit codes: of an error, of Ctrl-C, of output that nobody reads (as a shell counts signals)."""
+FAILED, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+"""Exit codes of an error, of Ctrl-C and of a closed output (128 + signal, as in a shell)."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises where argparse prints its usage and leaves."""
+    """An argument parser that raises InputError instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
@@ -42,13 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The words after `bp-arrays`; by default those of the process.
+        The arguments after `bp-arrays`; by default those of the process.
 
     Returns
     -------
     int
         The exit code: 0; 2 after an error, which is one line on stderr; 130 after Ctrl-C;
-        141 if whoever reads the output has left.
+        141 if the reader of the output has closed it.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     for stream in (sys.stdout, sys.stderr):
@@ -60,16 +60,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _run(argv)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNREAD
+        return BROKEN_PIPE
     except BpArraysError as error:
         return _fail(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}")
     except MemoryError as error:
-        return _fail(f"not enough memory; use less data or smaller layers ({error})")
+        return _fail(f"out of memory; use less data or smaller layers ({error})")
     except KeyboardInterrupt:
         print("bp-arrays: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -94,7 +94,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _overview() -> Parser:
-    commands = "\n".join(f"  {name:<10} {what}" for name, what in COMMANDS.items())
+    commands = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
     parser = Parser(
         prog="bp-arrays",
         usage="bp-arrays [--version] [--help] COMMAND ...",

@@ -1,35 +1,35 @@
-"""Data for a model that has been trained: its columns, in its order."""
+"""Selection of the columns that a trained model expects, in its order."""
 
 from __future__ import annotations
 
 import math
 
-from bp_arrays.command_line._schema import Meaning
+from bp_arrays.command_line._schema import Schema
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import only_shape
 from bp_arrays.model import Model
 from bp_arrays.readers import Dataset, open_dataset
 
 
-def matching_data(model: Model, meaning: Meaning, spec: str) -> Dataset:
-    """The data of that name or in that file, as the model takes it; its targets if it has any.
+def matching_data(model: Model, schema: Schema, spec: str) -> Dataset:
+    """Read data, by its name or file, with the features the model expects; targets are optional.
 
     Raises
     ------
     DataError
-        If it has not the features that the model was trained on.
+        If the data lacks features that the model was trained on.
     """
     data = open_dataset(
         spec,
-        target=meaning.target_names[0] if len(meaning.target_names) == 1 else None,
-        task="regression" if meaning.classes is None else "classification",
-        columns=meaning.feature_names or None,
+        target=schema.target_names[0] if len(schema.target_names) == 1 else None,
+        task="regression" if schema.classes is None else "classification",
+        columns=schema.feature_names or None,
         require_target=False,
     )
     features = math.prod(only_shape(model.inputs, "bp-arrays"))
     if data.x.shape[1] != features:
         raise DataError(
-            f"{data.source}: the model takes {features} features, got {data.x.shape[1]} "
-            f"(a column named {', '.join(meaning.target_names) or 'as its target'} is left out)"
+            f"{data.source}: expected the model's {features} features, got {data.x.shape[1]} (not "
+            f"counting the target column, {', '.join(schema.target_names) or 'if it has a name'})"
         )
     return data

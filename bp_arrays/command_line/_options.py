@@ -1,4 +1,4 @@
-"""What the values of options may be; each function reads one, or says what was expected."""
+"""Types of command-line options: each function parses a value, or raises what it expected."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from argparse import ArgumentTypeError
 
 
 def count(text: str) -> int:
-    """A whole number of 1 or more."""
+    """Parse an integer >= 1."""
     return _whole(text, 1)
 
 
 def seed(text: str) -> int:
-    """A whole number of 0 or more."""
+    """Parse an integer >= 0."""
     return _whole(text, 0)
 
 
-def share(text: str) -> float:
-    """A number from 0 up to, but not, 1."""
+def fraction(text: str) -> float:
+    """Parse a fraction in [0, 1)."""
     value = _number(text)
     if not 0.0 <= value < 1.0:
-        raise ArgumentTypeError(f"expected a number from 0 up to, but not, 1, got {text!r}")
+        raise ArgumentTypeError(f"expected a fraction in [0, 1), got {text!r}")
     return value
 
 
 def positive(text: str) -> float:
-    """A finite number above 0."""
+    """Parse a finite number > 0."""
     value = _number(text)
     if not 0.0 < value < math.inf:
-        raise ArgumentTypeError(f"expected a number above 0, got {text!r}")
+        raise ArgumentTypeError(f"expected a finite number > 0, got {text!r}")
     return value
 
 
 def sizes(text: str) -> tuple[int, ...]:
-    """Whole numbers with commas between, or "none".
+    """Parse integers separated by commas, or "none".
 
     >>> sizes("64,32"), sizes("none")
     ((64, 32), ())
@@ -47,7 +47,7 @@ def _whole(text: str, least: int) -> int:
     except ValueError:
         value = least - 1
     if value < least:
-        raise ArgumentTypeError(f"expected a whole number of {least} or more, got {text!r}")
+        raise ArgumentTypeError(f"expected an integer >= {least}, got {text!r}")
     return value
 
 

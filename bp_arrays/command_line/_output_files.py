@@ -1,4 +1,4 @@
-"""Files to be written: looked at before the work begins, put in place whole at its end."""
+"""Check of output files before the work begins."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from bp_arrays.errors import InputError
 
 
 def check_outputs(outputs: Mapping[str, Path | None], *read: str) -> None:
-    """Raise InputError unless every file can be written when the time comes.
+    """Raise InputError unless every output file can be written.
 
     Parameters
     ----------
-    outputs : mapping from option to Path or None
+    outputs : mapping of option to Path or None
     *read : str
-        What the user named as input, a file or several with commas: no output may replace it.
+        The input as the user named it, one file or several with commas: never overwritten.
     """
     named = {name for names in read for name in (names, *names.split(",")) if name}
     inputs = {Path(name).resolve() for name in named}
-    taken: dict[Path, str] = {}
+    option_of: dict[Path, str] = {}
     for option, path in outputs.items():
         if path is None:
             continue
-        place = path.resolve()
-        if place in inputs:
+        file = path.resolve()
+        if file in inputs:
             raise InputError(f"{option} {path} would replace the input; name another file")
-        if place in taken:
-            raise InputError(f"{option} and {taken[place]} name the same file {path}")
-        taken[place] = option
-        if not place.parent.is_dir():
-            raise InputError(f"{option} {path}: there is no folder {place.parent}; create it first")
-        if place.exists() and not place.is_file():
-            raise InputError(f"{option} {path} is not an ordinary file; name another")
+        if file in option_of:
+            raise InputError(f"{option} and {option_of[file]} name the same file {path}")
+        option_of[file] = option
+        if not file.parent.is_dir():
+            raise InputError(f"{option} {path}: no folder {file.parent}; create it first")
+        if file.exists() and not file.is_file():
+            raise InputError(f"{option} {path} is not a regular file; name another")
         try:
-            tempfile.TemporaryFile(dir=place.parent).close()
+            tempfile.TemporaryFile(dir=file.parent).close()
         except OSError as error:
             raise InputError(
-                f"{option} {path}: the folder {place.parent} cannot be written to, "
+                f"{option} {path}: the folder {file.parent} is not writable, "
                 f"{error.strerror}; choose another"
             ) from None

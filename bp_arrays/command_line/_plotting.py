@@ -1,10 +1,10 @@
-"""The picture of a training: its curves and, of a classification, which classes it confuses."""
+"""Figure of a training run: its curves and, for classification, the confusion matrix."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bp_arrays.command_line._training_job import Outcome
+from bp_arrays.command_line._training_job import TrainingResult
 from bp_arrays.errors import InputError
 from bp_arrays.plots import (
     PANEL,
@@ -19,18 +19,18 @@ from bp_arrays.plots import (
 )
 
 MATRIX = -1
-"""Where the confusion matrix is drawn; the curves are in the panels from 0."""
+"""The panel of the confusion matrix; those of the curves count from 0."""
 
 
 def check_plot(path: Path) -> None:
-    """Raise unless such a picture can be drawn: called before the training.
+    """Raise, before training, unless a figure can be written to this path.
 
     Raises
     ------
     MissingExtraError
         If Matplotlib is not installed.
     InputError
-        If the end of the name is no kind of picture.
+        If the suffix is not an image format.
     """
     try:
         check_picture(path)
@@ -38,14 +38,14 @@ def check_plot(path: Path) -> None:
         raise InputError(f"--plot {error}") from None
 
 
-def plot(outcome: Outcome, title: str, path: Path) -> None:
-    """Draw the history, the held-out values as levels in it, and the confusion matrix beside."""
-    history, confusion = outcome.history, outcome.confusion
-    names = panel_names(history) if history.epochs else ["loss"]  # Ctrl-C before the first ended
+def plot(result: TrainingResult, title: str, path: Path) -> None:
+    """Draw the curves, with the held-out values as levels, and the confusion matrix."""
+    history, confusion = result.history, result.confusion
+    names = panel_names(history) if history.epochs else ["loss"]  # Ctrl-C in the first epoch
     panels, widths, height = [list(range(len(names)))], [PANEL[0]] * len(names), PANEL[1]
     if confusion is not None:
         width, high = picture_size(confusion.numbers)
-        if high > PANEL[1] * len(names):  # a large matrix has the curves above each other beside it
+        if high > PANEL[1] * len(names):  # a large matrix: the curves are stacked at its left
             panels, widths = [[k, MATRIX] for k in range(len(names))], [PANEL[0], width]
         else:
             panels, widths = [[*panels[0], MATRIX]], [*widths, width]
@@ -55,7 +55,7 @@ def plot(outcome: Outcome, title: str, path: Path) -> None:
     axes = picture.subplot_mosaic(panels, width_ratios=widths)
     best = Best(history.best_epoch(), "val_loss") if "val_loss" in history else None
     drawn = [axes[k] for k in range(len(names))]
-    draw_curves(history, names, drawn, best=best, held_out=outcome.test)
+    draw_curves(history, names, drawn, best=best, held_out=result.test)
     if confusion is not None:
         draw_confusion(confusion.numbers, axes[MATRIX])
     save_picture(picture, path)

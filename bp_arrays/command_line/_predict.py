@@ -1,4 +1,4 @@
-"""Apply a model that `bp-arrays train --out` saved to data: one line of CSV for each row."""
+"""Apply a model saved by `bp-arrays train --out` to data: one line of CSV per row."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bp_arrays.command_line._match_columns import matching_data
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot
 from bp_arrays.command_line._report import to_json
-from bp_arrays.command_line._schema import Meaning
-from bp_arrays.command_line._score import Quality, quality_of
+from bp_arrays.command_line._schema import Schema
+from bp_arrays.command_line._score import Score, score_predictions
 from bp_arrays.errors import DataError
 from bp_arrays.files import write_atomically
 from bp_arrays.model import load
@@ -23,35 +23,35 @@ from bp_arrays.typing import HostArray
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `bp-arrays predict`."""
+    """Add the options of `bp-arrays predict`."""
     add = parser.add_argument
     add("model", metavar="MODEL", type=Path, help="a model file (safetensors)")
     add(
         "data",
         metavar="DATA",
-        help="as for train; a .csv or .parquet file needs the columns of the training in any "
-        "order, others and the target may be there",
+        help="as for train; a .csv or .parquet file needs the columns of the training data, in "
+        "any order; it may have more columns, and the target",
     )
-    add("--out", type=Path, metavar="FILE.csv", help="write here instead of to the screen")
-    add("--report", type=Path, metavar="FILE.json", help="how well, if the targets are there; "
-        "prints the confusion matrix too")  # fmt: skip
-    add("--plot", type=Path, metavar="FILE.png", help="the confusion matrix (extra: plot)")
+    add("--out", type=Path, metavar="FILE.csv", help="write to this file, not to the screen")
+    add("--report", type=Path, metavar="FILE.json", help="write the score, if the data has "
+        "targets; prints the confusion matrix too")  # fmt: skip
+    add("--plot", type=Path, metavar="FILE.png", help="draw the confusion matrix (extra: plot)")
     add("--device", default="auto", help="auto, cpu, cuda, ...: see bp-arrays devices")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict and, if the data has the targets, say how well."""
+    """Predict; if the data has targets, score the predictions too."""
     outputs = {"--out": args.out, "--report": args.report, "--plot": args.plot}
     check_outputs(outputs, args.data, str(args.model))
     if args.plot is not None:
         check_plot(args.plot)
     model = load(args.model, args.device)
-    meaning = Meaning.from_metadata(model.metadata, args.model)
-    data = matching_data(model, meaning, args.data)
+    schema = Schema.from_metadata(model.metadata, args.model)
+    data = matching_data(model, schema, args.data)
     y = model.predict(data.x.reshape(data.rows, *model.input_shape)).reshape(data.rows, -1)
-    quality = quality_of(y, data, meaning)
-    _check_asked(args, quality, data.source)
-    header, table = _table(y, meaning)
+    score = score_predictions(y, data, schema)
+    _check_options(args, score, data.source)
+    header, table = _table(y, schema)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -60,42 +60,42 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(text.getvalue())
     else:
         write_atomically(args.out.resolve(), text.getvalue().encode())
-    # the screen may be a pipe into another program: what is for people goes beside it
-    people = sys.stderr if args.out is None else sys.stdout
-    if quality is not None and args.report is not None:
+    # stdout may be a pipe into another program: messages go to stderr then
+    messages = sys.stderr if args.out is None else sys.stdout
+    if score is not None and args.report is not None:
         report = {"model": str(args.model), "data": data.source, "rows": data.rows}
-        write_atomically(args.report.resolve(), to_json(report | quality.to_json()))
-        if quality.confusion is not None:
-            print(quality.confusion, file=people)
-    if quality is not None and quality.confusion is not None and args.plot is not None:
-        quality.confusion.plot(path=args.plot)
+        write_atomically(args.report.resolve(), to_json(report | score.to_json()))
+        if score.confusion is not None:
+            print(score.confusion, file=messages)
+    if score is not None and score.confusion is not None and args.plot is not None:
+        score.confusion.plot(path=args.plot)
     where = f"; written to {args.out}" if args.out else ""
-    how_well = f": {quality.words}" if quality else ""
-    print(f"predicted {data.rows} rows{how_well}{where}", file=people)
+    summary = f": {score.summary}" if score else ""
+    print(f"predicted {data.rows} rows{summary}{where}", file=messages)
     return 0
 
 
-def _check_asked(args: argparse.Namespace, quality: Quality | None, source: str) -> None:
-    """Raise DataError, before anything is written, if what was asked for cannot be known."""
-    if quality is None and (args.report or args.plot):
+def _check_options(args: argparse.Namespace, score: Score | None, source: str) -> None:
+    """Raise DataError, before any file is written, if --report or --plot has nothing to show."""
+    if score is None and (args.report or args.plot):
         option = "--report" if args.report else "--plot"
-        raise DataError(f"{option}: {source} has no targets to compare the predictions with")
-    if args.plot and quality is not None and quality.confusion is None:
-        raise DataError(f"--plot draws which classes are confused; {source} has values to predict")
+        raise DataError(f"{option}: expected targets to score the predictions, {source} has none")
+    if args.plot and score is not None and score.confusion is None:
+        raise DataError(f"--plot: expected classes for a confusion matrix, {source} has values")
 
 
-def _table(y: HostArray, meaning: Meaning) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of the CSV."""
-    if meaning.classes is not None:
-        probabilities = meaning.probabilities(y)
+def _table(y: HostArray, schema: Schema) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of the CSV."""
+    if schema.classes is not None:
+        probabilities = schema.probabilities(y)
         best = np.argmax(probabilities, axis=1)
         return ["prediction", "probability"], [
-            [meaning.classes[k], f"{p:.6f}"]
+            [schema.classes[k], f"{p:.6f}"]
             for k, p in zip(best, probabilities[np.arange(len(y)), best], strict=True)
         ]
-    header = list(meaning.target_names)
+    header = list(schema.target_names)
     if len(header) != y.shape[1]:
         header = [f"output_{k}" for k in range(y.shape[1])]
     if len(header) == 1:
         header = ["prediction"]
-    return header, y.astype(str).tolist()  # the shortest digits that give the same number
+    return header, y.astype(str).tolist()  # the fewest digits that read back as the same number

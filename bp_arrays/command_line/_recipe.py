@@ -1,4 +1,4 @@
-"""From options and data to a network, a loss and an optimizer."""
+"""Build the network, the loss and the optimizer of a training run from its options and data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from bp_arrays.typing import HostArray
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything a training needs beside the data; None stands for "by the task"."""
+    """The settings of a training run; None means a default that depends on the task."""
 
     layers: tuple[int, ...] = (128, 64)
     activation: str = "relu"
@@ -42,7 +42,7 @@ class Recipe:
     schedule: str = "cosine"
     epochs: int = 30
     batch: int = 32
-    standardise: bool = True
+    standardize: bool = True
     sigmoid_outputs: bool = False
 
 
@@ -55,13 +55,13 @@ NOTES = Recipe(
     schedule="constant",
     epochs=1500,
     batch=4,
-    standardise=False,
+    standardize=False,
     sigmoid_outputs=True,
 )
-"""The 2-3-2 net of the course notes: sigmoids throughout, ½Σ(y − t)², plain gradient descent."""
+"""The 2-3-2 net of the course notes: sigmoids throughout, ½Σ(y − t)², gradient descent."""
 
 ADAM_RATE = 3e-3
-"""With a cosine to zero after it, Adam's own 1e-3 is slower and no better on the digits."""
+"""With a cosine schedule, Adam's usual 1e-3 is slower and no better on the digits."""
 
 SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
     "constant": lambda rate, steps: Constant(rate),
@@ -72,20 +72,21 @@ SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
     "step_decay": lambda rate, steps: StepDecay(rate, factor=0.1, every=math.ceil(steps / 3)),
     "warmup": lambda rate, steps: Warmup(math.ceil(steps / 10), then=rate),
 }
-"""Schedules by name, laid over a training of so many updates."""
+"""Schedules by name, as functions of the initial rate and the number of updates."""
 
 
 def recipe_for(args: argparse.Namespace) -> Recipe:
-    """What the user asked for, over the defaults of the data set; every name is looked up.
+    """Merge the user's options into the defaults for the data set, and check every name.
 
     Raises
     ------
     InputError
-        For an unknown name, with the nearest one that exists.
+        For an unknown name, with the nearest known one.
     """
-    start = NOTES if args.data == "notes" else Recipe()
-    given = {name: getattr(args, name) for name in start.__dataclass_fields__ if name in args}
-    recipe = replace(start, **{name: value for name, value in given.items() if value is not None})
+    defaults = NOTES if args.data == "notes" else Recipe()
+    values = {name: getattr(args, name) for name in defaults.__dataclass_fields__ if name in args}
+    options = {name: value for name, value in values.items() if value is not None}
+    recipe = replace(defaults, **options)
     if args.optimizer is not None and args.rate is None:
         recipe = replace(recipe, rate=None)
     activation_named(recipe.activation)
@@ -99,21 +100,21 @@ def recipe_for(args: argparse.Namespace) -> Recipe:
 
 
 def build_loss(recipe: Recipe, data: Dataset) -> Loss:
-    """The loss asked for, else cross-entropy for classes and the squared error for values."""
+    """Return the chosen loss; by default cross-entropy for classes, squared error for values."""
     name = recipe.loss
     if name is None:
         name = "mean_squared_error" if data.classes is None else "cross_entropy"
     loss = loss_named(name)()
     if type(loss).__name__ in LOGITS and data.classes is None:
         raise InputError(
-            f"the loss {name!r} needs classes, but {data.source} has values: choose "
+            f"--loss {name}: expected classes, but {data.source} has values; use "
             "--loss mean_squared_error, or --task classification if the values are classes"
         )
     return loss
 
 
 def targets_for(loss: Loss, data: Dataset) -> HostArray:
-    """The targets as the loss takes them: classes become rows with a single 1 where it must."""
+    """Return the targets in the loss's form: classes, one-hot rows or values."""
     assert data.t is not None
     if data.classes is None or loss.takes_classes:
         return data.t
@@ -121,13 +122,13 @@ def targets_for(loss: Loss, data: Dataset) -> HostArray:
 
 
 def build_layers(recipe: Recipe, loss: Loss, data: Dataset) -> tuple[Layer, ...]:
-    """Hidden layers between a scale for the inputs and, for values, one for the outputs.
+    """Build the layers: Standardize, the hidden layers, the outputs, Standardize for values.
 
     Losses that compare outputs with the 0 and 1 of classes get sigmoid outputs, except
-    BinaryCrossEntropy, which has the sigmoid inside.
+    BinaryCrossEntropy, which includes the sigmoid.
     """
     assert data.t is not None
-    layers: list[Layer] = [Standardize()] if recipe.standardise else []
+    layers: list[Layer] = [Standardize()] if recipe.standardize else []
     for size in recipe.layers:
         layers += [Linear(size), activation_named(recipe.activation)()]
         if recipe.dropout:
@@ -136,13 +137,13 @@ def build_layers(recipe: Recipe, loss: Loss, data: Dataset) -> tuple[Layer, ...]
     compares_classes = data.classes is not None and type(loss).__name__ not in LOGITS
     if recipe.sigmoid_outputs or compares_classes:
         layers.append(Sigmoid())
-    elif recipe.standardise and data.classes is None:
+    elif recipe.standardize and data.classes is None:
         layers.append(Standardize())
     return tuple(layers)
 
 
 def build_optimizer(recipe: Recipe, steps: int) -> Optimizer:
-    """The optimizer with its rate, laid over so many updates."""
+    """Build the optimizer with its learning-rate schedule over this number of updates."""
     kind = optimizer_named(recipe.optimizer)
     rate = recipe.rate
     if rate is None:

@@ -1,4 +1,4 @@
-"""The report of a training, as JSON."""
+"""Report of a training run, as JSON."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 import bp_arrays
-from bp_arrays.command_line._training_job import Job, Outcome
+from bp_arrays.command_line._training_job import TrainingJob, TrainingResult
 
 NUMBERS = re.compile(r"\[\n[^\[\]{}\"]*\]")
-"""A list of plain numbers in indented JSON, over many lines: no text has a line break in JSON."""
+"""A list of numbers over many lines of indented JSON; strings in JSON have no line breaks."""
 
 
-def report_of(job: Job, outcome: Outcome, saved: object | None) -> dict[str, Any]:
-    """All that is known about a training, as plain values by name."""
-    data, parts, model, history = job.data, job.parts, job.model, outcome.history
+def report_of(job: TrainingJob, result: TrainingResult, saved: object | None) -> dict[str, Any]:
+    """Collect everything about a training run, as plain values by name."""
+    data, parts, model, history = job.data, job.parts, job.model, result.history
     return {
         "device": model.device.name,
         "backend": model.device.backend,
@@ -28,10 +28,10 @@ def report_of(job: Job, outcome: Outcome, saved: object | None) -> dict[str, Any
         "seed": job.seed,
         "epochs": history.epochs,
         "stopped": history.stopped,
-        "seconds": outcome.seconds,
-        **{f"train_{name}": value for name, value in outcome.train.items()},
-        **{f"test_{name}": value for name, value in (outcome.test or {"loss": math.nan}).items()},
-        "test_confusion": outcome.confusion and outcome.confusion.to_json(),
+        "seconds": result.seconds,
+        **{f"train_{name}": value for name, value in result.train.items()},
+        **{f"test_{name}": value for name, value in (result.test or {"loss": math.nan}).items()},
+        "test_confusion": result.confusion and result.confusion.to_json(),
         "data": {
             "source": data.source,
             "task": data.task,
@@ -55,9 +55,9 @@ def report_of(job: Job, outcome: Outcome, saved: object | None) -> dict[str, Any
 
 
 def to_json(report: dict[str, Any]) -> bytes:
-    """The report as JSON text, a list of numbers a line; NaN and infinity are null there."""
+    """Encode the report as JSON, each list of numbers on one line; NaN and infinity are null."""
     text = json.dumps(_plain(report), indent=2, allow_nan=False, ensure_ascii=False)
-    text = NUMBERS.sub(lambda found: f"[{' '.join(found[0][1:-1].split())}]", text)
+    text = NUMBERS.sub(lambda match: f"[{' '.join(match[0][1:-1].split())}]", text)
     return f"{text}\n".encode()
 
 
@@ -67,7 +67,7 @@ def _versions(backend: str) -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
     }
-    library = sys.modules.get(backend)  # imported by now, if it has a module of that name
+    library = sys.modules.get(backend)  # already imported, if a module has that name
     if library is not None:
         versions[backend] = str(getattr(library, "__version__", "unknown"))
     return versions

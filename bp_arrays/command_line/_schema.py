@@ -1,4 +1,4 @@
-"""What the inputs and outputs of a model stand for; kept in the model's file."""
+"""`Schema`: names of a model's inputs, outputs and classes, saved in the model's file."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LOGITS: dict[str, Outputs] = {
     "CrossEntropy": "logits",
     "BinaryCrossEntropy": "independent logits",
 }
-"""Losses for classes only, which have the function that makes probabilities inside."""
+"""Losses of classes that include softmax or sigmoid: the outputs are logits."""
 
-KEY = "meaning"
+KEY = "meaning"  # the key in model files: another one would orphan those already saved
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """The names behind the numbers of a model.
+class Schema:
+    """Names of a model's inputs and outputs, and the kind of its outputs.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Meaning:
         The columns of the input, empty if they have no names.
     target_names : tuple of str
     outputs : "values", "logits" or "independent logits"
-        How outputs become probabilities of classes: as they are, by softmax, by sigmoid.
+        Probabilities of classes are the outputs themselves, their softmax, or their sigmoid.
     """
 
     classes: tuple[str, ...] | None
@@ -46,18 +46,18 @@ class Meaning:
     outputs: Outputs
 
     @classmethod
-    def of(cls, data: Dataset, loss: Loss) -> Meaning:
-        """The meaning that training with this loss on this data gives to a model."""
+    def of(cls, data: Dataset, loss: Loss) -> Schema:
+        """Return the schema of a model trained with this loss on this data."""
         outputs = LOGITS.get(type(loss).__name__, "values")
         return cls(data.classes, data.feature_names, data.target_names, outputs)
 
     def to_metadata(self) -> dict[str, str]:
-        """As the strings that a model file keeps."""
+        """Encode the schema as metadata of a model file."""
         return {KEY: json.dumps(asdict(self))}
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str], path: Any) -> Meaning:
-        """What `to_metadata` wrote; for a model that was saved without it, plain values.
+    def from_metadata(cls, metadata: Mapping[str, str], path: Any) -> Schema:
+        """Decode the schema from metadata; a model saved without one has outputs of values.
 
         Raises
         ------
@@ -73,14 +73,14 @@ class Meaning:
             return cls(**fields)
         except (ValueError, TypeError, KeyError):
             raise DataError(
-                f"{path}: what its outputs mean is damaged in the file; train the model again"
+                f"{path}: the schema of its inputs and outputs is damaged; train the model again"
             ) from None
 
     def probabilities(self, y: HostArray) -> HostArray:
-        """The probability of each class, (rows, classes), from outputs of that shape.
+        """Return the probability of each class, (rows, classes), from outputs of that shape.
 
-        Squared and absolute differences are learned to be probabilities without any further
-        function: see Bishop, "Pattern Recognition and Machine Learning", section 1.5.5.
+        Networks trained with squared differences output probabilities already: see Bishop,
+        "Pattern Recognition and Machine Learning", section 1.5.5.
         """
         y = y.astype(np.float64)
         if self.outputs == "logits":

@@ -1,4 +1,4 @@
-"""How predictions compare with the targets, where the data has them."""
+"""`Score`: predictions compared with the targets."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.command_line._schema import Meaning
+from bp_arrays.command_line._schema import Schema
 from bp_arrays.readers import Dataset
 from bp_arrays.training import ConfusionMatrix
 from bp_arrays.typing import HostArray
 
 
 @dataclass(frozen=True, eq=False)
-class Quality:
-    """What is known of the quality of predictions.
+class Score:
+    """The score of predictions.
 
     Parameters
     ----------
-    words : str
-        To stand behind "predicted 10 rows".
+    summary : str
+        One phrase, printed after "predicted 10 rows: ".
     values : dict of str to float
         "accuracy", or "mean_squared_error".
     confusion : ConfusionMatrix, or None
-        Of classes; one that the model does not know has a row, and nothing in its column.
+        For classes only. A class unknown to the model has a row and an empty column.
     """
 
-    words: str
+    summary: str
     values: dict[str, float]
     confusion: ConfusionMatrix | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values by name."""
+        """Return plain values by name."""
         return self.values | {"confusion": self.confusion and self.confusion.to_json()}
 
 
-def quality_of(y: HostArray, data: Dataset, meaning: Meaning) -> Quality | None:
-    """Compare outputs (rows, outputs) with the targets; None where there are none to compare."""
+def score_predictions(y: HostArray, data: Dataset, schema: Schema) -> Score | None:
+    """Compare outputs (rows, outputs) with the targets; None if there are no matching targets."""
     if data.t is None:
         return None
-    if meaning.classes is not None and data.classes is not None:
-        return _of_classes(y, data.t, data.classes, meaning)
-    if meaning.classes is None and data.classes is None and data.t.shape == y.shape:
+    if schema.classes is not None and data.classes is not None:
+        return _of_classes(y, data.t, data.classes, schema)
+    if schema.classes is None and data.classes is None and data.t.shape == y.shape:
         error = float(np.square(y - data.t).mean())
-        return Quality(f"mean squared error {error:.4g}", {"mean_squared_error": error})
+        return Score(f"mean squared error {error:.4g}", {"mean_squared_error": error})
     return None
 
 
-def _of_classes(y: HostArray, t: HostArray, names: tuple[str, ...], meaning: Meaning) -> Quality:
-    known = meaning.classes
+def _of_classes(y: HostArray, t: HostArray, names: tuple[str, ...], schema: Schema) -> Score:
+    known = schema.classes
     assert known is not None
     unknown = sorted(set(names) - set(known))
     classes = (*known, *unknown)
     number = np.array([classes.index(name) for name in names])
-    predicted = np.argmax(meaning.probabilities(y), axis=1)
+    predicted = np.argmax(schema.probabilities(y), axis=1)
     accuracy = float((predicted == number[t]).mean())
     note = f" (classes the model does not know: {', '.join(unknown[:5])})" if unknown else ""
     confusion = ConfusionMatrix.of(number[t], predicted, classes)
-    return Quality(f"accuracy {accuracy:.2%}{note}", {"accuracy": accuracy}, confusion)
+    return Score(f"accuracy {accuracy:.2%}{note}", {"accuracy": accuracy}, confusion)

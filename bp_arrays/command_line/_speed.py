@@ -1,4 +1,4 @@
-"""How fast a network of given sizes trains on a device, through the public `fit`."""
+"""Training speed of a network of given sizes on a device, measured through the public `fit`."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from bp_arrays.optimizers import Optimizer
 from bp_arrays.training import Callback, Run, fit
 
 WARM = 2
-"""Epochs that do not count: what has to be compiled is compiled in them."""
+"""Epochs that are not measured: compilation happens in them."""
 
 LEAST_EPOCHS, ENOUGH_SECONDS = 5, 2.0
-"""Unless told how many steps, measure so many epochs and so long, whichever takes longer."""
+"""Without a number of steps, the least number of epochs and of seconds to measure."""
 
 DATA_BYTES = 2**26
 EPOCH_OPERATIONS = 2.5e10
 EPOCH_STEPS = (4, 500)
-"""An epoch is as long as fits in that memory and that work, within these numbers of steps."""
+"""Limits of an epoch: bytes of its data, its floating-point operations, its steps."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured on one device.
+    """The training speed measured on one device.
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ class Speed:
     batch : int
     steps_per_epoch : int
     microseconds : tuple of float
-        Of a step, one mean for each epoch that counts.
+        Mean duration of a step, one value per measured epoch.
     path : str
-        How the steps ran, as `path_of` names it.
+        The runner of the steps, as `path_of` names it.
     loss : float
-        Of the last epoch.
+        Training loss of the last epoch.
     """
 
     device: str
@@ -61,24 +61,25 @@ class Speed:
     loss: float
 
     @property
-    def microseconds_a_step(self) -> float:
-        """The median over the epochs."""
+    def microseconds_per_step(self) -> float:
+        """Median over the epochs."""
         return statistics.median(self.microseconds)
 
     @property
-    def samples_a_second(self) -> float:
-        return self.batch / self.microseconds_a_step * 1e6
+    def samples_per_second(self) -> float:
+        """Samples per second at the median step."""
+        return self.batch / self.microseconds_per_step * 1e6
 
     @property
     def gigaflops(self) -> float:
-        """10⁹ operations a second, of the matrix products alone."""
-        return operations(self.layers, self.batch) / self.microseconds_a_step / 1e3
+        """10⁹ operations per second, counting the matrix products only."""
+        return operations(self.layers, self.batch) / self.microseconds_per_step / 1e3
 
 
 def operations(layers: Sequence[int], batch: int) -> int:
-    """Multiplications and additions of a step's matrix products.
+    """Count the multiplications and additions in the matrix products of a step.
 
-    Each layer has two, forward and ∂L/∂w, and all but the first ∂L/∂x.
+    Each layer has two products, forward and ∂L/∂w; all but the first also have ∂L/∂x.
 
     >>> operations((4, 3, 2), 10) == 2 * 10 * (2 * 4 * 3 + 3 * 3 * 2)
     True
@@ -88,11 +89,11 @@ def operations(layers: Sequence[int], batch: int) -> int:
 
 
 def check_sizes(layers: Sequence[int]) -> None:
-    """Raise InputError unless these are the sizes of a network that tells classes apart."""
+    """Raise InputError unless these are the sizes of a classifier."""
     if len(layers) < 2 or layers[-1] < 2:
         raise InputError(
-            "expected the sizes of inputs, hidden layers and classes, two classes or more, such "
-            f"as 784,512,10; got {','.join(map(str, layers)) or 'none'}"
+            "layers: expected the sizes of inputs, hidden layers and at least two classes, such "
+            f"as 784,512,10, got {','.join(map(str, layers)) or 'none'}"
         )
 
 
@@ -104,34 +105,34 @@ def measure_speed(
     *,
     dtype: str = "float32",
     steps: int | None = None,
-    watch: Callable[[int], None] = lambda epoch: None,
+    progress: Callable[[int], None] = lambda epoch: None,
 ) -> Speed:
-    """Train a multilayer perceptron, ReLU and cross-entropy, on random numbers, and time it.
+    """Time the training of a multilayer perceptron, with ReLU and cross-entropy, on random data.
 
     Parameters
     ----------
     layers : sequence of int
         Inputs, hidden units, classes: two numbers or more, two classes or more.
     batch : int
-        Rows a step.
+        Rows per step.
     device : Device
     optimizer : Optimizer
     dtype : str, default "float32"
     steps : int, optional
-        How many steps to measure at least; by default about two seconds of them.
-    watch : function of int, optional
-        Called with the number of epochs done, to show progress.
+        Minimum number of steps to measure; by default about two seconds of them.
+    progress : function of int, optional
+        Called after each epoch with the number of epochs.
 
     Raises
     ------
     InputError, DeviceUnavailableError
-        If the sizes are no network, or the device cannot be used or lacks the dtype.
+        For invalid sizes, or if the device is not available or lacks the dtype.
 
     Examples
     --------
     >>> import bp_arrays as bp
     >>> speed = measure_speed((4, 8, 3), 16, bp.device("cpu"), bp.Adam(), steps=20)
-    >>> speed.steps_per_epoch, len(speed.microseconds), speed.samples_a_second > 0
+    >>> speed.steps_per_epoch, len(speed.microseconds), speed.samples_per_second > 0
     (20, 5, True)
     """
     check_sizes(layers)
@@ -140,10 +141,10 @@ def measure_speed(
         hidden += [Linear(size), ReLU()]
     net = Sequential(*hidden, Linear(layers[-1]))
     model = Model(net, layers[0], device=device, dtype=dtype)
-    count = _steps_per_epoch(layers, batch, steps)
+    count = steps_per_epoch(layers, batch, steps)
     x, t = _data(layers, batch * count, device, dtype)
-    has_loop = device.is_writable and _loop_is_there(optimizer, model)
-    clock = _Clock(count, steps, watch)
+    has_loop = device.is_writable and _compile_update(optimizer, model)
+    clock = _Clock(count, steps, progress)
     history = fit(
         model, x, t, loss=CrossEntropy(), optimizer=optimizer, batch_size=batch,
         epochs=10**9, callbacks=[clock],
@@ -163,24 +164,24 @@ def measure_speed(
 
 
 class _Clock(Callback):
-    """Ends the training once enough of it was measured."""
+    """Stop training once it was measured long enough."""
 
-    def __init__(self, count: int, steps: int | None, watch: Callable[[int], None]) -> None:
-        self.count, self.steps, self.watch = count, steps, watch
+    def __init__(self, count: int, steps: int | None, progress: Callable[[int], None]) -> None:
+        self.count, self.steps, self.progress = count, steps, progress
 
     def on_epoch_end(self, run: Run) -> None:
         seconds = run.history["seconds"][WARM:]
-        self.watch(run.history.epochs)
-        enough = (
-            sum(seconds) >= ENOUGH_SECONDS
-            if self.steps is None
-            else len(seconds) * self.count >= self.steps
-        )
+        self.progress(run.history.epochs)
+        if self.steps is None:
+            enough = sum(seconds) >= ENOUGH_SECONDS
+        else:
+            enough = len(seconds) * self.count >= self.steps
         if enough and len(seconds) >= LEAST_EPOCHS:
             run.stopped = "measured"
 
 
-def _steps_per_epoch(layers: Sequence[int], batch: int, steps: int | None) -> int:
+def steps_per_epoch(layers: Sequence[int], batch: int, steps: int | None) -> int:
+    """Return the steps of an epoch that `DATA_BYTES` and `EPOCH_OPERATIONS` allow."""
     least, most = EPOCH_STEPS
     fitting = min(
         DATA_BYTES // (4 * batch * layers[0]), int(EPOCH_OPERATIONS / operations(layers, batch))
@@ -189,14 +190,14 @@ def _steps_per_epoch(layers: Sequence[int], batch: int, steps: int | None) -> in
 
 
 def _data(layers: Sequence[int], rows: int, device: Device, dtype: str) -> tuple[object, object]:
-    """Random rows on the device, random classes."""
+    """Draw random rows on the device, and random classes."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((rows, layers[0]), dtype=np.float32)
     return device.asarray(x, dtype), rng.integers(0, layers[-1], rows)
 
 
-def _loop_is_there(optimizer: Optimizer, model: Model) -> bool:
-    """Have Numba's loop from the start, as a long training has it after its first second."""
+def _compile_update(optimizer: Optimizer, model: Model) -> bool:
+    """Compile Numba's update loop now: a long training run has it after its first second."""
     states = len(optimizer.init(model.vector[:1], model.device.xp))
     scalars = len(optimizer.scalars(1, 1.0))
     update = InPlaceUpdate(

@@ -1,4 +1,4 @@
-"""Measuring the scale of data, for the Standardize layers of a network."""
+"""Mean and scale of data, for the Standardize layers of a network."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from bp_arrays.typing import HostArray
 def measured_scales(
     layers: Sequence[Layer], data: Dataset, rows: HostArray
 ) -> dict[str, HostArray]:
-    """The parameters of the Standardize layers that begin and end a network.
+    """Compute the parameters of the first and last layer, where they are Standardize.
 
     Parameters
     ----------
     layers : sequence of Layer
     data : Dataset
     rows : int array
-        Those trained on; no others are looked at.
+        The training rows; no others are used.
     """
     scales = {}
     if isinstance(layers[0], Standardize):
         scales[0] = input_scale(SelectedRows(data.x, rows), one_unit=data.one_unit)
     if isinstance(layers[-1], Standardize) and data.t is not None:
         scales[len(layers) - 1] = output_scale(data.t[rows])
-    return {f"{at}.{name}": value for at, scale in scales.items() for name, value in scale.items()}
+    return {f"{k}.{name}": value for k, scale in scales.items() for name, value in scale.items()}
 
 
 def input_scale(x: HostArray | Rows, *, one_unit: bool) -> dict[str, HostArray]:
-    """Mean and scale of each feature of x (rows, features).
+    """Compute the mean and the scale of each feature of x (rows, features).
 
-    Features of one unit, such as pixels, share one scale, the root of their mean variance:
-    a pixel that is hardly ever lit must not be blown up until it drowns the others. A feature
-    that never changes has the scale 1.
+    Features of one unit, such as pixels, share one scale, the root of their mean variance: a
+    pixel that is rarely lit must not be scaled up until it dominates the others. A constant
+    feature has the scale 1.
     """
     sums = np.zeros(x.shape[1:])
     for _, part in pieces(x):
@@ -50,15 +50,15 @@ def input_scale(x: HostArray | Rows, *, one_unit: bool) -> dict[str, HostArray]:
     if one_unit:
         variance = np.full_like(variance, variance.mean())
     scale = np.sqrt(variance)
-    constant = scale <= 1e-12 * np.abs(mean)  # 0, but for rounding
+    constant = scale <= 1e-12 * np.abs(mean)  # 0 up to rounding
     return {"mean": mean, "scale": np.where(constant, 1.0, scale)}
 
 
 def output_scale(t: HostArray) -> dict[str, HostArray]:
-    """What makes of Standardize its own inverse: (y − m) / d = y s + μ for m = −μ / s, d = 1 / s.
+    """Compute the parameters that turn Standardize into its inverse: y s + μ for targets t.
 
-    So the layers before it work with numbers of size 1, while loss, history and predictions
-    are in the units of the targets t (rows, outputs).
+    (y − m) / d = y s + μ for m = −μ / s and d = 1 / s. The layers before it then work with
+    numbers of size 1, while loss, history and predictions are in the units of t (rows, outputs).
     """
     measured = input_scale(t, one_unit=False)
     mean, scale = measured["mean"], measured["scale"]

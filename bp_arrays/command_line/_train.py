@@ -1,4 +1,4 @@
-"""Train a network on the digits, on the notes' task, or on your own file."""
+"""Train a network on the digits, on the notes' task, or on a file."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from bp_arrays.command_line._recipe import (
     targets_for,
 )
 from bp_arrays.command_line._report import report_of, to_json
-from bp_arrays.command_line._schema import Meaning
+from bp_arrays.command_line._schema import Schema
 from bp_arrays.command_line._standardizing import measured_scales
-from bp_arrays.command_line._training_job import Job, Outcome, last_line, plan
+from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
 from bp_arrays.devices import device
 from bp_arrays.errors import DataError
 from bp_arrays.files import write_atomically
@@ -39,14 +39,14 @@ from bp_arrays.training import R2, Accuracy, ConfusionMatrix, EarlyStopping, eva
 from bp_arrays.typing import Array
 
 DEVICE_BYTES = 2**30
-"""Samples of up to this many bytes in float32 are moved to the device before the training."""
+"""Samples of up to this many bytes in float32 are moved to the device before training."""
 
 PATIENT_VALIDATION = 0.1
-"""The share of rows that --patience watches, unless --validation says another."""
+"""The default of --validation with --patience."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `bp-arrays train`."""
+    """Add the options of `bp-arrays train`."""
     add = parser.add_argument
     add(
         "data",
@@ -56,99 +56,121 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     add = group.add_argument
     add("--target", metavar="COLUMN", help="the column of a .csv or .parquet file to predict")
-    add("--task", choices=("classification", "regression"), help="by default found from the target")
+    add(
+        "--task",
+        choices=("classification", "regression"),
+        help="by default inferred from the target",
+    )
     add(
         "--test",
-        type=options.share,
-        metavar="SHARE",
-        help="share of rows held out; 0.2, or the data's own held-out rows",
+        type=options.fraction,
+        metavar="FRACTION",
+        help="fraction of rows held out for testing (default: 0.2, or the data's own test rows)",
     )
     add(
         "--validation",
-        type=options.share,
-        metavar="SHARE",
-        help="share of the other rows watched in training; 0, or 0.1 with --patience",
-    )
-    add(
-        "--standardise",
-        action=argparse.BooleanOptionalAction,
-        help="scale inputs, and outputs that are values, by the training rows; on but for notes",
+        type=options.fraction,
+        metavar="FRACTION",
+        help="fraction of the other rows used for validation (default: 0, or 0.1 with --patience)",
     )
     add(
         "--standardize",
         action=argparse.BooleanOptionalAction,
-        dest="standardise",
-        help=argparse.SUPPRESS,
+        help="standardize inputs, and outputs that are values, with the mean and scale of the "
+        "training rows (default: on, except for notes)",
     )
 
     group = parser.add_argument_group("network and training")
     add = group.add_argument
-    add("--layers", type=options.sizes, metavar="N,N", help="hidden layers; 128,64 (notes: 3)")
-    add("--activation", help="of the hidden layers; relu (notes: sigmoid)")
-    add("--dropout", type=options.share, metavar="SHARE", help="after each hidden layer; 0")
-    add("--loss", help="cross_entropy for classes, mean_squared_error for values (notes: l2)")
-    add("--optimizer", help="adam (notes: sgd)")
-    add("--rate", type=options.positive, help="learning rate; 0.003 with adam (notes: 2)")
-    add("--schedule", help="of the learning rate over the training; cosine (notes: constant)")
-    add("--epochs", type=options.count, help="30 (notes: 1500)")
-    add("--batch", type=options.count, help="rows a step; 32 (notes: 4)")
+    add(
+        "--layers",
+        type=options.sizes,
+        metavar="N,N",
+        help="sizes of the hidden layers (default: 128,64; notes: 3)",
+    )
+    add("--activation", help="activation of the hidden layers (default: relu; notes: sigmoid)")
+    add(
+        "--dropout",
+        type=options.fraction,
+        metavar="FRACTION",
+        help="dropout after each hidden layer (default: 0)",
+    )
+    add(
+        "--loss",
+        help="the loss (default: cross_entropy for classes, mean_squared_error for values; "
+        "notes: l2)",
+    )
+    add("--optimizer", help="the optimizer (default: adam; notes: sgd)")
+    add(
+        "--rate",
+        type=options.positive,
+        help="learning rate (default: 0.003 with adam; notes: 2)",
+    )
+    add("--schedule", help="learning-rate schedule (default: cosine; notes: constant)")
+    add("--epochs", type=options.count, help="number of epochs (default: 30; notes: 1500)")
+    add("--batch", type=options.count, help="rows per step (default: 32; notes: 4)")
     add(
         "--patience",
         type=options.count,
         metavar="EPOCHS",
-        help="stop after so many epochs without a better validation loss, keep the best",
+        help="stop after this many epochs without a better validation loss, and restore the best",
     )
-    add("--seed", type=options.seed, default=0, help="0; the same on every device")
+    add(
+        "--seed",
+        type=options.seed,
+        default=0,
+        help="seed of all random numbers, the same on every device (default: 0)",
+    )
     add("--device", default="auto", help="auto, cpu, cuda, ...: see bp-arrays devices")
-    add("--dtype", default="float32", help="float32 or float64")
+    add("--dtype", default="float32", help="float32 or float64 (default: float32)")
 
     group = parser.add_argument_group("results")
     add = group.add_argument
-    add("--out", type=Path, metavar="MODEL", help="save the model here (safetensors)")
+    add("--out", type=Path, metavar="MODEL", help="save the model to this file (safetensors)")
     add(
         "--report",
         type=Path,
         metavar="FILE.json",
-        help="all about this training; prints the confusion matrix",
+        help="write all settings and results; prints the confusion matrix",
     )
     add(
         "--plot",
         type=Path,
         metavar="FILE.png",
-        help="its curves and confusion matrix (extra: plot)",
+        help="draw the curves and the confusion matrix (extra: plot)",
     )
-    add("--quiet", action="store_true", help="only the last line")
+    add("--quiet", action="store_true", help="print only the last line")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, measure, save, report; the exit code is 130 if Ctrl-C ended the training."""
+    """Train, evaluate, save, report; the exit code is 130 if Ctrl-C stopped the training run."""
     check_outputs({"--out": args.out, "--report": args.report, "--plot": args.plot}, args.data)
     if args.plot is not None:
         check_plot(args.plot)
-    with _log_kept() as log:  # an error is to be the only line on stderr
+    with _captured_log() as records:  # an error must be the only line on stderr
         job = prepare(args)
     if not args.quiet:
-        sys.stderr.writelines(f"bp-arrays: {record.getMessage()}\n" for record in log)
+        sys.stderr.writelines(f"bp-arrays: {record.getMessage()}\n" for record in records)
         print(plan(job), flush=True)
-    outcome = train(job, patience=args.patience, progress=not args.quiet)
+    result = train(job, patience=args.patience, progress=not args.quiet)
     if args.out is not None:
         job.model.save(args.out.resolve())
     if args.report is not None:
-        report = report_of(job, outcome, saved=args.out)
+        report = report_of(job, result, saved=args.out)
         write_atomically(args.report.resolve(), to_json(report))
-        if outcome.confusion is not None and not args.quiet:
-            print(outcome.confusion)
+        if result.confusion is not None and not args.quiet:
+            print(result.confusion)
     if args.plot is not None:
-        plot(outcome, f"{job.network} on {job.name}", args.plot)
-    print(last_line(job, outcome, saved=args.out))
-    return INTERRUPTED if outcome.history.stopped == "interrupted" else 0
+        plot(result, f"{job.network} on {job.name}", args.plot)
+    print(last_line(job, result, saved=args.out))
+    return INTERRUPTED if result.history.stopped == "interrupted" else 0
 
 
-def prepare(args: argparse.Namespace) -> Job:
-    """From options to a training that is ready to begin; everything is checked by then."""
+def prepare(args: argparse.Namespace) -> TrainingJob:
+    """Check every option, read the data, and build the training run."""
     recipe = recipe_for(args)
-    place = device(args.device).require()
-    place.dtype(args.dtype)
+    target = device(args.device).require()
+    target.dtype(args.dtype)
     data = open_dataset(args.data, target=args.target, task=args.task)
     check_data(data, args.dtype)
     validation = args.validation
@@ -158,11 +180,11 @@ def prepare(args: argparse.Namespace) -> Job:
     loss = build_loss(recipe, data)
     layers = build_layers(recipe, loss, data)
     model = Model(
-        Sequential(*layers), data.x.shape[1], device=place, dtype=args.dtype, seed=args.seed
+        Sequential(*layers), data.x.shape[1], device=target, dtype=args.dtype, seed=args.seed
     )
-    model.metadata = Meaning.of(data, loss).to_metadata()
+    model.metadata = Schema.of(data, loss).to_metadata()
     model.set_parameters(measured_scales(layers, data, parts.train))
-    return Job(
+    return TrainingJob(
         name=args.data,
         data=data,
         parts=parts,
@@ -176,8 +198,8 @@ def prepare(args: argparse.Namespace) -> Job:
     )
 
 
-def train(job: Job, *, patience: int | None, progress: bool) -> Outcome:
-    """The training, then the finished model on what it has seen and on what it has not."""
+def train(job: TrainingJob, *, patience: int | None, progress: bool) -> TrainingResult:
+    """Train, then evaluate the trained model on the training rows and on the test rows."""
     metrics = (R2(),) if job.data.classes is None else (Accuracy(),)
     training, validation, test = (
         (_moved(job.model, SelectedRows(job.data.x, rows)), job.t[rows]) for rows in job.parts[:3]
@@ -197,15 +219,18 @@ def train(job: Job, *, patience: int | None, progress: bool) -> Outcome:
         progress=progress,
     )
     seconds = time.perf_counter() - started
-    seen, unseen = (
-        evaluate(job.model, x, t, loss=job.loss, metrics=metrics) if len(t) else {}
-        for x, t in (training, test)
-    )
-    return Outcome(history, seen, unseen, seconds, _confusion(job, test[0]))
+
+    def scores(x: Array, t: Array) -> dict[str, float]:
+        if not len(t):
+            return {}
+        return evaluate(job.model, x, t, loss=job.loss, metrics=metrics)
+
+    confusion = _confusion(job, test[0])
+    return TrainingResult(history, scores(*training), scores(*test), seconds, confusion)
 
 
-def _confusion(job: Job, x: Array) -> ConfusionMatrix | None:
-    """Which classes the finished model takes for which, of the rows held out, if there are any."""
+def _confusion(job: TrainingJob, x: Array) -> ConfusionMatrix | None:
+    """Return the confusion matrix of the trained model on the test rows, if there are any."""
     rows = job.parts.test
     if job.data.classes is None or job.data.t is None or not len(rows):
         return None
@@ -214,30 +239,30 @@ def _confusion(job: Job, x: Array) -> ConfusionMatrix | None:
 
 
 def check_data(data: Dataset, dtype: str) -> None:
-    """Raise DataError for data that cannot be learned, or not in this dtype."""
+    """Raise DataError for data with a single class, or with values too large for this dtype."""
     if data.classes is not None and len(data.classes) < 2:
         raise DataError(
-            f"{data.source}: expected two classes or more, found only {data.classes[0]!r}; "
+            f"{data.source}: expected two classes or more, got only {data.classes[0]!r}; "
             "choose another target, or --task regression"
         )
     largest = float(np.finfo("float32" if dtype == "bfloat16" else dtype).max)
-    for what, values in (("a feature", data.x), ("a target", data.t)):
+    for name, values in (("a feature", data.x), ("a target", data.t)):
         if values is not None and max(-float(values.min()), float(values.max())) > largest:
             raise DataError(
-                f"{data.source}: {what} is beyond {largest:.3g}, the most that {dtype} can hold; "
-                "give it in another unit, or use --dtype float64"
+                f"{data.source}: {name} exceeds {largest:.3g}, the largest number in {dtype}; "
+                "change its unit, or use --dtype float64"
             )
 
 
 def _moved(model: Model, x: SelectedRows) -> Array:
-    """Samples on the model's device at once where they fit, else left for `fit` to pick."""
+    """Move samples to the model's device at once if they are small enough; `fit` does it else."""
     fits = math.prod(x.shape) * np.dtype(np.float32).itemsize <= DEVICE_BYTES and len(x) > 0
     return model.device.asarray(x, model.dtype) if fits else x
 
 
 @contextmanager
-def _log_kept() -> Iterator[list[logging.LogRecord]]:
-    """What the library says that it decided, such as what "auto" is."""
+def _captured_log() -> Iterator[list[logging.LogRecord]]:
+    """Collect the library's log records, such as the device that "auto" stands for."""
     logger = logging.getLogger("bp_arrays")
     records: list[logging.LogRecord] = []
     handler, level = logging.Handler(), logger.level

@@ -1,4 +1,4 @@
-"""What a training is given, and what came of it."""
+"""`TrainingJob` and `TrainingResult`: everything a training run needs, and its results."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bp_arrays.typing import HostArray
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """A training, ready to begin.
+class TrainingJob:
+    """A training run that is ready to start.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class Job:
         The data as the user named it.
     data, parts, recipe
     t : array
-        The targets as the loss takes them.
+        The targets in the form the loss expects.
     layers : tuple of Layer
         The layers of the model, in order.
     loss, optimizer, model
@@ -44,14 +44,14 @@ class Job:
 
     @property
     def network(self) -> str:
-        """The net in short: "64-128-64-10 relu"."""
+        """Short form of the net: "64-128-64-10 relu"."""
         sizes = (*self.model.input_shape, *self.recipe.layers, *self.model.output_shape)
         kind = self.recipe.activation if self.recipe.layers else "linear"
         return f"{'-'.join(map(str, sizes))} {kind}"
 
     @property
     def layer_names(self) -> list[str]:
-        """The layers in short: ["Standardize", "Linear(128)", "ReLU", ...]."""
+        """Short names of the layers: ["Standardize", "Linear(128)", "ReLU", ...]."""
         return [
             f"Linear({layer.out_features})" if isinstance(layer, Linear) else type(layer).__name__
             for layer in self.layers
@@ -59,19 +59,19 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """How a training went.
+class TrainingResult:
+    """The result of a training run.
 
     Parameters
     ----------
     history : History
     train, test : dict of str to float
-        Loss and metric of the finished model on the rows it was trained on, and on those held
-        out; empty where there are no rows.
+        Loss and metric of the trained model on the training rows and on the test rows; empty
+        without such rows.
     seconds : float
-        Of the training alone.
+        Duration of `fit` alone.
     confusion : ConfusionMatrix, or None
-        Of the held-out rows; None without any, or if the targets are values.
+        On the test rows; None without any, or if the targets are values.
     """
 
     history: History
@@ -81,37 +81,37 @@ class Outcome:
     confusion: ConfusionMatrix | None
 
 
-def plan(job: Job) -> str:
-    """What is going to be done, in a few lines."""
+def plan(job: TrainingJob) -> str:
+    """Describe the training run in a few lines, before it starts."""
     data, parts, recipe, model = job.data, job.parts, job.recipe, job.model
     kinds = f"{len(data.classes)} classes" if data.classes else f"{job.t.shape[1]} values"
     return "\n".join(
         [
             f"data      {data.source}: {data.x.shape[1]} features, {data.task}, {kinds}",
-            f"rows      {len(parts.train)} to train on, {len(parts.validation)} for validation, "
-            f"{len(parts.test)} held out ({parts.rule})",
+            f"rows      {len(parts.train)} for training, {len(parts.validation)} for validation, "
+            f"{len(parts.test)} for testing ({parts.rule})",
             f"network   {', '.join(job.layer_names)}: {model.parameter_count} parameters",
             f"training  {type(job.loss).__name__}, {recipe.optimizer} with {recipe.schedule} "
             f"rate from {job.optimizer.rate(0):.3g}, {recipe.epochs} epochs in batches of "
             f"{recipe.batch}",
-            f"on        {model.device.name} in {model.dtype}, seed {job.seed}",
+            f"device    {model.device.name} in {model.dtype}, seed {job.seed}",
         ]
     )
 
 
-def last_line(job: Job, outcome: Outcome, saved: object | None) -> str:
-    """What was trained, how well on held-out data, where it was saved."""
-    history, test = outcome.history, outcome.test
-    rows = f"on {len(job.parts.test)} held-out rows"
+def last_line(job: TrainingJob, result: TrainingResult, saved: object | None) -> str:
+    """Summarize the training run: the net, its score on the test rows, the file of the model."""
+    history, test = result.history, result.test
+    rows = f"on {len(job.parts.test)} test rows"
     if not test:
-        result = "no rows held out"
+        score = "no test rows"
     elif "accuracy" in test:
-        result = f"accuracy {test['accuracy']:.2%} {rows}"
+        score = f"accuracy {test['accuracy']:.2%} {rows}"
     else:
-        result = f"loss {test['loss']:.4g}, R2 {test['r2']:.4f} {rows}"
+        score = f"loss {test['loss']:.4g}, R2 {test['r2']:.4f} {rows}"
     ended = f" ({history.stopped})" if history.stopped else ""
-    where = f"saved to {saved}" if saved else "not saved (use --out MODEL)"
+    file = f"saved to {saved}" if saved else "not saved (use --out MODEL)"
     return (
         f"trained {job.network} on {job.name} for {history.epochs} epochs{ended} in "
-        f"{outcome.seconds:.1f} s: {result}; {where}"
+        f"{result.seconds:.1f} s: {score}; {file}"
     )

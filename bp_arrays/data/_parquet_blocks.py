@@ -10,7 +10,7 @@ import numpy as np
 
 from bp_arrays.data._block_feed import Blocks
 from bp_arrays.errors import DataError
-from bp_arrays.readers import ParquetTable, parquet_files, place_of
+from bp_arrays.readers import ParquetTable, column_index, parquet_files
 
 
 class ParquetBlocks(Blocks):
@@ -78,17 +78,17 @@ class ParquetBlocks(Blocks):
         taken = [*self._targets, *self._weights]
         features = [n for n in names if n not in taken] if columns is None else list(columns)
         for name in self._targets:
-            place_of(table.path, name, names, "target column")
+            column_index(table.path, name, names, "target column")
         for name in (*self._weights, *features):
-            place_of(table.path, name, names, "column")
+            column_index(table.path, name, names, "column")
         if not features:
-            raise DataError(f"{table.path}: expected columns beside {taken}, found none")
+            raise DataError(f"{table.path}: expected feature columns besides {taken}, got none")
         self.feature_names = tuple(features)
         self.sample_shape = (len(features),)
         self.dtype = table.dtype(self.feature_names)
         self.block_rows = [group.rows for group in table.groups]
         if self.rows == 0:
-            raise DataError(f"{table.path}: expected at least one row, found none")
+            raise DataError(f"{table.path}: expected at least one row, got none")
         self.classes = self._found_classes()
         for name in (*(self._targets if self.classes is None else ()), *self._weights):
             table.dtype([name])  # raises where it holds no numbers
@@ -109,7 +109,7 @@ class ParquetBlocks(Blocks):
     def place(self, block: int, *index: int) -> str:
         group = self._table.groups[block]
         if index:
-            return self._table.place(group, index[0], self.feature_names[index[1]])
+            return self._table.describe_location(group, index[0], self.feature_names[index[1]])
         return f"{group.path}, row group {group.number}"
 
     def _found_classes(self) -> tuple[str, ...] | None:

@@ -1,4 +1,4 @@
-"""The multi-layer perceptron that tells classes apart."""
+"""`MLPClassifier`: the multi-layer perceptron for classification."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from bp_arrays.devices import device_of
 from bp_arrays.errors import InputError
 from bp_arrays.estimators._labels import Labels
 from bp_arrays.estimators._network import Network
-from bp_arrays.estimators._objectives import Objective, classifying
+from bp_arrays.estimators._objectives import TrainingObjective, classifying
 from bp_arrays.estimators._perceptron import Perceptron
-from bp_arrays.estimators._samples import HOST, Samples, on_host, validated_weight
+from bp_arrays.estimators._samples import HOST, Samples, moved_to_host, validated_weight
 from bp_arrays.losses import CrossEntropy, Loss
 from bp_arrays.typing import Array, HostArray
 
 
 @dataclass(eq=False, repr=False)
 class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
-    """A multi-layer perceptron that tells classes apart: scikit-learn's interface, any device.
+    """Multi-layer perceptron classifier with scikit-learn's interface, on any device.
 
-    A drop-in for `sklearn.neural_network.MLPClassifier`: its parameters with its defaults, its
-    attributes and its methods, and for the same `random_state` its weights, up to rounding. New
-    are more activations, `loss`, `class_weight`, `dropout`, `device`, `callbacks`,
+    A drop-in replacement for `sklearn.neural_network.MLPClassifier`: the same parameters,
+    defaults, attributes and methods, and for the same `random_state` the same weights, up to
+    rounding. New are more activations, `loss`, `class_weight`, `dropout`, `device`, `callbacks`,
     `validation_loss_curve_`, `history_` and `model_`.
 
     Parameters
@@ -42,84 +42,84 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         other activation of this library by name ("gelu", "leaky-relu", "silu", ...) or as an
         object (`bp.LeakyReLU(0.2)`), or a list with one for each hidden layer.
     solver : {"adam", "sgd", "lbfgs"}, default "adam"
-        "adam" and "sgd" step batch by batch; "lbfgs" takes all samples as one function to
-        minimise, which suits small data.
+        "adam" and "sgd" train in batches; "lbfgs" minimizes the loss over all samples at once,
+        which suits small data.
     alpha : float, default 0.0001
-        Strength of the L2 penalty, α/2 Σ w² over the number of samples of the batch; biases are
-        left alone.
+        Strength of the L2 penalty, α/2 Σ w² divided by the samples in the batch; biases are not
+        penalized.
     batch_size : int or "auto", default "auto"
-        Samples a step of "sgd" and "adam"; "auto" is min(200, samples).
+        Samples per step of "sgd" and "adam"; "auto" is min(200, samples).
     learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
-        How the rate of "sgd" goes on: "invscaling" divides `learning_rate_init` by
-        (t_ + 1) ** power_t after each epoch; "adaptive" divides it by 5 when training would
+        Schedule of the learning rate of "sgd": "invscaling" divides `learning_rate_init` by
+        (t_ + 1) ** power_t after each epoch; "adaptive" divides the rate by 5 when training would
         stop, and stops at 1e-6.
     learning_rate_init : float, default 0.001
         The learning rate of the first step, for "sgd" and "adam".
     power_t : float, default 0.5
         The exponent of "invscaling".
     max_iter : int, default 200
-        Epochs at most; with "lbfgs", iterations.
+        Maximum number of epochs; with "lbfgs", of iterations.
     shuffle : bool, default True
-        Whether each epoch takes the samples in a new order.
+        Whether to shuffle the samples in each epoch.
     random_state : int, RandomState or None, default None
-        For the initial weights, the held-out samples, the order of the samples and the dropout.
-        The same int gives the same weights, on every device up to rounding.
+        Source of the initial weights, the held-out samples, the order of the samples and the
+        dropout masks. The same int gives the same weights, on every device up to rounding.
     tol : float, default 0.0001
-        How much better an epoch must be to count as better; with "lbfgs", the largest slope
-        that counts as flat.
+        Smallest improvement of the loss or score that counts; with "lbfgs", the gradient below
+        which training stops.
     verbose : bool or int, default False
-        Whether the loss of each epoch is printed.
+        Whether to print the loss of each epoch.
     warm_start : bool, default False
-        Whether `fit` goes on from the weights there are.
+        Whether `fit` continues from the current weights.
     momentum : float, default 0.9
         μ in [0, 1], for "sgd".
     nesterovs_momentum : bool, default True
-        Whether "sgd" looks ahead by the momentum.
+        Whether "sgd" uses Nesterov's momentum.
     early_stopping : bool, default False
         Whether "sgd" and "adam" hold out samples, stop when the score on them no longer
-        improves, and keep the weights with the best score.
+        improves, and restore the weights with the best score.
     validation_fraction : float, default 0.1
-        The share of the samples that is held out.
+        The fraction of the samples that is held out.
     beta_1, beta_2 : float, default 0.9, 0.999
         Decay rates of Adam's two moments, in [0, 1).
     epsilon : float, default 1e-8
-        What Adam adds to the denominator.
+        Adam's ε, added to the denominator.
     n_iter_no_change : int or inf, default 10
-        How many epochs in a row may fail to improve by `tol` before training stops.
+        Epochs in a row without an improvement by `tol` before training stops.
     max_fun : int, default 15000
-        Calls of the loss at most, for "lbfgs".
+        Maximum number of evaluations of the loss, for "lbfgs".
     dropout : float, default 0.0
-        The share of each hidden layer's outputs that is zeroed in training, in [0, 1); for
+        The fraction of each hidden layer's outputs that is set to 0 in training, in [0, 1); for
         "sgd" and "adam".
     device : str, Device or None, default None
-        Where to compute: "cuda", "torch:cpu", ... as `bp.device` takes it; None is where X is.
-        Input and output stay where they are.
+        The device to compute on: "cuda", "torch:cpu", ..., see `bp.device`; None is the device of
+        X. Output is on the device of the input.
     callbacks : list of Callback, default ()
         Called at the start, after each epoch and at the end, such as
-        `bp.EarlyStopping(monitor="loss")`. A clone, and so each fit of a search, has copies.
+        `bp.EarlyStopping(monitor="loss")`. A clone, and so each fit of a search, gets copies.
     loss : str or Loss, default "log_loss"
-        "log_loss" is the cross-entropy that suits y; or a loss of this library by name or as an
-        object, such as `bp.CrossEntropy(label_smoothing=0.1)`. Losses that are not of
-        probabilities, such as `bp.MeanSquaredError()`, compare probabilities with 0 and 1.
+        "log_loss" is the cross-entropy for the kind of y; or a loss of this library by name or
+        as an object, such as `bp.CrossEntropy(label_smoothing=0.1)`. Other losses, such as
+        `bp.MeanSquaredError()`, compare the predicted probabilities with 0 and 1.
     class_weight : dict, "balanced" or None, default None
-        How much a sample of each class counts, multiplied with its `sample_weight`, in the loss
-        and in `validation_scores_`; "balanced" makes all classes count alike.
+        Weight of the samples of each class, multiplied by their `sample_weight`, in the loss and
+        in `validation_scores_`; "balanced" gives all classes the same total weight.
 
     Attributes
     ----------
     classes_ : array (classes,)
-        The classes, sorted; for several labels a sample, their numbers.
+        The classes, sorted; for multilabel y, the column numbers.
     coefs_ : list of array (fan_in, fan_out)
-        The weights, layer by layer. An array that is put in place of one of these counts from
-        then on.
+        The weights, layer by layer. An array assigned into this list replaces the weights of that
+        layer.
     intercepts_ : list of array (fan_out,)
         The biases, layer by layer.
     loss_ : float
         The last loss, penalty included.
     loss_curve_ : list of float
-        The loss of each epoch; with `warm_start`, of all calls. For "sgd" and "adam".
+        The loss of each epoch; with `warm_start`, over all calls. For "sgd" and "adam".
     best_loss_ : float or None
-        The lowest of them; None with `early_stopping`. For "sgd" and "adam".
+        The lowest of `loss_curve_`; None with `early_stopping`. For "sgd" and "adam".
     validation_scores_ : list of float or None
         `score` of the held-out samples after each epoch; None without `early_stopping`.
     validation_loss_curve_ : list of float or None
@@ -128,21 +128,21 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
     best_validation_score_ : float or None
         The highest of `validation_scores_`.
     history_ : History
-        What `bp.fit` recorded in the last call, and why it stopped.
+        The `History` of the last call: the recorded series, and why training stopped.
     n_iter_ : int
         Epochs, or iterations of "lbfgs", of the last call.
     t_ : int
         Samples seen so far: epochs times samples.
     n_features_in_ : int
-        Columns of X.
+        Number of columns of X.
     feature_names_in_ : array (features,)
-        Their names, if X was a table whose names are all strings.
+        Names of the columns, if X was a table whose column names are all strings.
     n_layers_ : int
-        Layers, input and output among them.
+        Number of layers, including input and output.
     n_outputs_ : int
-        Outputs of the network.
+        Number of outputs of the network.
     out_activation_ : str
-        "logistic" for two classes or several labels a sample; "softmax" for more classes, and with
+        "logistic" for two classes and for multilabel y; "softmax" for more classes, and with
         `bp.CrossEntropy`.
     model_ : Model
         The network as a `bp.Model`, for `save`, `bp.explain` and the rest of the library; its
@@ -152,19 +152,18 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
     Raises
     ------
     MissingExtraError
-        When the class is first asked for and scikit-learn is not installed.
+        When the class is first imported and scikit-learn is not installed.
 
     Notes
     -----
     X may be an array, a pandas or polars table, or a sparse matrix. With
     `sklearn.set_config(array_api_dispatch=True)`, CuPy arrays, PyTorch tensors, JAX arrays and
-    strict arrays are computed with where they are, and predictions are of the same kind. Ctrl-C
-    ends the training after the current step, with a warning, and leaves an estimator that
-    predicts.
+    strict arrays are processed on their device, and predictions are arrays of the same kind.
+    Ctrl-C ends training after the current step, with a warning; the estimator is fitted then.
 
-    Where the loss departs from scikit-learn's: with sample weights, an epoch's loss is the
+    Two differences from scikit-learn's loss: with sample weights, an epoch's loss is the
     weighted mean over all samples, not the mean of its batches' means; and probabilities near 0
-    cost what they cost, where scikit-learn takes at least the machine epsilon.
+    are not clipped to the machine epsilon.
 
     Examples
     --------
@@ -194,9 +193,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         ----------
         X : array, sparse matrix or table (samples, features)
         y : array (samples,) or (samples, labels)
-            One class a sample, or 0 and 1 in a column for each label.
+            One class per sample, or 0 and 1 in a column for each label.
         sample_weight : array (samples,), optional
-            How much each sample counts, 0 or more.
+            Weight of each sample in the loss, 0 or more.
 
         Returns
         -------
@@ -205,7 +204,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         Raises
         ------
         InputError, ValueError
-            For parameters or data that do not fit, or if the weights grow beyond all bounds.
+            For invalid parameters or data, or if the weights become infinite or NaN.
         """
         self._fit(X, y, sample_weight, incremental=False)
         return self
@@ -214,14 +213,14 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
-        """Train on data for one epoch, from the weights there are.
+        """Train for one epoch, from the current weights.
 
         Parameters
         ----------
         X, y, sample_weight
-            As in `fit`; y need not hold every class.
+            As in `fit`; y need not contain every class.
         classes : array (classes,)
-            All classes there will ever be; needed in the first call.
+            All classes that will ever occur; required in the first call.
 
         Returns
         -------
@@ -230,15 +229,15 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         Raises
         ------
         InputError, ValueError
-            As `fit` does; and if the classes are missing or other ones than at first.
+            As in `fit`; also if the classes are missing, or differ from those of the first call.
         """
         if classes is None and not hasattr(self, "classes_"):
             raise InputError("classes must be passed on the first call to partial_fit")
         if classes is not None:
-            labels = Labels.of_classes(on_host(classes))
+            labels = Labels.of_classes(moved_to_host(classes))
             if not hasattr(self, "classes_"):
-                several = type_of_target(on_host(y)).startswith("multilabel")
-                self._learn(Labels.of_targets(on_host(y)) if several else labels)
+                multilabel = type_of_target(moved_to_host(y)).startswith("multilabel")
+                self._learn(Labels.of_targets(moved_to_host(y)) if multilabel else labels)
             elif not np.array_equal(labels.classes, self.classes_):
                 raise InputError(
                     f"`classes={classes!r}` is not the same as on last call to partial_fit, "
@@ -248,7 +247,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         return self
 
     def predict(self, X: Any) -> Array:
-        """The most probable class of each sample.
+        """Predict the most probable class of each sample.
 
         Parameters
         ----------
@@ -256,17 +255,17 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
 
         Returns
         -------
-        array (samples,), or of 0 and 1, (samples, labels), where there are several labels
+        array (samples,), or (samples, labels) of 0 and 1 for multilabel targets
         """
         network, y = self._outputs_for(X, "predict")
-        choice = network.objective.choice(y, several=self._labels.several)
-        if network.place == HOST:
+        choice = network.objective.choice(y, multilabel=self._labels.multilabel)
+        if network.input_device == HOST:
             return self._labels.decode(choice)
-        labels = self._labels.decode(on_host(choice))
-        return network.place.asarray(labels) if labels.dtype.kind in "biuf" else labels
+        labels = self._labels.decode(moved_to_host(choice))
+        return network.input_device.asarray(labels) if labels.dtype.kind in "biuf" else labels
 
     def predict_proba(self, X: Any) -> Array:
-        """The probability of each class, or of each label.
+        """Predict the probability of each class, or of each label.
 
         Parameters
         ----------
@@ -280,7 +279,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         return network.objective.probabilities(y)
 
     def predict_log_proba(self, X: Any) -> Array:
-        """The logarithm of `predict_proba`, −∞ where that rounds to 0.
+        """Predict the logarithm of `predict_proba`, −∞ where that rounds to 0.
 
         Parameters
         ----------
@@ -295,7 +294,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
             return device_of(y).xp.log(network.objective.probabilities(y))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of samples whose prediction is right; with several labels, all of them.
+        """Return the accuracy; a multilabel sample counts only if all its labels are right.
 
         Parameters
         ----------
@@ -309,10 +308,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
 
         Notes
         -----
-        It is counted on the host, so it is the same for every array library.
+        Computed on the host, so that it is the same for every array library.
         """
-        predicted = on_host(self.predict(X))
-        return float(accuracy_score(on_host(y), predicted, sample_weight=on_host(sample_weight)))
+        predicted = moved_to_host(self.predict(X))
+        return float(
+            accuracy_score(moved_to_host(y), predicted, sample_weight=moved_to_host(sample_weight))
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -326,18 +327,18 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
             self._learn(Labels.of_targets(y))
         elif not incremental and set(Labels.of_targets(y).classes) != set(self.classes_):
             raise InputError(
-                f"warm_start=True goes on with the same classes, {self.classes_}, but y now has "
-                f"{np.unique(y)}"
+                f"y: expected the classes of the last fit, {self.classes_}, got {np.unique(y)}; "
+                "to train on other classes, fit with warm_start=False"
             )
 
     def _learn(self, labels: Labels) -> None:
         self._labels, self.classes_ = labels, labels.classes
 
-    def _objective_for(self, y: HostArray) -> tuple[Objective, HostArray, int]:
+    def _objective_for(self, y: HostArray) -> tuple[TrainingObjective, HostArray, int]:
         labels, codes = self._labels, self._labels.encode(y)
         objective = classifying(self.loss, labels.kind)
         outputs = len(labels.classes)
-        if labels.kind == "binary":  # one output tells two classes apart, but softmax needs two
+        if labels.kind == "binary":  # one output is enough for two classes; softmax needs two
             outputs = 2 if isinstance(objective.loss, CrossEntropy) else 1
         targets = codes if objective.loss.takes_classes else labels.one_hot(codes)
         return objective, targets, outputs
@@ -354,9 +355,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         return self._labels.encode(y)[:, None].astype(bool)
 
     def _score_of(self, network: Network, samples: Samples) -> float:
-        outputs = on_host(network.outputs(samples.X))
+        outputs = moved_to_host(network.outputs(samples.X))
         if not np.isfinite(outputs).all():
             return np.nan
-        choice = network.objective.choice(outputs, several=self._labels.several)
+        choice = network.objective.choice(outputs, multilabel=self._labels.multilabel)
         predicted = self._labels.decode(choice)
         return float(accuracy_score(samples.y, predicted, sample_weight=samples.weight))

@@ -1,4 +1,4 @@
-"""The whole data set as one function of the parameters, minimised by SciPy's L-BFGS."""
+"""Training by SciPy's L-BFGS: the loss of the whole data set as a function of the parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from bp_arrays.data import Batches, Feed
 from bp_arrays.estimators._network import Network, not_finite
+from bp_arrays.estimators._record import TrainingRecord
 from bp_arrays.estimators._samples import Samples
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
@@ -21,14 +22,19 @@ from bp_arrays.model import Model, Objective
 from bp_arrays.training import History, L2Penalty, Run
 from bp_arrays.typing import HostArray
 
+if TYPE_CHECKING:
+    from bp_arrays.estimators._perceptron import Perceptron
+
 VALUES_AT_ONCE = 2**24
-"""Input values that pass through the network at once, which bounds the memory of activations."""
+"""Input values per pass through the network, which bounds the memory of activations."""
 
 
-def fit_lbfgs(estimator: Any, network: Network, samples: Samples) -> None:
-    """Train the network on all samples together; an iteration is an epoch to callbacks.
+def fit_lbfgs(
+    estimator: Perceptron, record: TrainingRecord, network: Network, samples: Samples
+) -> None:
+    """Train the network on all samples at once; callbacks see each iteration as an epoch.
 
-    The model ends with the best parameters found, after Ctrl-C with those of the last iteration.
+    The model ends with the best parameters, after Ctrl-C with those of the last iteration.
 
     Source: Byrd, Lu, Nocedal, Zhu, "A limited memory algorithm for bound constrained
     optimization", 1995.
@@ -36,7 +42,7 @@ def fit_lbfgs(estimator: Any, network: Network, samples: Samples) -> None:
     model, loss = network.model, network.objective.loss
     X = network.moved(samples.X)
     batches = Batches(X, samples.targets, samples.weight).feed(BatchSpec.of(model, loss))
-    history = estimator.history_ = History()
+    history = record.history = History()
     run = Run(model, history, int(estimator.max_iter))
     started = time.perf_counter()
 
@@ -56,7 +62,7 @@ def fit_lbfgs(estimator: Any, network: Network, samples: Samples) -> None:
     for callback in estimator.callbacks:
         callback.on_start(run)
     try:
-        with np.errstate(over="ignore", invalid="ignore"):  # told by the weights, afterwards
+        with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
             result = minimize(
                 value_and_gradient(model, batches, loss, L2Penalty(estimator.alpha)),
                 model.device.to_numpy(model.vector).astype(np.float64),
@@ -72,13 +78,13 @@ def fit_lbfgs(estimator: Any, network: Network, samples: Samples) -> None:
         if not math.isfinite(result.fun):
             raise not_finite()
         model.vector = model.device.asarray(result.x, model.dtype)
-        estimator.loss_ = float(result.fun)
-        estimator.n_iter_ = min(int(result.nit), int(estimator.max_iter))
+        record.loss = float(result.fun)
+        record.epochs = min(int(result.nit), int(estimator.max_iter))
     except KeyboardInterrupt:
         run.stopped = "interrupted"
-        estimator.n_iter_ = history.epochs
+        record.epochs = history.epochs
         if history.epochs:
-            estimator.loss_ = history["loss"][-1]
+            record.loss = history["loss"][-1]
     history.stopped = run.stopped
     for callback in estimator.callbacks:
         callback.on_end(run)
@@ -86,7 +92,7 @@ def fit_lbfgs(estimator: Any, network: Network, samples: Samples) -> None:
         warnings.warn("training was interrupted by the user", stacklevel=5)
     elif run.stopped is None and result.status != 0:
         warnings.warn(
-            f"lbfgs stopped before it converged, after {estimator.n_iter_} iterations: "
+            f"lbfgs did not converge in {record.epochs} iterations: "
             f"{result.message}. Raise max_iter or max_fun, or scale the data",
             ConvergenceWarning,
             stacklevel=5,
@@ -96,10 +102,10 @@ def fit_lbfgs(estimator: Any, network: Network, samples: Samples) -> None:
 def value_and_gradient(
     model: Model, batches: Feed, loss: Loss, penalty: L2Penalty
 ) -> Callable[[HostArray], tuple[float, HostArray]]:
-    """The function from the parameters (n,) to the mean loss of all samples and its gradient.
+    """Return the function from the parameters (n,) to the mean loss and its gradient.
 
-    Parameters and gradient travel to and from the host, in float64, at every call; loss and
-    gradient are computed on the model's device.
+    Each call copies the parameters from the host and the gradient back to it, in float64; loss
+    and gradient are computed on the model's device.
     """
     device = model.device
     objective = Objective(model.net, model.layout, loss)
@@ -115,14 +121,14 @@ def value_and_gradient(
             g: Any = 0.0
             total: Any = 0.0
             for batch in batches.epoch(rows, None):
-                made = objective.gradient(theta, state, batch, context)
-                value, total = value + made.loss * made.weight, total + made.weight
-                g = g + made.g * made.weight
+                result = objective.gradient(theta, state, batch, context)
+                value, total = value + result.loss * result.weight, total + result.weight
+                g = g + result.g * result.weight
             if loss.reduction == "sum":
                 total = 1.0
             value, g = value / total, g / total
             added, slope = penalize(theta, total, device.xp)
-            value_here, g_here = device.to_numpy(value + added), device.to_numpy(g + slope)
-        return float(value_here), g_here.astype(np.float64)
+            host_value, host_g = device.to_numpy(value + added), device.to_numpy(g + slope)
+        return float(host_value), host_g.astype(np.float64)
 
     return function

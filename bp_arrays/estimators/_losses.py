@@ -1,4 +1,4 @@
-"""Losses that scikit-learn's MLP has beside those of the library."""
+"""Losses of scikit-learn's MLP that the library does not export."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bp_arrays.typing import Array
 
 @dataclass(frozen=True, kw_only=True)
 class SummedBinaryCrossEntropy(Loss):
-    """Several yes-no outputs, their losses added up: n times `BinaryCrossEntropy`."""
+    """Binary cross-entropy summed over n independent outputs: n times `BinaryCrossEntropy`."""
 
     mean: BinaryCrossEntropy = field(default_factory=BinaryCrossEntropy)
 
@@ -23,7 +23,7 @@ class SummedBinaryCrossEntropy(Loss):
 
 @dataclass(frozen=True, kw_only=True)
 class PoissonLoss(Loss):
-    """Counts t whose mean is e^y, half the Poisson deviance, summed over the outputs.
+    """Half the Poisson deviance of counts t with mean e^y, summed over the outputs.
 
     ℓ = Σ_j (t_j log t_j − t_j y_j − t_j + e^{y_j}), ∂ℓ/∂y_j = e^{y_j} − t_j; t log t is 0 at 0.
 

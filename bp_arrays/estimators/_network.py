@@ -1,4 +1,4 @@
-"""The network of an estimator: its layers, its first weights, and what a fit leaves behind."""
+"""The network of an estimator: its layers, its initial weights, and its predictions."""
 
 from __future__ import annotations
 
@@ -12,53 +12,56 @@ import numpy as np
 from bp_arrays.activations import Sigmoid
 from bp_arrays.devices import Device
 from bp_arrays.errors import InputError
-from bp_arrays.estimators._objectives import Objective, activation_layer
-from bp_arrays.estimators._samples import HOST, on_host
+from bp_arrays.estimators._objectives import TrainingObjective, activation_layer
+from bp_arrays.estimators._samples import HOST, moved_to_host
 from bp_arrays.layers import Dropout, Layer, Linear, Sequential
 from bp_arrays.model import Entry, Model
 from bp_arrays.typing import Array, HostArray
 
 PREDICTED_VALUES = 2**24
-"""Input values that pass through at once in predictions, so that sparse data stays small."""
+"""Input values per pass of a prediction, so that sparse data is made dense in small parts."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A model, the place of the data it was trained on, and what it was trained for.
+    """A model, the device of the data it was trained on, and its training objective.
 
     Parameters
     ----------
     model : Model
-    place : Device
-        Where input comes from and output goes to; the model may compute elsewhere.
-    objective : Objective
+    input_device : Device
+        The device of input and output; the model may compute on another one.
+    objective : TrainingObjective
     """
 
     model: Model
-    place: Device
-    objective: Objective
+    input_device: Device
+    objective: TrainingObjective
 
     def moved(self, X: Any) -> Any:
-        """X where the model can take it: arrays of another device are moved, host data stays."""
-        if self.place in (HOST, self.model.device):
+        """Move X to the model's device, unless it is host data, which the model reads itself."""
+        if self.input_device in (HOST, self.model.device):
             return X
         return self.model.device.asarray(X)
 
     def outputs(self, X: Any) -> Array:
-        """The raw outputs (samples, outputs) for X that has been validated, where X is."""
+        """Return the raw outputs (samples, outputs) for validated X, on the device of X."""
         y = self.model.predict(self.moved(X), max(1, PREDICTED_VALUES // X.shape[1]))
-        return y if self.place in (HOST, self.model.device) else self.place.asarray(y)
+        if self.input_device in (HOST, self.model.device):
+            return y
+        return self.input_device.asarray(y)
 
     def weight_lists(self) -> tuple[list[Array], list[Array]]:
-        """The weights and the biases, layer by layer, where the data is.
+        """Return the weights and the biases, layer by layer, on the device of the data.
 
-        They are views of the model's parameters where these are there too. Where they are
-        copies, which nobody would see change, NumPy refuses to change them.
+        On the model's device they are views of its parameters. Elsewhere they are copies, and
+        NumPy copies are read-only: writing to them would not change the model.
         """
         parameters = self.model.parameters
-        if self.place != self.model.device:
-            parameters = {name: self.place.asarray(array) for name, array in parameters.items()}
-            if self.place == HOST:
+        device = self.input_device
+        if device != self.model.device:
+            parameters = {name: device.asarray(array) for name, array in parameters.items()}
+            if device == HOST:
                 for array in parameters.values():
                     array.flags.writeable = False
         weights = [array for name, array in parameters.items() if name.endswith("weight")]
@@ -66,7 +69,7 @@ class Network:
 
 
 def hidden_layers(sizes: Sequence[int], activation: Any) -> list[Layer]:
-    """The activation of each hidden layer.
+    """Return the activation of each hidden layer.
 
     Parameters
     ----------
@@ -76,19 +79,19 @@ def hidden_layers(sizes: Sequence[int], activation: Any) -> list[Layer]:
     Raises
     ------
     InputError
-        If one is unknown or has parameters, or there is another number of them.
+        For an unknown activation, a layer with parameters, or a sequence of another length.
     """
-    several = isinstance(activation, (tuple, list))
-    given = list(activation) if several else [activation] * len(sizes)
-    if len(given) != len(sizes):
+    is_list = isinstance(activation, (tuple, list))
+    activations = list(activation) if is_list else [activation] * len(sizes)
+    if len(activations) != len(sizes):
         raise InputError(
             f"activation: expected one, or one for each of the {len(sizes)} hidden layers, "
-            f"got {len(given)}"
+            f"got {len(activations)}"
         )
-    layers = [activation_layer(each) for each in given]
+    layers = [activation_layer(activation) for activation in activations]
     for size, layer in zip(sizes, layers, strict=True):
         if layer.init((size,)) != ({}, (size,)):
-            raise InputError(f"activation: {layer!r} is no activation but has parameters")
+            raise InputError(f"activation: expected a layer without parameters, got {layer!r}")
     return layers
 
 
@@ -100,7 +103,7 @@ def perceptron(
     dropout: float,
     last_layer: Layer | None,
 ) -> Sequential:
-    """Hidden layers of these sizes, each a Linear, its activation, dropout; then the outputs.
+    """Build the net: for each hidden layer Linear, activation and dropout; then the outputs.
 
     Parameters
     ----------
@@ -109,7 +112,7 @@ def perceptron(
     outputs : int
     dropout : float
     last_layer : Layer or None
-        An output activation that is trained with the rest.
+        An output activation as part of the net.
     """
     layers: list[Layer] = []
     for size, activation in zip(sizes, activations, strict=True):
@@ -121,22 +124,22 @@ def perceptron(
 
 
 def first_values(rng: np.random.RandomState, activation: Any) -> Callable[[Entry], HostArray]:
-    """The initial weights, as the values of a model: uniform after Glorot and Bengio, biases too.
+    """Return a function that draws initial weights and biases, uniform after Glorot and Bengio.
 
     They are drawn in scikit-learn's order and within its bounds, so that the same `random_state`
-    starts from the same network: |w| ≤ √(6 / (fan_in + fan_out)), or √2 in place of √6 for
-    the logistic activation. The outputs go by the last hidden activation.
+    starts from the same network: |w| ≤ √(6 / (fan_in + fan_out)), with 2 instead of 6 for
+    the logistic activation. The output layer uses the factor of the last hidden activation.
     """
-    several = isinstance(activation, (tuple, list))
+    activations = activation if isinstance(activation, (tuple, list)) else [activation]
     factors = [
-        2.0 if isinstance(activation_layer(each), Sigmoid) else 6.0
-        for each in (activation if several else [activation])
+        2.0 if isinstance(activation_layer(activation), Sigmoid) else 6.0
+        for activation in activations
     ]
     bound = 0.0
 
     def draw(entry: Entry) -> HostArray:
         nonlocal bound
-        if len(entry.shape) == 2:  # the bias that follows has the bound of its weight
+        if len(entry.shape) == 2:  # the bias that follows uses the bound of its weight
             factor = factors.pop(0) if len(factors) > 1 else (factors or [6.0])[0]
             bound = math.sqrt(factor / sum(entry.shape))
         return rng.uniform(-bound, bound, entry.shape)
@@ -145,33 +148,33 @@ def first_values(rng: np.random.RandomState, activation: Any) -> Callable[[Entry
 
 
 def set_weights(model: Model, coefs: Sequence[Any], intercepts: Sequence[Any]) -> None:
-    """Give a model of `perceptron` scikit-learn's lists of weights and biases.
+    """Set the parameters of a model of `perceptron` from scikit-learn's lists of them.
 
     Raises
     ------
     InputError
-        If they do not fit the layers.
+        If the lists do not match the layers.
     """
     names = [entry.name for entry in model.layout.trainable]
     weights = [name for name in names if name.endswith("weight")]
     biases = [name for name in names if name.endswith("bias")]
     if not len(weights) == len(coefs) == len(intercepts):
         raise InputError(
-            f"the network has {len(weights)} layers of weights, coefs_ {len(coefs)} and "
-            f"intercepts_ {len(intercepts)}: {_FIXED}"
+            f"coefs_, intercepts_: expected {len(weights)} arrays each, one per layer, got "
+            f"{len(coefs)} and {len(intercepts)}; {_FIXED}"
         )
-    given = dict(zip([*weights, *biases], map(on_host, [*coefs, *intercepts]), strict=True))
+    arrays = map(moved_to_host, [*coefs, *intercepts])
     try:
-        model.set_parameters(given)
+        model.set_parameters(dict(zip([*weights, *biases], arrays, strict=True)))
     except InputError as error:
-        raise InputError(f"coefs_ and intercepts_ do not fit: {error}. {_FIXED}") from None
+        raise InputError(f"coefs_, intercepts_: {error}; {_FIXED}") from None
 
 
-_FIXED = "hidden_layer_sizes may not change once weights are there"
+_FIXED = "hidden_layer_sizes may not change after the first fit"
 
 
 def not_finite() -> InputError:
-    """The error for weights that grew beyond all bounds."""
+    """Return the error for weights that are not finite."""
     return InputError(
         "training ended with weights that are not finite: scale the data, for instance with "
         "StandardScaler, or lower learning_rate_init"

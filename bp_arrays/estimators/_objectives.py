@@ -1,8 +1,7 @@
-"""What a network is trained on, and how its raw outputs become probabilities or predictions.
+"""`TrainingObjective`: a loss with its output activation, and predictions from raw outputs.
 
-Losses of probabilities take the raw outputs, which is more accurate; then the output activation
-comes in only for predictions. Every other loss sees what predictions see: the activation is the
-last layer of the network.
+Losses of probabilities take the raw outputs, which is more accurate; the output activation is
+then applied to predictions only. For every other loss it is the last layer of the network.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ REACHED = {
     "softmax": (0.0, 1.0),
     "exp": (0.0, math.inf),
 }
-"""The range of each output activation: targets beyond it cannot be learnt."""
+"""The range of each output activation: targets outside it cannot be learned."""
 
 
 @dataclass(frozen=True)
-class Objective:
-    """A loss and the output activation that belongs to it.
+class TrainingObjective:
+    """A loss and its output activation.
 
     Parameters
     ----------
@@ -41,7 +40,7 @@ class Objective:
     out_activation : str
         "identity", "logistic", "softmax" or "exp": scikit-learn's names.
     takes_raw : bool
-        Whether the loss is of the raw outputs, those before the output activation.
+        Whether the loss takes the raw outputs, those before the output activation.
     """
 
     loss: Loss
@@ -50,13 +49,13 @@ class Objective:
 
     @property
     def last_layer(self) -> Layer | None:
-        """The output activation, where it is a part of the network that is trained."""
+        """The output activation as a layer, if it is part of the network."""
         if self.takes_raw or self.out_activation == "identity":
             return None
         return {"logistic": Sigmoid, "softmax": Softmax}[self.out_activation]()
 
     def activated(self, y: Array, xp: Namespace) -> Array:
-        """The output activation of the network's outputs y (rows, outputs)."""
+        """Apply the output activation to the network's outputs y (rows, outputs)."""
         if not self.takes_raw or self.out_activation == "identity":
             return y
         if self.out_activation == "softmax":
@@ -64,9 +63,9 @@ class Objective:
         return xp.exp(y) if self.out_activation == "exp" else logistic(y, xp=xp)
 
     def probabilities(self, y: Array) -> Array:
-        """The probability of each class or label, by a classifier's outputs y (rows, outputs).
+        """Return the probability of each class or label for a classifier's outputs (rows, outputs).
 
-        One output alone is the second of two classes, and has the first beside it.
+        A single output is the second of two classes; the first is prepended.
         """
         xp = device_of(y).xp
         if y.shape[1] > 1:
@@ -75,86 +74,86 @@ class Objective:
             return xp.concat([logistic(-y, xp=xp), logistic(y, xp=xp)], axis=1)
         return xp.concat([1.0 - y, y], axis=1)
 
-    def choice(self, y: Array, *, several: bool) -> Array:
-        """The number of the most probable class (rows,); with several labels, which are so."""
-        yes = y > (0.0 if self.takes_raw else 0.5)
-        if several:
-            return yes
+    def choice(self, y: Array, *, multilabel: bool) -> Array:
+        """Return the most probable class (rows,) or, with `multilabel`, a boolean per label."""
+        probable = y > (0.0 if self.takes_raw else 0.5)
+        if multilabel:
+            return probable
         xp = device_of(y).xp
-        return xp.astype(yes[:, 0], xp.int32) if y.shape[1] == 1 else xp.argmax(y, axis=1)
+        return xp.astype(probable[:, 0], xp.int32) if y.shape[1] == 1 else xp.argmax(y, axis=1)
 
 
-def classifying(loss: str | Loss, kind: str) -> Objective:
-    """The objective for targets of the kind "binary", "multiclass" or "multilabel-indicator".
+def classifying(loss: str | Loss, kind: str) -> TrainingObjective:
+    """Return the objective for "binary", "multiclass" or "multilabel-indicator" targets.
 
     Raises
     ------
     InputError
-        For an unknown loss, or one that such targets cannot have.
+        For an unknown loss, or one that does not apply to such targets.
     """
     if loss == "log_loss":
         if kind == "multiclass":
-            return Objective(CrossEntropy(), "softmax", True)
+            return TrainingObjective(CrossEntropy(), "softmax", True)
         if kind == "binary":
-            return Objective(BinaryCrossEntropy(), "logistic", True)
-        return Objective(SummedBinaryCrossEntropy(), "logistic", True)
+            return TrainingObjective(BinaryCrossEntropy(), "logistic", True)
+        return TrainingObjective(SummedBinaryCrossEntropy(), "logistic", True)
     loss = loss_of(loss, "log_loss")
     if isinstance(loss, CrossEntropy):
         if kind == "multilabel-indicator":
             raise InputError(
-                "loss=CrossEntropy() is for exactly one class a sample, but y has several "
-                "labels a sample: use BinaryCrossEntropy()"
+                "loss=CrossEntropy(): expected one class per sample, got several labels per "
+                "sample; use BinaryCrossEntropy()"
             )
-        return Objective(loss, "softmax", True)
+        return TrainingObjective(loss, "softmax", True)
     if isinstance(loss, BinaryCrossEntropy):
         if kind == "multiclass":
             raise InputError(
-                "loss=BinaryCrossEntropy() is for two classes or several labels a sample, but "
-                "y has more than two classes: use CrossEntropy()"
+                "loss=BinaryCrossEntropy(): expected two classes, or several labels per sample, "
+                "got more than two classes; use CrossEntropy()"
             )
-        return Objective(loss, "logistic", True)
-    return Objective(loss, "softmax" if kind == "multiclass" else "logistic", False)
+        return TrainingObjective(loss, "logistic", True)
+    return TrainingObjective(loss, "softmax" if kind == "multiclass" else "logistic", False)
 
 
-def regressing(loss: str | Loss, targets: HostArray) -> Objective:
-    """The objective for real targets (samples, outputs).
+def regressing(loss: str | Loss, targets: HostArray) -> TrainingObjective:
+    """Return the objective for real targets (samples, outputs).
 
     Raises
     ------
     InputError
-        For an unknown loss, or targets that no output can reach.
+        For an unknown loss, or targets outside the range of the outputs.
     """
     if loss == "squared_error":
-        return Objective(L2Loss(), "identity", True)
+        return TrainingObjective(L2Loss(), "identity", True)
     if loss == "poisson":
-        objective = Objective(PoissonLoss(), "exp", True)
+        objective = TrainingObjective(PoissonLoss(), "exp", True)
     else:
         loss = loss_of(loss, "squared_error", "poisson")
         kinds = {CrossEntropy: "softmax", BinaryCrossEntropy: "logistic"}
-        objective = Objective(loss, kinds.get(type(loss), "identity"), True)
+        objective = TrainingObjective(loss, kinds.get(type(loss), "identity"), True)
     if objective.out_activation == "softmax" and targets.shape[1] < 2:
         raise InputError(
-            "loss=CrossEntropy() in a regressor is for shares of a whole, with two or more "
-            "columns in y, but y has one: use BinaryCrossEntropy(), or MLPClassifier for classes"
+            "loss=CrossEntropy(): expected probabilities in two or more columns of y, got one "
+            "column; use BinaryCrossEntropy(), or MLPClassifier for classes"
         )
     low, high = REACHED[objective.out_activation]
     outside = (targets < low) | (targets > high)
     if outside.any():
-        where = tuple(np.argwhere(outside)[0])
+        index = tuple(np.argwhere(outside)[0])
+        bounds = f">= {low:g}" + (f" and <= {high:g}" if high < math.inf else "")
         raise InputError(
-            f"y[{where[0]}] is {targets[where]}: with loss={loss!r}, targets must be "
-            f"{low:g} or more" + (f" and at most {high:g}" if high < math.inf else "")
+            f"y[{index[0]}]: expected a target {bounds} with loss={loss!r}, got {targets[index]}"
         )
     return objective
 
 
 def loss_of(loss: Any, *scikit_learn: str) -> Loss:
-    """A loss of ours by name, or as it is.
+    """Return a loss of the library by name; return a `Loss` unchanged.
 
     Raises
     ------
     InputError
-        For anything else; the message names the losses there are, `scikit_learn`'s among them.
+        For anything else; the message lists the known losses, `scikit_learn`'s included.
 
     >>> loss_of("mean-squared-error", "squared_error")
     MeanSquaredError(reduction='mean')
@@ -173,12 +172,12 @@ def loss_of(loss: Any, *scikit_learn: str) -> Loss:
 
 
 def activation_layer(activation: Any) -> Layer:
-    """A hidden activation by scikit-learn's name, by ours, or as it is.
+    """Return a hidden activation by scikit-learn's or the library's name; a layer unchanged.
 
     Raises
     ------
     InputError
-        For anything else; the message names the activations there are.
+        For anything else; the message lists the known activations.
 
     >>> activation_layer("logistic"), activation_layer("gelu")
     (Sigmoid(), GELU(exact=False))

@@ -1,7 +1,7 @@
-"""The update rules in the forms that scikit-learn's MLP uses.
+"""SGD and Adam in the forms that scikit-learn's MLP uses.
 
-They differ from `bp.SGD` and `bp.Adam` by rounding, by what a change of the learning rate does
-to the velocity, and by where ε stands. With the same seed, these give scikit-learn's weights.
+They differ from `bp.SGD` and `bp.Adam` by rounding, by the effect of a new learning rate on the
+velocity, and by the position of ε. With the same seed they give scikit-learn's weights.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bp_arrays.typing import Array, Namespace
 
 @dataclass(frozen=True)
 class ClassicalMomentum(Optimizer):
-    """Gradient descent whose velocity holds the learning rate of the steps it remembers.
+    """Gradient descent with momentum; the velocity includes the learning rate of each past step.
 
         v ← μ v − η g
         θ ← θ + v                with Nesterov's look ahead: θ ← θ + μ v − η g
@@ -43,7 +43,7 @@ class ClassicalMomentum(Optimizer):
 
 @dataclass(frozen=True)
 class AdamEpsilonHat(Adam):
-    """Adam with the corrections gathered in the learning rate: ε̂ stands beside the raw √v.
+    """Adam with the bias corrections in the learning rate: ε̂ is added to the uncorrected √v.
 
         θ ← θ − η √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε̂)
 
@@ -65,7 +65,7 @@ class AdamEpsilonHat(Adam):
 
 
 class EpochRate(Schedule):
-    """A learning rate that a rule sets between epochs, by scores no other schedule can see."""
+    """A learning rate that `Convergence` sets between epochs, from losses and scores."""
 
     def __init__(self, value: float) -> None:
         self.value = value

@@ -1,10 +1,10 @@
-"""The constructor's parameters, checked when `fit` is called, as scikit-learn does it."""
+"""Validation of the constructor's parameters, in `fit` as in scikit-learn."""
 
 from __future__ import annotations
 
 import math
 import numbers
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +12,15 @@ from bp_arrays.devices import device as find_device
 from bp_arrays.errors import InputError
 from bp_arrays.training import Callback
 
+if TYPE_CHECKING:
+    from bp_arrays.estimators._perceptron import Perceptron
+
 CHOICES = {
     "solver": ("lbfgs", "sgd", "adam"),
     "learning_rate": ("constant", "invscaling", "adaptive"),
 }
 BOOLEANS = ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping")
-NUMBERS = {  # name: (lowest, is it included, highest, is it included)
+NUMBERS = {  # name: (lower bound, whether it is included, upper bound, whether it is included)
     "alpha": (0.0, True, math.inf, False),
     "learning_rate_init": (0.0, False, math.inf, False),
     "power_t": (0.0, True, math.inf, False),
@@ -30,7 +33,7 @@ NUMBERS = {  # name: (lowest, is it included, highest, is it included)
     "epsilon": (0.0, False, math.inf, False),
     "dropout": (0.0, True, 1.0, False),
 }
-COUNTS = {  # name: what else there may be
+COUNTS = {  # name: the value allowed besides positive integers
     "max_iter": None,
     "max_fun": None,
     "n_iter_no_change": math.inf,
@@ -38,16 +41,15 @@ COUNTS = {  # name: what else there may be
 }
 
 
-def check_parameters(estimator: Any, *, incremental: bool) -> None:
-    """Raise InputError at the first parameter that is out of its range, before any data is seen.
+def check_parameters(estimator: Perceptron, *, incremental: bool) -> None:
+    """Check every parameter that does not depend on the data.
 
-    Those that depend on the data, `loss` and `activation`, are checked where they are used.
+    `loss` and `activation`, which do, are checked where they are used.
 
     Raises
     ------
     InputError
-        Naming the estimator, the parameter, what it may be and what it is; or for parameters
-        that do not go together.
+        For the first parameter outside its range; for parameters that exclude each other.
     """
     for name, choices in CHOICES.items():
         value = getattr(estimator, name)
@@ -69,9 +71,10 @@ def check_parameters(estimator: Any, *, incremental: bool) -> None:
             _refuse(estimator, name, f"a number in {bounds}")
     for name, other in COUNTS.items():
         value = getattr(estimator, name)
-        too = other is not None and isinstance(value, type(other)) and value == other
-        if not (too or _is_count(value)):
-            _refuse(estimator, name, "a whole number of 1 or more" + _or(other))
+        is_other = other is not None and isinstance(value, type(other)) and value == other
+        if not (is_other or _is_count(value)):
+            alternative = "" if other is None else f" or {other!r}"
+            _refuse(estimator, name, f"an integer >= 1{alternative}")
     hidden_sizes(estimator)
     _check_callbacks(estimator)
     if estimator.device is not None:
@@ -79,46 +82,45 @@ def check_parameters(estimator: Any, *, incremental: bool) -> None:
     _check_together(estimator, incremental)
 
 
-def hidden_sizes(estimator: Any) -> list[int]:
-    """The sizes of the hidden layers: a number, or a sequence of them, which may be empty.
+def hidden_sizes(estimator: Perceptron) -> list[int]:
+    """Return the sizes of the hidden layers as a list; an int is one layer, () is none.
 
     Raises
     ------
     InputError
-        If one is not a whole number of 1 or more.
+        If a size is not an integer >= 1.
     """
-    given = estimator.hidden_layer_sizes
-    listed = hasattr(given, "__iter__") and not isinstance(given, str)
-    sizes = list(given) if listed else [given]
+    sizes = estimator.hidden_layer_sizes
+    is_sequence = hasattr(sizes, "__iter__") and not isinstance(sizes, str)
+    sizes = list(sizes) if is_sequence else [sizes]
     if not all(_is_count(size) for size in sizes):
-        _refuse(estimator, "hidden_layer_sizes", "whole numbers of 1 or more (each > 0)")
+        _refuse(estimator, "hidden_layer_sizes", "integers >= 1 (each > 0)")
     return [int(size) for size in sizes]
 
 
-def _check_callbacks(estimator: Any) -> None:
-    given = estimator.callbacks
-    listed = isinstance(given, (list, tuple))
-    if not listed or not all(isinstance(callback, Callback) for callback in given):
+def _check_callbacks(estimator: Perceptron) -> None:
+    callbacks = estimator.callbacks
+    is_list = isinstance(callbacks, (list, tuple))
+    if not is_list or not all(isinstance(callback, Callback) for callback in callbacks):
         _refuse(estimator, "callbacks", "a list of bp.Callback objects")
 
 
-def _check_together(estimator: Any, incremental: bool) -> None:
+def _check_together(estimator: Perceptron, incremental: bool) -> None:
     if estimator.solver == "lbfgs" and estimator.dropout > 0.0:
         raise InputError(
-            "dropout needs solver='sgd' or 'adam': lbfgs minimises one function, and with "
-            "dropout the loss is another one at every call"
+            "dropout requires solver='sgd' or 'adam': lbfgs minimizes one fixed function, and "
+            "with dropout the loss changes at every call"
         )
     if incremental and estimator.early_stopping:
         raise InputError(
-            "partial_fit does not support early_stopping=True: a single pass has no later "
-            "epochs to stop before"
+            "partial_fit does not support early_stopping=True: it trains for a single epoch"
         )
     if estimator.early_stopping and estimator.validation_fraction == 0.0:
-        raise InputError("early_stopping=True needs a validation_fraction above 0")
+        raise InputError("early_stopping=True requires a validation_fraction above 0")
     if incremental and getattr(estimator, "class_weight", None) == "balanced":
         raise InputError(
-            "class_weight='balanced' needs all of y, which partial_fit does not see: hand in the "
-            "weights as a dict, as sklearn.utils.class_weight.compute_class_weight gives them"
+            "class_weight='balanced' requires all of y, which partial_fit does not see; pass the "
+            "weights as a dict, from sklearn.utils.class_weight.compute_class_weight"
         )
 
 
@@ -135,11 +137,7 @@ def _is_count(value: Any) -> bool:
     return whole and int(value) >= 1
 
 
-def _or(other: Any) -> str:
-    return "" if other is None else f" or {other!r}"
-
-
-def _refuse(estimator: Any, name: str, expected: str) -> None:
+def _refuse(estimator: Perceptron, name: str, expected: str) -> None:
     raise InputError(
         f"{type(estimator).__name__}({name}=): expected {expected}, "
         f"got {getattr(estimator, name)!r}"

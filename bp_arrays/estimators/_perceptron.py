@@ -1,10 +1,10 @@
-"""What the classifier and the regressor share: parameters, fitting, fitted attributes."""
+"""Base class of the estimators: their parameters, fitting, fitted attributes."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bp_arrays.devices import Device
 from bp_arrays.errors import InputError
-from bp_arrays.estimators._convergence import resume_record, start_record
 from bp_arrays.estimators._lbfgs import fit_lbfgs
 from bp_arrays.estimators._network import (
     Network,
@@ -24,16 +23,17 @@ from bp_arrays.estimators._network import (
     perceptron,
     set_weights,
 )
-from bp_arrays.estimators._objectives import Objective
+from bp_arrays.estimators._objectives import TrainingObjective
 from bp_arrays.estimators._parameters import check_parameters, hidden_sizes
+from bp_arrays.estimators._record import TrainingRecord
 from bp_arrays.estimators._samples import (
     SPARSE,
     Samples,
     computing_device,
     dtype_name,
     floats,
-    on_host,
-    place_of,
+    input_device,
+    moved_to_host,
     validated_input,
     validated_weight,
 )
@@ -46,7 +46,7 @@ from bp_arrays.typing import Array, HostArray
 
 @dataclass(eq=False, repr=False)
 class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
-    """Base of the estimators, which say what each parameter means."""
+    """Base class of the estimators; `MLPClassifier` and `MLPRegressor` document the parameters."""
 
     _: KW_ONLY
     solver: str = "adam"
@@ -74,26 +74,26 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
     device: str | Device | None = None
     callbacks: Sequence[Callback] = ()
 
-    # -- what the two estimators do differently ------------------------------------------------
+    # -- to be implemented by the subclasses ---------------------------------------------------
 
     @abstractmethod
     def _learn_targets(self, y: HostArray, *, incremental: bool) -> None:
-        """Take from y what is to be told apart, or check that it is as before."""
+        """Learn the classes from y, or check that they are those of the last call."""
 
     @abstractmethod
-    def _objective_for(self, y: HostArray) -> tuple[Objective, HostArray, int]:
-        """What to train on, y as its loss takes it, and the number of outputs."""
+    def _objective_for(self, y: HostArray) -> tuple[TrainingObjective, HostArray, int]:
+        """Return the objective, y in the form its loss expects, and the number of outputs."""
 
     @abstractmethod
     def _score_of(self, network: Network, samples: Samples) -> float:
-        """How good a network's predictions are; NaN if they are not finite."""
+        """Score a network's predictions; NaN if they are not finite."""
 
     def _weight_of(self, sample_weight: HostArray | None, y: HostArray) -> HostArray | None:
-        """How much each sample counts."""
+        """Return the weight of each sample in the loss."""
         return sample_weight
 
     def _strata(self, y: HostArray) -> HostArray | None:
-        """What the held-out samples should have in the same shares, if anything."""
+        """Return the labels by which held-out samples are stratified, or None."""
         return None
 
     # -- fitting -------------------------------------------------------------------------------
@@ -107,44 +107,50 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
         objective, targets, outputs = self._objective_for(y)
         if not first and outputs != self.n_outputs_:
             raise InputError(
-                f"the network there is has {self.n_outputs_} outputs, but y and the loss now ask "
-                f"for {outputs}: to begin anew, call fit with warm_start=False"
+                f"y: expected targets for the {self.n_outputs_} outputs of the trained network, "
+                f"but y and the loss need {outputs}; to start over, fit with warm_start=False"
             )
         self._random_state = check_random_state(self.random_state)
         net = self._net(objective, outputs)
         model = self._first_model(net, X) if first else self._next_model(net, X)
-        network = Network(model, place_of(X), objective)
+        network = Network(model, input_device(X), objective)
         samples = Samples(X, y, targets, weight)
+        record = TrainingRecord()
+        if not first and hasattr(self, "_record"):
+            record = replace(self._record)
         if first:
-            self._begin()
+            self.n_layers_ = len(hidden_sizes(self)) + 2
         self.n_outputs_: int = outputs
         self.out_activation_: str = objective.out_activation
         before = model.vector
         try:
-            self._train(network, samples, one_epoch=incremental)
+            self._train(network, samples, record, one_epoch=incremental)
             if not np.isfinite(model.device.to_numpy(model.vector)).all():
                 raise not_finite()
-        except BaseException:  # then its weights are what they were before
+        except BaseException:  # the weights, like the record, stay those of the last call
             model.vector = before
             raise
+        self._record: TrainingRecord = record
+        record.publish(self)
         self._publish(network)
 
     def _validated(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, HostArray]:
-        """X and y checked, y on the host; attributes of the input are set if `reset`."""
-        X, y = validate_data(
-            self,
-            X,
-            on_host(y),
-            accept_sparse=SPARSE,
-            multi_output=True,
-            y_numeric=is_regressor(self),
-            dtype=floats(X),
-            reset=reset,
-        )
+        """Check X and y, y on the host; `reset` sets the attributes that describe X."""
+        with input_device(X).activate():  # scikit-learn makes arrays on CuPy's current device
+            X, y = validate_data(
+                self,
+                X,
+                moved_to_host(y),
+                accept_sparse=SPARSE,
+                multi_output=True,
+                y_numeric=is_regressor(self),
+                dtype=floats(X),
+                reset=reset,
+            )
         y = y.toarray() if hasattr(y, "toarray") else y
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
-    def _net(self, objective: Objective, outputs: int) -> Sequential:
+    def _net(self, objective: TrainingObjective, outputs: int) -> Sequential:
         sizes = hidden_sizes(self)
         return perceptron(
             sizes,
@@ -165,7 +171,7 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
         )
 
     def _next_model(self, net: Sequential, X: Any) -> Model:
-        """The model there is, or one with its weights if `set_params` asks for another net."""
+        """Return the trained model, or one with its weights if `set_params` changed the net."""
         device = computing_device(self.device, X)
         old = self._trained().model if hasattr(self, "_network") else None
         if old is not None and old.net == net and old.device == device:
@@ -177,26 +183,19 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
             model.training_state = old.training_state.moved_to(device, dtype)
         return model
 
-    def _begin(self) -> None:
-        """The attributes of a training that begins."""
-        self.n_layers_ = len(hidden_sizes(self)) + 2
-        self.n_iter_, self.t_ = 0, 0
-        self.__dict__.pop("_optimizer", None)
-        if self.solver != "lbfgs":
-            start_record(self)
-
-    def _train(self, network: Network, samples: Samples, *, one_epoch: bool) -> None:
+    def _train(
+        self, network: Network, samples: Samples, record: TrainingRecord, *, one_epoch: bool
+    ) -> None:
         if self.solver == "lbfgs":
-            fit_lbfgs(self, network, samples)
+            fit_lbfgs(self, record, network, samples)
         else:
-            resume_record(self)
-            fit_stochastic(self, network, samples, self._strata(samples.y), one_epoch)
+            fit_stochastic(self, record, network, samples, self._strata(samples.y), one_epoch)
 
     def _can_continue(self) -> bool:
-        """Whether there is a partial_fit: only a stochastic solver has single passes."""
+        """Raise AttributeError unless the solver is stochastic: "lbfgs" has no partial_fit."""
         if self.solver not in ("sgd", "adam"):
             raise AttributeError(
-                f"partial_fit needs solver='sgd' or 'adam'; {self.solver!r} has no single passes"
+                f"partial_fit requires solver='sgd' or 'adam', got {self.solver!r}"
             )
         return True
 
@@ -204,34 +203,36 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
 
     @property
     def model_(self) -> Model:
-        """The trained network as a `bp.Model`: to save, to export, to explain."""
+        """The trained network as a `bp.Model`, to save, export or explain."""
         check_is_fitted(self)
         return self._trained().model
 
     def _publish(self, network: Network) -> None:
-        """Show a network's parameters as `coefs_` and `intercepts_`."""
+        """Publish a network's parameters as `coefs_` and `intercepts_`."""
         self._network = network
         self.coefs_, self.intercepts_ = network.weight_lists()
-        self._shown = [*self.coefs_, *self.intercepts_]
+        self._published = [*self.coefs_, *self.intercepts_]
 
     def _trained(self) -> Network:
-        """The network of `coefs_` and `intercepts_`, with their values if one was replaced."""
-        arrays = [*self.coefs_, *self.intercepts_]
-        shown = self._shown
-        if len(arrays) != len(shown) or any(a is not b for a, b in zip(arrays, shown, strict=True)):
+        """Return the network, with the arrays that replaced some of `coefs_` or `intercepts_`."""
+        arrays, published = [*self.coefs_, *self.intercepts_], self._published
+        replaced = len(arrays) != len(published) or any(
+            a is not b for a, b in zip(arrays, published, strict=True)
+        )
+        if replaced:
             set_weights(self._network.model, self.coefs_, self.intercepts_)
             self._publish(self._network)
         return self._network
 
     def _outputs_for(self, X: Any, method: str) -> tuple[Network, Array]:
-        """The network, and its raw outputs for X as it came in: array, table, sparse matrix."""
+        """Return the network and its raw outputs for X: an array, a table, a sparse matrix."""
         check_is_fitted(self)
         network = self._trained()
         return network, network.outputs(
-            validated_input(self, X, place=network.place, method=method)
+            validated_input(self, X, device=network.input_device, method=method)
         )
 
-    # -- what scikit-learn asks of every estimator ----------------------------------------------
+    # -- scikit-learn's protocol ----------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_network")
@@ -240,8 +241,8 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
         if hasattr(self, "_network"):
             self._trained()
         state: dict[str, Any] = super().__getstate__()
-        # views into the model's vector: kept once, cut anew afterwards
-        hidden = ("coefs_", "intercepts_", "_shown") if "_network" in state else ()
+        # views into the model's vector: pickled with the model, published again by __setstate__
+        hidden = ("coefs_", "intercepts_", "_published") if "_network" in state else ()
         return {name: value for name, value in state.items() if name not in hidden}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -1,13 +1,13 @@
-"""Where an estimator's input lives, and that later input lives there too.
+"""Validation of an estimator's input, and the device it is on.
 
 With `sklearn.set_config(array_api_dispatch=True)`, everything follows X: CuPy arrays, PyTorch
-tensors, JAX and strict arrays are computed with where they are. Otherwise everything is NumPy.
+tensors, JAX and strict arrays are processed on their device. Otherwise everything is NumPy.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sklearn
@@ -18,23 +18,26 @@ from bp_arrays.errors import DeviceMismatchError, InputError
 from bp_arrays.inputs import prepare_weights
 from bp_arrays.typing import Array, HostArray
 
+if TYPE_CHECKING:
+    from bp_arrays.estimators._perceptron import Perceptron
+
 HOST = find_device("cpu")
 FLOATS = ("float64", "float32")
 SPARSE = ["csr", "csc"]
-"""The sparse formats that are taken as they are; others are converted."""
+"""The sparse formats used without conversion."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Validated data: the inputs where they came in, the rest on the host.
+    """Validated data: X on its own device, the rest on the host.
 
     Parameters
     ----------
     X : array or sparse matrix (samples, features)
     y : array (samples, ...)
-        As predictions would be.
+        In the form of predictions.
     targets : array (samples, ...)
-        The same as the loss takes it.
+        In the form the loss expects.
     weight : array (samples,) or None
     """
 
@@ -43,96 +46,97 @@ class Samples:
     targets: HostArray
     weight: HostArray | None
 
-    def taken(self, rows: HostArray) -> Samples:
-        """The samples of these numbers."""
-        place = place_of(self.X)
-        here = place == HOST
+    def take(self, rows: HostArray) -> Samples:
+        """Return the samples with these row numbers."""
+        device = input_device(self.X)
+        on_host = device == HOST
         return Samples(
-            self.X[rows] if here else place.xp.take(self.X, place.asarray(rows), axis=0),
+            self.X[rows] if on_host else device.xp.take(self.X, device.asarray(rows), axis=0),
             self.y[rows],
             self.targets[rows],
             None if self.weight is None else self.weight[rows],
         )
 
 
-def place_of(X: Any) -> Device:
-    """The device whose arrays X is made of; the host for tables, lists and sparse matrices.
+def input_device(X: Any) -> Device:
+    """Return the device that X is on; the host for tables, lists and sparse matrices.
 
     Raises
     ------
     InputError
         If X is not in the host's memory and dispatch is off.
     """
-    found = device_of_or_none(X)
+    device = device_of_or_none(X)
     if sklearn.get_config()["array_api_dispatch"]:
-        return found or HOST
-    if found is not None and found.kind != "cpu":
+        return device or HOST
+    if device is not None and device.kind != "cpu":
         raise InputError(
-            f"X is on {str(found)!r}: to compute there, call "
-            "sklearn.set_config(array_api_dispatch=True) first, with the environment variable "
-            "SCIPY_ARRAY_API=1; or hand in NumPy arrays, and choose the device by device="
+            f"X: expected data in the host's memory, got an array on {str(device)!r}; to compute "
+            "there, call sklearn.set_config(array_api_dispatch=True) first, with the environment "
+            "variable SCIPY_ARRAY_API=1; or pass NumPy arrays and choose the device by device="
         )
     return HOST
 
 
-def on_host(values: Any) -> Any:
-    """Arrays of another device as NumPy, anything else as it is."""
-    place = device_of_or_none(values)
-    return values if place is None or place == HOST else place.to_numpy(values)
+def moved_to_host(values: Any) -> Any:
+    """Copy an array of another device to the host; return anything else unchanged."""
+    device = device_of_or_none(values)
+    return values if device is None or device == HOST else device.to_numpy(values)
 
 
-def validated_input(estimator: Any, X: Any, *, place: Device, method: str) -> Array:
-    """The input of a method after `fit`: as wide as in `fit`, with the same names, in its place.
+def validated_input(estimator: Perceptron, X: Any, *, device: Device, method: str) -> Array:
+    """Validate the input of a method after `fit`: the columns, names and device of `fit`.
 
     Raises
     ------
     ValueError
-        If X does not look like the data in `fit`.
+        If X does not have the columns of `fit`.
     DeviceMismatchError
-        If dispatch is on and X is not in `place`, where the data of `fit` was.
+        If dispatch is on and X is not on `device`, where the data of `fit` was.
     """
-    here = place_of(X)
-    if sklearn.get_config()["array_api_dispatch"] and here != place:
+    current = input_device(X)
+    if sklearn.get_config()["array_api_dispatch"] and current != device:
         name = type(estimator).__name__
         raise DeviceMismatchError(
             f"{name}.{method}() must use the same namespace and device as {name}.fit(): X was on "
-            f"{str(place)!r} in fit and is on {str(here)!r} now. Move X there, or fit again"
+            f"{str(device)!r} in fit and is on {str(current)!r} now; move X there, or fit again"
         )
-    return validate_data(estimator, X, accept_sparse=SPARSE, dtype=floats(X), reset=False)
+    with current.activate():  # scikit-learn makes arrays on CuPy's current device
+        return validate_data(estimator, X, accept_sparse=SPARSE, dtype=floats(X), reset=False)
 
 
 def validated_weight(sample_weight: Any, rows: int) -> HostArray | None:
-    """How much each sample counts, (rows,); one number is for all of them.
+    """Validate sample weights, (rows,); one number applies to all samples.
 
     Raises
     ------
     InputError
-        If there is not one finite weight of 0 or more for each sample, or all are 0.
+        Unless each sample has a finite weight of 0 or more, and at least one is not 0.
     """
     if sample_weight is None:
         return None
-    weight = np.asarray(on_host(sample_weight))
+    weight = np.asarray(moved_to_host(sample_weight))
     if not weight.any():
-        raise InputError("sample_weight: every weight is zero, so no sample counts")
+        raise InputError("sample_weight: expected a weight above 0, but every weight is zero")
     if weight.ndim == 0:
         weight = np.full(rows, weight)
     return prepare_weights(weight, rows, HOST, "float64")
 
 
 def floats(X: Any) -> list[Any]:
-    """The dtypes that X may keep; the first one is what anything else becomes."""
-    place = place_of(X)
-    return [place.dtype(name) for name in FLOATS if has_dtype(place, name)]
+    """Return the dtypes that X may have; any other is converted to the first of them."""
+    device = input_device(X)
+    return [device.dtype(name) for name in FLOATS if has_dtype(device, name)]
 
 
 def dtype_name(dtype: Any, device: Device) -> str:
-    """The model's dtype for data of this one: the same, or float32 on a device without it."""
+    """Return the model's dtype for data of this dtype: the same, or float32 without float64."""
     name = "float32" if str(dtype).endswith("float32") else "float64"
     return name if has_dtype(device, name) else "float32"
 
 
 def has_dtype(device: Device, name: str) -> bool:
-    """Whether a device computes in a dtype: not all have float64."""
+    """Return whether a device supports a dtype: not all have float64."""
     try:
         device.dtype(name)
     except InputError:
@@ -141,5 +145,5 @@ def has_dtype(device: Device, name: str) -> bool:
 
 
 def computing_device(chosen: str | Device | None, X: Any) -> Device:
-    """The device that was asked for by name, or None: where X is."""
-    return place_of(X) if chosen is None else find_device(chosen).require()
+    """Return the chosen device or, for None, the device of X."""
+    return input_device(X) if chosen is None else find_device(chosen).require()

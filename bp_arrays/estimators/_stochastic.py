@@ -1,9 +1,10 @@
-"""Training by batches: scikit-learn's rules around this library's `fit`."""
+"""Training by batches: scikit-learn's rules on top of this library's `fit`."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -14,37 +15,58 @@ from bp_arrays.errors import InputError, NonFiniteLossError
 from bp_arrays.estimators._convergence import Convergence
 from bp_arrays.estimators._network import Network, not_finite
 from bp_arrays.estimators._optimizers import AdamEpsilonHat, ClassicalMomentum, EpochRate
+from bp_arrays.estimators._record import Curves, TrainingRecord
 from bp_arrays.estimators._samples import Samples
 from bp_arrays.training import L2Penalty, fit
 from bp_arrays.typing import HostArray
 
+if TYPE_CHECKING:
+    from bp_arrays.estimators._perceptron import Perceptron
+
 AUTO_BATCH = 200
-"""Rows a step with batch_size="auto", as scikit-learn has it."""
+"""Samples per step with batch_size="auto", as in scikit-learn."""
 
 
 def fit_stochastic(
-    estimator: Any, network: Network, samples: Samples, strata: HostArray | None, one_epoch: bool
+    estimator: Perceptron,
+    record: TrainingRecord,
+    network: Network,
+    samples: Samples,
+    strata: HostArray | None,
+    one_epoch: bool,
 ) -> None:
-    """Train the network until nothing improves any more, at most for `max_iter` epochs.
+    """Train the network until it no longer improves, for at most `max_iter` epochs.
 
     Parameters
     ----------
-    estimator : estimator
-        Its parameters are followed, its record of the training is written.
+    estimator : Perceptron
+        Read only: its parameters, and its score.
+    record : TrainingRecord
+        Every epoch is written into it.
     network : Network
     samples : Samples
         Some of them are held out with early_stopping=True.
     strata : array (samples,) or None
-        What the held-out samples should have in the same shares.
+        Labels that the held-out samples should have in the same proportions.
     one_epoch : bool
-        Whether one epoch is all, with the optimizer of the last call.
+        Train for one epoch only, with the optimizer of the last call.
     """
     held_out: Samples | None = None
     if estimator.early_stopping:
         samples, held_out = _split(estimator, samples, strata)
-    if not (one_epoch and hasattr(estimator, "_optimizer")):
-        estimator._optimizer = _new_optimizer(estimator)
-    convergence = Convergence(estimator, network, len(samples.y), held_out)
+    optimizer = record.optimizer if one_epoch else None
+    if optimizer is None:
+        optimizer = _new_optimizer(estimator)
+    record.optimizer = optimizer
+    if record.curves is None:
+        record.curves = Curves(scored=estimator.early_stopping)
+    else:
+        record.curves = record.curves.continued(scored=estimator.early_stopping)
+    rate = optimizer.learning_rate
+    assert isinstance(rate, EpochRate)
+    convergence = Convergence(
+        estimator, record, record.curves, rate, network, len(samples.y), held_out
+    )
     rng = estimator._random_state
     try:
         fit(
@@ -52,7 +74,7 @@ def fit_stochastic(
             network.moved(samples.X),
             samples.targets,
             loss=network.objective.loss,
-            optimizer=estimator._optimizer,
+            optimizer=optimizer,
             epochs=1 if one_epoch else int(estimator.max_iter),
             batch_size=_batch_rows(estimator, len(samples.y)),
             shuffle=_row_order(rng, len(samples.y)) if estimator.shuffle else False,
@@ -63,24 +85,26 @@ def fit_stochastic(
             callbacks=[convergence, *estimator.callbacks],
         )
     except NonFiniteLossError as error:
-        if held_out is None or not estimator.validation_scores_:
+        if held_out is None or not record.curves.validation_score:
             raise not_finite() from error
-        convergence.give_up()
+        convergence.restore_best()
         return
-    stopped = estimator.history_.stopped
+    stopped = record.history.stopped
     if stopped == "interrupted":
         warnings.warn("training was interrupted by the user", stacklevel=5)
     elif stopped is None and not one_epoch:
         warnings.warn(
-            f"the loss still improved when training ended after max_iter={estimator.max_iter} "
-            "epochs: raise max_iter",
+            f"training stopped at max_iter={estimator.max_iter} epochs while it was still "
+            "improving; raise max_iter",
             ConvergenceWarning,
             stacklevel=5,
         )
 
 
-def _split(estimator: Any, samples: Samples, strata: HostArray | None) -> tuple[Samples, Samples]:
-    """The samples to train on, and those held out for the score."""
+def _split(
+    estimator: Perceptron, samples: Samples, strata: HostArray | None
+) -> tuple[Samples, Samples]:
+    """Split into the samples to train on and the samples held out for the score."""
     rows, fraction = len(samples.y), estimator.validation_fraction
     try:
         train, test = train_test_split(
@@ -96,39 +120,40 @@ def _split(estimator: Any, samples: Samples, strata: HostArray | None) -> tuple[
         ) from None
     if len(test) < 2:
         raise InputError(
-            f"The validation set is too small: {len(test)} of {rows} samples. Raise "
-            "validation_fraction, or hand in more samples"
+            f"The validation set is too small: expected 2 samples or more, got {len(test)} of "
+            f"{rows}; raise validation_fraction, or pass more samples"
         )
-    return samples.taken(train), samples.taken(test)
+    return samples.take(train), samples.take(test)
 
 
 def _as_validation(network: Network, held_out: Samples) -> tuple[Any, ...]:
-    given = (network.moved(held_out.X), held_out.targets)
-    return given if held_out.weight is None else (*given, held_out.weight)
+    arrays = (network.moved(held_out.X), held_out.targets)
+    return arrays if held_out.weight is None else (*arrays, held_out.weight)
 
 
-def _new_optimizer(estimator: Any) -> ClassicalMomentum | AdamEpsilonHat:
-    this = estimator
-    rate = EpochRate(this.learning_rate_init)
-    if this.solver == "sgd":
-        return ClassicalMomentum(rate, float(this.momentum), bool(this.nesterovs_momentum))
-    return AdamEpsilonHat(rate, this.beta_1, this.beta_2, this.epsilon)
+def _new_optimizer(estimator: Perceptron) -> ClassicalMomentum | AdamEpsilonHat:
+    rate = EpochRate(estimator.learning_rate_init)
+    if estimator.solver == "sgd":
+        return ClassicalMomentum(
+            rate, float(estimator.momentum), bool(estimator.nesterovs_momentum)
+        )
+    return AdamEpsilonHat(rate, estimator.beta_1, estimator.beta_2, estimator.epsilon)
 
 
-def _batch_rows(estimator: Any, rows: int) -> int:
+def _batch_rows(estimator: Perceptron, rows: int) -> int:
     if isinstance(estimator.batch_size, str):
         return min(AUTO_BATCH, rows)
     if estimator.batch_size > rows:
         warnings.warn(
-            f"batch_size={estimator.batch_size} is more than the {rows} samples there are: "
-            "each epoch is one batch of all",
+            f"batch_size={estimator.batch_size} exceeds the number of samples, {rows}: "
+            "each epoch is one batch",
             stacklevel=6,
         )
     return min(int(estimator.batch_size), rows)
 
 
-def _row_order(rng: np.random.RandomState, rows: int) -> Any:
-    """The order of each epoch, drawn from `random_state` as scikit-learn does."""
+def _row_order(rng: np.random.RandomState, rows: int) -> Callable[[int], HostArray]:
+    """Return a function that draws each epoch's order from `random_state`, as scikit-learn does."""
     order = np.arange(rows)
 
     def next_order(epoch: int) -> HostArray:

@@ -7,7 +7,7 @@ from bp_arrays.execution._instructions import copied
 from bp_arrays.execution._jit import compile_step, compiled
 from bp_arrays.execution._memory_plan import Arena
 from bp_arrays.execution._program import Program
-from bp_arrays.execution._recorder import NotRecordable, Recorded, Recorder
+from bp_arrays.execution._recorder import NotRecordable, Recorded, StepRecorder
 from bp_arrays.execution.cuda import StepGraph, fused_update, update_kernel, why_no_graph
 
 __all__ = [
@@ -16,8 +16,8 @@ __all__ = [
     "NotRecordable",
     "Program",
     "Recorded",
-    "Recorder",
     "StepGraph",
+    "StepRecorder",
     "compile_step",
     "compiled",
     "copied",

@@ -42,48 +42,48 @@ class Formula:
 
 
 @dataclass(frozen=True)
-class Symbol:
+class FormulaSymbol:
     """A value in the making: an element of an array, or a number that all elements share."""
 
     formula: Formula
     code: str
     is_array: bool
 
-    def __add__(self, other: Any) -> Symbol:
+    def __add__(self, other: Any) -> FormulaSymbol:
         return self._with("+", other)
 
-    def __radd__(self, other: Any) -> Symbol:
+    def __radd__(self, other: Any) -> FormulaSymbol:
         return self._with("+", other, swapped=True)
 
-    def __sub__(self, other: Any) -> Symbol:
+    def __sub__(self, other: Any) -> FormulaSymbol:
         return self._with("-", other)
 
-    def __rsub__(self, other: Any) -> Symbol:
+    def __rsub__(self, other: Any) -> FormulaSymbol:
         return self._with("-", other, swapped=True)
 
-    def __mul__(self, other: Any) -> Symbol:
+    def __mul__(self, other: Any) -> FormulaSymbol:
         return self._with("*", other)
 
-    def __rmul__(self, other: Any) -> Symbol:
+    def __rmul__(self, other: Any) -> FormulaSymbol:
         return self._with("*", other, swapped=True)
 
-    def __truediv__(self, other: Any) -> Symbol:
+    def __truediv__(self, other: Any) -> FormulaSymbol:
         return self._with("/", other)
 
-    def __rtruediv__(self, other: Any) -> Symbol:
+    def __rtruediv__(self, other: Any) -> FormulaSymbol:
         return self._with("/", other, swapped=True)
 
-    def __neg__(self) -> Symbol:
+    def __neg__(self) -> FormulaSymbol:
         return self._assigned(f"-{self.code}", self.is_array)
 
     def __bool__(self) -> bool:
         raise NotElementwise("a decision by a value")
 
-    def _with(self, operator: str, other: Any, *, swapped: bool = False) -> Symbol:
-        if not isinstance(other, Symbol):
+    def _with(self, operator: str, other: Any, *, swapped: bool = False) -> FormulaSymbol:
+        if not isinstance(other, FormulaSymbol):
             if isinstance(other, bool) or not isinstance(other, (int, float)):
                 raise NotElementwise(f"{operator} with {type(other).__name__}")
-            other = Symbol(self.formula, repr(float(other)), False)
+            other = FormulaSymbol(self.formula, repr(float(other)), False)
         left, right = (other, self) if swapped else (self, other)
         is_array = self.is_array or other.is_array
         codes = [side._as_element() if is_array else side.code for side in (left, right)]
@@ -92,17 +92,17 @@ class Symbol:
     def _as_element(self) -> str:
         return self.code if self.is_array else f"T({self.code})"
 
-    def _assigned(self, expression: str, is_array: bool) -> Symbol:
+    def _assigned(self, expression: str, is_array: bool) -> FormulaSymbol:
         lines = self.formula.each if is_array else self.formula.once
         name = f"{'t' if is_array else 'k'}{len(lines)}"
         lines.append(f"{name} = {expression}")
-        return Symbol(self.formula, name, is_array)
+        return FormulaSymbol(self.formula, name, is_array)
 
 
-class Functions:
+class FormulaFunctions:
     """The namespace of symbols: what has a name here can be compiled."""
 
-    def sqrt(self, x: Symbol) -> Symbol:
+    def sqrt(self, x: FormulaSymbol) -> FormulaSymbol:
         return x._assigned(f"sqrt({x._as_element()})", True)
 
     def __getattr__(self, name: str) -> Any:
@@ -119,11 +119,11 @@ def traced(update: Callable[..., Any], states: int, scalars: int) -> Formula:
     """
     names = ["theta", "g", *(f"s{k}" for k in range(states))]
     formula = Formula(names, [f"x{k}" for k in range(scalars)])
-    theta, g, *state = (Symbol(formula, f"{name}_i", True) for name in formula.arrays)
-    numbers = tuple(Symbol(formula, name, False) for name in formula.scalars)
-    new_theta, new_state = update(theta, g, tuple(state), numbers, Functions())
+    theta, g, *state = (FormulaSymbol(formula, f"{name}_i", True) for name in formula.arrays)
+    numbers = tuple(FormulaSymbol(formula, name, False) for name in formula.scalars)
+    new_theta, new_state = update(theta, g, tuple(state), numbers, FormulaFunctions())
     results: Sequence[Any] = (new_theta, *new_state)
-    if len(results) != states + 1 or not all(isinstance(r, Symbol) for r in results):
+    if len(results) != states + 1 or not all(isinstance(r, FormulaSymbol) for r in results):
         raise NotElementwise("a result that is no array")
     formula.results = [result._as_element() for result in results]
     return formula

@@ -43,7 +43,7 @@ POWERS = {0.5: np.sqrt, 1: np.positive, 2: np.square, -1: np.reciprocal}
 """What NumPy's own ** does for these exponents."""
 
 
-class Recorder:
+class StepRecorder:
     """Keeps the list of operations, and names the arrays in it."""
 
     def __init__(self) -> None:
@@ -142,11 +142,11 @@ class Recorded(NDArrayOperatorsMixin):
 
     Parameters
     ----------
-    recorder : Recorder
+    recorder : StepRecorder
     slot : Slot
     """
 
-    def __init__(self, recorder: Recorder, slot: Slot) -> None:
+    def __init__(self, recorder: StepRecorder, slot: Slot) -> None:
         self.recorder, self.slot = recorder, slot
 
     @property

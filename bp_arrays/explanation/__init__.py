@@ -1,4 +1,4 @@
-"""The derivation, with numbers: for one sample of any model, any weight's chain rule."""
+"""Backpropagation of one sample written out with numbers: the chain rule of any weight."""
 
 from bp_arrays.explanation._derivation import Derivation, LayerValues
 from bp_arrays.explanation._explanation import Explanation, explain

@@ -1,4 +1,4 @@
-"""δ from the loss down through a chain of stages."""
+"""Backward pass through a chain of stages: δ and the gradients of Linear layers."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from bp_arrays.explanation._stages import LinearStage, ResidualStage, Stage, Vec
 
 
 def deltas_of(stages: Sequence[Stage], delta: Vector) -> list[Vector]:
-    """∂L/∂(output) of each stage, from that of the last."""
-    found = [delta]
+    """Return ∂L/∂(output) of each stage, given that of the last."""
+    deltas = [delta]
     for stage in reversed(stages[1:]):
-        found.append(stage.back(found[-1]))
-    return found[::-1]
+        deltas.append(stage.back(deltas[-1]))
+    return deltas[::-1]
 
 
 def linear_gradients(stage: Stage, delta: Vector) -> Iterator[tuple[str, Vector]]:
-    """∂L/∂w = xδ and ∂L/∂b = δ of every Linear layer in a stage, by the parameter's name."""
+    """Yield ∂L/∂w = xδ and ∂L/∂b = δ of every Linear layer in a stage, by the parameter's name."""
     if isinstance(stage, LinearStage):
         yield stage.parameter("weight"), np.outer(stage.x, delta)
         if "bias" in stage.params:
             yield stage.parameter("bias"), delta
     elif isinstance(stage, ResidualStage):
-        deltas = deltas_of(stage.body, delta)
-        for part, at_part in zip(stage.body, deltas, strict=True):
-            yield from linear_gradients(part, at_part)
+        for part, part_delta in zip(stage.body, deltas_of(stage.body, delta), strict=True):
+            yield from linear_gradients(part, part_delta)

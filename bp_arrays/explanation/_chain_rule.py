@@ -1,7 +1,7 @@
-"""The chain rule from the loss down to any value in a net, written out.
+"""`ChainRule`: the written-out chain rule from the loss down to any value in a net.
 
 ∂L/∂(input j) of a stage is Σ_k ∂L/∂(output k) · ∂(output k)/∂(input j). Applied from a weight up to
-the loss this is the derivation of the notes; it is told here once for all nets.
+the loss this is the derivation of the notes, for any net.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from bp_arrays.explanation._expression import Number, Product, Sum, Symbol, Term
 from bp_arrays.explanation._stages import LinearStage, MeasuredStage, ResidualStage, Stage, Vector
 
 MOST_TERMS = 6
-"""Terms of a sum that are written; the smaller ones are added up in one."""
+"""Terms of a sum that are written out; the smaller ones are added up into one."""
 
 NOTES_LAYERS = 2
-"""Nets of up to so many Linear layers are written out whole, as in the notes; of larger ones only
-the way to the next layer, and the δ there on lines of their own."""
+"""Number of Linear layers up to which a net is written out completely, as in the notes. In larger
+nets the expression ends at the next layer, whose δ follow on separate lines."""
 
 
 @dataclass
 class ChainRule:
-    """Writes ∂L/∂(a value) as an expression.
+    """Write ∂L/∂(a value) as an expression.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class ChainRule:
     loss_terms : list of Term
         ∂L/∂y_k of the last outputs.
     deltas : list of vectors
-        ∂L/∂(output) of each stage, as numbers, for the δ that stand in place of an expression.
+        ∂L/∂(output) of each stage, as numbers: values of the δ that abbreviate an expression.
     """
 
     stages: Sequence[Stage]
@@ -41,20 +41,20 @@ class ChainRule:
     _named: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def at_output(self, s: int, k: int) -> Term:
-        """∂L/∂(output k of stage s), written out as far as the next Linear layers."""
+        """Write ∂L/∂(output k of stage s), as far as the next Linear layers."""
         return self._at_output(s, k, self._depth)
 
     def where(self) -> dict[str, Term]:
-        """What the δ written so far stand for, and the δ in those, up to the loss."""
-        found: dict[str, Term] = {}
-        while len(found) < len(self._named):
-            for text, (s, k) in list(self._named.items())[len(found) :]:
-                found[text] = self._at_input(s + 1, k, 0)
-        return found
+        """Return the expressions of the δ written so far and of the δ in them, up to the loss."""
+        expressions: dict[str, Term] = {}
+        while len(expressions) < len(self._named):
+            for text, (s, k) in list(self._named.items())[len(expressions) :]:
+                expressions[text] = self._at_input(s + 1, k, 0)
+        return expressions
 
     @property
     def _depth(self) -> int:
-        """How many Linear layers above a weight's own are written out."""
+        """The number of Linear layers above the layer of a weight that are written out."""
         linears = sum(isinstance(stage, LinearStage) for stage in self.stages)
         return 1 if linears <= NOTES_LAYERS else 0
 
@@ -67,22 +67,22 @@ class ChainRule:
         return self._at_input(s + 1, k, depth)
 
     def _at_input(self, s: int, j: int, depth: int) -> Term:
-        """Σ_k ∂L/∂y_k · ∂y_k/∂x_j."""
+        """Write Σ_k ∂L/∂y_k · ∂y_k/∂x_j."""
         stage = self.stages[s]
         if isinstance(stage, LinearStage):
             depth -= 1
-        kept, rest = _largest(stage.factors(j), self.deltas[s])
-        unwritten = isinstance(stage, (ResidualStage, MeasuredStage))
-        terms = [
-            product(self._error(s, k) if unwritten else self._at_output(s, k, depth), factor)
-            for k, factor in kept
-        ]
+        largest, rest = _largest(stage.factors(j), self.deltas[s])
+        abbreviated = isinstance(stage, (ResidualStage, MeasuredStage))
+        terms: list[Term] = []
+        for k, factor in largest:
+            error = self._error(s, k) if abbreviated else self._at_output(s, k, depth)
+            terms.append(product(error, factor))
         if rest is not None:
             terms.append(rest)
         return Sum(terms) if len(terms) > 1 else terms[0]
 
     def _error(self, s: int, k: int) -> Term:
-        """∂L/∂y_k by its name: sums of sums would say nothing to a reader."""
+        """Return ∂L/∂y_k as a symbol: written out, it would be an unreadable sum of sums."""
         if s == len(self.stages) - 1:
             return self.loss_terms[k]
         return self._by_name(s, k, self.stages[s].error(k, float(self.deltas[s][k])))
@@ -93,7 +93,7 @@ class ChainRule:
 
 
 def product(*terms: Term) -> Term:
-    """A product without products in it and without factors 1."""
+    """Multiply terms; the product contains no nested products and no factors 1."""
     factors: list[Term] = []
     for term in terms:
         factors += term.factors if isinstance(term, Product) else [term]
@@ -106,14 +106,14 @@ def product(*terms: Term) -> Term:
 def _largest(
     factors: list[tuple[int, Term]], delta: Vector
 ) -> tuple[list[tuple[int, Term]], Symbol | None]:
-    """The terms that matter most, in order, and the sum of the others as one symbol."""
+    """Return the largest terms, in order, and the sum of the others as one symbol."""
     if len(factors) <= MOST_TERMS + 1:
         return factors, None
     sizes = {k: factor.value * float(delta[k]) for k, factor in factors}
-    strongest = set(sorted(sizes, key=lambda k: -abs(sizes[k]))[:MOST_TERMS])
-    rest = math.fsum(size for k, size in sizes.items() if k not in strongest)
-    words = f"{len(factors) - MOST_TERMS} smaller terms"
+    largest = set(sorted(sizes, key=lambda k: -abs(sizes[k]))[:MOST_TERMS])
+    rest = math.fsum(size for k, size in sizes.items() if k not in largest)
+    label = f"{len(factors) - MOST_TERMS} smaller terms"
     return (
-        [(k, factor) for k, factor in factors if k in strongest],
-        Symbol(f"({words})", rf"(\text{{{words}}})", rest),
+        [(k, factor) for k, factor in factors if k in largest],
+        Symbol(f"({label})", rf"(\text{{{label}}})", rest),
     )

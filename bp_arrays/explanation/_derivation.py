@@ -1,4 +1,4 @@
-"""Every number of one backward pass, and the chain rule behind any of them."""
+"""`Derivation`: every number of the backward pass of one sample, and the chain rule of each."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from bp_arrays.model import Model
 
 @dataclass(frozen=True)
 class LayerValues:
-    """What one layer did with the sample, forward and backward.
+    """The numbers of one layer for the sample, forward and backward.
 
     Parameters
     ----------
     path, kind : str
-        Its place in the net, "0", and its class, "Linear".
+        Its path in the net, "0", and its class, "Linear".
     written : str
-        What it computes, "a⁽¹⁾ = xw + b⁽¹⁾".
+        Its formula, "a⁽¹⁾ = xw + b⁽¹⁾".
     input, output : vectors
     slope : vector or None
-        The local derivative ∂h_j/∂a_j of a layer that works element by element.
+        The local derivative ∂h_j/∂a_j of an element-wise layer.
     delta : vector
         δ = ∂L/∂(output).
     parameters, gradients, updated : dict of str to array
@@ -55,12 +55,12 @@ class LayerValues:
 
 
 class Derivation:
-    """One sample's way through a model, and the error's way back.
+    """The forward and backward pass of one sample, with every intermediate number.
 
     Attributes
     ----------
     layers : list of LayerValues
-        From the input to the output.
+        In order, from the input to the output.
     loss_value : float
     gradients : dict of str to array
         ∂L/∂ of each parameter, from the layers' backward.
@@ -93,12 +93,12 @@ class Derivation:
     # -- one weight ---------------------------------------------------------------------------
 
     def weight(self, name: str, *indices: int) -> WeightExplanation:
-        """The chain rule for one weight or bias, written out and checked.
+        """Write out the chain rule of one weight or bias, and check it.
 
         Parameters
         ----------
         name : str
-            As in `model.parameters`: "0.weight".
+            A name of `model.parameters`: "0.weight".
         *indices : int
             From 1, as on paper: `weight("0.weight", 1, 2)` is w₁₂, from the first input to the
             second unit; `weight("0.bias", 2)` is b₂.
@@ -106,7 +106,7 @@ class Derivation:
         Raises
         ------
         InputError
-            For a name or an index the model does not have; the message says which it has.
+            For a name or an index that the model does not have; the message lists those it has.
         """
         named = self.model.parameters
         if name not in named:
@@ -118,17 +118,17 @@ class Derivation:
         ):
             ranges = ", ".join(f"1 to {n}" for n in shape)
             raise InputError(
-                f"{name} has the shape {shape} and its indices count from 1: expected {ranges}, "
-                f"got {', '.join(map(str, indices)) or 'none'}"
+                f"weight({name!r}): expected indices {ranges}, counted from 1, for its shape "
+                f"{shape}, got {', '.join(map(str, indices)) or 'none'}"
             )
         if name not in self.gradients:
-            raise InputError(f"{name} is not trained: no gradient belongs to it")
+            raise InputError(f"weight({name!r}): expected a trained parameter; it has no gradient")
         at = tuple(int(i) - 1 for i in indices)
         rule = weight_rule(
             name, at, self.stages, ChainRule(self.stages, self.loss_terms, self.deltas)
         )
         if rule is None:
-            raise InputError(f"{name}: the layer that has this weight cannot be explained")
+            raise InputError(f"weight({name!r}): the layer of this weight cannot be explained")
         return WeightExplanation(
             weight=rule.weight,
             expression=rule.expression,
@@ -140,21 +140,23 @@ class Derivation:
 
     @property
     def follows_notes(self) -> bool:
-        """Whether this is a net like that of the notes: two Linear layers and the loss ½Σ(y−t)²."""
+        """True for a net like that of the notes: two Linear layers and the loss ½Σ(y−t)²."""
         linears = sum(isinstance(stage, LinearStage) for stage in self.stages)
         return linears == 2 and isinstance(self.loss, L2Loss)
 
     @property
     def first_weight(self) -> tuple[str, tuple[int, ...]] | None:
-        """The first trained parameter and the indices of its first element that has a gradient:
-        w₁₁ in the notes; of an image whose first pixels are black, a later one."""
+        """The first trained parameter and the indices of its first element with a gradient.
+
+        That is w₁₁ in the notes; for an image with black pixels at the start, a later one.
+        """
         for name, gradient in self.gradients.items():
             first = np.argmax(gradient != 0.0)
             return name, tuple(int(i) + 1 for i in np.unravel_index(first, gradient.shape))
         return None
 
     def largest_difference(self) -> float:
-        """The largest difference between the gradients explained here and those of backward,
+        """Return the largest difference between the explained gradients and those of backward,
         relative to the largest gradient."""
         differences, scale = [0.0], 1e-300
         for stage, delta in zip(self.stages, self.deltas, strict=True):
@@ -171,7 +173,7 @@ class Derivation:
         )
 
     def _measured(self, name: str, at: tuple[int, ...]) -> float:
-        """The derivative by central differences of the loss itself."""
+        """Compute the derivative of the loss by central differences."""
         [entry] = [entry for entry in self.model.layout.trainable if entry.name == name]
         index = entry.offset + int(np.ravel_multi_index(at, entry.shape))
         context = self.model.context(training=False, needs_input_gradient=False)

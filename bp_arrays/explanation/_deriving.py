@@ -1,4 +1,4 @@
-"""From a model and a sample to the derivation: what comes in is checked, then computed."""
+"""Check the arguments of `explain` and compute the derivation."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Kind = TypeVar("Kind", bound=Derivation)
 
 
 def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: float) -> Kind:
-    """The derivation for one sample, all of it checked at the door; see `bp.explain`."""
+    """Compute the derivation for one sample, after checking the arguments; see `bp.explain`."""
     if not isinstance(model, Model):
-        raise InputError(f"explain(model): expected a bp.Model, got {type(model).__name__}")
+        raise InputError(f"explain(model=): expected a bp.Model, got {type(model).__name__}")
     if not isinstance(loss, Loss):
-        raise InputError(f"explain(loss): expected a loss such as L2Loss(), got {loss!r}")
+        raise InputError(f"explain(loss=): expected a loss such as L2Loss(), got {loss!r}")
     if not (isinstance(eta, Real) and np.isfinite(float(eta)) and eta > 0):
-        raise InputError(f"explain(eta): expected a number above 0, got {eta!r}")
+        raise InputError(f"explain(eta=): expected a finite number > 0, got {eta!r}")
     shape = only_shape(model.inputs, "explain")
     copy = Model(model.net, shape, device="cpu", dtype="float64")
     copy.set_parameters(model.host_parameters())
@@ -38,7 +38,7 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
     target = _target(t, loss, copy)
     for name, value in copy.parameters.items():
         if not np.isfinite(value).all():
-            raise InputError(f"explain: the model's {name} holds values that are not finite")
+            raise InputError(f"explain(model=): expected finite parameters, but {name} is not")
     context = Context(copy.device.xp, copy.device.native)
     with np.errstate(over="ignore", invalid="ignore"):  # told in a sentence instead
         visited, backward = follow(copy.net, copy.tree(), sample, context)
@@ -65,8 +65,8 @@ def _finite(stages: list[Stage], loss_value: float, gradients: dict[str, Vector]
     for stage in stages:
         if not np.isfinite(stage.y).all():
             raise InputError(
-                f"explain: layer {stage.path or 0} ({type(stage.layer).__name__}) gives values "
-                "that are not finite for this sample; use smaller inputs or weights"
+                f"explain: the output of layer {stage.path or 0} ({type(stage.layer).__name__}) is "
+                "not finite for this sample; use smaller inputs or weights"
             )
     if not np.isfinite(loss_value):
         raise InputError(
@@ -74,25 +74,28 @@ def _finite(stages: list[Stage], loss_value: float, gradients: dict[str, Vector]
         )
     for name, gradient in gradients.items():
         if not np.isfinite(gradient).all():
-            raise InputError(f"explain: the gradient of {name} holds values that are not finite")
+            raise InputError(
+                f"explain: the gradient of {name} is not finite for this sample; use smaller "
+                "inputs or weights"
+            )
 
 
 def _sample(x: Any, model: Model) -> Vector:
-    array = as_numpy(_on_host(x), "x").astype(np.float64)
+    array = as_numpy(_moved_to_host(x), "x").astype(np.float64)
     if array.shape == model.input_shape:
         array = array[None]
     if array.shape != (1, *model.input_shape):
         raise InputError(
-            f"explain(x): expected one sample of shape {model.input_shape}, got {array.shape}; "
-            "choose one of several, such as x[3]"
+            f"explain(x=): expected one sample of shape {model.input_shape}, got {array.shape}; "
+            "pass one of several samples as x[3]"
         )
     if not np.isfinite(array).all():
-        raise InputError("explain(x): the sample holds values that are not finite")
+        raise InputError("explain(x=): expected finite numbers, got NaN or infinity")
     return np.asarray(array)
 
 
 def _target(t: Any, loss: Loss, model: Model) -> Vector:
-    array = as_numpy(_on_host(t), "t")
+    array = as_numpy(_moved_to_host(t), "t")
     if array.shape == model.output_shape or (array.ndim == 0 and loss.takes_classes):
         array = array[None]
     elif array.ndim == 0 and model.output_shape == (1,):
@@ -101,14 +104,14 @@ def _target(t: Any, loss: Loss, model: Model) -> Vector:
     if not classes and array.shape != (1, *model.output_shape):
         also = " or one class" if loss.takes_classes else ""
         raise InputError(
-            f"explain(t): expected a target of shape {model.output_shape}{also}, got {array.shape}"
+            f"explain(t=): expected a target of shape {model.output_shape}{also}, got {array.shape}"
         )
     if not np.isfinite(array).all():
-        raise InputError("explain(t): the target holds values that are not finite")
+        raise InputError("explain(t=): expected finite numbers, got NaN or infinity")
     return np.asarray(array)
 
 
-def _on_host(value: Any) -> Any:
+def _moved_to_host(value: Any) -> Any:
     from bp_arrays.devices import device_of_or_none
 
     device = device_of_or_none(value)
@@ -116,7 +119,7 @@ def _on_host(value: Any) -> Any:
 
 
 def _loss_terms(loss: Loss, y: Vector, t: Vector, model: Model, context: Context) -> list[Term]:
-    """∂L/∂y_k as terms; for a loss of the user's own as symbols, by central differences."""
+    """Return ∂L/∂y_k as terms; for a custom loss as symbols, by central differences."""
     outputs = [Name("y").symbol(float(value), k + 1) for k, value in enumerate(y)]
     if t.shape == (1,) and loss.takes_classes:
         t = np.eye(y.size)[int(t[0])][None]

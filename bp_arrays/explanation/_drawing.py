@@ -1,7 +1,7 @@
-"""What of a net is drawn, in which columns: all of a small one, the strongest part of a large.
+"""Layout of the drawing of a net: a small net completely, of a large one the strongest units.
 
-A column is what goes into a Linear layer or into a block, or the output: h after the activation,
-not a before it. Weights lead from column to column.
+A column is the input of a Linear layer or of a block, or the output of the net: h after the
+activation, not a before it. Weights lead from column to column.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from bp_arrays.explanation._stages import (
 )
 
 MOST_UNITS = 12
-"""Units of a column that are drawn; of larger columns the strongest."""
+"""Units of a column that are drawn; of larger columns, the strongest ones."""
 
 MOST_OTHERS = 60
-"""Weights that no line is drawn for, such as those inside a block, that are listed all the same."""
+"""Weights that are listed although no line is drawn for them, such as those inside a block."""
 
 
 @dataclass
@@ -40,13 +40,13 @@ class Column:
     name : str
         "h".
     size : int
-        How many units there are.
+        Number of units.
     first, last : int
-        The stages between the column before and this one; last is -1 for the input.
+        Numbers of the stages between the previous column and this one; last is -1 for the input.
     stages : list of Stage
-        These stages; the first is Linear where weights lead here.
+        These stages; the first is Linear if weights lead to this column.
     shown : list of int
-        Which units are drawn, from 0.
+        Units that are drawn, from 0.
     """
 
     name: str
@@ -64,27 +64,27 @@ class Column:
 
     @property
     def mixes(self) -> bool:
-        """Whether a unit here depends on more than its own sum: after softmax, after a block."""
+        """True if a unit depends on more than its own sum: after softmax, after a block."""
         return any(isinstance(s, (SoftmaxStage, ResidualStage, MeasuredStage)) for s in self.stages)
 
     def outputs(self, explanation: Derivation) -> Vector:
         return np.ravel(explanation.x) if self.last < 0 else explanation.stages[self.last].y
 
     def sums(self, explanation: Derivation) -> Vector | None:
-        """a, where it is not the output itself."""
-        here = explanation.stages[self.first : self.last + 1]
-        return here[0].y if self.linear is not None and len(here) > 1 else None
+        """Return a, unless it is the output itself."""
+        stages = explanation.stages[self.first : self.last + 1]
+        return stages[0].y if self.linear is not None and len(stages) > 1 else None
 
     def slopes(self, explanation: Derivation) -> Vector | None:
-        """h'(a), where one activation follows the weights."""
-        here = explanation.stages[self.first : self.last + 1]
-        after = [stage for stage in here[1:] if not isinstance(stage, PassingStage)]
+        """Return h'(a), if a single activation follows the weights."""
+        stages = explanation.stages[self.first : self.last + 1]
+        after = [stage for stage in stages[1:] if not isinstance(stage, PassingStage)]
         if self.linear is None or len(after) != 1 or not isinstance(after[0], ElementwiseStage):
             return None
         return after[0].slopes()
 
     def deltas(self, explanation: Derivation) -> Vector | None:
-        """δ = ∂L/∂a of the units that weights lead to."""
+        """Return δ = ∂L/∂a of the units, if weights lead to them."""
         return explanation.deltas[self.first] if self.linear is not None else None
 
 
@@ -101,8 +101,8 @@ class DrawnWeight:
     at : tuple of int
         Its indices, from 1.
     column, start, end : int or None
-        The column it leads to, and the places of its units in the columns; of a bias the end
-        alone, None of what no line is drawn for.
+        The column it leads to, and the positions of its units in the columns; a bias has no
+        start, a weight without a line has none of them.
     """
 
     symbol: str
@@ -115,25 +115,25 @@ class DrawnWeight:
 
 @dataclass(frozen=True)
 class Drawing:
-    """The columns of a net and the weights that are shown of it.
+    """The columns of a net and the weights that are shown.
 
     Parameters
     ----------
     columns : list of Column
         From the input to the output.
     weights : list of DrawnWeight
-        Those with a line first, then biases, then others.
-    left_out : int
-        How many trained weights and biases there are beyond these.
+        Weights with a line first, then biases, then others.
+    omitted : int
+        Number of trained weights and biases that are not shown.
     """
 
     columns: list[Column]
     weights: list[DrawnWeight]
-    left_out: int
+    omitted: int
 
 
 def drawing_of(explanation: Derivation) -> Drawing:
-    """What is drawn of a net."""
+    """Select the columns and weights of a net that are drawn."""
     columns = _columns(explanation)
     weights = [*_edges(columns), *_biases(columns)]
     linears = {id(column.linear) for column in columns}
@@ -163,9 +163,9 @@ def _columns(explanation: Derivation) -> list[Column]:
         last = s == len(stages) - 1
         if not last and not isinstance(stages[s + 1], (LinearStage, ResidualStage, MeasuredStage)):
             continue
-        here = stages[start : s + 1]
-        if any(not isinstance(part, PassingStage) for part in here) or last:
-            columns.append(Column(stage.y_name.text(), stage.y.size, start, s, here))
+        part = stages[start : s + 1]
+        if last or any(not isinstance(stage, PassingStage) for stage in part):
+            columns.append(Column(stage.y_name.text(), stage.y.size, start, s, part))
         start = s + 1
     for k in reversed(range(len(columns))):
         columns[k].shown = _strongest(explanation, columns, k)
@@ -173,7 +173,7 @@ def _columns(explanation: Derivation) -> list[Column]:
 
 
 def _strongest(explanation: Derivation, columns: list[Column], k: int) -> list[int]:
-    """The units that the largest gradients belong to, in their own order."""
+    """Return the units with the largest gradients, in ascending order."""
     column = columns[k]
     after = columns[k + 1] if k + 1 < len(columns) else None
     if column.size <= MOST_UNITS:

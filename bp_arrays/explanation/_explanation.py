@@ -1,4 +1,4 @@
-"""The derivation with its three faces: text, LaTeX, and a page."""
+"""`explain` and `Explanation`: the derivation as text, as LaTeX, and as an HTML page."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from bp_arrays.model import Model
 
 
 class Explanation(Derivation):
-    """One sample's way through a model, and the error's way back. Made by `bp.explain`.
+    """The forward and backward pass of one sample, with every number; returned by `bp.explain`.
 
-    See `Derivation` for the numbers it holds, and `weight` for the chain rule of one weight.
+    See `Derivation` for its attributes, and `weight` for the chain rule of one weight.
     """
 
     def to_text(self) -> str:
-        """The whole derivation as plain text."""
+        """Return the whole derivation as plain text."""
         return to_text(self)
 
     def to_latex(self) -> str:
-        """The whole derivation as LaTeX with Markdown headings, as notebooks show it."""
+        """Return the whole derivation as LaTeX with Markdown headings, as for notebooks."""
         return to_latex(self)
 
     def to_html(
         self, path: str | os.PathLike[str] | None = None, *, recording: Recorder | None = None
     ) -> str:
-        """One page that needs no network: the net drawn, every number, every derivation.
+        """Return an offline HTML page: a drawing of the net, every number, every derivation.
 
         Parameters
         ----------
         path : path, optional
-            Where to write the page.
+            File to write the page to.
         recording : Recorder, optional
-            A training to step through; by default one of gradient descent on this sample, made
-            on a copy of the model.
+            A training run to step through; by default gradient descent on this sample, with a
+            copy of the model.
 
         Returns
         -------
@@ -54,12 +54,13 @@ class Explanation(Derivation):
         Raises
         ------
         InputError
-            If the path is a folder or in none, or if nothing of this net was recorded.
+            If the path is a folder or its folder does not exist; for a recording that is empty
+            or of another net.
         """
-        place = None if path is None else _writable(Path(path).resolve())
+        file = None if path is None else _writable(Path(path).resolve())
         page = to_html(self, recording)
-        if place is not None:
-            write_atomically(place, page.encode("utf-8"))
+        if file is not None:
+            write_atomically(file, page.encode("utf-8"))
         return page
 
     def _repr_html_(self) -> str:
@@ -73,25 +74,25 @@ class Explanation(Derivation):
         return self.to_text()
 
 
-def _writable(place: Path) -> Path:
-    if place.is_dir():
-        raise InputError(f"to_html(path): {place} is a folder; name a file in it")
-    if not place.parent.is_dir():
-        raise InputError(f"to_html(path): there is no folder {place.parent}; create it first")
-    return place
+def _writable(file: Path) -> Path:
+    if file.is_dir():
+        raise InputError(f"to_html(path=): expected a file, got the folder {file}")
+    if not file.parent.is_dir():
+        raise InputError(f"to_html(path=): no folder {file.parent}; create it first")
+    return file
 
 
 def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Explanation:
-    """Every number of the backward pass for one sample, and the chain rule behind each.
+    """Explain the backward pass of one sample: every number, and the chain rule of each weight.
 
-    The model is not changed. All is computed in float64 on the CPU, with layers such as Dropout
-    as in prediction.
+    The model is not changed. Everything is computed in float64 on the CPU, with layers such as
+    Dropout as in prediction.
 
     Parameters
     ----------
     model : Model
-    x : array, the shape of one sample, or (1, *input_shape)
-    t : its target, as the loss takes it: a class, or values of the shape of the output
+    x : array (*input_shape,) or (1, *input_shape)
+    t : target of the sample: a class, or an array of the shape of the output
     loss : Loss
     eta : float, default 0.1
         The learning rate η of the updates shown.
@@ -103,14 +104,14 @@ def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Ex
     Raises
     ------
     InputError
-        For more than one sample, shapes that do not fit, or values that are not finite, whether
-        handed in or come to on the way.
+        For more than one sample, wrong shapes, or values that are not finite, in the arguments
+        or in the computation.
 
     Notes
     -----
     The derivation follows the course notes and corrects two slips in them: ∂L/∂y_j of the loss
-    ½Σ(y − t)² is (y_j − t_j), and the δ of a hidden unit carries that unit's own h_j(1 − h_j)
-    and the weight u_jk that leads from it to the output k.
+    ½Σ(y − t)² is (y_j − t_j), and the δ of a hidden unit j has the factors h_j(1 − h_j) of that
+    unit and u_jk, the weight from it to the output k.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Formulas that can be read, typeset, and computed: symbols with values, sums and products.
+"""Expressions with values: symbols, sums and products, as text, as LaTeX, and as numbers.
 
-An expression gives a list of tokens, text or symbols. Written with the symbols' names it is the
-formula, written with their values it is the formula with the numbers put in, and computed from
-the values alone it is the number that must come out.
+An expression is a list of tokens, text or symbols. Written with the names of the symbols it is the
+formula, written with their values it is the formula with numbers, and computed from the values it
+is the result.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Symbol:
 
 
 LATEX_TIMES = r" \, "
-"""Between symbols nothing but a little space; between numbers a dot."""
+"""Multiplication of symbols in LaTeX: a thin space; numbers get a dot instead."""
 
 
 def partial(y: Symbol, x: Symbol, value: float) -> Symbol:
-    """∂y/∂x as one symbol."""
+    """Return ∂y/∂x as one symbol."""
     latex = rf"\frac{{\partial {y.latex}}}{{\partial {x.latex}}}"
     return Symbol(f"∂{y.text}/∂{x.text}", latex, value)
 
@@ -46,16 +46,16 @@ Token = str | Symbol
 
 
 class Expression(ABC):
-    """Something that has a value and can be written."""
+    """Base class of expressions: a value, and tokens to write it."""
 
     @property
     @abstractmethod
     def value(self) -> float:
-        """The number it comes to, in double precision."""
+        """The value of the expression in double precision."""
 
     @abstractmethod
     def tokens(self, latex: bool = False) -> list[Token]:
-        """What is written, piece by piece."""
+        """Return the texts and symbols of the written expression."""
 
 
 Term = Expression | Symbol
@@ -63,7 +63,7 @@ Term = Expression | Symbol
 
 @dataclass(frozen=True)
 class Number(Expression):
-    """A number that belongs to the formula, such as the 1 in 1 − y."""
+    """A constant of a formula, such as the 1 in 1 − y."""
 
     number: float
     text: str = ""
@@ -79,7 +79,7 @@ class Number(Expression):
 
 @dataclass(frozen=True)
 class Difference(Expression):
-    """(a − b)."""
+    """Difference (a − b)."""
 
     a: Term
     b: Term
@@ -95,7 +95,7 @@ class Difference(Expression):
 
 @dataclass(frozen=True)
 class Sum(Expression):
-    """[a + b + ...]; a sum of one term is that term."""
+    """Sum [a + b + ...]; a sum of one term is that term."""
 
     terms: Sequence[Term]
 
@@ -106,16 +106,16 @@ class Sum(Expression):
     def tokens(self, latex: bool = False) -> list[Token]:
         if len(self.terms) == 1:
             return self.terms[0].tokens(latex)
-        found: list[Token] = ["\\left[" if latex else "["]
+        tokens: list[Token] = ["\\left[" if latex else "["]
         for k, term in enumerate(self.terms):
-            found += [" + "] if k else []
-            found += term.tokens(latex)
-        return [*found, "\\right]" if latex else "]"]
+            tokens += [" + "] if k else []
+            tokens += term.tokens(latex)
+        return [*tokens, "\\right]" if latex else "]"]
 
 
 @dataclass(frozen=True)
 class Product(Expression):
-    """a · b · ..."""
+    """Product a · b · ..."""
 
     factors: Sequence[Term]
 
@@ -125,16 +125,16 @@ class Product(Expression):
 
     def tokens(self, latex: bool = False) -> list[Token]:
         times = LATEX_TIMES if latex else "·"
-        found: list[Token] = []
+        tokens: list[Token] = []
         for k, factor in enumerate(self.factors):
-            found += [times] if k else []
-            found += factor.tokens(latex)
-        return found
+            tokens += [times] if k else []
+            tokens += factor.tokens(latex)
+        return tokens
 
 
 @dataclass(frozen=True)
 class Square(Expression):
-    """a²."""
+    """Square a²."""
 
     a: Symbol
 
@@ -143,33 +143,39 @@ class Square(Expression):
         return self.a.value**2
 
     def tokens(self, latex: bool = False) -> list[Token]:
-        return ["{", self.a, "}^2"] if latex else [self.a, "²"]  # braces: h^{(1)} has one above
+        return ["{", self.a, "}^2"] if latex else [self.a, "²"]  # braces: h^{(1)} has an exponent
 
 
 def shown(value: float) -> str:
-    """A number as a formula shows it: four digits, a negative one in parentheses."""
+    """Format a number in a formula: four digits, in parentheses if it is negative."""
     text = f"{value:.4g}".replace("-", "−")
     return f"({text})" if value < 0.0 else text
 
 
 def with_names(term: Term, latex: bool = False) -> str:
-    """The formula: "(y₁ − t₁)·y₁·(1 − y₁)"."""
-    tokens = term.tokens(latex)
-    return "".join((t.latex if latex else t.text) if isinstance(t, Symbol) else t for t in tokens)
+    """Write a term with the names of its symbols: "(y₁ − t₁)·y₁·(1 − y₁)"."""
+
+    def written(token: Token) -> str:
+        if isinstance(token, str):
+            return token
+        return token.latex if latex else token.text
+
+    return "".join(map(written, term.tokens(latex)))
 
 
 def with_numbers(term: Term, latex: bool = False) -> str:
-    """The same with the values put in."""
-    if not latex:
-        return "".join(t if isinstance(t, str) else shown(t.value) for t in term.tokens())
-    return "".join(
-        t.replace(LATEX_TIMES, r" \cdot ") if isinstance(t, str) else _latex_shown(t.value)
-        for t in term.tokens(latex=True)
-    )
+    """Write a term with the values of its symbols."""
+
+    def written(token: Token) -> str:
+        if isinstance(token, str):
+            return token.replace(LATEX_TIMES, r" \cdot ") if latex else token
+        return _latex_shown(token.value) if latex else shown(token.value)
+
+    return "".join(map(written, term.tokens(latex)))
 
 
 def latex_number(value: float, digits: int = 6) -> str:
-    """6.7e-05 as it is typeset: 6.7 · 10⁻⁵."""
+    """Format a number for LaTeX: 6.7e-05 becomes 6.7 · 10⁻⁵."""
     mantissa, _, exponent = f"{value + 0.0:.{digits}g}".partition("e")  # + 0.0: no −0
     return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else mantissa
 

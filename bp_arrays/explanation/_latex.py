@@ -1,4 +1,4 @@
-"""An explanation as Markdown with LaTeX formulas, as notebooks and papers take it."""
+"""Explanation as Markdown with LaTeX formulas, for notebooks and papers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from bp_arrays.explanation._notation import loss_formula
 from bp_arrays.explanation._stages import LinearStage, Vector
 
 SHOWN = 6
-"""Numbers of a row, and rows of a matrix, that are written."""
+"""Numbers of a row, and rows of a matrix, that are written out."""
 
 CORRECTIONS = (
     r"Two slips of the notes are corrected here: $\partial L/\partial y_j$ is $(y_j - t_j)$, and "
-    r"the $\delta$ of a hidden unit $j$ carries its own $h_j(1 - h_j)$ and the weight $u_{jk}$ "
-    "that leads to output $k$."
+    r"the $\delta$ of a hidden unit $j$ has the factors $h_j(1 - h_j)$ of that unit and $u_{jk}$, "
+    "the weight from it to output $k$."
 )
 
 
 def to_latex(explanation: Derivation) -> str:
-    """Forward values, δ, gradients and update, and a chain rule for each Linear layer."""
+    """Write forward values, δ, gradients and update, and a chain rule for each Linear layer."""
     forward = [
         f"x &= {_matrix(np.ravel(explanation.x))}",
         *(rf"{s.y_name.latex()} &= {_matrix(s.y)}" for s in explanation.stages),
@@ -57,9 +57,9 @@ def _backward(explanation: Derivation) -> Iterator[str]:
 
 def _updates(values: LayerValues) -> Iterator[str]:
     for name, gradient in values.gradients.items():
-        words = rf"\text{{{name}}}".replace("_", r"\_")
-        yield rf"\frac{{\partial L}}{{\partial\, {words}}} &= {_matrix(gradient)}"
-        yield rf"{words} &\leftarrow {_matrix(values.updated[name])}"
+        label = rf"\text{{{name}}}".replace("_", r"\_")
+        yield rf"\frac{{\partial L}}{{\partial\, {label}}} &= {_matrix(gradient)}"
+        yield rf"{label} &\leftarrow {_matrix(values.updated[name])}"
 
 
 def _block(heading: str, rows: list[str]) -> str:
@@ -68,7 +68,7 @@ def _block(heading: str, rows: list[str]) -> str:
 
 
 def _matrix(values: Vector) -> str:
-    """The first rows and columns of it, dots for the others."""
+    """Write the first rows and columns of a matrix, with dots for the others."""
     rows = np.atleast_2d(values)
     lines = [
         " & ".join(latex_number(v, 4) for v in row[:SHOWN])

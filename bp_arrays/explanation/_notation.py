@@ -1,7 +1,7 @@
-"""The derivative of each activation and of each loss, as it is written on paper.
+"""Derivatives of the activations and losses as written formulas.
 
-Each entry is written from the formula, not from the code of the layer: what comes out is held
-against the layer's own backward.
+Each follows the formula, not the code of the layer: the result is compared with the layer's
+backward.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from bp_arrays.layers import Layer
 from bp_arrays.losses import Loss
 
 Derivative = Callable[[Layer, Symbol, Symbol], Term]
-"""From the activation, its input a and its output h, as symbols, to h'(a)."""
+"""Function of an activation, its input a and its output h, as symbols, that returns h'(a)."""
 
 HostVector = np.ndarray[Any, Any]
 ONE = Number(1.0, "1", "1")
 
 
-def _function(letter: str, latex: str, of: Symbol, value: float) -> Symbol:
-    return Symbol(f"{letter}({of.text})", f"{latex}({of.latex})", value)
+def _function(letter: str, latex: str, a: Symbol, value: float) -> Symbol:
+    return Symbol(f"{letter}({a.text})", f"{latex}({a.latex})", value)
 
 
-def _indicator(condition: bool, of: Symbol) -> Symbol:
-    return Symbol(f"[{of.text} > 0]", rf"\mathbb{{1}}[{of.latex} > 0]", float(condition))
+def _indicator(condition: bool, a: Symbol) -> Symbol:
+    return Symbol(f"[{a.text} > 0]", rf"\mathbb{{1}}[{a.latex} > 0]", float(condition))
 
 
 def logistic(a: float) -> float:
-    """σ(a) = 1 / (1 + e⁻ᵃ)."""
+    """Compute σ(a) = 1 / (1 + e⁻ᵃ)."""
     return 1.0 / (1.0 + math.exp(-a)) if a >= 0.0 else math.exp(a) / (1.0 + math.exp(a))
 
 
@@ -103,10 +103,11 @@ def _gelu(layer: activations.GELU, a: Symbol, h: Symbol) -> Term:
         density = math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
         return Sum([cdf, Product([a, _function("φ", r"\varphi", a, density)])])
     c = 2.0 * math.sqrt(2.0 / math.pi)
-    held = min(max(z, -40.0), 40.0)
-    s = logistic(c * (held + 0.044715 * held**3))
+    clipped = min(max(z, -40.0), 40.0)
+    s = logistic(c * (clipped + 0.044715 * clipped**3))
     gate = Symbol(f"σ(2z({a.text}))", rf"\sigma(2z({a.latex}))", s)
-    slope = Symbol(f"2z′({a.text})", rf"2z'({a.latex})", c * (1.0 + 3.0 * 0.044715 * held**2))
+    derivative = c * (1.0 + 3.0 * 0.044715 * clipped**2)
+    slope = Symbol(f"2z′({a.text})", rf"2z'({a.latex})", derivative)
     return Sum([gate, Product([a, gate, Difference(ONE, gate), slope])])
 
 
@@ -122,11 +123,11 @@ ELEMENTWISE: dict[type[Layer], Derivative] = {
     activations.SiLU: _silu,
     activations.Softplus: _softplus,
 }
-"""h'(a) of the activations that work element by element."""
+"""h'(a) of the element-wise activations."""
 
 
 def softmax(a: HostVector) -> HostVector:
-    """p_k = eᵃᵏ / Σ eᵃ."""
+    """Compute p_k = eᵃᵏ / Σ eᵃ."""
     e = np.exp(a - np.max(a))
     p: HostVector = e / np.sum(e)
     return p
@@ -149,18 +150,18 @@ LOSSES: dict[type[Loss], tuple[str, str]] = {
         r"-\sum_k t_k \log p_k, \quad p = \operatorname{softmax}(y)",
     ),
 }
-"""What each loss is, in plain text and in LaTeX, before weights and smoothing."""
+"""Formula of each loss, as text and as LaTeX, without weights and smoothing."""
 
 
 def loss_formula(loss: Loss, latex: bool = False) -> str:
-    """L in the notes' symbols; of a loss of the user's own, its name."""
+    """Return the formula of L in the notes' symbols; for a custom loss, its name."""
     name = type(loss).__name__
-    own = (f"{name}(y, t)", rf"\text{{{name}}}(y, t)")
-    return LOSSES.get(type(loss), own)[latex]
+    default = (f"{name}(y, t)", rf"\text{{{name}}}(y, t)")
+    return LOSSES.get(type(loss), default)[latex]
 
 
 def loss_derivative(loss: Loss, y: list[Symbol], t: list[Symbol]) -> list[Term] | None:
-    """∂L/∂y_k of one sample for each output; None for a loss that is not the library's."""
+    """Return ∂L/∂y_k of one sample for each output; None for a custom loss."""
     n = len(y)
     if type(loss) is losses.L2Loss:
         return [Difference(a, b) for a, b in zip(y, t, strict=True)]
@@ -171,7 +172,7 @@ def loss_derivative(loss: Loss, y: list[Symbol], t: list[Symbol]) -> list[Term] 
         return [_scaled(_over(1.0, n), _sign(a, b)) for a, b in zip(y, t, strict=True)]
     if type(loss) is losses.Huber:
         d = loss.threshold
-        return [_scaled(_over(1.0, n), _held(a, b, d)) for a, b in zip(y, t, strict=True)]
+        return [_scaled(_over(1.0, n), _clipped(a, b, d)) for a, b in zip(y, t, strict=True)]
     if type(loss) is losses.BinaryCrossEntropy:
         return [
             _scaled(_over(1.0, n), Difference(_function("σ", r"\sigma", a, logistic(a.value)), b))
@@ -200,7 +201,7 @@ def _sign(y: Symbol, t: Symbol) -> Symbol:
     )
 
 
-def _held(y: Symbol, t: Symbol, d: float) -> Term:
+def _clipped(y: Symbol, t: Symbol, d: float) -> Term:
     r = y.value - t.value
     if abs(r) <= d:
         return Difference(y, t)
@@ -208,7 +209,7 @@ def _held(y: Symbol, t: Symbol, d: float) -> Term:
 
 
 def _cross_entropy(loss: losses.CrossEntropy, y: list[Symbol], t: list[Symbol]) -> list[Term]:
-    """p_k − q_k; times Σq where the targets do not sum to 1, times the class's weight."""
+    """Return p_k − q_k; p_k times Σq if the targets do not sum to 1, all times the class weight."""
     s, n = loss.label_smoothing, len(y)
     p = softmax(np.asarray([a.value for a in y]))
     q = [(1.0 - s) * b.value + s / n if s else b.value for b in t]

@@ -1,4 +1,4 @@
-"""An explanation as one page of HTML that works offline: data here, the rest in `page.*`."""
+"""Explanation as a single offline HTML page, built from its data and the files `page.*`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from bp_arrays.explanation._text import to_text
 from bp_arrays.model import Model
 
 STEPS = 60
-"""Steps of gradient descent that are recorded where no training is given."""
+"""Steps of gradient descent that are recorded if no recording is passed."""
 
 FEW_STEPS = 8
-"""Steps that are recorded of nets with more than `MANY` parameters."""
+"""Steps that are recorded for nets with more than `MANY` parameters."""
 
 MANY = 60
 
@@ -28,25 +28,25 @@ SCRIPTS = ("page.js", "page_drawing.js", "page_panels.js")
 
 
 def to_html(explanation: Derivation, recording: Recorder | None) -> str:
-    """The page, everything in it."""
+    """Return the page, with its data, style and scripts inline."""
     if recording is None:
-        recording, recorded = _descended(explanation)
+        recording, caption = _descended(explanation)
     else:
         _check(recording, explanation.model)
-        recorded = (
-            f"Recorded from a training of {recording.epochs[-1]} epochs. L is of this sample."
+        caption = (
+            f"Recorded in a training run of {recording.epochs[-1]} epochs. L is of this sample."
         )
-    data = PageData(explanation, drawing_of(explanation), recorded)
+    data = PageData(explanation, drawing_of(explanation), caption)
     for epoch, parameters in zip(recording.epochs, recording.parameters, strict=True):
-        data.add(epoch, _at(explanation, parameters))
-    filled = {
+        data.add(epoch, _with_parameters(explanation, parameters))
+    parts = {
         "data": json.dumps(data.to_json(), ensure_ascii=False, separators=(",", ":")),
         "text": escape(to_text(explanation)),
     }
-    return _filled(filled)
+    return _page(parts)
 
 
-def _filled(parts: dict[str, str]) -> str:
+def _page(parts: dict[str, str]) -> str:
     folder = resources.files("bp_arrays.explanation")
     page, style, *scripts = (
         (folder / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", *SCRIPTS)
@@ -59,42 +59,44 @@ def _filled(parts: dict[str, str]) -> str:
 
 def _check(recording: Recorder, model: Model) -> None:
     if not isinstance(recording, Recorder):
-        raise InputError(f"to_html(recording): expected a Recorder, got {recording!r}")
+        raise InputError(f"to_html(recording=): expected a Recorder, got {recording!r}")
     if not recording.epochs:
         raise InputError(
-            "to_html(recording): nothing is recorded yet; hand it to fit(callbacks=[...]) first"
+            "to_html(recording=): expected recorded epochs, got none; pass the Recorder to "
+            "fit(callbacks=[...]) first"
         )
-    ours = {name: value.shape for name, value in model.parameters.items()}
-    theirs = {name: value.shape for name, value in recording.parameters[0].items()}
-    if ours != theirs:
+    shapes = {name: value.shape for name, value in model.parameters.items()}
+    recorded = {name: value.shape for name, value in recording.parameters[0].items()}
+    if shapes != recorded:
         raise InputError(
-            f"to_html(recording): recorded from another net: expected {ours}, got {theirs}"
+            f"to_html(recording=): expected a recording of this net, with the parameters {shapes}, "
+            f"got {recorded}"
         )
 
 
 def _descended(explanation: Derivation) -> tuple[Recorder, str]:
-    """The recording of a descent; where η is so large that it explodes, of no step at all."""
+    """Record gradient descent and return it with a caption; no step if the loss explodes."""
     model, eta = explanation.model, explanation.eta
     if not explanation.gradients:
-        return _standing(model), "This net has nothing to train."
+        return _single_frame(model), "This net has no trained parameters."
     steps = STEPS if model.parameter_count <= MANY else FEW_STEPS
     try:
         recorder = descend(model, explanation.x, explanation.t, explanation.loss, eta, steps)
     except NonFiniteLossError:
-        return _standing(model), f"With η = {eta:g} the loss explodes at the first steps."
+        return _single_frame(model), f"With η = {eta:g} the loss explodes in the first steps."
     return recorder, (
         f"Gradient descent on this sample with η = {eta:g}: each step is the update of all weights."
     )
 
 
-def _standing(model: Model) -> Recorder:
+def _single_frame(model: Model) -> Recorder:
     recorder = Recorder()
     recorder.epochs, recorder.parameters = [0], [model.host_parameters()]
     return recorder
 
 
-def _at(explanation: Derivation, parameters: dict[str, Vector]) -> Derivation:
-    """The same sample, explained with other parameters."""
+def _with_parameters(explanation: Derivation, parameters: dict[str, Vector]) -> Derivation:
+    """Explain the same sample with other parameters."""
     old = explanation.model
     model = Model(old.net, old.input_shape, device="cpu", dtype="float64")
     model.set_parameters(parameters)

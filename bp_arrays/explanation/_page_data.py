@@ -1,8 +1,8 @@
-"""What the page shows, as data: the net once, and for each recorded moment its numbers.
+"""Data of the page: the net once, and the numbers of each recorded frame.
 
-A formula is sent as a list of places in one table of pieces, which all formulas share; a piece is
-text, or [name] of a symbol, whose value the moment holds. The formulas are a table too, since most
-stay the same from moment to moment: so a derivation costs little more than its results.
+A formula is a list of indices into one table of pieces, which all formulas share; a piece is text,
+or [name] of a symbol, whose value is in the frame. The formulas are a table too, since most are the
+same in all frames: a derivation then takes little more space than its results.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ Formula = list[int | list[float]]
 
 
 class PageData:
-    """Gathers the moments of a training, then gives everything as JSON takes it."""
+    """Collect the frames of a training run, and return everything as JSON values."""
 
-    def __init__(self, explanation: Derivation, drawing: Drawing, recorded: str) -> None:
-        self.explanation, self.drawing, self.recorded = explanation, drawing, recorded
+    def __init__(self, explanation: Derivation, drawing: Drawing, caption: str) -> None:
+        self.explanation, self.drawing, self.caption = explanation, drawing, caption
         self.pieces: list[str | list[str]] = []
-        self.places: dict[str | tuple[str], int] = {}
+        self.piece_indices: dict[str | tuple[str], int] = {}
         self.formulas: list[Formula] = []
-        self.formula_places: dict[str, int] = {}
+        self.formula_indices: dict[str, int] = {}
         self.frames: list[dict[str, Any]] = []
 
     def add(self, epoch: int, derivation: Derivation) -> None:
-        """One moment: values, δ, gradients, and every derivation with its numbers."""
+        """Add a frame: values, δ, gradients, and every derivation with its numbers."""
         columns, weights = self.drawing.columns, self.drawing.weights
         values: dict[int, float] = {}
         rules = [derivation.weight(weight.parameter, *weight.at) for weight in weights]
@@ -59,16 +59,17 @@ class PageData:
         )
 
     def to_json(self) -> dict[str, Any]:
+        """Return the net and all frames as JSON values."""
         explanation, drawing = self.explanation, self.drawing
         return {
             "columns": [_column(column) for column in drawing.columns],
             "weights": [_weight(weight) for weight in drawing.weights],
-            "leftOut": drawing.left_out,
+            "leftOut": drawing.omitted,
             "pieces": self.pieces,
             "formulas": self.formulas,
             "frames": self.frames,
-            "recorded": self.recorded,
-            "histograms": _histograms(explanation) if drawing.left_out else [],
+            "recorded": self.caption,
+            "histograms": _histograms(explanation) if drawing.omitted else [],
             "eta": explanation.eta,
             "loss": loss_formula(explanation.loss),
             "net": ["x", *(values.written for values in explanation.layers)],
@@ -86,32 +87,34 @@ class PageData:
         }
 
     def _formula(self, term: Term, values: dict[int, float]) -> int:
-        """The place of a formula; a symbol brings its value along where its name stands for
-        several, as "(3 smaller terms)" does."""
-        found: Formula = []
+        """Return the index of a formula in the table.
+
+        A symbol is stored with its value if its name is ambiguous, as in "(3 smaller terms)".
+        """
+        formula: Formula = []
         text = ""
         for token in [*term.tokens(), ""]:
             if isinstance(token, str) and token:
                 text += token
                 continue
             if text:
-                found.append(self._place(text))
+                formula.append(self._piece_index(text))
                 text = ""
             if isinstance(token, Symbol):
-                place, value = self._place((token.text,)), _short(token.value)
-                same = values.setdefault(place, value) == value
-                found.append(place if same else [place, value])
-        written = str(found)
-        if written not in self.formula_places:
-            self.formula_places[written] = len(self.formulas)
-            self.formulas.append(found)
-        return self.formula_places[written]
+                index, value = self._piece_index((token.text,)), _short(token.value)
+                is_unique = values.setdefault(index, value) == value
+                formula.append(index if is_unique else [index, value])
+        key = str(formula)
+        if key not in self.formula_indices:
+            self.formula_indices[key] = len(self.formulas)
+            self.formulas.append(formula)
+        return self.formula_indices[key]
 
-    def _place(self, piece: str | tuple[str]) -> int:
-        if piece not in self.places:
-            self.places[piece] = len(self.pieces)
+    def _piece_index(self, piece: str | tuple[str]) -> int:
+        if piece not in self.piece_indices:
+            self.piece_indices[piece] = len(self.pieces)
             self.pieces.append(piece if isinstance(piece, str) else list(piece))
-        return self.places[piece]
+        return self.piece_indices[piece]
 
 
 def _column(column: Column) -> dict[str, Any]:
@@ -127,16 +130,16 @@ def _column(column: Column) -> dict[str, Any]:
 
 
 def _weight(weight: DrawnWeight) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    data: dict[str, Any] = {
         "name": weight.symbol,
         "parameter": [weight.parameter, *weight.at],
     }
-    places = {"column": weight.column, "from": weight.start, "to": weight.end}
-    return found | {key: place for key, place in places.items() if place is not None}
+    line = {"column": weight.column, "from": weight.start, "to": weight.end}
+    return data | {key: position for key, position in line.items() if position is not None}
 
 
 def _numbers(column: Column, derivation: Derivation) -> dict[str, list[float]]:
-    """The numbers of a column's units; a is left out where it is the output itself."""
+    """Return the numbers of a column's units; without a if it is the output itself."""
     numbers = {
         "y": column.outputs(derivation),
         "a": column.sums(derivation),
@@ -153,8 +156,8 @@ def _targets(explanation: Derivation) -> Vector:
 
 
 def _histograms(explanation: Derivation) -> list[dict[str, Any]]:
-    """How the gradients of each weight matrix are spread."""
-    found = []
+    """Return a histogram of the gradients of each weight matrix."""
+    histograms = []
     for stage in explanation.stages:
         if not isinstance(stage, LinearStage):
             continue
@@ -162,7 +165,7 @@ def _histograms(explanation: Derivation) -> list[dict[str, Any]]:
         g = np.ravel(explanation.gradients[name])
         reach = float(np.max(np.abs(g))) or 1.0
         counts, _ = np.histogram(g, bins=BINS, range=(-reach, reach))
-        found.append(
+        histograms.append(
             {
                 "name": name,
                 "symbol": stage.weight_name.text(),
@@ -171,7 +174,7 @@ def _histograms(explanation: Derivation) -> list[dict[str, Any]]:
                 "size": int(g.size),
             }
         )
-    return found
+    return histograms
 
 
 def _shown(column: Column, values: Vector) -> list[float]:
@@ -179,5 +182,5 @@ def _shown(column: Column, values: Vector) -> list[float]:
 
 
 def _short(value: float) -> float:
-    """Six digits: what the page shows, and no more to send."""
+    """Round to six digits, as many as the page shows."""
     return float(f"{float(value):.6g}")

@@ -1,4 +1,4 @@
-"""A training to look back on: the parameters at some of its epochs."""
+"""`Recorder`: the parameters of a model at some epochs of a training run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bp_arrays.typing import HostArray
 
 
 class Recorder(Callback):
-    """Keeps the parameters of a model while it is trained.
+    """Record the parameters of a model during training.
 
-    Of a long training every second, fourth, ... epoch is kept, so that there are never more
-    than `frames`.
+    In a long training run only every second, fourth, ... epoch is kept, so that there are never
+    more than `frames`.
 
     Parameters
     ----------
@@ -37,34 +37,34 @@ class Recorder(Callback):
 
     def __init__(self, frames: int = 60) -> None:
         if not isinstance(frames, int) or frames < 2:
-            raise InputError(f"Recorder(frames): expected an integer of 2 or more, got {frames!r}")
+            raise InputError(f"Recorder(frames={frames!r}): expected an integer >= 2")
         self.frames = frames
         self.epochs: list[int] = []
         self.parameters: list[dict[str, HostArray]] = []
-        self._every = 1
+        self._stride = 1
 
     def on_start(self, run: Run) -> None:
-        self.epochs, self.parameters, self._every = [], [], 1
-        self._keep(0, run.model)
+        self.epochs, self.parameters, self._stride = [], [], 1
+        self._record(0, run.model)
 
     def on_epoch_end(self, run: Run) -> None:
         epoch = run.history.epochs
-        if epoch % self._every:
+        if epoch % self._stride:
             return
-        self._keep(epoch, run.model)
+        self._record(epoch, run.model)
         if len(self.epochs) > self.frames:
-            self._every *= 2
-            kept = [k for k, epoch in enumerate(self.epochs) if epoch % self._every == 0]
-            self.epochs = [self.epochs[k] for k in kept]
-            self.parameters = [self.parameters[k] for k in kept]
+            self._stride *= 2
+            frames = [k for k, epoch in enumerate(self.epochs) if epoch % self._stride == 0]
+            self.epochs = [self.epochs[k] for k in frames]
+            self.parameters = [self.parameters[k] for k in frames]
 
-    def _keep(self, epoch: int, model: Model) -> None:
+    def _record(self, epoch: int, model: Model) -> None:
         self.epochs.append(epoch)
         self.parameters.append(model.host_parameters())
 
 
 def descend(model: Model, x: Any, t: Any, loss: Loss, eta: float, steps: int) -> Recorder:
-    """Gradient descent on one sample, u ← u − η∇L, on a copy of the model."""
+    """Record gradient descent on one sample, u ← u − η∇L, with a copy of the model."""
     copy = Model(model.net, only_shape(model.inputs, "explain"), device="cpu", dtype="float64")
     copy.set_parameters(model.host_parameters())
     recorder = Recorder(frames=steps + 1)

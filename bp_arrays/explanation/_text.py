@@ -1,4 +1,4 @@
-"""An explanation as plain text, for a terminal."""
+"""Explanation as plain text, for a terminal."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ SHOWN = 8
 
 CORRECTIONS = (
     "Two slips of the notes are corrected here: ∂L/∂y_j is (y_j − t_j), and the δ of a hidden "
-    "unit j\ncarries its own h_j(1 − h_j) and the weight u_jk that leads to output k."
+    "unit j\nhas the factors h_j(1 − h_j) of that unit and u_jk, the weight from it to output k."
 )
 
 
 def to_text(explanation: Derivation) -> str:
-    """Forward, δ, gradients and update, layer by layer; then one weight's chain rule."""
+    """Write forward, δ, gradients and update, layer by layer; then the chain rule of one weight."""
     lines = [
         f"forward: x = {vector(np.ravel(explanation.x))}",
         *_forward(explanation),
         f"  t = {vector(np.ravel(explanation.t))}",
         f"  L = {loss_formula(explanation.loss)} = {shown_fully(explanation.loss_value)}",
         "",
-        "backward: the derivative of L by what each layer gives, from the output to the input",
+        "backward: the derivative of L by each layer's output, from the last layer to the first",
         *_backward(explanation),
         "",
         f"gradients, and the update with η = {explanation.eta:g}",
@@ -50,14 +50,14 @@ def to_text(explanation: Derivation) -> str:
 
 
 def vector(values: Vector) -> str:
-    """[0.05, 0.35], or the first few of many."""
-    kept = ", ".join(f"{value:.4g}" for value in values[:SHOWN]).replace("-", "−")
-    left = values.size - SHOWN
-    return f"[{kept}, … {left} more]" if left > 0 else f"[{kept}]"
+    """Write a vector as [0.05, 0.35]; of many numbers, the first few."""
+    numbers = ", ".join(f"{value:.4g}" for value in values[:SHOWN]).replace("-", "−")
+    omitted = values.size - SHOWN
+    return f"[{numbers}, … {omitted} more]" if omitted > 0 else f"[{numbers}]"
 
 
 def _forward(explanation: Derivation) -> Iterator[str]:
-    """What every stage gives, and every layer in it."""
+    """Write the output of every stage, and of every layer in it."""
     for values, stage in zip(explanation.layers, explanation.stages, strict=True):
         yield f"  {values.written} = {vector(values.output)}"
         if isinstance(stage, MeasuredStage):
@@ -67,7 +67,7 @@ def _forward(explanation: Derivation) -> Iterator[str]:
 
 
 def _backward(explanation: Derivation) -> Iterator[str]:
-    """δ of every stage, and the slope it passes on the way to the stage before."""
+    """Write δ of every stage, and its local derivative, from the last stage to the first."""
     for values, stage in zip(
         reversed(explanation.layers), reversed(explanation.stages), strict=True
     ):

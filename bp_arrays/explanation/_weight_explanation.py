@@ -1,4 +1,4 @@
-"""The explanation of one weight: its chain rule in words, numbers and LaTeX, and two checks."""
+"""`WeightExplanation`: the chain rule of one weight as text and LaTeX, with two checks."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from bp_arrays.explanation._expression import (
 
 @dataclass(frozen=True)
 class WeightExplanation:
-    """Why the derivative of the loss by one weight is what it is.
+    """The derivative of the loss by one weight, written out and checked.
 
     Parameters
     ----------
     weight : Symbol
         The weight and its value.
     expression : Expression
-        The chain rule written out.
+        The written-out chain rule.
     where : dict of str to Term
-        What the δ in it stand for.
+        The expressions of the δ in it.
     computed : float
         The derivative from the layers' backward.
     numeric : float
@@ -44,7 +44,7 @@ class WeightExplanation:
 
     @property
     def value(self) -> float:
-        """The derivative as the written-out chain rule gives it."""
+        """The derivative computed from the written-out chain rule."""
         return self.expression.value
 
     @property
@@ -54,7 +54,7 @@ class WeightExplanation:
 
     @property
     def text(self) -> str:
-        """The derivation as plain text: the formula, the numbers put in, the checks."""
+        """The derivation as plain text: the formula, the same with numbers, the checks."""
         name = f"∂L/∂{self.weight.text}"
         lines = _equations(name, self.expression)
         for symbol, term in self.where.items():
@@ -69,7 +69,7 @@ class WeightExplanation:
 
     @property
     def latex(self) -> str:
-        """The derivation as LaTeX, an aligned block for any display: $$, equation, align."""
+        """The derivation as LaTeX, an aligned block for $$, equation or align."""
         lines = [
             rf"\frac{{\partial L}}{{\partial {self.weight.latex}}}"
             rf" &= {with_names(self.expression, latex=True)}",
@@ -94,23 +94,23 @@ class WeightExplanation:
 
 
 def shown_fully(value: float, digits: int = 9) -> str:
-    """A result, with as many digits as are worth comparing."""
+    """Format a result with the digits that are worth comparing."""
     return f"{value + 0.0:.{digits}g}".replace("-", "−")  # + 0.0: no −0
 
 
 def _equations(name: str, expression: Term) -> list[str]:
-    """The formula, the same with numbers, its factors as one number each, the result."""
+    """Write the formula, the same with numbers, its factors as one number each, the result."""
     sides = [with_names(expression), with_numbers(expression)]
     if isinstance(expression, Product):
         sides.append("·".join(shown(factor.value) for factor in expression.factors))
     sides.append(shown_fully(expression.value))
-    kept = [side for k, side in enumerate(sides) if k == 0 or side != sides[k - 1]]
+    distinct = [side for k, side in enumerate(sides) if k == 0 or side != sides[k - 1]]
     margin = " " * len(name)
-    return [f"{margin if k else name} = {side}" for k, side in enumerate(kept)]
+    return [f"{margin if k else name} = {side}" for k, side in enumerate(distinct)]
 
 
 def _latex_of(expression: Term, where: dict[str, Term], text: str) -> str:
-    """The LaTeX name of a symbol that occurs in one of the expressions."""
+    """Return the LaTeX name of a symbol in one of the expressions."""
     for term in (expression, *where.values()):
         for token in term.tokens(latex=True):
             if isinstance(token, Symbol) and token.text == text:

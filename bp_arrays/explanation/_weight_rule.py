@@ -1,4 +1,4 @@
-"""From the name of a weight to its chain rule: where it stands in the net decides how it begins."""
+"""Build the written-out chain rule of one weight from its name and indices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bp_arrays.typing import ParameterTree
 
 @dataclass(frozen=True)
 class WeightRule:
-    """The symbol of a weight, its chain rule, and what the δ in it stand for."""
+    """The symbol of a weight, its chain rule, and the expressions of the δ in it."""
 
     weight: Symbol
     expression: Term
@@ -28,9 +28,9 @@ class WeightRule:
 def weight_rule(
     name: str, at: tuple[int, ...], stages: Sequence[Stage], rule: ChainRule
 ) -> WeightRule | None:
-    """The chain rule of the weight of that name and those indices, from 0; None if no stage has it.
+    """Return the chain rule of a weight by name and indices, from 0; None if no stage has it.
 
-    Of a Linear layer it is ∂L/∂w_ij = δ_j x_i and ∂L/∂b_j = δ_j.
+    For a Linear layer it is ∂L/∂w_ij = δ_j x_i and ∂L/∂b_j = δ_j.
     """
     path, _, leaf = name.rpartition(".")
     for s, stage in enumerate(stages):
@@ -43,42 +43,42 @@ def weight_rule(
         if isinstance(stage, MeasuredStage) and name.startswith(stage.parameter("")):
             return _measured(name, at, s, stage, rule)
         if isinstance(stage, ResidualStage):
-            found = _in_residual(name, at, s, stage, rule)
-            if found is not None:
-                return found
+            inner = _in_residual(name, at, s, stage, rule)
+            if inner is not None:
+                return inner
     return None
 
 
 def _in_residual(
     name: str, at: tuple[int, ...], s: int, stage: ResidualStage, rule: ChainRule
 ) -> WeightRule | None:
-    """A weight inside a block: the error at the block's output goes down the block's own path."""
+    """Return the rule of a weight inside a block, from the error at the block's output."""
     delta = rule.deltas[s]
     errors = [stage.error(k, float(value)) for k, value in enumerate(delta)]
     body = ChainRule(stage.body, errors, deltas_of(stage.body, delta))
-    found = weight_rule(name, at, stage.body, body)
-    if found is None:
+    inner = weight_rule(name, at, stage.body, body)
+    if inner is None:
         return None
-    written = [found.expression, *found.where.values()]
-    used = {t.text for e in written for t in e.tokens() if isinstance(t, Symbol)}
+    terms = [inner.expression, *inner.where.values()]
+    used = {token.text for e in terms for token in e.tokens() if isinstance(token, Symbol)}
     above = {
         error.text: rule.at_output(s, k) for k, error in enumerate(errors) if error.text in used
     }
-    return WeightRule(found.weight, found.expression, {**found.where, **above, **rule.where()})
+    return WeightRule(inner.weight, inner.expression, {**inner.where, **above, **rule.where()})
 
 
 def _measured(
     name: str, at: tuple[int, ...], s: int, stage: MeasuredStage, rule: ChainRule
 ) -> WeightRule:
-    """A weight of a layer without a formula: ∂y_k/∂w by central differences."""
+    """Return the rule of a weight of a layer without a formula: ∂y_k/∂w by central differences."""
     keys = name.removeprefix(stage.parameter("")).split(".")
     values: Any = stage.params
     for key in keys:
         values = values[key]
     start = float(values[at])
-    below = ",".join(str(i + 1) for i in at)
-    words = name.replace("_", r"\_")
-    weight = Symbol(f"{name}[{below}]", rf"\text{{{words}}}_{{{below}}}", start)
+    subscript = ",".join(str(i + 1) for i in at)
+    label = name.replace("_", r"\_")
+    weight = Symbol(f"{name}[{subscript}]", rf"\text{{{label}}}_{{{subscript}}}", start)
 
     def output(value: float) -> Vector:
         return stage.forward(stage.x, _replaced(stage.params, keys, at, value))
@@ -93,7 +93,7 @@ def _measured(
 def _replaced(
     params: ParameterTree, keys: Sequence[str], at: tuple[int, ...], value: float
 ) -> ParameterTree:
-    """The same parameters with one number changed."""
+    """Copy the parameters with one number changed."""
     key, *deeper = keys
     if deeper:
         return {**params, key: _replaced(params[key], deeper, at, value)}

@@ -7,10 +7,10 @@ const LAST = columns.length - 1;
 const hidden = columns.some((column, c) => c > 0 && c < LAST);
 
 const STEPS = [
-  ["Forward", "Each unit adds up its inputs times their weights, and its activation makes of the sum what it passes on. The units show these values; under the outputs stand their targets.", "a⁽¹⁾ = xw + b⁽¹⁾"],
+  ["Forward", "Each unit adds up its inputs times their weights and applies its activation to the sum. The units show the results; below each output is its target.", "a⁽¹⁾ = xw + b⁽¹⁾"],
   ["Output δ", "How would the loss change if the sum a of an output unit changed a little? That is its δ: the derivative of the loss by the output, times the slope of the activation.", "δₖ = ∂L/∂yₖ · ∂yₖ/∂aₖ"],
-  ["Hidden δ", "A hidden unit is to blame as far as it reaches the units above: the sum of their δ, each times the weight that leads there, times the slope of the unit's own activation.", "δⱼ = Σₖ δₖ wⱼₖ · ∂hⱼ/∂aⱼ"],
-  ["Gradients", "The derivative of the loss by a weight is the δ of the unit it leads to, times the value it comes from. The lines show these derivatives.", "∂L/∂wᵢⱼ = δⱼ xᵢ"],
+  ["Hidden δ", "A hidden unit changes the loss through the units of the next layer: its δ is the sum of their δ, each times the weight between the two, times the slope of its activation.", "δⱼ = Σₖ δₖ wⱼₖ · ∂hⱼ/∂aⱼ"],
+  ["Gradients", "The derivative of the loss by a weight is the δ of the unit at its end, times the value of the unit at its start. The lines show these derivatives.", "∂L/∂wᵢⱼ = δⱼ xᵢ"],
   ["Update", `Each weight moves against its derivative. The lines show the weights after one update with η = ${data.eta}.`, "w ← w − η ∂L/∂w"],
 ].filter(([name]) => hidden || name !== "Hidden δ");
 const first = Math.max(data.frames[0].gradients.findIndex(gradient => gradient !== 0), 0);

@@ -129,9 +129,9 @@ function caption() {
   const what = stepIs("Gradients", "Update") ? "∂L/∂w" : "w";
   byId("legend").innerHTML = edges.length ? `<span>${line("up")}${typeset(what)} positive</span><span>${line("down")}${typeset(what)} negative</span><span>thickness: the size of ${typeset(what)}</span>` : "";
   const cut = columns.filter(c => c.size > c.shown.length).map(c => `${c.shown.length} of the ${c.size} of ${c.name}`);
-  const told = cut.length ? [`Drawn are the units with the largest gradients: ${cut.join(", ")}.`] : [];
-  if (data.leftOut) told.push(`${data.leftOut} weights and biases are left out; bp.explain(…).weight(name, i, j) writes out any.`);
-  if (weights.some(weight => weight.to === undefined)) told.push("Weights inside a block have no line, but a row in the table.");
-  if (edges.length) told.push("Click a line for its chain rule, a unit for its δ. Keys: ← → for the steps, ↑ ↓ for the weights.");
-  byId("caption").textContent = told.join(" ");
+  const sentences = cut.length ? [`Only the units with the largest gradients are drawn: ${cut.join(", ")}.`] : [];
+  if (data.leftOut) sentences.push(`${data.leftOut} weights and biases are not shown; bp.explain(…).weight(name, i, j) writes out any of them.`);
+  if (weights.some(weight => weight.to === undefined)) sentences.push("Weights inside a block have a row in the table, but no line.");
+  if (edges.length) sentences.push("Click a line for its chain rule, a unit for its δ. Keys: ← → for the steps, ↑ ↓ for the weights.");
+  byId("caption").textContent = sentences.join(" ");
 }

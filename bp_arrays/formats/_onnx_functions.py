@@ -22,7 +22,7 @@ CONDITIONS = {
 REDUCTIONS = {"max": "ReduceMax", "mean": "ReduceMean", "min": "ReduceMin", "sum": "ReduceSum"}
 
 
-class Functions:
+class OnnxFunctions:
     """An array API namespace, as far as ONNX goes, whose arrays are the values of a graph.
 
     Parameters

@@ -20,14 +20,14 @@ Shape = tuple[Any, ...]
 """Integers, and BATCH where the number of rows stands."""
 
 
-class Batch:
+class BatchSize:
     """The number of rows, which a graph leaves open: it can be handed on, not computed with."""
 
     def __repr__(self) -> str:
         return "batch"
 
 
-BATCH = Batch()
+BATCH = BatchSize()
 
 
 class Graph:

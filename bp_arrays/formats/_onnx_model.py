@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.errors import InputError, MissingExtraError
-from bp_arrays.formats._onnx_functions import Functions
+from bp_arrays.errors import InputError
+from bp_arrays.extras import require_extra
+from bp_arrays.formats._onnx_functions import OnnxFunctions
 from bp_arrays.formats._onnx_graph import BATCH, IR_VERSION, OPSET, Graph, Value
 from bp_arrays.formats._onnx_operators import OPERATORS, SINGLE_PRECISION, Write
 from bp_arrays.layers import Context, Layer
@@ -48,10 +49,9 @@ def onnx_bytes(
     InputError
         For another dtype, a layer that cannot be written, more than 2 GiB of parameters.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise MissingExtraError('ONNX files need onnx: pip install "bp_arrays[onnx]"') from None
+    require_extra("onnx")
+    import onnx
+
     from bp_arrays import __version__
 
     if dtype not in ("float32", "float64"):
@@ -66,7 +66,7 @@ def onnx_bytes(
     x = graph.input("input", (BATCH, *input_shape))
     standard = OPERATORS | SINGLE_PRECISION if dtype == "float32" else OPERATORS
     writer = _Writer(graph, standard | dict(operators))
-    context = Context(Functions(graph), needs_input_gradient=False, visit=writer.visit)
+    context = Context(OnnxFunctions(graph), needs_input_gradient=False, visit=writer.visit)
     y, _ = context.forward("", net, values, x, needs_input_gradient=False)
     if y.name == x.name:  # nothing was done, and a graph may not give out its input
         y = graph.node("Identity", y)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from bp_arrays import activations
-from bp_arrays.errors import InputError, MissingExtraError
+from bp_arrays.errors import InputError
+from bp_arrays.extras import require_extra
 from bp_arrays.layers import Dropout, Flatten, Layer, Linear, Sequential
 from bp_arrays.typing import ParameterTree, Shape
 
@@ -127,10 +128,8 @@ def to_module(net: Layer, params: ParameterTree, input_shape: Shape, dtype: str)
     InputError
         If PyTorch has no module for a layer.
     """
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError("to_torch needs PyTorch: pip install torch") from None
+    require_extra("torch")
+    import torch
 
     module = _module(net, params, getattr(torch, dtype))
     if not isinstance(module, torch.nn.Sequential):

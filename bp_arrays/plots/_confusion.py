@@ -1,4 +1,4 @@
-"""The picture of a confusion matrix."""
+"""Figure of a confusion matrix."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from bp_arrays.plots._saving import new_picture
 from bp_arrays.typing import HostArray
 
 CELL = 0.38
-"""Width and height of a cell in inches, while there are few."""
+"""Width and height of a cell in inches, as long as the matrix fits."""
 
 SMALLEST, LARGEST = 1.5, 8.0
-"""Inches of the whole matrix."""
+"""Bounds of the side of the matrix in inches."""
 
 COUNTED = 30
-"""Classes up to which each cell has its count written in it; above, only its shade."""
+"""Number of classes up to which the cells show their counts, not only a shade."""
 
 LABELLED = 60
-"""Classes up to which each has its name at the side."""
+"""Number of classes up to which each has a label."""
 
 LONGEST = 22
-"""Letters of a class's name that are shown."""
+"""Letters of a class name that are shown."""
 
 
 @dataclass(frozen=True, eq=False)
 class ConfusionCounts:
-    """The numbers of a confusion matrix, ready to be drawn.
+    """The numbers of a confusion matrix that are drawn.
 
     Parameters
     ----------
     counts : int array (classes, classes)
         Row: the true class; column: the predicted one.
     classes : sequence of str
-        Their names.
+        Class names.
     recall, precision : arrays (classes,)
-        Of each class; NaN where there is none.
+        For each class; NaN where it is undefined.
     """
 
     counts: HostArray
@@ -48,31 +48,31 @@ class ConfusionCounts:
 
 
 def picture_size(matrix: ConfusionCounts) -> tuple[float, float]:
-    """Width and height in inches, with room for the names."""
+    """Return width and height in inches, with room for the class names."""
     side = _side(len(matrix.classes))
     letters = 0.085 * max(len(_short(name)) for name in matrix.classes)
     return side + letters + 1.2, side + (letters if _slanted(matrix) else 0.1) + 1.2
 
 
 def confusion_picture(matrix: ConfusionCounts) -> Any:
-    """The matrix in a picture of its own."""
+    """Draw the matrix in a new figure."""
     picture = new_picture(*picture_size(matrix))
     draw_confusion(matrix, picture.subplots())
     return picture
 
 
 def draw_confusion(matrix: ConfusionCounts, ax: Any) -> None:
-    """Draw into Axes: cells with counts, recall at the right, precision at the top.
+    """Draw the matrix into Axes: counts in the cells, recall at the right, precision at the top.
 
-    A cell's shade is its share of the row, the true class, so that small classes are seen too;
-    the root of it, so that a few confusions among many samples are.
+    The shade of a cell is the square root of its fraction of the row, the true class: so that
+    small classes and rare confusions are visible.
     """
     counts = matrix.counts
     n = len(matrix.classes)
     shades = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
     ax.imshow(shades, cmap="Blues", vmin=0.0, vmax=1.0, aspect="equal")
     if n <= COUNTED:
-        width = 72.0 * _side(n) / n / len(str(counts.max()))  # of a digit that fills its cell
+        width = 72.0 * _side(n) / n / len(str(counts.max()))  # of a digit, if it fills its cell
         size = float(np.clip(width, 4.0, 9.0))
         for i, j in zip(*np.nonzero(counts), strict=True):
             ax.text(
@@ -86,31 +86,28 @@ def draw_confusion(matrix: ConfusionCounts, ax: Any) -> None:
             )
     _set_names(matrix, ax)
     if n <= COUNTED:
-        _set_shares(matrix, ax)
+        _set_rates(matrix, ax)
     for spine in ax.spines.values():
         spine.set_linewidth(0.6)
 
 
 def _set_names(matrix: ConfusionCounts, ax: Any) -> None:
     names = [_short(name) for name in matrix.classes]
-    every = -(-len(names) // LABELLED)
-    at = range(0, len(names), every)
+    stride = -(-len(names) // LABELLED)
+    ticks, labels = range(0, len(names), stride), names[::stride]
     size = "small" if len(names) <= COUNTED else "xx-small"
-    ax.set_xticks(
-        at,
-        names[::every],
-        fontsize=size,
-        parse_math=False,
-        **({"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if _slanted(matrix) else {}),
-    )
-    ax.set_yticks(at, names[::every], fontsize=size, parse_math=False)
+    slant: dict[str, Any] = {}
+    if _slanted(matrix):
+        slant = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(ticks, labels, fontsize=size, parse_math=False, **slant)
+    ax.set_yticks(ticks, labels, fontsize=size, parse_math=False)
     ax.tick_params(length=0)
     ax.set_xlabel("predicted class")
     ax.set_ylabel("true class")
 
 
-def _set_shares(matrix: ConfusionCounts, ax: Any) -> None:
-    """Recall at the right of each row, precision above each column."""
+def _set_rates(matrix: ConfusionCounts, ax: Any) -> None:
+    """Label each row with its recall and each column with its precision."""
     n = len(matrix.classes)
     size = "x-small" if n <= 12 else "xx-small"
     right, top = ax.secondary_yaxis("right"), ax.secondary_xaxis("top")
@@ -127,13 +124,13 @@ def _set_shares(matrix: ConfusionCounts, ax: Any) -> None:
 
 
 def _slanted(matrix: ConfusionCounts) -> bool:
-    """Whether the names are too long to stand side by side under their columns."""
+    """Return whether the names are too long to be written horizontally under their columns."""
     n = len(matrix.classes)
     return max(len(_short(name)) for name in matrix.classes) * 0.075 > _side(n) / n
 
 
 def _side(n: int) -> float:
-    """Inches of a matrix of n classes."""
+    """Return the side in inches of a matrix of n classes."""
     return float(np.clip(CELL * n, SMALLEST, LARGEST))
 
 

@@ -1,4 +1,4 @@
-"""The curves of a training: each loss and metric over the epochs, validation beside training."""
+"""Training curves: each loss and metric over the epochs, for training and validation data."""
 
 from __future__ import annotations
 
@@ -14,45 +14,49 @@ Series = Mapping[str, Sequence[float]]
 PANEL = (4.4, 3.4)
 """Width and height of one panel, in inches."""
 
-BESIDE = ("learning_rate", "seconds")
-"""Series that are drawn only when they are asked for."""
+ON_REQUEST = ("learning_rate", "seconds")
+"""Series that are drawn only if named."""
 
-LABELS = {"r2": "R²", "learning_rate": "learning rate", "seconds": "seconds an epoch"}
+LABELS = {"r2": "R²", "learning_rate": "learning rate", "seconds": "seconds per epoch"}
 
 TRAINING: dict[str, Any] = {"color": "#0072b2", "linestyle": "-", "marker": "o"}
 VALIDATION: dict[str, Any] = {"color": "#d55e00", "linestyle": (0, (4, 1.5)), "marker": "s"}
-"""From Okabe and Ito's colours, which the colour-blind tell apart; dash and mark do without."""
+"""Colors of Okabe and Ito, safe for color blindness; dash and marker also work without color."""
 
 MARKED_EPOCHS = 20
-"""Up to so many epochs each has its mark; a line of a single epoch would be invisible."""
+"""Number of epochs up to which each has a marker; a single epoch has no line."""
 
-DECADES = 20.0
-"""A series of positive values whose largest is so many times its least is drawn on a log scale."""
+LOG_RATIO = 20.0
+"""Ratio of the largest to the smallest positive value above which the axis is logarithmic."""
 
 
 class Best(NamedTuple):
-    """The best epoch, counted from 1, and the series that it is judged by."""
+    """The best epoch, counted from 1, and the series that determines it."""
 
     epoch: int
     monitor: str
 
 
 def panel_names(series: Series, names: Sequence[str] = ()) -> list[str]:
-    """What there is to draw: the named series or, without names, every loss and metric.
+    """List the panels to draw: the named series or, without names, every loss and metric.
 
-    A series and its validation share a panel.
+    A series and its validation series share a panel.
 
     Raises
     ------
     InputError
-        If nothing has been recorded yet.
+        If no epoch was recorded.
     """
     recorded = [name for name, values in series.items() if len(values)]
     if not recorded:
-        raise InputError("there is nothing to plot yet: no epoch has been completed")
+        raise InputError("plot: expected a completed epoch, got none; train first")
     if names:
         return list(dict.fromkeys(names))
-    return [name for name in recorded if name not in BESIDE and _trained(name) not in recorded]
+    return [
+        name
+        for name in recorded
+        if name not in ON_REQUEST and _training_series(name) not in recorded
+    ]
 
 
 def draw_curves(
@@ -63,26 +67,26 @@ def draw_curves(
     best: Best | None = None,
     held_out: Mapping[str, float] | None = None,
 ) -> None:
-    """Draw each named series, with its validation, into its Axes.
+    """Draw each named series, with its validation series, into its Axes.
 
     Parameters
     ----------
     series : mapping of str to sequence of float
-        One value an epoch.
+        One value per epoch.
     names : sequence of str
-        As `panel_names` gives them.
+        Names from `panel_names`.
     axes : iterable of matplotlib Axes, one for each name
     best : Best, optional
         The epoch to mark.
     held_out : mapping of str to float, optional
-        Values of the finished model on data held out, by name of the series; drawn as a level.
+        Values of the trained model on test data, by series; drawn as horizontal lines.
     """
     for name, ax in zip(names, axes, strict=True):
         _draw(ax, series, name, best, (held_out or {}).get(name))
 
 
 def curves(series: Series, names: Sequence[str], best: Best | None) -> Any:
-    """A picture with a panel for each name, side by side."""
+    """Draw a new figure with one panel per name, side by side."""
     width, height = PANEL
     picture = new_picture(width * len(names), height)
     draw_curves(series, names, picture.subplots(1, len(names), squeeze=False)[0], best=best)
@@ -90,34 +94,36 @@ def curves(series: Series, names: Sequence[str], best: Best | None) -> Any:
 
 
 def _draw(ax: Any, series: Series, name: str, best: Best | None, level: float | None) -> None:
-    lines = {name: VALIDATION if _trained(name) in series else TRAINING}
+    styles = {name: VALIDATION if _training_series(name) in series else TRAINING}
     if len(series.get(f"val_{name}", ())):
-        lines[f"val_{name}"] = VALIDATION
+        styles[f"val_{name}"] = VALIDATION
     epochs = len(series[name])
-    seen = [] if level is None else [level]
-    for each, look in lines.items():
-        values = list(series[each])
-        seen += values
+    drawn = [] if level is None else [level]
+    for line, style in styles.items():
+        values = list(series[line])
+        drawn += values
+        marker = style["marker"] if epochs <= MARKED_EPOCHS else None
         ax.plot(
             range(1, epochs + 1),
             values,
-            **look | ({} if epochs <= MARKED_EPOCHS else {"marker": None}),
+            **style | {"marker": marker},
             linewidth=1.6,
             markersize=4,
-            label="validation" if look is VALIDATION else "training",
+            label="validation" if style is VALIDATION else "training",
         )
     if best is not None:
-        _mark(ax, best, series[list(lines)[-1]][best.epoch - 1])
+        _mark(ax, best, series[list(styles)[-1]][best.epoch - 1])
     if level is not None:
-        ax.axhline(level, color=_ink(), linestyle=":", linewidth=1.2, label=f"{level:.4g} held out")
-    _set_scale(ax, seen)
+        label = f"{level:.4g} on test data"
+        ax.axhline(level, color=_text_color(), linestyle=":", linewidth=1.2, label=label)
+    _set_scale(ax, drawn)
     _set_epochs(ax, epochs)
     ax.set_ylabel(LABELS.get(name, name.replace("_", " ")), parse_math=False)
     ax.grid(alpha=0.25, linewidth=0.6)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     if len(ax.get_legend_handles_labels()[0]) > 1:
-        legend = ax.legend(  # above the panel, where no curve runs
+        legend = ax.legend(  # above the panel, off the curves
             loc="lower left",
             bbox_to_anchor=(0.0, 1.0),
             ncols=2,
@@ -130,7 +136,7 @@ def _draw(ax: Any, series: Series, name: str, best: Best | None, level: float | 
 
 
 def _mark(ax: Any, best: Best, value: float) -> None:
-    """A ring around the best epoch's value, and its numbers in the legend."""
+    """Draw a ring around the value of the best epoch, with its numbers in the legend."""
     ax.plot(
         [best.epoch],
         [value],
@@ -138,7 +144,7 @@ def _mark(ax: Any, best: Best, value: float) -> None:
         marker="o",
         markersize=9,
         markerfacecolor="none",
-        markeredgecolor=_ink(),
+        markeredgecolor=_text_color(),
         markeredgewidth=1.3,
         label=f"{value:.4g} at epoch {best.epoch} (best {best.monitor})",
     )
@@ -148,10 +154,10 @@ def _set_scale(ax: Any, values: Sequence[float]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     finite = [value for value in values if math.isfinite(value)]
-    if finite and min(finite) > 0.0 and max(finite) > DECADES * min(finite):
-        few = max(finite) < 100.0 * min(finite)
+    if finite and min(finite) > 0.0 and max(finite) > LOG_RATIO * min(finite):
+        subs = (1.0, 2.0, 5.0) if max(finite) < 100.0 * min(finite) else (1.0,)
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+        ax.yaxis.set_major_locator(LogLocator(subs=subs))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
 
@@ -165,13 +171,13 @@ def _set_epochs(ax: Any, epochs: int) -> None:
         ax.set_xlim(0.5, 1.5)
 
 
-def _ink() -> Any:
-    """The colour of text, which the user's style sets: dark on light paper, light on dark."""
+def _text_color() -> Any:
+    """Return the text color of the user's Matplotlib style, light or dark."""
     from matplotlib import rcParams
 
     return rcParams["text.color"]
 
 
-def _trained(name: str) -> str | None:
-    """The series of the training that this one is the validation of."""
+def _training_series(name: str) -> str | None:
+    """Return the training series that belongs to a validation series; None for any other."""
     return name.removeprefix("val_") if name.startswith("val_") else None

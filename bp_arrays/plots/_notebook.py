@@ -1,4 +1,4 @@
-"""Whether somebody looks on in a notebook."""
+"""Detection of a Jupyter kernel."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sys
 
 
 def in_notebook() -> bool:
-    """Whether this runs in the kernel of a notebook, which shows pictures and widgets.
+    """Return True in the kernel of a notebook, which shows figures and widgets.
 
-    An IPython in a terminal is none.
+    IPython in a terminal does not count.
     """
-    ipython = sys.modules.get("IPython")  # nobody's notebook runs without having imported it
+    ipython = sys.modules.get("IPython")  # every notebook kernel has imported it
     shell = None if ipython is None else ipython.get_ipython()
     return hasattr(shell, "kernel")

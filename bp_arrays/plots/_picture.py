@@ -1,4 +1,4 @@
-"""A Matplotlib figure of its own: no pyplot, so no window, no backend and no global state."""
+"""`Picture`: a Matplotlib figure without pyplot, so without window, backend and global state."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-SHARP = 2.0
-"""Dots of a picture for one dot of the notebook's page: screens have finer ones today."""
+PIXEL_RATIO = 2.0
+"""Pixels of the image per pixel of the notebook's page, for high-resolution screens."""
 
 
 class Picture(Figure):
-    """A Figure that a notebook shows although pyplot does not know it.
+    """A Figure that a notebook displays although it is not registered with pyplot.
 
     Parameters
     ----------
     width, height : float
-        In inches.
+        Size in inches.
     """
 
     def __init__(self, width: float, height: float, **options: Any) -> None:
@@ -25,6 +25,6 @@ class Picture(Figure):
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         content = io.BytesIO()
-        self.savefig(content, format="png", dpi=SHARP * self.dpi)
+        self.savefig(content, format="png", dpi=PIXEL_RATIO * self.dpi)
         width, height = (round(inches * self.dpi) for inches in self.get_size_inches())
         return content.getvalue(), {"width": width, "height": height}

@@ -1,4 +1,4 @@
-"""Pictures as files: the kind from the end of the name, whole or not at all."""
+"""Write figures to files, in the format of the suffix."""
 
 from __future__ import annotations
 
@@ -7,64 +7,62 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bp_arrays.errors import InputError, MissingExtraError
+from bp_arrays.errors import InputError
+from bp_arrays.extras import require_extra
 from bp_arrays.files import write_atomically
 
-KINDS = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
+FORMATS = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
 
 DPI = 150
-"""Dots per inch of pictures made of dots."""
+"""Dots per inch of bitmap formats."""
 
 
 def new_picture(width: float, height: float) -> Any:
-    """An empty `Picture` of so many inches.
+    """Create an empty `Picture` of this size in inches.
 
     Raises
     ------
     MissingExtraError
         If Matplotlib is not installed.
     """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            f'a picture needs Matplotlib ({error}): pip install "bp_arrays[plot]"'
-        ) from None
+    require_extra("plot")
     from bp_arrays.plots._picture import Picture
 
     return Picture(width, height)
 
 
 def check_picture(path: str | os.PathLike[str]) -> None:
-    """Raise unless a picture can be drawn into a file of this name.
+    """Raise unless a figure can be written to this path.
 
     Raises
     ------
     MissingExtraError
         If Matplotlib is not installed.
     InputError
-        If the end of the name is no kind of picture, or there is no such folder.
+        If the suffix is not an image format, or the folder does not exist.
     """
     new_picture(1.0, 1.0)
     path = Path(path)
-    kind = path.suffix[1:].lower()
-    if kind not in KINDS:
-        raise InputError(f"{path}: cannot draw a picture of kind {kind!r}; use .png, .pdf or .svg")
+    suffix = path.suffix[1:].lower()
+    if suffix not in FORMATS:
+        raise InputError(
+            f"{path}: expected an image format, got {suffix!r}; use .png, .pdf or .svg"
+        )
     if not path.resolve().parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.resolve().parent}; create it first")
+        raise InputError(f"{path}: no folder {path.resolve().parent}; create it first")
     if path.is_dir():
-        raise InputError(f"{path} is a folder; name a file in it")
+        raise InputError(f"{path}: expected a file, got a folder; name a file in it")
 
 
 def save_picture(figure: Any, path: str | os.PathLike[str]) -> None:
-    """Write a figure to a file; after a failure an old file is what it was.
+    """Write a figure to a file; if that fails, an existing file is unchanged.
 
     Raises
     ------
     InputError
-        As `check_picture`.
+        As for `check_picture`.
     OSError
-        If the folder cannot be written to.
+        If the folder is not writable.
     """
     check_picture(path)
     content = io.BytesIO()

@@ -1,6 +1,6 @@
-"""Read files into arrays with names: CSV, Parquet, IDX, NumPy's own, and two built-in data sets."""
+"""Read files into named arrays: CSV, Parquet, IDX, .npz and .npy, and two built-in data sets."""
 
-from bp_arrays.readers._columns import place_of
+from bp_arrays.readers._columns import column_index
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._digits import read_digits
 from bp_arrays.readers._notes import read_notes
@@ -15,10 +15,10 @@ __all__ = [
     "ParquetTable",
     "Split",
     "Task",
+    "column_index",
     "mapped_npy",
     "open_dataset",
     "parquet_files",
-    "place_of",
     "read_digits",
     "read_notes",
     "split",

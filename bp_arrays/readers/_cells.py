@@ -1,12 +1,12 @@
-"""What one cell of a table holds."""
+"""Numbers and missing values in the cells of a table."""
 
 from __future__ import annotations
 
 
 def number(cell: str) -> float:
-    """The number in a cell; ValueError if there is none.
+    """Parse the number in a cell; ValueError if it is not one.
 
-    Python's own rule less the underscores, which in a table are no part of a number.
+    As `float`, but without underscores, which are not part of a number in a table.
 
     >>> number(" 1.5e3 ")
     1500.0
@@ -17,7 +17,7 @@ def number(cell: str) -> float:
 
 
 def is_number(cell: str) -> bool:
-    """Whether `number` finds one."""
+    """Return whether a cell contains a number."""
     try:
         number(cell)
     except ValueError:
@@ -26,5 +26,5 @@ def is_number(cell: str) -> bool:
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a cell is empty or says that there is no number."""
+    """Return whether a cell is empty or contains "nan"."""
     return cell.strip().lower() in ("", "nan")

@@ -1,4 +1,4 @@
-"""The columns of a table by name: which are features, which the target."""
+"""Selection of the feature columns and the target column of a table by name."""
 
 from __future__ import annotations
 
@@ -17,57 +17,58 @@ def chosen_columns(
     *,
     require_target: bool,
 ) -> tuple[list[int], int | None]:
-    """The places of the features, and of the target if there is one.
+    """Return the indices of the feature columns, and of the target column or None.
 
     Parameters
     ----------
     path : Path
-        What to call the table in messages.
+        Name of the table in messages.
     names : sequence of str
-        Of all its columns.
+        All column names.
     target : str, optional
     columns : sequence of str, optional
-        The features, in this order; by default all columns but the target.
+        The features, in this order; by default all columns except the target.
     require_target : bool
-        Whether it is an error if there is no target.
+        Whether a missing target is an error.
 
     Raises
     ------
     DataError
-        If a column does not exist, naming the nearest that does; if no target is named though
-        one is required; if no column is left for the features.
+        If a column does not exist, with the nearest name that does; if no target is named
+        although one is required; if no column remains for the features.
     """
     if target is None and require_target:
         raise DataError(
-            f"{path}: say which column is the target, --target with one of: {_some(names)}"
+            f"{path}: expected the name of the target column; use --target with one of: "
+            f"{_first_names(names)}"
         )
-    goal = None
+    target_index = None
     if target is not None and (require_target or target in names):
-        goal = place_of(path, target, names, "target column")
+        target_index = column_index(path, target, names, "target column")
     if columns is None:
-        chosen = [place for place in range(len(names)) if place != goal]
+        features = [index for index in range(len(names)) if index != target_index]
     else:
-        chosen = [place_of(path, name, names, "column") for name in columns]
-    if not chosen:
-        raise DataError(f"{path}: expected columns beside the target {target!r}, found none")
-    return chosen, goal
+        features = [column_index(path, name, names, "column") for name in columns]
+    if not features:
+        raise DataError(f"{path}: expected feature columns besides the target {target!r}, got none")
+    return features, target_index
 
 
-def place_of(path: Path, name: str, names: Sequence[str], what: str) -> int:
-    """Where the column of that name is.
+def column_index(path: Path, name: str, names: Sequence[str], role: str) -> int:
+    """Return the index of the column with this name.
 
     Raises
     ------
     DataError
-        If there is none, naming the nearest one.
+        If there is none, with the nearest name that exists.
     """
     if name in names:
         return list(names).index(name)
     lower = {known.lower(): known for known in reversed(names)}
     near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
     hint = f" did you mean {lower[near[0]]!r}?" if near else ""
-    raise DataError(f"{path} has no {what} {name!r}:{hint} It has: {_some(names)}")
+    raise DataError(f"{path} has no {role} {name!r}:{hint} It has: {_first_names(names)}")
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

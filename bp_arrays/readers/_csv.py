@@ -20,10 +20,10 @@ from bp_arrays.readers._spool import Spool
 from bp_arrays.readers._targets import targets_from_text
 
 PIECE = 2**20
-"""So many numbers are collected before they are put away."""
+"""Numbers that are collected before they go to the spool."""
 
 MANY_TEXTS = 1000
-"""More different targets than this are hardly the names of classes."""
+"""Distinct target texts up to which equal texts are stored once."""
 
 
 def read_csv(
@@ -34,84 +34,86 @@ def read_csv(
     columns: Sequence[str] | None = None,
     require_target: bool = True,
 ) -> Dataset:
-    """A table of numbers: one line a sample, one column the target.
+    """Read a table of numbers from a CSV file: one sample per line, one column the target.
 
-    The file is read once, line by line. Numbers that need more than 1 GiB go to a temporary
-    file and are mapped; the targets are in memory.
+    The file is read once, line by line. Numbers beyond 1 GiB go to a temporary file and are
+    memory-mapped; the targets stay in memory.
 
     Parameters
     ----------
     path : Path
-        UTF-8, with or without a byte order mark; lines may end in any usual way.
+        UTF-8, with or without a byte order mark; any line endings.
     target : str
         The name of the column to predict; classes may be text.
     task : "classification", "regression" or None
-        None finds it out, see `targets_from_text`.
+        None infers the task, see `targets_from_text`.
     columns : sequence of str, optional
-        The columns to take as features, in this order; by default all but the target.
+        The feature columns, in this order; by default all except the target.
     require_target : bool, default True
-        Whether it is an error if there is no target column. If not, a target column without a
-        single value counts as absent.
+        Whether a missing target column is an error. If not, a target column without a single
+        value counts as missing.
 
     Raises
     ------
     DataError
-        Naming line and column, for text or an empty cell in a number column, NaN, lines of
-        another length; for a missing, doubled or nameless column; for a file that is empty,
-        not UTF-8, or not well-formed.
+        With line and column, for text or an empty cell in a number column, NaN, lines of
+        another length; for a missing, repeated or nameless column; for a file that is empty,
+        not UTF-8, or malformed.
     """
-    lines = _lines(path)
-    _, names = next(lines, (0, []))
+    numbered_rows = _rows(path)
+    _, names = next(numbered_rows, (0, []))
     _check_header(path, names)
-    chosen, goal = chosen_columns(path, names, target, columns, require_target=require_target)
+    features, target_index = chosen_columns(
+        path, names, target, columns, require_target=require_target
+    )
 
-    values, cells, numbers = array("d"), [], array("q")
+    values, cells, lines = array("d"), [], array("q")
     texts: dict[str, str] = {}
-    pick = _picker(chosen)
+    pick = _picker(features)
     with Spool(str(path)) as spool:
-        for line, row in lines:
+        for line, row in numbered_rows:
             if len(row) != len(names):
                 raise DataError(
                     f"{path}, line {line}: expected {len(names)} cells as in the header, "
-                    f"got {len(row)}; a text with commas needs quotes"
+                    f"got {len(row)}; quote texts that contain commas"
                 )
             try:
                 values.extend(map(number, pick(row)))
             except ValueError:
-                raise _not_a_number(path, line, row, names, chosen) from None
-            numbers.append(line)
-            if goal is not None:
-                cells.append(_shared(row[goal], texts))
+                raise _not_a_number(path, line, row, names, features) from None
+            lines.append(line)
+            if target_index is not None:
+                cells.append(_interned(row[target_index], texts))
             if len(values) >= PIECE:
-                spool.append(np.frombuffer(values).reshape(-1, len(chosen)))
+                spool.append(np.frombuffer(values).reshape(-1, len(features)))
                 values = array("d")
-        if not numbers:
-            raise DataError(f"{path}: expected rows below the header, found none")
-        spool.append(np.frombuffer(values).reshape(-1, len(chosen)))
+        if not lines:
+            raise DataError(f"{path}: expected rows below the header, got none")
+        spool.append(np.frombuffer(values).reshape(-1, len(features)))
         x = spool.array()
     bad = first_not_finite(x)
     if bad is not None:
         raise DataError(
-            f"{path}, line {numbers[bad[0]]}, column {names[chosen[bad[1]]]!r}: {x[bad]} is not "
-            "a finite number; fill it or drop the row"
+            f"{path}, line {lines[bad[0]]}, column {names[features[bad[1]]]!r}: expected a finite "
+            f"number, got {x[bad]}; fill it or drop the row"
         )
     t, classes = None, None
-    if goal is not None and (require_target or not all(map(is_missing, cells))):
+    if target_index is not None and (require_target or not all(map(is_missing, cells))):
         t, classes = targets_from_text(
-            cells, task, lambda row: f"{path}, line {numbers[row]}, column {target!r}"
+            cells, task, lambda row: f"{path}, line {lines[row]}, column {target!r}"
         )
     return Dataset(
         x=x,
         t=t,
         classes=classes,
-        feature_names=tuple(names[place] for place in chosen),
+        feature_names=tuple(names[index] for index in features),
         target_names=(target,) if target is not None else (),
         source=str(path),
     )
 
 
-def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The number of each line that is not empty, from 1, and its cells; the header first."""
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line number, from 1, and the cells of each line that is not empty."""
     with path.open(encoding="utf-8-sig", newline="") as text:
         try:
             header = (text.read(65536).splitlines() or [""])[0]
@@ -124,17 +126,18 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
                     yield reader.line_num, row
         except csv.Error as error:
             raise DataError(
-                f"{path}, line {reader.line_num}: not well-formed, {error}; check the quotes there"
+                f"{path}, line {reader.line_num}: expected well-formed CSV, got: {error}; check "
+                "the quotes"
             ) from None
         except UnicodeDecodeError:
             raise DataError(
-                f"{path}: expected UTF-8 text, but byte {_first_not_utf8(path)} is not; save the "
-                "table as UTF-8"
+                f"{path}: expected UTF-8 text, got something else at byte "
+                f"{_first_not_utf8(path)}; save the table as UTF-8"
             ) from None
 
 
 def _first_not_utf8(path: Path) -> int:
-    """The place in a file of the first byte that is not UTF-8."""
+    """Return the offset of the first byte that is not UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     done = 0
     with path.open("rb") as file:
@@ -150,40 +153,42 @@ def _first_not_utf8(path: Path) -> int:
 
 def _check_header(path: Path, names: list[str]) -> None:
     if not any(names):
-        raise DataError(f"{path}: expected a header line with the names of the columns, got none")
+        raise DataError(f"{path}: expected a header line with the column names, got none")
     if "" in names:
         raise DataError(
-            f"{path}: column {names.index('') + 1} has no name in the header; "
-            "name it or, if it only counts the rows, leave it out"
+            f"{path}: expected a name for column {names.index('') + 1} in the header, got none; "
+            "name it or, if it only counts the rows, drop it"
         )
-    doubled = next((name for name in names if names.count(name) > 1), None)
-    if doubled is not None:
-        raise DataError(f"{path}: the header names the column {doubled!r} twice; rename one")
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise DataError(
+            f"{path}: expected distinct column names, got {repeated!r} twice; rename one"
+        )
     if all(is_number(name) for name in names):
         raise DataError(
-            f"{path}: expected a header line with the names of the columns, but line 1 holds "
-            "only numbers; add one"
+            f"{path}: expected a header line with the column names, got only numbers in line 1; "
+            "add one"
         )
 
 
-def _shared(cell: str, texts: dict[str, str]) -> str:
-    """The same text as one object: the name of a class is in memory once, not once a row."""
+def _interned(cell: str, texts: dict[str, str]) -> str:
+    """Return equal texts as one object: a class name is in memory once, not once per row."""
     return texts.get(cell, cell) if len(texts) >= MANY_TEXTS else texts.setdefault(cell, cell)
 
 
-def _picker(places: list[int]) -> Callable[[list[str]], Sequence[str]]:
-    """A fast function for the cells at these places; `itemgetter` of one gives no tuple."""
-    if len(places) == 1:
-        return itemgetter(slice(places[0], places[0] + 1))
-    return itemgetter(*places)
+def _picker(columns: list[int]) -> Callable[[list[str]], Sequence[str]]:
+    """Return a fast function that selects cells; `itemgetter` of one column gives no tuple."""
+    if len(columns) == 1:
+        return itemgetter(slice(columns[0], columns[0] + 1))
+    return itemgetter(*columns)
 
 
 def _not_a_number(
-    path: Path, line: int, row: list[str], names: list[str], chosen: list[int]
+    path: Path, line: int, row: list[str], names: list[str], features: list[int]
 ) -> DataError:
-    place = next(place for place in chosen if not is_number(row[place]))
-    came = f"the text {row[place]!r:.60}" if row[place].strip() else "an empty cell"
+    column = next(column for column in features if not is_number(row[column]))
+    value = f"the text {row[column]!r:.60}" if row[column].strip() else "an empty cell"
     return DataError(
-        f"{path}, line {line}, column {names[place]!r}: expected a number, got {came}; "
-        "correct it, drop the row, or leave the column out"
+        f"{path}, line {line}, column {names[column]!r}: expected a number, got {value}; "
+        "correct it, drop the row, or exclude the column"
     )

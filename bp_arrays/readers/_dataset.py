@@ -1,4 +1,4 @@
-"""What every reader returns."""
+"""`Dataset`: samples, targets, and the names of columns and classes."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ Task = Literal["classification", "regression"]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples and their targets on the host, one row each, checked.
+    """Samples and targets on the host, one per row, checked.
 
     Parameters
     ----------
     x : real array (rows, features)
-        Finite; in the dtype of the file, images flattened with the last axis fastest. Of an
-        .npy file and of large tables it is memory-mapped.
+        Finite, in the dtype of the file; images are flattened, last axis fastest. Memory-mapped
+        for .npy files and large tables.
     t : array, or None for data without targets
-        Classes: int64 (rows,), a number k means `classes[k]`. Values: float64 (rows, outputs).
+        Classes: int64 (rows,), k stands for `classes[k]`. Values: float64 (rows, outputs).
     classes : tuple of str, or None
         The names of the classes, in ascending order; None for values.
     feature_names : tuple of str
-        The names of the columns of x; empty where the source has none.
+        The names of the columns of x; empty if the source has none.
     target_names : tuple of str
-        The name of what is predicted, one for classes, else one for each output.
+        The name of the target, or one for each output.
     source : str
-        Where the data is from, for people.
+        The origin of the data, for messages.
     held_out : int array, optional
-        Rows that the source itself sets aside for testing.
+        Rows that the source sets aside for testing.
     ordered : bool, default False
-        Whether the rows must keep their order, so that the last ones are those to test on.
+        Whether the order of the rows matters: then the last ones are the test rows.
     one_unit : bool, default False
-        Whether all features are one quantity, as the pixels of an image are.
+        Whether all features have one unit, like the pixels of an image.
 
     Raises
     ------
@@ -57,8 +57,8 @@ class Dataset:
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or 0 in self.x.shape:
             raise DataError(
-                f"{self.source}: expected at least one row with at least one feature, "
-                f"got an array of shape {self.x.shape}"
+                f"{self.source}: expected at least one row and one feature, got shape "
+                f"{self.x.shape}"
             )
         if self.t is not None and len(self.t) != len(self.x):
             raise DataError(
@@ -69,28 +69,28 @@ class Dataset:
         if bad is not None:
             row, column = bad
             raise DataError(
-                f"{self.source}: row {row}, feature {column} (counted from 0) is "
-                f"{self.x[row, column]}; expected finite numbers: drop or fill such rows first"
+                f"{self.source}, row {row}, feature {column} (counted from 0): expected a finite "
+                f"number, got {self.x[row, column]}; drop or fill such rows"
             )
 
     @property
     def task(self) -> Task:
-        """What there is to learn: to tell classes apart, or to give values."""
+        """The task: "classification" if the targets are classes, else "regression"."""
         return "regression" if self.classes is None else "classification"
 
     @property
     def rows(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return len(self.x)
 
 
 def flat_rows(x: HostArray, source: str) -> HostArray:
-    """x as (rows, features): one number a row becomes one feature, an image a row of pixels.
+    """Reshape x to (rows, features): a number becomes one feature, an image a row of pixels.
 
     Raises
     ------
     DataError
-        If x holds no real numbers, or has no axis for the rows.
+        If x is not of real numbers, or has no axis.
     """
     if x.dtype.kind not in "biuf":
         raise DataError(f"{source}: expected an array of real numbers, got dtype {x.dtype}")

@@ -1,4 +1,4 @@
-"""1,797 handwritten digits, 8×8 pixels each, carried in the package (see README.md here)."""
+"""Built-in data set of 1,797 handwritten digits of 8×8 pixels (see README.md in this folder)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bp_arrays.readers._dataset import Dataset
 
 
 def read_digits() -> Dataset:
-    """The digits: pixels 0 to 16, the classes "0" to "9", 360 of them held out for good.
+    """Read the digits: pixels 0 to 16, classes "0" to "9", 360 of the rows for testing.
 
     Notes
     -----

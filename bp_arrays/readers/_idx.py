@@ -1,9 +1,9 @@
 """IDX, the format of MNIST: a magic number, the sizes of the axes, then the numbers.
 
     byte 0, 1   zero
-    byte 2      what a number is: 08 unsigned byte, 09 byte, 0B int16, 0C int32, 0D float32,
+    byte 2      type of a number: 08 unsigned byte, 09 byte, 0B int16, 0C int32, 0D float32,
                 0E float64
-    byte 3      how many axes
+    byte 3      number of axes
     then        the size of each axis, 4 bytes, most significant first
     then        the numbers, most significant byte first, last axis fastest
 
@@ -31,7 +31,7 @@ DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 GZIP_MAGIC = b"\x1f\x8b"
 
 DEFLATE_LIMIT = 1032
-"""No deflate stream unpacks to more than this many times its size."""
+"""Upper bound of the ratio by which a deflate stream can unpack."""
 
 
 def read_idx(
@@ -41,26 +41,26 @@ def read_idx(
     *,
     require_target: bool = True,
 ) -> Dataset:
-    """Images and their labels from two IDX files, each compressed with gzip or not.
+    """Read images and labels from two IDX files, compressed with gzip or not.
 
-    The order of the rows is kept, since such files tend to end in other writers than they begin.
+    The rows count as ordered: in MNIST the last digits are by other writers than the first.
 
     Parameters
     ----------
     images : Path
-        Of two or more axes, the first of them the samples.
+        Two or more axes, the first of them the samples.
     labels : Path, optional
-        Of one axis; by default found by the name of the images: train-images-idx3-ubyte.gz has
-        train-labels-idx1-ubyte.gz beside it, compressed or not.
+        One axis; by default the file named like the images: train-labels-idx1-ubyte.gz for
+        train-images-idx3-ubyte.gz, compressed or not.
     task : "classification", "regression" or None
-        None takes whole numbers for classes.
+        None treats integers as classes.
     require_target : bool, default True
-        Whether it is an error if there are no labels.
+        Whether missing labels are an error.
 
     Raises
     ------
     DataError
-        If a file is no IDX file, is shorter or longer than its header says, or is damaged; if
+        If a file is not an IDX file, does not match the size in its header, or is damaged; if
         labels and images differ in number; if there are no labels.
     """
     x = read_idx_array(images)
@@ -70,7 +70,7 @@ def read_idx(
             "are these the labels? Name the file with the images"
         )
     if labels is None:
-        labels = _labels_beside(images, require_target)
+        labels = _labels_for(images, require_target)
     t, classes = None, None
     if labels is not None:
         values = read_idx_array(labels)
@@ -92,68 +92,75 @@ def read_idx(
 
 
 def read_idx_array(path: Path) -> HostArray:
-    """The array in one IDX file, in native byte order.
+    """Read the array of one IDX file, in native byte order.
 
     Raises
     ------
     DataError
-        As `read_idx`. What the header claims is compared with the size of the file before
-        memory is taken for it.
+        As for `read_idx`. The size in the header is compared with that of the file before memory
+        is allocated.
     """
     size = path.stat().st_size
     try:
         with path.open("rb") as raw:
-            packed = raw.read(2) == GZIP_MAGIC
+            compressed = raw.read(2) == GZIP_MAGIC
             raw.seek(0)
-            # GzipFile reads as a file does, without being one to the type checker
-            file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
-            return _read(path, file, size * DEFLATE_LIMIT if packed else size, packed)
+            # a GzipFile reads like a BinaryIO, but is not one to the type checker
+            file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if compressed else raw
+            return _read(path, file, size, compressed=compressed)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(
-            f"{path}: the gzip data is truncated or damaged ({error}); fetch the file again"
+            f"{path}: the gzip data is truncated or damaged ({error}); download the file again"
         ) from None
 
 
-def _read(path: Path, file: BinaryIO, most: int, packed: bool) -> HostArray:
+def _read(path: Path, file: BinaryIO, size: int, *, compressed: bool) -> HostArray:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES or magic[3] == 0:
         raise DataError(
             f"{path}: expected an IDX file, which begins with 00 00, a type 08 to 0E and the "
-            f"number of axes, but it begins with {magic.hex(' ') or 'nothing'}"
+            f"number of axes, got {magic.hex(' ') or 'an empty file'}"
         )
     dtype, axes = np.dtype(DTYPES[magic[2]]), magic[3]
     sizes = file.read(4 * axes)
     if len(sizes) < 4 * axes:
-        raise DataError(f"{path}: expected a header of {4 + 4 * axes} bytes, the file ends in it")
+        raise DataError(
+            f"{path}: expected a header of {4 + 4 * axes} bytes, got {4 + len(sizes)}: truncated"
+        )
     shape = tuple(np.frombuffer(sizes, ">u4").tolist())
     header, content = 4 + 4 * axes, dtype.itemsize * math.prod(shape)
-    claim = f"{path}: the header says {'x'.join(map(str, shape))} numbers of {dtype.itemsize} bytes"
-    if packed and content > most:
-        raise DataError(f"{claim}, which {most // DEFLATE_LIMIT} bytes of gzip cannot hold")
-    if not packed and header + content != most:
+    numbers = f"{'x'.join(map(str, shape))} numbers of {8 * dtype.itemsize} bits"
+    if compressed and content > size * DEFLATE_LIMIT:
         raise DataError(
-            f"{claim}, so {header + content} bytes in all were expected, but the file has {most}: "
-            "truncated or damaged; fetch it again"
+            f"{path}: expected {numbers} as in the header, got {size} bytes of gzip, which cannot "
+            "contain them"
         )
-    data = file.read(content + 1)  # one more, to see that nothing follows
-    if len(data) != content:
-        came = "more" if len(data) > content else f"{header + len(data)}"
-        raise DataError(
-            f"{claim}, so {header + content} bytes in all were expected, but the file unpacks to "
-            f"{came}: truncated or damaged; fetch it again"
+
+    def wrong_size(total: int | str) -> DataError:
+        return DataError(
+            f"{path}: expected {header + content} bytes, for {numbers} as in the header, got "
+            f"{total}: truncated or damaged; download the file again"
         )
+
+    if not compressed and header + content != size:
+        raise wrong_size(size)
+    data = file.read(content + 1)  # one byte more, to see that nothing follows
+    if len(data) < content:
+        raise wrong_size(header + len(data))
+    if len(data) > content:
+        raise wrong_size(f"more than {header + content}")
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
-def _labels_beside(images: Path, required: bool) -> Path | None:
+def _labels_for(images: Path, required: bool) -> Path | None:
     name = re.sub(r"idx\d+", "idx1", images.name.replace("images", "labels"))
     plain = name.removesuffix(".gz")
-    candidates = [images.with_name(each) for each in (name, plain, f"{plain}.gz")]
+    candidates = [images.with_name(candidate) for candidate in (name, plain, f"{plain}.gz")]
     for candidate in candidates:
         if candidate.is_file() and candidate != images:
             return candidate
     if not required:
         return None
     raise DataError(
-        f"{images}: there are no labels {candidates[0]} beside it; name both files, IMAGES,LABELS"
+        f"{images}: expected labels in {candidates[0]}, found none; name both files, IMAGES,LABELS"
     )

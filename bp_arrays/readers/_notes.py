@@ -1,4 +1,4 @@
-"""A task small enough to follow by hand, for the 2-3-2 net of the course notes."""
+"""Built-in data set for the 2-3-2 net of the course notes, small enough to follow by hand."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from bp_arrays.readers._dataset import Dataset
 
 LEVELS = (0.05, 0.35, 0.65, 0.95)
 HELD_OUT = (1, 6, 11, 12)
-"""One row of each level of x1, and one of each level of x2."""
+"""Test rows: one for each level of x1 and one for each level of x2."""
 
 
 def read_notes() -> Dataset:
-    """Two chances x₁, x₂, and what they make: both x₁x₂, and at least one x₁ + x₂ − x₁x₂.
+    """Read the notes' task: from probabilities x₁, x₂ predict x₁x₂ and x₁ + x₂ − x₁x₂.
 
-    16 samples on a grid, 4 of them held out. All numbers lie between 0 and 1, where sigmoid
-    outputs can follow.
+    16 samples on a grid, 4 of them for testing. The targets are the probabilities of both events
+    and of at least one: all lie between 0 and 1, the range of sigmoid outputs.
 
     Examples
     --------

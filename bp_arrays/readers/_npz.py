@@ -1,4 +1,4 @@
-"""NumPy's own files: .npz archives, and .npy pairs. Never unpickled: a file cannot run code."""
+"""NumPy's files: .npz archives and pairs of .npy files. Nothing is unpickled: no code can run."""
 
 from __future__ import annotations
 
@@ -21,25 +21,24 @@ T_NAMES = ("t", "y", "T", "Y", "t_train", "y_train", "T_train", "Y_train")
 
 
 def read_npz(path: Path, task: Task | None = None, *, require_target: bool = True) -> Dataset:
-    """Samples and targets from the arrays of an .npz file, read into memory whole.
+    """Read samples and targets from the arrays of an .npz file, into memory.
 
-    A member of a zip archive cannot be mapped: data larger than memory belongs in .npy files.
-
-    The samples are called x or X, the targets t or y; or x_train and y_train, and then x_test
-    and y_test, if there are any, are the held-out part.
+    A member of a zip archive cannot be memory-mapped: data larger than memory belongs in .npy
+    files. The samples are named x or X, the targets t or y; or x_train and y_train, and then
+    x_test and y_test, if present, are the test rows.
 
     Raises
     ------
     DataError
-        If the file is no such archive, is truncated or damaged, holds Python objects, or lacks
-        the arrays.
+        If the file is not an .npz archive, is truncated or damaged, contains Python objects, or
+        lacks the arrays.
     """
     with path.open("rb") as file:
         try:
             arrays, x_name, t_name = _members(path, file, require_target)
         except DataError:
             raise
-        # what a damaged archive makes zipfile and its decompressors raise
+        # raised by zipfile and its decompressors for a damaged archive
         except (
             zipfile.BadZipFile,
             zlib.error,
@@ -55,15 +54,15 @@ def read_npz(path: Path, task: Task | None = None, *, require_target: bool = Tru
 
 
 def read_npy_pair(x: Path, t: Path | None, task: Task | None = None) -> Dataset:
-    """Samples from one .npy file and, unless they are only to be predicted, targets from another.
+    """Read samples from one .npy file and, for training, targets from another.
 
-    The samples stay on disk and are read as they are asked for, unless their first axis is the
-    fastest, which would scatter each row over the whole file.
+    The samples are memory-mapped, unless they are in Fortran order, which scatters each row over
+    the whole file.
 
     Raises
     ------
     DataError
-        If a file is no .npy file, is truncated or damaged, or holds Python objects.
+        If a file is not an .npy file, is truncated or damaged, or contains Python objects.
     """
     mapped = mapped_npy(x)
     arrays = {"x": mapped if mapped.flags.c_contiguous else read_npy(x)}
@@ -73,7 +72,7 @@ def read_npy_pair(x: Path, t: Path | None, task: Task | None = None) -> Dataset:
 
 
 def read_npy(path: Path) -> HostArray:
-    """The array in an .npy file."""
+    """Read the array of an .npy file."""
     with path.open("rb") as file:
         return _read_array(str(path), file, path.stat().st_size)
 
@@ -81,7 +80,7 @@ def read_npy(path: Path) -> HostArray:
 def _members(
     path: Path, file: BinaryIO, require_target: bool
 ) -> tuple[dict[str, HostArray], str, str | None]:
-    """The arrays that matter, and the names under which samples and targets were found."""
+    """Read samples and targets, of training and test rows, and their names in the archive."""
     with zipfile.ZipFile(file) as archive:
         members = {info.filename: info for info in archive.infolist()}
         names = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
@@ -90,15 +89,15 @@ def _members(
         if x_name is None or (t_name is None and require_target):
             raise DataError(
                 f"{path}: expected arrays x and t (or X and y, or x_train and y_train), "
-                f"found: {', '.join(names) or 'none'}"
+                f"got {', '.join(names) or 'none'}"
             )
-        wanted = [name for name in (x_name, t_name) if name]
-        wanted += [test for name in wanted if (test := _test_name(name)) in names]
+        selected = [name for name in (x_name, t_name) if name]
+        selected += [test for name in selected if (test := _test_name(name)) in names]
         arrays = {}
-        for name in wanted:
+        for name in selected:
             info = members[f"{name}.npy"]
             with archive.open(info) as member:
-                # ZipExtFile reads as a file does, without being one to the type checker
+                # a ZipExtFile reads like a BinaryIO, but is not one to the type checker
                 stream = cast(BinaryIO, member)
                 arrays[name] = _read_array(f"{path}, array {name}", stream, info.file_size)
     return arrays, x_name, t_name
@@ -144,19 +143,19 @@ def _test_name(name: str) -> str:
 def _stacked(path: Path, train: HostArray, test: HostArray, name: str, other: str) -> HostArray:
     if not train.ndim == test.ndim > 0 or train.shape[1:] != test.shape[1:]:
         raise DataError(
-            f"{path}: {name} and {other} must have samples of one shape, "
-            f"got {train.shape} and {test.shape}"
+            f"{path}: expected samples of one shape in {name} and {other}, got "
+            f"{train.shape} and {test.shape}"
         )
     return np.concatenate([train, test])
 
 
 def mapped_npy(path: Path) -> HostArray:
-    """The array in an .npy file, left on disk: what is asked for is read, when it is.
+    """Memory-map the array of an .npy file; an empty array or a scalar is read into memory.
 
     Raises
     ------
     DataError
-        If the file is no .npy file, is truncated or damaged, or holds Python objects.
+        If the file is not an .npy file, is truncated or damaged, or contains Python objects.
     """
     with path.open("rb") as file:
         shape, fortran, dtype = _header(str(path), file, path.stat().st_size)
@@ -166,19 +165,19 @@ def mapped_npy(path: Path) -> HostArray:
     return np.memmap(path, dtype, "r", start, shape, order="F" if fortran else "C")
 
 
-def _read_array(what: str, file: BinaryIO, size: int) -> HostArray:
-    """One array in NumPy's format."""
-    shape, fortran, dtype = _header(what, file, size)
+def _read_array(name: str, file: BinaryIO, size: int) -> HostArray:
+    """Read one array in NumPy's format."""
+    shape, fortran, dtype = _header(name, file, size)
     expected = dtype.itemsize * math.prod(shape)
     data = file.read(expected)
     if len(data) != expected:
-        raise DataError(f"{what}: expected {expected} bytes, got {len(data)}: truncated")
+        raise DataError(f"{name}: expected {expected} bytes, got {len(data)}: truncated")
     array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
     return np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)
 
 
-def _header(what: str, file: BinaryIO, size: int) -> tuple[Shape, bool, np.dtype[Any]]:
-    """Shape, whether the first axis is the fastest, and dtype; compared with the size."""
+def _header(name: str, file: BinaryIO, size: int) -> tuple[Shape, bool, np.dtype[Any]]:
+    """Read shape, Fortran order and dtype, and compare them with the size of the file."""
     try:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
@@ -189,17 +188,17 @@ def _header(what: str, file: BinaryIO, size: int) -> tuple[Shape, bool, np.dtype
             raise ValueError(f"format version {version}")
     except (ValueError, EOFError) as error:
         raise DataError(
-            f"{what}: not a readable .npy file (truncated or damaged?): {error}"
+            f"{name}: not a readable .npy file (truncated or damaged?): {error}"
         ) from None
     if dtype.hasobject:
         raise DataError(
-            f"{what}: expected numbers or text, got Python objects, which are never loaded; "
+            f"{name}: expected numbers or text, got Python objects, which are never loaded; "
             "save it again with a number dtype"
         )
-    expected, found = dtype.itemsize * math.prod(shape), size - file.tell()
-    if min(shape, default=0) < 0 or expected != found:
+    expected, remaining = dtype.itemsize * math.prod(shape), size - file.tell()
+    if min(shape, default=0) < 0 or expected != remaining:
         raise DataError(
-            f"{what}: the header says shape {shape} of {dtype}, {expected} bytes, "
-            f"but {found} follow it: truncated or damaged"
+            f"{name}: expected {expected} bytes for shape {shape} of {dtype} as in the header, "
+            f"got {remaining}: truncated or damaged"
         )
     return shape, fortran, dtype

@@ -1,4 +1,4 @@
-"""From what a user names to a data set: by name, or by the kind of file."""
+"""`open_dataset`: read a data set by its name, or by the format of its file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bp_arrays.readers._parquet import read_parquet
 from bp_arrays.readers._parquet_table import SUFFIXES as PARQUET
 
 BUILT_IN: dict[str, Callable[[], Dataset]] = {"digits": read_digits, "notes": read_notes}
-"""Data sets that come with the library, by name."""
+"""Built-in data sets, by name."""
 
 KINDS = ".csv, .parquet, .npz, two .npy files as X.npy,T.npy, or IDX images (.gz or not)"
 
 READ_TABLE = {"csv": read_csv, "parquet": read_parquet}
-"""The kinds of file that have columns with names."""
+"""Formats with named columns."""
 
 
 def open_dataset(
@@ -32,22 +32,22 @@ def open_dataset(
     columns: Sequence[str] | None = None,
     require_target: bool = True,
 ) -> Dataset:
-    """The data set of that name, or in that file.
+    """Read a data set, by its name or from a file.
 
     Parameters
     ----------
     spec : str
         "digits", "notes", or the path of a .csv, .parquet, .npz or IDX file, or of a folder of
-        .parquet files; or two paths with a comma between them, for samples and targets in .npy
-        or IDX files.
+        .parquet files; or two paths separated by a comma, for samples and targets in .npy or IDX
+        files.
     target : str, optional
         The target column of a .csv or .parquet file.
     task : "classification", "regression" or None
-        None finds it out from the targets.
+        None infers the task from the targets.
     columns : sequence of str, optional
-        The columns of a .csv or .parquet file to take as features; by default all but the target.
+        The feature columns of a .csv or .parquet file; by default all except the target.
     require_target : bool, default True
-        Whether it is an error if the data has no targets.
+        Whether missing targets are an error.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def open_dataset(
     Raises
     ------
     DataError
-        If there is no such data, or a file is not what it claims to be; nothing is read in part.
+        If the data does not exist, or a file is damaged or of another format.
     OSError
         If a file cannot be opened.
 
@@ -68,17 +68,16 @@ def open_dataset(
     if spec in BUILT_IN:
         if target is not None and require_target:
             raise DataError(
-                f"{spec!r} has its own target: leave --target out, it is for files with columns"
+                f"--target: expected a file with columns, got {spec!r}, which has its own target; "
+                "drop --target"
             )
         return BUILT_IN[spec]()
     paths = _paths(spec)
     kind = _kind(paths[0])
     if target is not None and require_target and kind not in READ_TABLE:
-        raise DataError(
-            f"{spec}: --target names a column of a .csv or .parquet file; leave it out here"
-        )
+        raise DataError(f"--target: expected a .csv or .parquet file, got {spec}; drop --target")
     if len(paths) == 2 and kind not in ("npy", "idx"):
-        raise DataError(f"{spec}: only .npy and IDX files come in pairs; name one .{kind} file")
+        raise DataError(f"{spec}: expected one .{kind} file, got two; only .npy and IDX have pairs")
     second = paths[1] if len(paths) == 2 else None
     if kind in READ_TABLE:
         read = READ_TABLE[kind]
@@ -88,19 +87,21 @@ def open_dataset(
     if kind == "idx":
         return read_idx(paths[0], second, task, require_target=require_target)
     if second is None and require_target:
-        raise DataError(f"{spec}: a .npy file holds one array; name two, SAMPLES.npy,TARGETS.npy")
+        raise DataError(
+            f"{spec}: expected two .npy files, got one; name both, SAMPLES.npy,TARGETS.npy"
+        )
     return read_npy_pair(paths[0], second, task)
 
 
 def _paths(spec: str) -> list[Path]:
-    """One path or two; a comma divides them unless it is part of a file's name."""
+    """Split the names of one or two files at the comma, unless it is part of a file's name."""
     names = [spec] if Path(spec).exists() else spec.split(",")
     if len(names) > 2:
-        raise DataError(f"{spec}: expected one file, or two with a comma between, got {len(names)}")
+        raise DataError(f"{spec}: expected one file, or two separated by a comma, got {len(names)}")
     for name in names:
         path = Path(name)
         if path.is_dir() and _kind(path) != "parquet":
-            raise DataError(f"{name} is a folder; name a file in it: {KINDS}")
+            raise DataError(f"{name}: expected a file, got a folder; name a file in it: {KINDS}")
         if not path.exists():
             if path.suffix or path.parent != Path():
                 raise DataError(f"there is no file {name!r}; check the path")
@@ -110,7 +111,7 @@ def _paths(spec: str) -> list[Path]:
 
 
 def _kind(path: Path) -> str:
-    """By the end of the name, else, for IDX has no usual one, by the first bytes."""
+    """Return the format by the suffix or, since IDX has no usual one, by the first bytes."""
     if path.is_dir():
         shards = any(file.suffix.lower() in PARQUET for file in path.iterdir())
         return "parquet" if shards else "folder"
@@ -127,4 +128,4 @@ def _kind(path: Path) -> str:
         return "parquet"
     if "idx" in path.name or start in (b"\0\0", GZIP_MAGIC):
         return "idx"
-    raise DataError(f"{path}: cannot tell what kind of file it is; expected {KINDS}")
+    raise DataError(f"{path}: expected {KINDS}, got a file of unknown format")

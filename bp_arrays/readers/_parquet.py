@@ -1,4 +1,4 @@
-"""Parquet files (extra: parquet) as a data set."""
+"""Read Parquet files into a data set (extra: parquet)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def read_parquet(
     columns: Sequence[str] | None = None,
     require_target: bool = True,
 ) -> Dataset:
-    """The table in a Parquet file, or in a folder of them: one column the target.
+    """Read the table in a Parquet file or in a folder of them, one column the target.
 
-    Features that need more than 1 GiB go to a temporary file and are mapped.
+    Features beyond 1 GiB go to a temporary file and are memory-mapped.
 
     Parameters
     ----------
@@ -38,28 +38,30 @@ def read_parquet(
     Raises
     ------
     DataError
-        Naming row and column, for null and NaN; for a column that is missing or holds no
-        numbers; for a file that is no Parquet file, is damaged or has no rows.
+        With row and column, for null and NaN; for a column that is missing or not of numbers;
+        for a file that is not a Parquet file, is damaged or has no rows.
     MissingExtraError
         If pyarrow is not installed.
     """
     table = ParquetTable(parquet_files(path))
     names = table.names
-    chosen, goal = chosen_columns(table.path, names, target, columns, require_target=require_target)
-    features = [names[place] for place in chosen]
+    feature_indices, target_index = chosen_columns(
+        table.path, names, target, columns, require_target=require_target
+    )
+    features = [names[index] for index in feature_indices]
     table.dtype(features)
     if not sum(group.rows for group in table.groups):
-        raise DataError(f"{path}: expected at least one row, found none")
+        raise DataError(f"{path}: expected at least one row, got none")
     targets = []
     with Spool(str(path)) as spool:
         for group in table.groups:
             spool.append(_finite_numbers(table, group, features))
-            if goal is not None:
-                targets.append(_target_values(table, group, names[goal]))
+            if target_index is not None:
+                targets.append(_target_values(table, group, names[target_index]))
         x = spool.array()
     t, classes = None, None
-    if goal is not None:
-        t, classes = _targets(table, names[goal], np.concatenate(targets), task)
+    if target_index is not None:
+        t, classes = _targets(table, names[target_index], np.concatenate(targets), task)
     return Dataset(
         x=x,
         t=t,
@@ -75,14 +77,14 @@ def _finite_numbers(table: ParquetTable, group: Group, features: Sequence[str]) 
     bad = first_not_finite(x)
     if bad is not None:
         raise DataError(
-            f"{table.place(group, bad[0], features[bad[1]])}: {x[bad]} is not a finite number; "
-            "fill it or drop the row"
+            f"{table.describe_location(group, bad[0], features[bad[1]])}: expected a finite "
+            f"number, got {x[bad]}; fill it or drop the row"
         )
     return x
 
 
 def _target_values(table: ParquetTable, group: Group, name: str) -> HostArray:
-    """The target column of one row group: numbers, or text."""
+    """Read the target column of one row group: numbers, or text."""
     if table.holds_numbers(name):
         return table.numbers(group, [name])[:, 0]
     return np.array(table.texts(group, name), dtype=object)
@@ -93,10 +95,10 @@ def _targets(
 ) -> tuple[HostArray, tuple[str, ...] | None]:
     firsts = np.cumsum([0, *(group.rows for group in table.groups)])
 
-    def place(row: int) -> str:
+    def describe_location(row: int) -> str:
         block = int(np.searchsorted(firsts, row, side="right")) - 1
-        return table.place(table.groups[block], row - int(firsts[block]), name)
+        return table.describe_location(table.groups[block], row - int(firsts[block]), name)
 
     if values.dtype.kind == "O":
-        return targets_from_text(values.tolist(), task, place)
-    return targets_from_numbers(values, task, place)
+        return targets_from_text(values.tolist(), task, describe_location)
+    return targets_from_numbers(values, task, describe_location)

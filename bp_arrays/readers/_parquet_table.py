@@ -1,4 +1,4 @@
-"""Parquet (extra: parquet): tables by columns, in groups of rows that can be read alone."""
+"""Parquet tables, read column by column and row group by row group (extra: parquet)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bp_arrays.errors import DataError, MissingExtraError
+from bp_arrays.errors import DataError
+from bp_arrays.extras import require_extra
 from bp_arrays.typing import HostArray
 
 SUFFIXES = (".parquet", ".pq")
 
 BUFFER = 2**16
-"""Bytes of a column that are read at once."""
+"""Bytes of a column per read."""
 
 
 class Group(NamedTuple):
-    """One row group: its file, its number there, its first row in the file, how many rows."""
+    """One row group: its file, its number in the file, its first row, its number of rows."""
 
     path: Path
     number: int
@@ -29,7 +30,7 @@ class Group(NamedTuple):
 
 
 class ParquetTable:
-    """One or more Parquet files of the same columns, of which nothing but the ends is read.
+    """One or more Parquet files with the same columns; the constructor reads only their footers.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ class ParquetTable:
     Raises
     ------
     DataError
-        If a file is no Parquet file or is damaged, or has other columns than the first.
+        If a file is not a Parquet file or is damaged, or its columns differ from the first's.
     MissingExtraError
         If pyarrow is not installed.
     """
@@ -62,37 +63,37 @@ class ParquetTable:
 
     @property
     def names(self) -> list[str]:
-        """The columns, in the order of the first file."""
+        """The column names, in the order of the first file."""
         return list(self._types)
 
     @property
     def path(self) -> Path:
-        """What to call the table in messages that are about all of it."""
+        """The name of the whole table in messages."""
         return self.paths[0] if len(self.paths) == 1 else self.paths[0].parent
 
     def dtype(self, names: Sequence[str]) -> np.dtype[Any]:
-        """The dtype in which these columns of numbers are read.
+        """Return the dtype in which these columns of numbers are read.
 
         Raises
         ------
         DataError
-            Naming the first column that holds none.
+            If a column is not of numbers.
         """
         return np.result_type(*(self._number_dtype(name) for name in names))
 
     def holds_numbers(self, name: str) -> bool:
-        """Whether a column holds numbers, or yes and no."""
+        """Return whether a column is of numbers or booleans."""
         return _number_dtype(self._types[name]) is not None
 
     def columns(self, group: Group, names: Sequence[str]) -> Iterator[Any]:
-        """These columns of one row group, as pyarrow has them; each row has a value.
+        """Yield these columns of one row group as pyarrow arrays without nulls.
 
         They are read one by one: together they would be in memory several times over.
 
         Raises
         ------
         DataError
-            If the file is damaged, or a value is missing: column and row are named.
+            If the file is damaged; with column and row, if a value is null.
         """
         with _readable(group.path) as parquet:
             for name in names:
@@ -101,73 +102,73 @@ class ParquetTable:
                 if column.null_count:
                     row = int(np.argmax(np.asarray(column.is_null())))
                     raise DataError(
-                        f"{self.place(group, row, name)}: expected a value, got null; drop such "
-                        "rows or fill them first"
+                        f"{self.describe_location(group, row, name)}: expected a value, got null; "
+                        "drop or fill such rows"
                     )
                 yield column
 
     def numbers(self, group: Group, names: Sequence[str]) -> HostArray:
-        """Columns of numbers of one row group, as an array (rows, columns)."""
+        """Read columns of numbers of one row group into an array (rows, columns)."""
         array = None
         for k, column in enumerate(self.columns(group, names)):
-            if array is None:  # as long as what was read, not as what the file claims
+            if array is None:  # by the rows that were read, not by those the file declares
                 array = np.empty((len(column), len(names)), self.dtype(names))
             array[:, k] = column.to_numpy()
-        assert array is not None, "there is no table without columns"
+        assert array is not None, "a table has at least one column"
         return array
 
     def texts(self, group: Group, name: str) -> list[str]:
-        """A column of text of one row group.
+        """Read a column of text of one row group.
 
         Raises
         ------
         DataError
-            If it holds anything else.
+            If a value is not text.
         """
         [column] = self.columns(group, [name])
         values: list[Any] = column.to_pylist()
         odd = next((row for row, value in enumerate(values) if not isinstance(value, str)), None)
         if odd is not None:
             raise DataError(
-                f"{self.place(group, odd, name)}: expected a number or text as the target, got "
-                f"{values[odd]!r:.60} ({column.type}); choose another target"
+                f"{self.describe_location(group, odd, name)}: expected a number or text as the "
+                f"target, got {values[odd]!r:.60} ({column.type}); choose another target"
             )
         return values
 
-    def place(self, group: Group, row: int, name: str) -> str:
-        """What to call a cell in messages."""
+    def describe_location(self, group: Group, row: int, name: str) -> str:
+        """Describe the location of a cell for messages."""
         return f"{group.path}, row {group.first_row + row} (counted from 0), column {name!r}"
 
     def _number_dtype(self, name: str) -> np.dtype[Any]:
-        found = _number_dtype(self._types[name])
-        if found is None:
+        dtype = _number_dtype(self._types[name])
+        if dtype is None:
             raise DataError(
-                f"{self.path}, column {name!r}: expected numbers, got {self._types[name]}; leave "
-                "the column out or make numbers of it"
+                f"{self.path}, column {name!r}: expected numbers, got {self._types[name]}; exclude "
+                "the column or convert it to numbers"
             )
-        return found
+        return dtype
 
 
 def parquet_files(
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
 ) -> list[Path]:
-    """The files of a table: one, several, or those in a folder, by name.
+    """List the files of a table: one, several, or those of a folder in the order of their names.
 
     Raises
     ------
     DataError
-        If there is no such file or folder, or no Parquet file in it.
+        If a file or folder does not exist, or there is no Parquet file in it.
     """
-    given = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     files = []
-    for each in map(Path, given):
-        if not each.is_dir():
-            files.append(each)
+    for item in map(Path, paths):
+        if not item.is_dir():
+            files.append(item)
             continue
-        files += sorted(file for file in each.iterdir() if file.suffix.lower() in SUFFIXES)
+        files += sorted(file for file in item.iterdir() if file.suffix.lower() in SUFFIXES)
     if not files:
         raise DataError(
-            f"{', '.join(map(str, given)) or 'path'}: expected Parquet files, found none"
+            f"{', '.join(map(str, paths)) or 'path'}: expected Parquet files, found none"
         )
     missing = next((file for file in files if not file.is_file()), None)
     if missing is not None:
@@ -176,11 +177,13 @@ def parquet_files(
 
 
 def _columns(path: Path, schema: Any) -> list[str]:
-    """The names of the columns, less the index that pandas stores beside them."""
+    """List the column names, without the index that pandas stores as columns."""
     names = list(schema.names)
-    doubled = next((name for name in names if names.count(name) > 1), None)
-    if doubled is not None:
-        raise DataError(f"{path}: there are two columns {doubled!r}; rename one")
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise DataError(
+            f"{path}: expected distinct column names, got {repeated!r} twice; rename one"
+        )
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     return [name for name in names if name not in index]
 
@@ -196,11 +199,11 @@ def _check_same_columns(path: Path, types: Any, first: Path, expected: Any) -> N
             )
     extra = next((name for name in types if name not in expected), None)
     if extra is not None:
-        raise DataError(f"{path} has a column {extra!r}, which {first} has not")
+        raise DataError(f"{path} has a column {extra!r}, which {first} lacks")
 
 
 def _number_dtype(kind: Any) -> np.dtype[Any] | None:
-    """NumPy's dtype for the values of a column; None where they are no numbers."""
+    """Return NumPy's dtype for a column; None if it is not of numbers."""
     import pyarrow
 
     types = pyarrow.types
@@ -216,14 +219,11 @@ def _number_dtype(kind: Any) -> np.dtype[Any] | None:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[Any]:
-    """The open file; whatever pyarrow says about it becomes one line with its name."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtraError(
-            'Parquet files are read by pyarrow: pip install "bp_arrays[parquet]"'
-        ) from None
+    """Open a file; an error of pyarrow becomes a DataError of one line with the path."""
+    require_extra("parquet")
+    import pyarrow
+    from pyarrow import parquet
+
     try:
         with parquet.ParquetFile(path, buffer_size=BUFFER) as file:
             yield file

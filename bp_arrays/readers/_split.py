@@ -1,4 +1,4 @@
-"""Which rows are trained on, which are looked at on the way, which are kept for the end."""
+"""Split of a data set into training, validation and test rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEST_FRACTION = 0.2
 
 
 class Split(NamedTuple):
-    """Row numbers, ascending, and in words how the test rows were chosen."""
+    """Row numbers of the three parts, ascending, and a description of the test rows."""
 
     train: HostArray
     validation: HostArray
@@ -26,24 +26,23 @@ class Split(NamedTuple):
 def split(
     data: Dataset, *, test: float | None = None, validation: float = 0.0, seed: int = 0
 ) -> Split:
-    """Divide the rows of a data set into three parts.
+    """Split the rows of a data set into three parts, stratified by class.
 
     Parameters
     ----------
     data : Dataset
     test : float, optional
-        The share of the rows to keep for testing, 0 <= test < 1. By default what the source
-        itself holds out, else 0.2.
+        The fraction of rows for testing, in [0, 1). By default the test rows of the source, or
+        else 0.2.
     validation : float, default 0.0
-        The share of the remaining rows to look at during training, 0 <= validation < 1.
+        The fraction of the remaining rows for validation, in [0, 1).
     seed : int, default 0
-        Draws the rows, except where the order is kept: there the last ones are the test rows.
-        Each class, if there are classes, gives its share.
+        Seed of the random selection. The test rows of ordered data are the last ones.
 
     Raises
     ------
     InputError
-        If a share is out of its range, or leaves no row to train on.
+        If a fraction is outside its range, or leaves no row for training.
 
     Examples
     --------
@@ -52,39 +51,39 @@ def split(
     >>> [len(rows) for rows in parts[:3]]
     [1293, 144, 360]
     """
-    for name, share in (("test", test), ("validation", validation)):
-        if share is not None and not 0.0 <= share < 1.0:
-            raise InputError(f"{name}: expected a share from 0 up to, but not, 1, got {share}")
+    for name, fraction in (("test", test), ("validation", validation)):
+        if fraction is not None and not 0.0 <= fraction < 1.0:
+            raise InputError(f"split({name}=): expected a fraction in [0, 1), got {fraction}")
     rows = np.arange(data.rows)
     if test is None and data.held_out is not None:
-        held_out, rule = data.held_out, "the data's own held-out rows"
+        test_rows, rule = data.held_out, "the data's own test rows"
     else:
         count = _count(data.rows, TEST_FRACTION if test is None else test, "--test 0")
         if data.ordered:
-            held_out, rule = rows[data.rows - count :], f"the last {count} rows, in order"
+            test_rows, rule = rows[data.rows - count :], f"the last {count} rows, in order"
         else:
-            held_out, rule = _draw(data, rows, count, seed, "test"), f"{count} rows at random"
-    rest = np.setdiff1d(rows, held_out)
+            test_rows, rule = _draw(data, rows, count, seed, "test"), f"{count} rows at random"
+    rest = np.setdiff1d(rows, test_rows)
     count = _count(len(rest), validation, "--validation 0")
-    looked_at = _draw(data, rest, count, seed, "validation")
-    return Split(np.setdiff1d(rest, looked_at), looked_at, np.sort(held_out), rule)
+    validation_rows = _draw(data, rest, count, seed, "validation")
+    return Split(np.setdiff1d(rest, validation_rows), validation_rows, np.sort(test_rows), rule)
 
 
-def _count(rows: int, share: float, instead: str) -> int:
-    """How many of the rows make up the share: one at least, unless the share is 0."""
-    count = max(round(rows * share), 1) if share else 0
+def _count(rows: int, fraction: float, alternative: str) -> int:
+    """Return the number of rows in a fraction of them: at least one, unless it is 0."""
+    count = max(round(rows * fraction), 1) if fraction else 0
     if count >= rows:
         raise InputError(
-            f"{rows} row{'s' * (rows != 1)} cannot be divided: expected at least one to train on "
-            f"beside the others; give more data, or {instead}"
+            f"split: expected a row for training besides the {count} held out, got {rows} "
+            f"row{'s' * (rows != 1)}; pass more data, or use {alternative}"
         )
     return count
 
 
 def _draw(data: Dataset, rows: HostArray, count: int, seed: int, purpose: str) -> HostArray:
-    """Rows at random; with classes every so-many-th of the rows in the order of their class."""
+    """Draw rows at random; with classes, at equal distances in a random order by class."""
     order = rows[host_generator(seed, "split", purpose).permutation(len(rows))]
     if data.classes is not None and data.t is not None:
         order = order[np.argsort(data.t[order], kind="stable")]
-    places = ((np.arange(count) + 0.5) * len(rows) / max(count, 1)).astype(np.int64)
-    return np.sort(order[places])
+    positions = ((np.arange(count) + 0.5) * len(rows) / max(count, 1)).astype(np.int64)
+    return np.sort(order[positions])

@@ -1,4 +1,4 @@
-"""Numbers that come piece by piece: kept in memory or, when they are many, on disk."""
+"""`Spool`: rows appended piece by piece, in memory or, beyond a limit, in a temporary file."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from bp_arrays.errors import DataError
 from bp_arrays.typing import HostArray
 
 SPOOL_BYTES = 2**30
-"""More than this goes to a temporary file, which is mapped and vanishes with the array."""
+"""Bytes beyond which the rows go to a temporary file, which is deleted with the array."""
 
 
 class Spool:
-    """Rows of numbers, added piece by piece; in the end one array. Leaving it frees the rest.
+    """A context manager that collects rows of numbers, appended piece by piece, into one array.
 
     Parameters
     ----------
     source : str
-        What to call the data in messages.
+        Name of the data in messages.
     """
 
     def __init__(self, source: str) -> None:
@@ -32,12 +32,12 @@ class Spool:
     def __enter__(self) -> Spool:
         return self
 
-    def __exit__(self, *of: object) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         if self._file is not None:
             self._file.close()
 
     def append(self, piece: HostArray) -> None:
-        """Add the rows of an array (rows, columns); all pieces have one width and dtype.
+        """Append the rows of an array (rows, columns); all pieces have one width and dtype.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class Spool:
             self._write()
 
     def array(self) -> HostArray:
-        """All rows, in the order in which they came."""
+        """Return all rows, in the order in which they were appended."""
         if self._file is None:
             return self._pieces[0] if len(self._pieces) == 1 else np.concatenate(self._pieces)
         return np.memmap(self._file, self._dtype, "r", shape=(self._rows, *self._width))
@@ -66,8 +66,8 @@ class Spool:
             self._file.flush()
         except OSError as error:
             raise DataError(
-                f"{self._source}: more than {SPOOL_BYTES} bytes of numbers go to a temporary "
-                f"file in {tempfile.gettempdir()}, which failed: {error.strerror}; make room "
-                "there, or set TMPDIR to another folder"
+                f"{self._source}: writing {self._bytes} bytes to a temporary file in "
+                f"{tempfile.gettempdir()} failed: {error.strerror}; make room there, or set "
+                "TMPDIR to another folder"
             ) from None
         self._pieces = []

@@ -1,4 +1,4 @@
-"""Telling classes from values, in a column of targets."""
+"""Conversion of a target column to classes or values."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from bp_arrays.readers._dataset import Task
 from bp_arrays.typing import HostArray
 
 CLASS_LIMIT = 20
-"""More different whole numbers than this are taken for values, unless the task is told."""
+"""Distinct integers up to which a column counts as classes, if the task is not specified."""
 
 Targets = tuple[HostArray, tuple[str, ...] | None]
 """Classes int64 (rows,) and their names, or values float64 (rows, outputs) and None."""
 
-Place = Callable[[int], str]
-"""Says where a row is, for people: "data.csv, line 7, column 'age'"."""
+Locator = Callable[[int], str]
+"""Describe the location of a row for messages: "data.csv, line 7, column 'age'"."""
 
 
-def targets_from_text(cells: Sequence[str], task: Task | None, place: Place) -> Targets:
-    """Targets from the cells of a table.
+def targets_from_text(
+    cells: Sequence[str], task: Task | None, describe_location: Locator
+) -> Targets:
+    """Convert the cells of a target column.
 
-    Text is classes, except that a column which is mostly numbers, more than `CLASS_LIMIT` of
-    them different, is a number column with a mistake in it. For numbers see
-    `targets_from_numbers`.
+    Text means classes, except in a column of mostly numbers with more than `CLASS_LIMIT`
+    distinct values, where it is an error. For numbers see `targets_from_numbers`.
 
     Parameters
     ----------
-    cells : sequence of str, one a row
+    cells : sequence of str, one per row
     task : "classification", "regression" or None
-        None finds it out.
-    place : function
-        Names the place of a row in messages.
+        None infers the task.
+    describe_location : function of int to str
+        Describes the location of a row in messages.
 
     Raises
     ------
@@ -52,11 +53,11 @@ def targets_from_text(cells: Sequence[str], task: Task | None, place: Place) -> 
     for row, cell in enumerate(cells):
         if is_missing(cell):
             raise DataError(
-                f"{place(row)}: expected a target, got {cell.strip() or 'an empty cell'}; "
-                "fill it or drop the row"
+                f"{describe_location(row)}: expected a target, got "
+                f"{cell.strip() or 'an empty cell'}; fill it or drop the row"
             )
     if all(map(is_number, cells)):
-        return targets_from_numbers(np.array(list(map(number, cells))), task, place)
+        return targets_from_numbers(np.array(list(map(number, cells))), task, describe_location)
     distinct = {cell.strip() for cell in cells}
     if task is None:
         texts = [row for row, cell in enumerate(cells) if not is_number(cell)]
@@ -64,30 +65,33 @@ def targets_from_text(cells: Sequence[str], task: Task | None, place: Place) -> 
             task = "regression"
         elif 2 * len(distinct) > len(cells) and len(cells) > 2 * CLASS_LIMIT:
             raise DataError(
-                f"{place(0)}: {len(distinct)} different texts in {len(cells)} rows are hardly "
-                "classes: choose another target, or say --task classification if they are"
+                f"{describe_location(0)}: expected classes, got {len(distinct)} different texts in "
+                f"{len(cells)} rows; choose another target, or use --task classification"
             )
     if task == "regression":
         row = next(row for row, cell in enumerate(cells) if not is_number(cell))
-        raise DataError(f"{place(row)}: expected a number, got the text {cells[row]!r}; correct it")
+        raise DataError(
+            f"{describe_location(row)}: expected a number, got the text {cells[row]!r}; correct it"
+        )
     names, t = np.unique(np.array([cell.strip() for cell in cells]), return_inverse=True)
     return t.astype(np.int64), tuple(str(name) for name in names)
 
 
-def targets_from_numbers(values: HostArray, task: Task | None, place: Place) -> Targets:
-    """Targets from an array of numbers, or of text.
+def targets_from_numbers(
+    values: HostArray, task: Task | None, describe_location: Locator
+) -> Targets:
+    """Convert an array of targets, numbers or text.
 
-    One whole number a row is a class where there are at most `CLASS_LIMIT` different ones, each
-    twice or more on average. A row of several numbers is values, except that rows with a single
-    one and zeros elsewhere are classes (one-hot). All else is values.
+    Without a task, one integer per row means classes if there are at most `CLASS_LIMIT` distinct
+    ones, each twice or more on average; one-hot rows mean classes; everything else is values.
 
     Parameters
     ----------
     values : array (rows,) or (rows, outputs)
     task : "classification", "regression" or None
-        None finds it out.
-    place : function
-        Names the place of a row in messages.
+        None infers the task.
+    describe_location : function of int to str
+        Describes the location of a row in messages.
 
     Raises
     ------
@@ -103,18 +107,21 @@ def targets_from_numbers(values: HostArray, task: Task | None, place: Place) -> 
     (4, 1)
     """
     if values.dtype.kind in "US":
-        return targets_from_text([str(v) for v in values.astype(str).ravel()], task, place)
+        texts = [str(value) for value in values.astype(str).ravel()]
+        return targets_from_text(texts, task, describe_location)
     if values.dtype.kind not in "biuf":
-        raise DataError(f"{place(0)}: expected numbers or text, got dtype {values.dtype}")
+        raise DataError(
+            f"{describe_location(0)}: expected numbers or text, got dtype {values.dtype}"
+        )
     if values.ndim not in (1, 2):
         raise DataError(
-            f"{place(0)}: expected targets of shape (rows,), or (rows, outputs) for values "
-            f"or one-hot classes, got {values.shape}"
+            f"{describe_location(0)}: expected targets of shape (rows,), or (rows, outputs) for "
+            f"values or one-hot classes, got {values.shape}"
         )
     bad = first_not_finite(values)
     if bad is not None:
         raise DataError(
-            f"{place(bad[0])}: the target is {values[bad]}; expected a finite number: "
+            f"{describe_location(bad[0])}: expected a finite target, got {values[bad]}; "
             "fill it or drop the row"
         )
     if values.ndim == 2 and values.shape[1] == 1:
@@ -124,7 +131,7 @@ def targets_from_numbers(values: HostArray, task: Task | None, place: Place) -> 
             return np.argmax(values, axis=1), tuple(str(k) for k in range(values.shape[1]))
         if task == "classification":
             raise DataError(
-                f"{place(0)}: expected one class a row, or rows with a single 1 and zeros, "
+                f"{describe_location(0)}: expected one class per row, or one-hot rows, "
                 f"got shape {values.shape}"
             )
         return values.astype(np.float64), None
@@ -139,8 +146,8 @@ def targets_from_numbers(values: HostArray, task: Task | None, place: Place) -> 
 
 def _are_classes(values: HostArray) -> bool:
     kinds = np.unique(values)
-    few = len(kinds) <= CLASS_LIMIT and 2 * len(kinds) <= len(values)
-    return bool(few and np.all(kinds == np.floor(kinds)))
+    is_few = len(kinds) <= CLASS_LIMIT and 2 * len(kinds) <= len(values)
+    return bool(is_few and np.all(kinds == np.floor(kinds)))
 
 
 def _is_one_hot(values: HostArray) -> bool:

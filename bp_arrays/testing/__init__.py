@@ -1,4 +1,4 @@
-"""The proof that every device gives the same gradients: cases, oracles, and how near is near."""
+"""Consistency checks across devices: cases, oracles of their derivatives, and the report."""
 
 from bp_arrays.testing._case import (
     DTYPES as DTYPES,
@@ -11,7 +11,7 @@ from bp_arrays.testing._error_norms import error_in_eps
 from bp_arrays.testing._evidence import cuda_line as cuda_line
 from bp_arrays.testing._html import to_html
 from bp_arrays.testing._oracles import Oracle, oracles_for
-from bp_arrays.testing._placement import Place
+from bp_arrays.testing._placement import Placement
 from bp_arrays.testing._registry import cases, components
 from bp_arrays.testing._report import DeviceResult, Disagreement, Report
 from bp_arrays.testing.cases._user import own_cases
@@ -22,7 +22,7 @@ __all__ = [
     "DeviceResult",
     "Disagreement",
     "Oracle",
-    "Place",
+    "Placement",
     "Report",
     "cases",
     "check",

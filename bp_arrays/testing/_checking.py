@@ -1,4 +1,4 @@
-"""Running cases on devices: what is checked, where, and the report of it."""
+"""`check`: run cases on devices, compare them with the reference and the oracles, report."""
 
 from __future__ import annotations
 
@@ -15,44 +15,46 @@ from bp_arrays.layers import Layer
 from bp_arrays.losses import Loss
 from bp_arrays.testing._case import DTYPES, DTYPES_WITH_HALF, Case
 from bp_arrays.testing._oracles import Oracle, oracles_for
-from bp_arrays.testing._placement import HostArrays, Place
+from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing._registry import cases, components
 from bp_arrays.testing._report import EVERY, DeviceResult, Disagreement, Report
 from bp_arrays.testing._running import (
     Finding,
-    hidden_transfer,
-    judged_by,
+    can_check_host_reads,
+    host_read_error,
+    oracle_error,
     reference,
     run_case,
-    shows_transfers,
 )
 from bp_arrays.testing.cases._user import own_cases
 from bp_arrays.typing import Shape
 
 DEVICES = ("cpu", "strict", "strict:device1", "torch:cpu", "jax:cpu", "cuda")
-"""What is checked unless told: what cannot be used is reported as not run."""
+"""Devices checked by default; those that are not available are reported as not run."""
 
 
 WORKERS = min(4, os.cpu_count() or 1)
-"""Threads at work: NumPy and the compilers leave Python's lock while they compute."""
+"""Number of threads: NumPy and the compilers release Python's lock while they compute."""
 
-Progress = Callable[[str], None]
-Job = TypeVar("Job")
+ShowProgress = Callable[[str], None]
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def chosen_cases(only: Sequence[str] = ()) -> list[Case]:
-    """The registered cases of the components whose name contains one of the words, any case.
+    """Select the registered cases of components whose name contains one of the words.
+
+    Upper and lower case do not matter.
 
     Raises
     ------
     InputError
-        If a word fits no component; the nearest one is suggested.
+        If a word matches no component; the message suggests the nearest one.
     """
     words = [word.strip().lower() for word in only]
     for word in words:
         if not word:
-            raise InputError("check: expected a part of a component's name, got an empty word")
+            raise InputError("check(only=): expected part of a component's name, got ''")
         if not any(word in name.lower() for name in components()):
             raise unknown_name("component", word, components())
     return [
@@ -68,9 +70,9 @@ def check(
     devices: Sequence[str | Device] = DEVICES,
     require: Sequence[str | Device] = (),
     dtypes: Sequence[str] = DTYPES,
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> Report:
-    """Check layers or losses of your own: the same on every device, their backward right.
+    """Check that custom layers or losses agree on all devices and have a correct backward.
 
     Parameters
     ----------
@@ -78,23 +80,23 @@ def check(
     input_shape : int or tuple of int
         The shape of one sample, without the batch; for a loss, of one output.
     devices : sequence of str or Device
-        By default everything usable on this machine.
+        By default every device available on this machine.
     require : sequence of str or Device, optional
         Devices whose absence makes the report fail.
     dtypes : sequence of str
-        Each is tested where the device has it: "float16" and "bfloat16" too, if named.
+        Each is tested on the devices that support it; "float16" and "bfloat16" only if named.
     progress : function of a line of text, optional
-        Told what is being done.
+        Called with the progress of the check.
 
     Returns
     -------
     Report
-        `report.ok` says whether all is well; printed, it says what is not.
+        `report.ok` is True if everything agrees; printed, the report lists the disagreements.
 
     Raises
     ------
     InputError
-        If this is neither a layer nor a loss, or does not take inputs of this shape.
+        If a component is neither a layer nor a loss, or does not accept inputs of this shape.
 
     Examples
     --------
@@ -118,15 +120,15 @@ def check_cases(
     *,
     require: Sequence[str | Device] = (),
     dtypes: Sequence[str] = DTYPES_WITH_HALF,
-    progress: Progress | None = None,
+    progress: ShowProgress | None = None,
 ) -> Report:
-    """Run cases on devices; a device that cannot be used is reported so, never left out.
+    """Run cases on devices; a device that is not available is reported as not run.
 
     Parameters
     ----------
     chosen : sequence of Case
     devices, require, dtypes, progress
-        As `check` takes them.
+        As for `check`.
 
     Returns
     -------
@@ -135,61 +137,63 @@ def check_cases(
     Raises
     ------
     InputError
-        If no case was chosen, or for an unknown device or dtype.
+        If there are no cases, or for an unknown device or dtype.
     """
     if not chosen:
-        raise InputError("check: no case was chosen")
-    _check_listed("devices", devices)
-    _check_listed("require", require)
+        raise InputError("check: expected at least one case, got none")
+    _check_is_list("devices", devices)
+    _check_is_list("require", require)
     check_dtypes(dtypes)
     started = time.perf_counter()
     required = [find_device(name).name for name in require]
     report = Report(required=required, limits={case.name: case.limit for case in chosen})
-    say = progress or (lambda line: None)
+    show = progress or (lambda line: None)
     references = References()
     with ThreadPoolExecutor(WORKERS) as pool:
         for name in dict.fromkeys([find_device(d).name for d in devices] + required):
             report.devices.append(DeviceResult(name))
-            _run_device(report, chosen, dtypes, references, pool, say)
+            _run_device(report, chosen, dtypes, references, pool, show)
         if report.ran:
-            report.properties["traceable by jax.jit"] = _traced(report, chosen)
-            _look_for_transfers(report, chosen, pool, say)
-            _ask_oracles(report, chosen, pool, say)
+            report.properties["traceable by jax.jit"] = _count_traced(report, chosen)
+            _check_host_reads(report, chosen, pool, show)
+            _check_derivatives(report, chosen, pool, show)
     report.seconds = time.perf_counter() - started
     return report
 
 
 def check_dtypes(dtypes: Sequence[str]) -> None:
-    """Raise InputError unless these are names of dtypes that can be asked for."""
-    _check_listed("dtypes", dtypes)
+    """Raise InputError unless these are names of dtypes that cases can run in."""
+    _check_is_list("dtypes", dtypes)
     for dtype in dtypes:
         if dtype not in DTYPES_WITH_HALF:
             raise unknown_name("dtype", dtype, DTYPES_WITH_HALF)
 
 
-def _check_listed(option: str, names: Sequence[str | Device]) -> None:
+def _check_is_list(option: str, names: Sequence[str | Device]) -> None:
     if isinstance(names, (str, Device)):
-        raise InputError(f"check({option}=): expected a list of names, such as [{names!r}]")
+        raise InputError(
+            f"check({option}=): expected a list of names, got {names!r}; pass [{names!r}]"
+        )
 
 
 class References(dict[tuple[Case, str], HostArrays]):
-    """The float64 results of each case for inputs rounded to each dtype, computed once."""
+    """Cache of the float64 results of each case for inputs rounded to each dtype."""
 
-    def of(self, case: Case, place: Place) -> HostArrays:
-        key = (case, place.dtype)
+    def of(self, case: Case, placement: Placement) -> HostArrays:
+        key = (case, placement.dtype)
         if key not in self:
-            self[key] = reference(case, place)
+            self[key] = reference(case, placement)
         return self[key]
 
 
-def places(device: Device, dtypes: Iterable[str]) -> Iterator[Place]:
-    """The device in each of the dtypes it has."""
+def placements(device: Device, dtypes: Iterable[str]) -> Iterator[Placement]:
+    """Yield the device with each of the dtypes that it supports."""
     for dtype in dtypes:
         try:
             device.dtype(dtype)
         except InputError:
             continue
-        yield Place(device, dtype)
+        yield Placement(device, dtype)
 
 
 def _run_device(
@@ -198,67 +202,74 @@ def _run_device(
     dtypes: Sequence[str],
     references: References,
     pool: ThreadPoolExecutor,
-    say: Progress,
+    show: ShowProgress,
 ) -> None:
-    """Run the cases on the device last added to the report."""
+    """Run the cases on the last device of the report."""
     result = report.devices[-1]
     device = find_device(result.name)
     availability = device.availability()
     if not availability.usable:
         result.reason = f"{availability.reason}; {availability.advice}"
         return
-    found = list(places(device, dtypes))
-    result.lacks = [d for d in dtypes if d not in {place.dtype for place in found}]
-    jobs = [(case, place) for place in found for case in chosen if place.dtype in case.dtypes]
-    if not jobs:
-        result.reason = f"no case in a dtype that it has; it lacks {', '.join(result.lacks)}"
+    supported = list(placements(device, dtypes))
+    result.lacks = [d for d in dtypes if d not in {placement.dtype for placement in supported}]
+    items = [
+        (case, placement)
+        for placement in supported
+        for case in chosen
+        if placement.dtype in case.dtypes
+    ]
+    if not items:
+        result.reason = f"no case has a dtype it supports; it lacks {', '.join(result.lacks)}"
         return
     result.ran, result.description = True, device.description
 
-    def run(job: tuple[Case, Place]) -> Finding:
-        return run_case(*job, references.of)
+    def run(item: tuple[Case, Placement]) -> Finding:
+        return run_case(*item, references.of)
 
-    for (case, place), finding in _all(jobs, run, pool, partial(_line, say, result.name)):
-        result.add(case, place.dtype, finding.error)
+    for (case, placement), finding in _mapped(items, run, pool, partial(_line, show, result.name)):
+        result.add(case, placement.dtype, finding.error)
         report.disagreements += [
-            Disagreement(case.component, case.name, result.name, place.dtype, fault)
+            Disagreement(case.component, case.name, result.name, placement.dtype, fault)
             for fault in finding.faults
         ]
 
 
-def _look_for_transfers(
-    report: Report, chosen: Sequence[Case], pool: ThreadPoolExecutor, say: Progress
+def _check_host_reads(
+    report: Report, chosen: Sequence[Case], pool: ThreadPoolExecutor, show: ShowProgress
 ) -> None:
-    """Run every case where nothing can be read back to the host."""
+    """Run every case on a device whose arrays cannot be read back to the host."""
     if not find_device("torch:cpu").availability().usable:
         report.properties["no hidden transfer to the host"] = "NOT RUN: needs PyTorch"
         return
-    jobs = [case for case in chosen if shows_transfers(case)]
-    for case, fault in _all(jobs, hidden_transfer, pool, partial(_line, say, "transfers")):
+    checked = [case for case in chosen if can_check_host_reads(case)]
+    for case, fault in _mapped(checked, host_read_error, pool, partial(_line, show, "transfers")):
         if fault:
             report.disagreements.append(
                 Disagreement(case.component, case.name, EVERY, "float32", fault)
             )
-    report.properties["no hidden transfer to the host"] = f"{len(jobs)} cases, on PyTorch's meta"
+    report.properties["no hidden transfer to the host"] = (
+        f"{len(checked)} cases, on PyTorch's meta device"
+    )
 
 
-def _traced(report: Report, chosen: Sequence[Case]) -> str:
-    """On how many cases jax.jit, through which everything on JAX runs, had its say."""
+def _count_traced(report: Report, chosen: Sequence[Case]) -> str:
+    """Count the cases that ran through jax.jit, as everything on JAX does."""
     if not any(find_device(result.name).runs_as == "jit" for result in report.ran):
         return "NOT RUN: needs JAX among the devices that run"
     return f"{sum(case.traceable for case in chosen)} cases"
 
 
-def _ask_oracles(
-    report: Report, chosen: Sequence[Case], pool: ThreadPoolExecutor, say: Progress
+def _check_derivatives(
+    report: Report, chosen: Sequence[Case], pool: ThreadPoolExecutor, show: ShowProgress
 ) -> None:
-    """Hold every backward against derivatives found another way."""
-    jobs = [(oracle, case) for case in chosen for oracle in oracles_for(case)]
+    """Compare every backward with the derivatives of its oracles."""
+    items = [(oracle, case) for case in chosen for oracle in oracles_for(case)]
 
-    def ask(job: tuple[Oracle, Case]) -> str:
-        return judged_by(*job)
+    def run(item: tuple[Oracle, Case]) -> str:
+        return oracle_error(*item)
 
-    for (oracle, case), fault in _all(jobs, ask, pool, partial(_line, say, "oracles")):
+    for (oracle, case), fault in _mapped(items, run, pool, partial(_line, show, "oracles")):
         used = report.oracles.setdefault(case.component, [])
         if oracle.name not in used:
             used.append(oracle.name)
@@ -268,17 +279,17 @@ def _ask_oracles(
             )
 
 
-def _all(
-    jobs: Sequence[Job],
-    work: Callable[[Job], Result],
+def _mapped(
+    items: Sequence[Item],
+    function: Callable[[Item], Result],
     pool: ThreadPoolExecutor,
-    say: Callable[[int, int], None],
-) -> Iterator[tuple[Job, Result]]:
-    """Each job and its result, in the order of the jobs; worked on together."""
-    for done, (job, result) in enumerate(zip(jobs, pool.map(work, jobs), strict=True), 1):
-        say(done, len(jobs))
-        yield job, result
+    show: Callable[[int, int], None],
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with its result, in order; the thread pool computes them."""
+    for done, (item, result) in enumerate(zip(items, pool.map(function, items), strict=True), 1):
+        show(done, len(items))
+        yield item, result
 
 
-def _line(say: Progress, where: str, done: int, of: int) -> None:
-    say(f"{where}: {done} of {of} cases")
+def _line(show: ShowProgress, stage: str, done: int, total: int) -> None:
+    show(f"{stage}: {done} of {total} cases")

@@ -1,9 +1,8 @@
-"""How far a result is from the reference, in units of the dtype's eps.
+"""Relative error of a result in units of the dtype's eps.
 
-Element by element, a relative error means nothing for a gradient: sums that nearly cancel are far
-off in every arithmetic. The norm of the error relative to the norm of the result is stable over
-sizes, so that is what is held to a limit: in the 2-norm, which sees a small fault everywhere, and
-in the maximum norm, which sees a large fault in one place.
+An element-wise relative error means nothing for a gradient: sums that nearly cancel have a large
+one in any arithmetic. The norm of the error relative to the norm of the reference is stable over
+sizes: the 2-norm shows a small fault in all elements, the maximum norm a large fault in one.
 """
 
 from __future__ import annotations
@@ -27,8 +26,9 @@ SMALLEST_NORMAL = {
 
 
 def error_in_eps(result: HostArray, reference: HostArray, dtype: str) -> float:
-    """The larger of the two relative errors of a result, in eps of the dtype; inf where the
-    results differ in kind: another shape, or a NaN or infinity in only one of them.
+    """Return the larger of the two relative errors of a result, in eps of the dtype.
+
+    Infinity if the shapes differ, or if NaN and infinities are not at the same elements.
 
     >>> error_in_eps(np.array([1.0, 2.0]), np.array([1.0, 2.0 + 2**-51]), "float64") < 1.0
     True
@@ -44,12 +44,11 @@ def error_in_eps(result: HostArray, reference: HostArray, dtype: str) -> float:
         return float("inf")
     exact = np.where(finite, reference, 0.0)
     scale = float(np.max(np.abs(exact)))
-    # Below the smallest normal number devices may flush to zero: nothing is expected there.
+    # Devices may flush numbers below the smallest normal one to zero: there, anything small passes.
     floor = SMALLEST_NORMAL[dtype] / EPS[dtype]
     if scale <= floor:
-        return (
-            0.0 if float(np.max(np.abs(np.where(finite, result, 0.0)))) <= floor else float("inf")
-        )
+        largest = float(np.max(np.abs(np.where(finite, result, 0.0))))
+        return 0.0 if largest <= floor else float("inf")
     error = (np.where(finite, result, 0.0) - exact) / scale
     exact = exact / scale
     in_two_norm = float(np.linalg.norm(error)) / float(np.linalg.norm(exact))

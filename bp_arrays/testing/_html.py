@@ -1,4 +1,4 @@
-"""A report as one page of HTML that needs nothing else: no script, no network."""
+"""Report as a single HTML page, without scripts and external files."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ code { overflow-wrap: anywhere; }
 
 
 def to_html(report: Report) -> str:
-    """The page: verdict, matrix, disagreements, devices that did not run, and with what."""
+    """Return the page: verdict, disagreements, devices that did not run, matrix, versions."""
     title = "every device that ran agrees" if report.ok else "NOT proven"
     parts = [
         f"<h1>bp_arrays: {title}</h1>",
         f"<p>{escape(report.summary())}</p>",
-        _box("Disagreements", (_disagreements(*found) for found in report.found.items())),
+        _box("Disagreements", (_disagreements(*item) for item in report.faults.items())),
         _box("Not run", (_not_run(report, device) for device in report.not_run)),
         _matrix(report),
         _provenance(report),
@@ -105,9 +105,9 @@ def _provenance(report: Report) -> str:
     )
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     return (
-        "<h2>What was checked besides values</h2><ul><li>on every device, for every case: results "
+        "<h2>Checked besides values</h2><ul><li>on every device, for every case: results "
         "stay on the device and in the dtype, have the same bits when run twice, and leave the "
-        f"inputs as they were</li>{properties}</ul>"
+        f"inputs unchanged</li>{properties}</ul>"
         f'<p class="quiet">{escape(report.date[:19])} UTC; {escape(report.machine)}; '
         f"{escape(versions)}; commit <code>{escape(report.commit or 'none')}</code>; "
         f"source <code>{report.source}</code></p>"

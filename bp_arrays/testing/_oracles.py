@@ -1,6 +1,6 @@
-"""Derivatives found without any backward of ours.
+"""Oracles: derivatives computed without the library's backward.
 
-Four ways, each used where it can be:
+Four methods, each used where it applies:
 
 - complex step: Im f(x + ih) / h in float64 with h = 1e-20. No subtraction, so exact to rounding;
   needs a forward that is analytic as written. Squire and Trapp, SIAM Review 40, 1998.
@@ -20,27 +20,27 @@ import numpy as np
 from bp_arrays.devices import device
 from bp_arrays.random import host_generator
 from bp_arrays.testing._case import Case, Derivatives
-from bp_arrays.testing._placement import HostArrays, Place
+from bp_arrays.testing._placement import HostArrays, Placement
 
 COMPLEX_STEP = 1e-20
 CENTRAL_STEP = float(np.finfo(np.float64).eps) ** (1 / 3)
 MOST_COORDINATES = 500
-"""How many derivatives by one array are found one by one, each at the price of a forward; of a
-larger array these many are drawn."""
+"""Coordinates of one array at which a derivative is computed, each for the price of a forward; of
+a larger array this many are drawn."""
 
 
 @dataclass(frozen=True)
 class Oracle:
-    """A way to find derivatives.
+    """An independent method to compute derivatives.
 
     Parameters
     ----------
     name : str
-        As the report names it.
+        The name in the report.
     tolerance : float
-        How far a right derivative may be from the oracle's, relative to its maximum.
+        Largest difference of a correct derivative from the oracle's, relative to its maximum.
     derive : function of (case, host inputs) to derivatives by result name
-        A masked array where an array is too large to ask for every coordinate.
+        Returns masked arrays where an array is too large to differentiate by every element.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Oracle:
 
 
 def oracles_for(case: Case) -> Iterator[Oracle]:
-    """The oracles that can judge a case on this machine."""
+    """Yield the oracles that apply to a case on this machine."""
     if case.derivatives is None:
         return
     if case.derivatives.analytic:
@@ -64,27 +64,27 @@ def oracles_for(case: Case) -> Iterator[Oracle]:
 
 def _complex_step(case: Case, inputs: HostArrays) -> HostArrays:
     d = _derivatives(case)
-    place = Place(device("cpu"), "float64")
+    placement = Placement(device("cpu"), "float64")
 
     def slope(name: str, i: tuple[int, ...]) -> float:
         moved = inputs[name].astype(np.complex128)
         moved[i] += 1j * COMPLEX_STEP
-        return float(np.imag(d.objective(place, {**inputs, name: moved})) / COMPLEX_STEP)
+        return float(np.imag(d.objective(placement, {**inputs, name: moved})) / COMPLEX_STEP)
 
     return _by_coordinates(d, inputs, slope)
 
 
 def _central_differences(case: Case, inputs: HostArrays) -> HostArrays:
     d = _derivatives(case)
-    place = Place(device("cpu"), "float64")
+    placement = Placement(device("cpu"), "float64")
 
     def slope(name: str, i: tuple[int, ...]) -> float:
         h = CENTRAL_STEP * max(1.0, abs(float(inputs[name][i])))
         above, below = inputs[name].copy(), inputs[name].copy()
         above[i] += h
         below[i] -= h
-        rise = d.objective(place, {**inputs, name: above}) - d.objective(
-            place, {**inputs, name: below}
+        rise = d.objective(placement, {**inputs, name: above}) - d.objective(
+            placement, {**inputs, name: below}
         )
         return float(rise) / float(above[i] - below[i])
 
@@ -95,12 +95,12 @@ def _jax_grad(case: Case, inputs: HostArrays) -> HostArrays:
     import jax
 
     d = _derivatives(case)
-    place = Place(device("jax:cpu"), "float64", traced=True)
-    arrays = Place(device("jax:cpu"), "float64").arrays(inputs)
+    placement = Placement(device("jax:cpu"), "float64", traced=True)
+    arrays = Placement(device("jax:cpu"), "float64").arrays(inputs)
     names = list(d.of.values())
 
     def objective(*chosen: Any) -> Any:
-        return d.objective(place, {**arrays, **dict(zip(names, chosen, strict=True))})
+        return d.objective(placement, {**arrays, **dict(zip(names, chosen, strict=True))})
 
     gradients = jax.jit(
         jax.grad(objective, argnums=tuple(range(len(names)))),
@@ -113,10 +113,10 @@ def _torch_autograd(case: Case, inputs: HostArrays) -> HostArrays:
     import torch
 
     d = _derivatives(case)
-    place = Place(device("torch:cpu"), "float64")
-    arrays = place.arrays(inputs)
+    placement = Placement(device("torch:cpu"), "float64")
+    arrays = placement.arrays(inputs)
     chosen = [arrays[name].requires_grad_() for name in d.of.values()]
-    gradients = torch.autograd.grad(d.objective(place, arrays), chosen, allow_unused=True)
+    gradients = torch.autograd.grad(d.objective(placement, arrays), chosen, allow_unused=True)
     return {
         result: np.zeros(tuple(x.shape)) if g is None else g.numpy()
         for result, g, x in zip(d.of, gradients, chosen, strict=True)
@@ -126,19 +126,19 @@ def _torch_autograd(case: Case, inputs: HostArrays) -> HostArrays:
 def _by_coordinates(
     d: Derivatives, inputs: HostArrays, slope: Callable[[str, tuple[int, ...]], float]
 ) -> HostArrays:
-    """The slope along each coordinate, masked at those that were not drawn."""
-    found: HostArrays = {}
+    """Compute the slope along each coordinate, masked at those that were not drawn."""
+    gradients: HostArrays = {}
     for result, name in d.of.items():
         shape = inputs[name].shape
         gradient = np.ma.array(np.zeros(shape), mask=True)
-        places = np.arange(gradient.size)
-        if places.size > MOST_COORDINATES:
+        coordinates = np.arange(gradient.size)
+        if coordinates.size > MOST_COORDINATES:
             generator = host_generator(2026, "coordinates", result)
-            places = generator.choice(places, MOST_COORDINATES, replace=False)
-        for i in zip(*np.unravel_index(places, shape), strict=True):
+            coordinates = generator.choice(coordinates, MOST_COORDINATES, replace=False)
+        for i in zip(*np.unravel_index(coordinates, shape), strict=True):
             gradient[i] = slope(name, i)
-        found[result] = gradient
-    return found
+        gradients[result] = gradient
+    return gradients
 
 
 def _derivatives(case: Case) -> Derivatives:

@@ -1,4 +1,4 @@
-"""Where a case is computed: a device and a dtype."""
+"""`Placement`: the device and the dtype in which a case runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ HostArrays = dict[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True)
-class Place:
-    """A device and a dtype to compute a case in.
+class Placement:
+    """A device and a dtype in which a case runs.
 
     Parameters
     ----------
     device : Device
     dtype : str
-        "float32", "float64", "float16" or "bfloat16"; integers and booleans stay what they are.
+        "float32", "float64", "float16" or "bfloat16"; integers and booleans keep their dtype.
     traced : bool, default False
         True inside a tracing compiler, where creation functions must not name a device.
     """
@@ -39,36 +39,36 @@ class Place:
 
     @property
     def native(self) -> Any:
-        """What creation functions here are told as their device."""
+        """The device argument of creation functions."""
         return None if self.traced else self.device.native
 
     def context(self, seed: int = 0, step: int = 0) -> Context:
-        """The context of a training pass here."""
+        """Return the context of a training pass."""
         random = Stream(self.xp, self.native, seed, step)
         return Context(self.xp, self.native, training=True, random=random)
 
     def array(self, host: np.ndarray[Any, Any]) -> Array:
-        """A copy of a host array here, floats in this place's dtype; not contiguous if it is not.
+        """Copy a host array to the device, floats in the dtype of the placement.
 
-        What is copied to a device arrives in one piece: strides have to be made there.
+        A copy to a device is contiguous: for a non-contiguous array, strides are made there.
         """
         dtype = self.dtype if host.dtype.kind == "f" else None
         if host.flags.c_contiguous:
             return self.device.asarray(host, dtype)
-        spread = self.device.asarray(np.repeat(host.T, 2, axis=0), dtype)
-        turned = self.xp.permute_dims(spread, tuple(reversed(range(host.ndim))))
-        return turned[..., ::2]
+        repeated = self.device.asarray(np.repeat(host.T, 2, axis=0), dtype)
+        transposed = self.xp.permute_dims(repeated, tuple(reversed(range(host.ndim))))
+        return transposed[..., ::2]
 
     def arrays(self, inputs: HostArrays) -> dict[str, Array]:
-        """A copy of each host array here."""
+        """Copy each host array to the device."""
         return {name: self.array(host) for name, host in inputs.items()}
 
 
 @dataclass(frozen=True)
-class NowhereToRead(Place):
+class MetaPlacement(Placement):
     """PyTorch's "meta" device: arrays with a shape and a dtype, but no numbers.
 
-    Whatever needs one number on the host, `float(a)` or `if a > 0`, raises an error here.
+    Reading a number on the host, as in `float(a)` or `if a > 0`, raises an error.
     """
 
     @property
@@ -81,14 +81,15 @@ class NowhereToRead(Place):
         return super().array(host).to(self.native)
 
 
-def rounded(inputs: HostArrays, place: Place) -> HostArrays:
-    """The inputs as the place's dtype holds them, back in float64: what the reference is fed.
+def rounded(inputs: HostArrays, placement: Placement) -> HostArrays:
+    """Round the inputs to the placement's dtype and back to float64, as input of the reference.
 
-    So the reference and the device start from equal numbers and only arithmetic can differ.
+    The reference and the device then start from equal numbers: only their arithmetic differs.
     """
-    return {
-        name: place.device.to_numpy(place.array(host)).astype(np.float64)
-        if host.dtype.kind == "f"
-        else host
-        for name, host in inputs.items()
-    }
+
+    def round_trip(host: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if host.dtype.kind != "f":
+            return host
+        return placement.device.to_numpy(placement.array(host)).astype(np.float64)
+
+    return {name: round_trip(host) for name, host in inputs.items()}

@@ -1,8 +1,7 @@
-"""The registry of cases: everything this library says is the same on every device."""
+"""Registry of the cases of all components."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 
 from bp_arrays.testing._case import Case
@@ -15,12 +14,12 @@ from bp_arrays.testing.cases import (
 
 @cache
 def cases() -> tuple[Case, ...]:
-    """Every case, in the order of the report.
+    """Return every case, in the order of the report.
 
     >>> {"Linear", "Sigmoid", "CrossEntropy", "Adam"} <= {case.component for case in cases()}
     True
     """
-    found: Iterable[Case] = (
+    return (
         *maths_cases.activation_cases(),
         *maths_cases.loss_cases(),
         *maths_cases.layer_cases(),
@@ -30,9 +29,8 @@ def cases() -> tuple[Case, ...]:
         *update_cases.optimizer_cases(),
         *training_cases.training_cases(),
     )
-    return tuple(found)
 
 
 def components() -> list[str]:
-    """The names of what is checked, in the order of the report."""
+    """List the names of the components, in the order of the report."""
     return list(dict.fromkeys(case.component for case in cases()))

@@ -1,4 +1,4 @@
-"""What a check found, as data and as the table a person reads."""
+"""`Report`: the results of a check, as data and as a printed table."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from bp_arrays.testing import _provenance as provenance
 from bp_arrays.testing._case import Case
 
 REFERENCE = ("cpu", "float64")
-"""What everything is compared with; its own backwards are held against the oracles."""
+"""The device and dtype of the reference; the oracles check its backward."""
 
 
 EVERY = "every device"
-"""Where a fault of the component itself is: a wrong derivative is wrong wherever it runs."""
+"""The device of a fault of the component itself: a wrong derivative is wrong everywhere."""
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One result that is not what it must be: where, and what is wrong with it."""
+    """One incorrect result: its case, device and dtype, and the fault."""
 
     component: str
     case: str
@@ -32,26 +32,26 @@ class Disagreement:
 
 @dataclass
 class DeviceResult:
-    """What happened on one device.
+    """The results on one device.
 
     Parameters
     ----------
     name : str
     ran : bool
     reason : str
-        Why it did not run.
+        The reason why it did not run.
     description : str
-        The library and its version, and which accelerator.
+        The library, its version and the accelerator.
     cases : int
-        How many were computed there, each dtype counted.
+        Number of cases that ran, each dtype counted.
     lacks : list of str
-        The dtypes asked for that it does not have.
+        Requested dtypes that the device does not support.
     worst : dict of str to float
-        The largest measured error of each component, in eps of the dtype tested.
+        The largest error of each component, in eps of the tested dtype.
     worst_by_dtype : dict of str to float
-        The largest of all components in each dtype.
+        The largest error of all components in each dtype.
     errors : dict of str to dict of str to float
-        The measured error of each case in each dtype.
+        The error of each case in each dtype.
     """
 
     name: str
@@ -65,14 +65,14 @@ class DeviceResult:
     errors: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def add(self, case: Case, dtype: str, error: float) -> None:
-        """Count a case and keep its error."""
+        """Count a case and record its error."""
         self.cases += 1
         self.errors.setdefault(case.name, {})[dtype] = error
         self.worst[case.component] = max(error, self.worst.get(case.component, 0.0))
         self.worst_by_dtype[dtype] = max(error, self.worst_by_dtype.get(dtype, 0.0))
 
     def worst_of(self, dtype: str) -> str:
-        """The largest error in a dtype, in words where there is no number to give."""
+        """Format the largest error in a dtype; a word instead if there is none."""
         if dtype not in self.worst_by_dtype:
             return "lacks it" if dtype in self.lacks else "-"
         if (self.name, dtype) == REFERENCE:
@@ -82,20 +82,20 @@ class DeviceResult:
 
 @dataclass
 class Report:
-    """What a check found on every device it was asked for; printed, a table.
+    """The results of a check on all devices; printed, a table.
 
     Parameters
     ----------
     devices : list of DeviceResult
     disagreements : list of Disagreement
     oracles : dict of str to list of str
-        Which independent derivatives each component's backward was held against.
+        The oracles that checked each component's backward.
     properties : dict of str to str
-        What was checked besides values that not every machine can check, and on how many cases.
+        Checks besides values that not every machine can run, and the number of their cases.
     required : list of str
         Devices that had to run.
     limits : dict of str to float
-        How many eps each case may be off.
+        The largest error allowed for each case, in eps.
     """
 
     devices: list[DeviceResult] = field(default_factory=list)
@@ -123,22 +123,22 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether anything ran, everything that ran agrees, and everything required ran."""
+        """True if a device ran, all results agree, and all required devices ran."""
         missed = any(device.name in self.required for device in self.not_run)
         return bool(self.ran) and not self.disagreements and not missed
 
     @property
     def cases(self) -> int:
-        """How many cases were computed, on all devices together."""
+        """Number of cases that ran, over all devices."""
         return sum(device.cases for device in self.devices)
 
     @property
     def components(self) -> list[str]:
-        """What was checked."""
+        """Names of the components that were checked."""
         return list(dict.fromkeys(name for device in self.ran for name in device.worst))
 
     def verdict(self, component: str, device: DeviceResult) -> str:
-        """ "PASS" or "FAIL"; "-" where the component has no case for the device."""
+        """Return "PASS" or "FAIL"; "-" if the component has no case on the device."""
         if component not in device.worst:
             return "-"
         failed = any(
@@ -148,7 +148,7 @@ class Report:
         return "FAIL" if failed else "PASS"
 
     def summary(self) -> str:
-        """The outcome in one line."""
+        """Summarize the result in one line."""
         names = ", ".join(device.name for device in self.ran)
         count = len(self.disagreements)
         outcome = "all agree"
@@ -161,8 +161,8 @@ class Report:
         )
 
     @property
-    def found(self) -> dict[str, list[str]]:
-        """What is wrong with each component, a line for all cases wrong in the same words."""
+    def faults(self) -> dict[str, list[str]]:
+        """Faults by component, one line for all cases with the same message."""
         alike: dict[tuple[str, str], list[Disagreement]] = {}
         for d in self.disagreements:
             alike.setdefault((d.component, d.message), []).append(d)
@@ -174,22 +174,22 @@ class Report:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        """The whole report as what JSON can hold: null for an error that is no number."""
+        """Return the report as JSON values, with null for an infinite error."""
         whole: dict[str, Any] = _without_infinities(asdict(self))
         return whole | {"ok": self.ok, "cases": self.cases}
 
     def __str__(self) -> str:
-        blocks = (self._matrix(), self._properties(), self._found(), self._missing())
-        shown = ["\n".join(lines) for lines in blocks]
-        return "\n\n".join([*filter(None, shown), self.summary()])
+        blocks = (self._matrix(), self._properties(), self._faults(), self._missing())
+        texts = ["\n".join(lines) for lines in blocks]
+        return "\n\n".join([*filter(None, texts), self.summary()])
 
     def _matrix(self) -> Iterator[str]:
         first = max([len(name) for name in self.components] + [20])
         widths = [max(len(device.name), 11) for device in self.ran]
 
         def row(name: str, cells: list[str], last: str = "") -> str:
-            shown = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-            return f"{name:<{first}}  {'  '.join(shown)}  {last}".rstrip()
+            aligned = (f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+            return f"{name:<{first}}  {'  '.join(aligned)}  {last}".rstrip()
 
         if not self.ran:
             return
@@ -209,14 +209,14 @@ class Report:
             return
         yield (
             "on every device, for every case: results stay on the device and in the dtype, have "
-            "the same bits\nwhen run twice, and leave the inputs as they were"
+            "the same bits\nwhen run twice, and leave the inputs unchanged"
         )
         for name, measured in self.properties.items():
             yield f"{name}: {measured}"
 
-    def _found(self) -> Iterator[str]:
-        for found in self.found.values():
-            yield from (f"DISAGREES  {line}" for line in found)
+    def _faults(self) -> Iterator[str]:
+        for lines in self.faults.values():
+            yield from (f"DISAGREES  {line}" for line in lines)
 
     def _missing(self) -> Iterator[str]:
         for device in self.not_run:

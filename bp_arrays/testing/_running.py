@@ -1,4 +1,4 @@
-"""One case in one place, held against the reference and against its oracles."""
+"""Run one case in one placement; compare it with the reference and with its oracles."""
 
 from __future__ import annotations
 
@@ -14,143 +14,147 @@ from bp_arrays.execution import compiled
 from bp_arrays.testing._case import GRADIENT, Case, host_results
 from bp_arrays.testing._error_norms import error_in_eps
 from bp_arrays.testing._oracles import Oracle
-from bp_arrays.testing._placement import HostArrays, NowhereToRead, Place, rounded
+from bp_arrays.testing._placement import HostArrays, MetaPlacement, Placement, rounded
 from bp_arrays.typing import Array
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The worst error of a case in eps of the dtype tested, and all that is wrong with it."""
+    """The largest error of a case in eps of the tested dtype, and its faults."""
 
     error: float
     faults: tuple[str, ...] = ()
 
 
-Truth = Callable[[Case, Place], HostArrays]
+Truth = Callable[[Case, Placement], HostArrays]
 
 
-def reference(case: Case, place: Place) -> HostArrays:
-    """The results of NumPy in float64, fed the inputs as the place's dtype holds them."""
-    truth = Place(device("cpu"), "float64")
-    return host_results(truth, case.compute(truth, truth.arrays(rounded(case.inputs(), place))))
+def reference(case: Case, placement: Placement) -> HostArrays:
+    """Compute a case with NumPy in float64, from inputs rounded to the placement's dtype."""
+    truth = Placement(device("cpu"), "float64")
+    return host_results(truth, case.compute(truth, truth.arrays(rounded(case.inputs(), placement))))
 
 
-def run_case(case: Case, place: Place, truth_of: Truth = reference) -> Finding:
-    """Compute a case twice in a place, and compare.
+def run_case(case: Case, placement: Placement, truth_of: Truth = reference) -> Finding:
+    """Compute a case twice in a placement, and compare it with the reference.
 
-    Every result must be there, on the device, in the dtype, as near to the reference as the case
-    says, and of the same bits both times; the inputs must be what they were.
+    Every result must exist, be on the device and in the dtype, be within the case's limit of the
+    reference, and have the same bits both times; the inputs must be unchanged.
     """
-    with place.device.activate():
-        arrays = place.arrays(case.inputs())
-        before = host_results(place, arrays)
+    with placement.device.activate():
+        arrays = placement.arrays(case.inputs())
+        before = host_results(placement, arrays)
         try:
-            expected = truth_of(case, place)
-            function = _as_trained(case, place)
+            expected = truth_of(case, placement)
+            function = _as_trained(case, placement)
             results, again = function(arrays), function(arrays)
-        except Exception as error:  # whatever a component raises is what there is to report
-            return Finding(float("inf"), (f"raised {_said(error)}",))
+        except Exception as error:  # any error of a component is a fault to report
+            return Finding(float("inf"), (f"raised {_one_line(error)}",))
         worst, faults = 0.0, []
         for name, truth in expected.items():
-            off, fault = _judge(case, place, name, results, truth)
+            off, fault = _judge(case, placement, name, results, truth)
             worst = max(worst, off)
             if fault:
                 faults.append(fault)
-            elif not _same_bits(place, results[name], again[name]):
-                faults.append(f"{name} has other bits when run again")
+            elif not _same_bits(placement, results[name], again[name]):
+                faults.append(f"{name} has different bits in a second run")
         faults += [
             f"the input {name} was changed"
-            for name, value in host_results(place, arrays).items()
+            for name, value in host_results(placement, arrays).items()
             if not np.array_equal(value, before[name], equal_nan=True)
         ]
     return Finding(worst, tuple(faults))
 
 
-def _as_trained(case: Case, place: Place) -> Any:
-    """The computation as a training runs it: whole through the backend's compiler, if any.
+def _as_trained(case: Case, placement: Placement) -> Any:
+    """Return the computation as training runs it: through the backend's compiler, if any.
 
-    What jax.jit can trace neither decides anything by a value nor reads one back.
+    A computation that jax.jit can trace neither branches on a value nor reads one back.
     """
-    if not case.traceable or place.device.runs_as != "jit":
-        return partial(case.compute, place)
-    return compiled(partial(case.compute, replace(place, traced=True)), place.device)
+    if not case.traceable or placement.device.runs_as != "jit":
+        return partial(case.compute, placement)
+    return compiled(partial(case.compute, replace(placement, traced=True)), placement.device)
 
 
 def _judge(
-    case: Case, place: Place, name: str, results: dict[str, Array], truth: np.ndarray[Any, Any]
+    case: Case,
+    placement: Placement,
+    name: str,
+    results: dict[str, Array],
+    truth: np.ndarray[Any, Any],
 ) -> tuple[float, str]:
-    """The error of one result in eps, and what is wrong with it, or ""."""
+    """Return the error of one result in eps, and its fault or ""."""
     if name not in results:
         return float("inf"), f"{name} is missing"
     result = results[name]
-    if not place.device.owns(result):
+    if not placement.device.owns(result):
         return float("inf"), f"{name} {_elsewhere(result)}"
-    dtype = place.dtype if truth.dtype.kind == "f" else truth.dtype.name
-    if result.dtype != place.device.dtype(dtype):
-        its = str(result.dtype).rpartition(".")[2]  # without the library's name
-        return float("inf"), f"{name} has the dtype {its}, not {dtype}"
-    host = place.device.to_numpy(result)
+    dtype = placement.dtype if truth.dtype.kind == "f" else truth.dtype.name
+    if result.dtype != placement.device.dtype(dtype):
+        actual = str(result.dtype).rpartition(".")[2]  # without the library's name
+        return float("inf"), f"{name}: expected dtype {dtype}, got {actual}"
+    host = placement.device.to_numpy(result)
     if host.shape != truth.shape:
-        return float("inf"), f"{name} has the shape {host.shape}, not {truth.shape}"
+        return float("inf"), f"{name}: expected shape {truth.shape}, got {host.shape}"
     if name in case.exact or truth.dtype.kind != "f":
         equal = np.array_equal(host, truth)
         return (0.0, "") if equal else (float("inf"), f"{name} is not equal to the last bit")
-    error = error_in_eps(host, truth, place.dtype)
+    error = error_in_eps(host, truth, placement.dtype)
     if error <= case.limit:
         return error, ""
     return error, f"{name} is {error:.1f} eps off, the limit is {case.limit:g}"
 
 
 def _elsewhere(result: Any) -> str:
-    """Where a result is that is not on the device it was asked for on."""
-    its_device = device_of_or_none(result)
-    if its_device is None:
+    """Describe a result that is not on the device of its placement."""
+    actual = device_of_or_none(result)
+    if actual is None:
         return f"is {result!r:.40}, not an array"
-    return f"left the device: it is on {its_device}"
+    return f"left the device: it is on {actual}"
 
 
-def _same_bits(place: Place, one: Array, other: Array) -> bool:
-    """Whether not even the sign of a zero differs."""
-    return place.device.to_numpy(one).tobytes() == place.device.to_numpy(other).tobytes()
+def _same_bits(placement: Placement, one: Array, other: Array) -> bool:
+    """Return whether two results are equal to the last bit, including the sign of zeros."""
+    return placement.device.to_numpy(one).tobytes() == placement.device.to_numpy(other).tobytes()
 
 
-def shows_transfers(case: Case) -> bool:
-    """Whether `hidden_transfer` can be asked about a case, on this machine."""
+def can_check_host_reads(case: Case) -> bool:
+    """Return whether `host_read_error` applies to a case, on this machine."""
     return case.traceable and "float32" in case.dtypes and device("torch:cpu").availability().usable
 
 
-def hidden_transfer(case: Case) -> str:
-    """What a case reads back to the host on its way, or ""; needs PyTorch.
+def host_read_error(case: Case) -> str:
+    """Describe the value that a case reads back to the host, or return ""; needs PyTorch.
 
-    A case that fails where numbers can be read as well has another fault, found elsewhere.
+    A case that also fails where numbers can be read has another fault, which `run_case` reports.
     """
-    nowhere = NowhereToRead(device("torch:cpu"), "float32")
-    error = _raised(case, nowhere)
-    if error is None or _raised(case, Place(nowhere.device, nowhere.dtype)) is not None:
+    meta = MetaPlacement(device("torch:cpu"), "float32")
+    error = _raised(case, meta)
+    if error is None or _raised(case, Placement(meta.device, meta.dtype)) is not None:
         return ""
-    return f"needs a number on the host: {_said(error)}"
+    return f"needs a number on the host: {_one_line(error)}"
 
 
-def _raised(case: Case, place: Place) -> Exception | None:
+def _raised(case: Case, placement: Placement) -> Exception | None:
     try:
-        case.compute(place, place.arrays(case.inputs()))
+        case.compute(placement, placement.arrays(case.inputs()))
     except Exception as error:  # of any class: each operation refuses in its own way
         return error
     return None
 
 
-def judged_by(oracle: Oracle, case: Case) -> str:
-    """What the oracle finds wrong with the backward of a case, or ""."""
-    place = Place(device("cpu"), "float64")
+def oracle_error(oracle: Oracle, case: Case) -> str:
+    """Compare the backward of a case with an oracle; describe its faults, or return ""."""
+    placement = Placement(device("cpu"), "float64")
     inputs = case.inputs()
     try:
-        results = host_results(place, case.compute(place, place.arrays(inputs)))
-    except Exception as error:  # the component is the user's, and so is what it raises
-        return f"raised {_said(error)}"
+        results = host_results(placement, case.compute(placement, placement.arrays(inputs)))
+    except Exception as error:  # a user's component may raise anything
+        return f"raised {_one_line(error)}"
     try:
         derivatives = oracle.derive(case, inputs)
     except Exception as error:
-        return f"{oracle.name} cannot follow the forward: {_said(error)}"
+        return f"{oracle.name} cannot differentiate the forward: {_one_line(error)}"
     return "; ".join(_wrong(oracle, results, derivatives))
 
 
@@ -163,10 +167,10 @@ def _wrong(oracle: Oracle, results: HostArrays, derivatives: HostArrays) -> Iter
             yield f"{name} is missing, {oracle.name} has one"
             continue
         if results[name].shape != derivative.shape:
-            yield f"{name} has the shape {results[name].shape}, not {derivative.shape}"
+            yield f"{name}: expected shape {derivative.shape}, got {results[name].shape}"
             continue
-        asked = ~np.ma.getmaskarray(derivative)
-        result, derivative = results[name][asked], np.asarray(derivative)[asked]
+        computed = ~np.ma.getmaskarray(derivative)
+        result, derivative = results[name][computed], np.asarray(derivative)[computed]
         scale = max(float(np.max(np.abs(derivative))), 1e-300)
         off = float(np.max(np.abs(result - derivative))) / scale
         if not off <= oracle.tolerance:
@@ -176,7 +180,7 @@ def _wrong(oracle: Oracle, results: HostArrays, derivatives: HostArrays) -> Iter
 
 
 def _common_factor(result: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> float | None:
-    """The number that every element is off by, if there is one: a lost ½ or a flipped sign."""
+    """Return the factor by which every element is off, if there is one: a lost ½, a wrong sign."""
     if result.size < 2 or not np.isfinite(result).all():
         return None
     at = np.unravel_index(np.argmax(np.abs(truth)), truth.shape)
@@ -186,5 +190,5 @@ def _common_factor(result: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) ->
     return ratio if np.allclose(result, ratio * truth, rtol=1e-6, atol=0.0) else None
 
 
-def _said(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

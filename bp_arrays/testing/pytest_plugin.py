@@ -34,11 +34,11 @@ from bp_arrays.errors import InputError
 from bp_arrays.layers import Layer
 from bp_arrays.losses import Loss
 from bp_arrays.testing._case import DTYPES, Case
-from bp_arrays.testing._checking import DEVICES, check_dtypes, places
+from bp_arrays.testing._checking import DEVICES, check_dtypes, placements
 from bp_arrays.testing._evidence import cuda_line
 from bp_arrays.testing._oracles import Oracle, oracles_for
-from bp_arrays.testing._placement import Place
-from bp_arrays.testing._running import hidden_transfer, judged_by, run_case, shows_transfers
+from bp_arrays.testing._placement import Placement
+from bp_arrays.testing._running import can_check_host_reads, host_read_error, oracle_error, run_case
 from bp_arrays.testing.cases._user import own_cases
 from bp_arrays.typing import Shape
 
@@ -62,7 +62,7 @@ def parametrize_with_checks(
     Examples
     --------
     >>> import bp_arrays as bp
-    >>> from bp_arrays.testing import parametrize_with_checks
+    >>> from bp_arrays.testing.pytest_plugin import parametrize_with_checks
     >>> @parametrize_with_checks(bp.Tanh(), bp.Linear(3), input_shape=4)
     ... def test_my_layers(check):
     ...     check()
@@ -79,19 +79,19 @@ def parametrize_with_checks(
 
 @dataclass(frozen=True)
 class OnDevice:
-    """A case in one place; called, it fails if anything is wrong there."""
+    """A case in one placement; called, it fails if anything is wrong there."""
 
     case: Case
-    place: Place
+    placement: Placement
 
     def __call__(self) -> None:
         __tracebackhide__ = True
-        faults = run_case(self.case, self.place).faults
+        faults = run_case(self.case, self.placement).faults
         if faults:
             pytest.fail(f"{self.case.name} on {self}: {'; '.join(faults)}", pytrace=False)
 
     def __str__(self) -> str:
-        return f"{self.place.device}-{self.place.dtype}"
+        return f"{self.placement.device}-{self.placement.dtype}"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class ByOracle:
 
     def __call__(self) -> None:
         __tracebackhide__ = True
-        fault = judged_by(self.oracle, self.case)
+        fault = oracle_error(self.oracle, self.case)
         if fault:
             pytest.fail(f"{self.case.name}: {fault}", pytrace=False)
 
@@ -119,7 +119,7 @@ class WithoutReading:
 
     def __call__(self) -> None:
         __tracebackhide__ = True
-        fault = hidden_transfer(self.case)
+        fault = host_read_error(self.case)
         if fault:
             pytest.fail(f"{self.case.name}: {fault}", pytrace=False)
 
@@ -139,9 +139,9 @@ def checks(config: pytest.Config, cases: Sequence[Case]) -> Iterator[Check]:
     """Everything there is to check of these cases on this machine."""
     for case in cases:
         for name in usable_devices(config):
-            for place in places(find_device(name), case.dtypes):
-                yield OnDevice(case, place)
-        if shows_transfers(case):
+            for placement in placements(find_device(name), case.dtypes):
+                yield OnDevice(case, placement)
+        if can_check_host_reads(case):
             yield WithoutReading(case)
         for oracle in oracles_for(case):
             yield ByOracle(case, oracle)

@@ -1,4 +1,4 @@
-"""The confusion matrix: how often each class is predicted as each other."""
+"""`ConfusionMatrix`: counts of true and predicted classes."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from bp_arrays.plots import ConfusionCounts
 from bp_arrays.typing import HostArray
 
 WIDEST = 20
-"""Of more classes the text shows the most frequent confusions instead of the whole matrix."""
+"""Number of classes above which the text lists the most frequent confusions instead."""
 
 SHOWN = 10
-"""How many of those."""
+"""Number of confusions in that list."""
 
 SHORT = 6
-"""Class names up to this length head their columns themselves; longer ones are numbered."""
+"""Length of class names up to which they head their columns; longer ones are numbered."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ConfusionMatrix:
-    """A confusion matrix: how many samples of each class were predicted as each class.
+    """A confusion matrix: the number of samples of each class predicted as each class.
 
     Parameters
     ----------
     counts : int array (classes, classes)
         Row: the true class; column: the predicted one.
     classes : tuple of str
-        Their names.
+        Class names.
 
     Examples
     --------
@@ -48,23 +48,23 @@ class ConfusionMatrix:
 
     @classmethod
     def of(cls, t: Any, predicted: Any, classes: Sequence[str]) -> ConfusionMatrix:
-        """Count the pairs of true and predicted classes, given as numbers from 0, (samples,)."""
+        """Count pairs of true and predicted classes, arrays (samples,) of numbers from 0."""
         n = len(classes)
         pairs = np.asarray(t, dtype=np.int64) * n + np.asarray(predicted, dtype=np.int64)
         return cls(np.bincount(pairs, minlength=n * n).reshape(n, n), tuple(map(str, classes)))
 
     @property
     def recall(self) -> HostArray:
-        """Of each class's samples the share that was found; NaN for a class without samples."""
-        return _share(self.counts.diagonal(), self.counts.sum(axis=1))
+        """Recall: the fraction of each class's samples that were predicted as it, or NaN."""
+        return _fraction(self.counts.diagonal(), self.counts.sum(axis=1))
 
     @property
     def precision(self) -> HostArray:
-        """Of what was taken for each class the share that is; NaN for one never predicted."""
-        return _share(self.counts.diagonal(), self.counts.sum(axis=0))
+        """Precision: the fraction of predictions of each class that are correct, or NaN."""
+        return _fraction(self.counts.diagonal(), self.counts.sum(axis=0))
 
     def to_json(self) -> dict[str, Any]:
-        """As plain lists by name."""
+        """Return plain lists by name."""
         return {
             "classes": list(self.classes),
             "counts": self.counts.tolist(),
@@ -73,19 +73,19 @@ class ConfusionMatrix:
         }
 
     def plot(self, *, ax: Any = None, path: str | os.PathLike[str] | None = None) -> Any:
-        """Draw the matrix; darker is a larger share of the true class. Needs the extra `plot`.
+        """Draw the matrix, darker for a larger fraction of the true class (extra: plot).
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
+            Axes to draw into; by default in a new figure.
         path : path, optional
-            Where to write the picture: .png, .pdf, .svg, .jpg or .webp.
+            File to write the figure to: .png, .pdf, .svg, .jpg or .webp.
 
         Returns
         -------
         matplotlib Figure
-            Or `ax`, if it was handed in.
+            Or `ax`, if it was passed.
         """
         from bp_arrays.plots import check_picture, confusion_picture, draw_confusion, save_picture
 
@@ -103,7 +103,7 @@ class ConfusionMatrix:
 
     @property
     def numbers(self) -> ConfusionCounts:
-        """The plain numbers, as `plots` draws them."""
+        """The numbers that are drawn."""
         return ConfusionCounts(self.counts, self.classes, self.recall, self.precision)
 
     def __str__(self) -> str:
@@ -139,20 +139,20 @@ class ConfusionMatrix:
     def _most_confused(self) -> str:
         wrong = self.counts - np.diag(self.counts.diagonal())
         order = np.argsort(-wrong, axis=None, kind="stable")[:SHOWN]
-        pairs = [divmod(int(at), len(self.classes)) for at in order if wrong.flat[at]]
+        pairs = [divmod(int(k), len(self.classes)) for k in order if wrong.flat[k]]
         lines = [
-            f"  {self.classes[i]} taken for {self.classes[j]}: {wrong[i, j]} of "
+            f"  {self.classes[i]} predicted as {self.classes[j]}: {wrong[i, j]} of "
             f"{self.counts[i].sum()}"
             for i, j in pairs
         ]
         return "\n".join(
-            [f"{len(self.classes)} classes; most often confused:", *(lines or ["  none"])]
+            [f"{len(self.classes)} classes; most frequent confusions:", *(lines or ["  none"])]
         )
 
 
-def _share(part: HostArray, whole: HostArray) -> HostArray:
+def _fraction(part: HostArray, whole: HostArray) -> HostArray:
     return np.asarray(np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0))
 
 
-def _percent(share: float, digits: int) -> str:
-    return "-" if np.isnan(share) else f"{share:.{digits}%}"
+def _percent(fraction: float, digits: int) -> str:
+    return "-" if np.isnan(fraction) else f"{fraction:.{digits}%}"

@@ -1,4 +1,4 @@
-"""What a training recorded, one value an epoch."""
+"""`History`: recorded series of a training run, one value per epoch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from bp_arrays.errors import InputError, unknown_name
 class History(Mapping[str, list[float]]):
     """The recorded series by name: "loss", "val_loss", metrics, "learning_rate", "seconds".
 
-    Each is a list with one float an epoch. `stopped` says why the training ended before its last
-    epoch: None, "early stopping", or "interrupted". `compiled_by` says what
-    ran each step as a whole: "recorded step", "jax.jit", "CUDA graph", or "" where operations ran
-    one by one; `not_compiled` says why a faster way was refused, "" if none was.
+    Each is a list with one float per epoch. `stopped` is the reason why training ended before its
+    last epoch: None, "early stopping", or "interrupted". `compiled_by` names what ran each step as
+    a whole: "recorded step", "jax.jit", "CUDA graph", or "" if operations ran one by one;
+    `not_compiled` is the reason why a faster way was refused, or "".
 
     Examples
     --------
@@ -35,28 +35,28 @@ class History(Mapping[str, list[float]]):
 
     @property
     def epochs(self) -> int:
-        """How many epochs were completed."""
+        """Number of completed epochs."""
         return len(self._series["loss"])
 
     def record(self, values: Mapping[str, float]) -> None:
-        """Add the values of one more epoch."""
+        """Append the values of one epoch."""
         for name, value in values.items():
             self._series.setdefault(name, []).append(float(value))
 
     def best_epoch(self, monitor: str | None = None, maximize: bool | None = None) -> int:
-        """The epoch, counted from 1, at which a series was best.
+        """Return the epoch, counted from 1, at which a series was best.
 
         Parameters
         ----------
         monitor : str, optional
             A series; by default "val_loss" with validation data, else "loss".
         maximize : bool, optional
-            Whether larger is better; by default where the series is not a loss.
+            Whether larger is better; by default unless the series is a loss.
 
         Raises
         ------
         InputError
-            For a series that was not recorded, or before the first epoch ended.
+            For a series that was not recorded, or before the end of the first epoch.
 
         Examples
         --------
@@ -68,12 +68,12 @@ class History(Mapping[str, list[float]]):
         """
         _, values, sign = monitored(self, monitor, maximize)
         if not values:
-            raise InputError("there is no best epoch yet: no epoch has been completed")
+            raise InputError("best_epoch: expected a completed epoch, got none; train first")
         costs = [math.inf if math.isnan(value) else sign * value for value in values]
         return costs.index(min(costs)) + 1
 
     def check_names(self, *names: str, monitor: str | None = None) -> None:
-        """Raise InputError for a series that was not recorded, naming the nearest one that was."""
+        """Raise InputError for a series that was not recorded, with the nearest known name."""
         for name in names:
             if name not in self:
                 raise unknown_name("series", name, self)
@@ -86,33 +86,33 @@ class History(Mapping[str, list[float]]):
         ax: Any = None,
         path: str | os.PathLike[str] | None = None,
     ) -> Any:
-        """Draw the curves, each loss and metric in a panel, validation beside training.
+        """Draw the curves: one panel per loss and metric, with training and validation data.
 
-        Needs the extra `plot`. No window is opened and nothing of Matplotlib's global state is
-        changed; a notebook shows the figure. To see it in a window, hand in your own `ax`.
+        Requires the extra `plot`. Opens no window and does not change Matplotlib's global state;
+        a notebook displays the figure. To see it in a window, pass your own `ax`.
 
         Parameters
         ----------
         *names : str
-            The series to draw; by default all but "learning_rate" and "seconds".
+            The series to draw; by default all except "learning_rate" and "seconds".
         monitor : str, optional
-            The series whose best epoch is marked; by default "val_loss", and nothing is marked
-            without validation data.
+            The series whose best epoch is marked; by default "val_loss", or none without
+            validation data.
         ax : matplotlib Axes, or one for each panel, optional
-            Where to draw; by default in a new figure.
+            Axes to draw into; by default in a new figure.
         path : path, optional
-            Where to write the picture: .png, .pdf, .svg, .jpg or .webp.
+            File to write the figure to: .png, .pdf, .svg, .jpg or .webp.
 
         Returns
         -------
         matplotlib Figure
-            Or `ax`, if it was handed in.
+            Or `ax`, if it was passed.
 
         Raises
         ------
         InputError
-            If no epoch was completed, for a series that was not recorded, another number of
-            axes than of panels, or a path that no picture can be written to.
+            If no epoch was completed, for a series that was not recorded, a wrong number of
+            axes, or a path that cannot be written to.
         MissingExtraError
             If Matplotlib is not installed.
 
@@ -143,7 +143,7 @@ class History(Mapping[str, list[float]]):
         if ax is None:
             drawn = figure = curves(self, chosen, best)
         else:
-            axes = _one_for_each(chosen, ax)
+            axes = _axes_for(chosen, ax)
             draw_curves(self, chosen, axes, best=best)
             drawn, figure = ax, axes[0].figure
         if path is not None:
@@ -167,7 +167,7 @@ class History(Mapping[str, list[float]]):
 def monitored(
     history: History, monitor: str | None, maximize: bool | None = None
 ) -> tuple[str, list[float], float]:
-    """The series that is watched, its values, and the sign with which less is better.
+    """Return the monitored series, its values, and the sign that makes smaller values better.
 
     Raises
     ------
@@ -182,12 +182,15 @@ def monitored(
     return name, history[name], -1.0 if maximize else 1.0
 
 
-def _one_for_each(names: Sequence[str], ax: Any) -> list[Any]:
-    """The axes as a list, from one, a list, or the array that plt.subplots gives."""
-    axes = list(getattr(ax, "flat", ax if isinstance(ax, (list, tuple)) else [ax]))
+def _axes_for(names: Sequence[str], ax: Any) -> list[Any]:
+    """Return the axes as a list, from one, a list, or the array of plt.subplots."""
+    if hasattr(ax, "flat"):
+        axes = list(ax.flat)
+    else:
+        axes = list(ax) if isinstance(ax, (list, tuple)) else [ax]
     if len(axes) != len(names):
         raise InputError(
-            f"history.plot(ax=): expected {len(names)} axes, for {', '.join(names)}, got "
-            f"{len(axes)}; name what to draw, such as history.plot({names[0]!r}, ax=ax)"
+            f"History.plot(ax=): expected {len(names)} axes, for {', '.join(names)}, got "
+            f"{len(axes)}; name the series to draw, such as history.plot({names[0]!r}, ax=ax)"
         )
     return axes

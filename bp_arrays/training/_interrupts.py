@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps of a training instead of in the middle of one."""
+"""`Interruptible`: Ctrl-C takes effect between two training steps, not within one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 
 class Interruptible:
-    """While this is entered, Ctrl-C waits for `check`; pressed twice, it does not wait.
+    """A context manager in which Ctrl-C takes effect in `check`; pressed twice, at once.
 
-    Only where Python's own handler is in charge: in the main thread, and if nobody, such as a
-    notebook, has put a handler of their own.
+    It applies only in the main thread, and only if Python's own handler is installed, not a
+    custom one such as a notebook's.
     """
 
     def __init__(self) -> None:
@@ -28,10 +28,10 @@ class Interruptible:
             self._installed = True
         return self
 
-    def __exit__(self, *of: Any) -> None:
+    def __exit__(self, *exc_info: Any) -> None:
         if self._installed:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        if of == (None, None, None):
+        if exc_info == (None, None, None):
             self.check()
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""The progress bar: how far, the loss, the rate. Silent where nobody watches."""
+"""Progress bar with loss and learning rate, shown only in a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REFRESH_SECONDS = 0.1
 
 
 class Progress:
-    """A bar over all steps of a training, in a terminal or a notebook; in a pipe, nothing."""
+    """A bar over all steps of a training run, in a terminal or a notebook; none in a pipe."""
 
     def __init__(self, total: int | None, *, enabled: bool) -> None:
         self._bar: Any = None
@@ -24,7 +24,7 @@ class Progress:
             self._bar = None if bar.disable else bar
 
     def steps(self, count: int, loss: float, rate: float) -> None:
-        """Note that so many more steps are done."""
+        """Advance the bar by this number of steps."""
         if self._bar is None:
             return
         self._bar.update(count)
@@ -33,10 +33,10 @@ class Progress:
             self._shown = time.perf_counter()
 
     def epoch(self, values: dict[str, float]) -> None:
-        """Show the values of the epoch just finished."""
+        """Show the values of the completed epoch."""
         if self._bar is not None:
-            shown = (f"{k} {v:.4g}" for k, v in values.items() if k != "learning_rate")
-            self._bar.set_description_str(", ".join(shown), refresh=False)
+            texts = (f"{k} {v:.4g}" for k, v in values.items() if k != "learning_rate")
+            self._bar.set_description_str(", ".join(texts), refresh=False)
 
     def __enter__(self) -> Progress:
         return self
@@ -52,13 +52,13 @@ class Progress:
 
 
 def _new_bar(total: int | None) -> Any:
-    """A bar that is disabled where nobody watches."""
+    """Create a bar, disabled outside terminals and notebooks."""
     if not in_notebook():
         from tqdm import tqdm
 
         return tqdm(total=total, unit="step", disable=None)  # shown if stderr is a terminal
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that ipywidgets is missing: the bar is text then
+        warnings.simplefilter("ignore")  # without ipywidgets, the bar is text
         from tqdm.auto import tqdm
-    # A notebook's streams are no terminals, yet watched; what goes to stderr looks like an error.
+    # A notebook shows stderr in the color of errors: the bar goes to stdout.
     return tqdm(total=total, unit="step", file=sys.stdout)

@@ -1,14 +1,14 @@
-"""What the site takes from elsewhere while it is built: source, help texts, and formulas.
+"""MkDocs hooks: insert source, help texts and GPU evidence into pages, and draw formulas.
 
-A link whose title is one of three words is replaced by what it points to, so that a page shows
-what is so and cannot drift from it; read as plain Markdown, it stays a link that works:
+A link whose title is one of three words is replaced by its target when the site is built, so that
+a page cannot drift from the code; in plain Markdown it remains a working link:
 
     [`Linear.forward`](../bp_arrays/layers/_linear.py "source")      a piece of a file, or all of it
     [`bp-arrays train`](../bp_arrays/command_line/_train.py "help")  the help of a command
     [what is recorded](../bp_arrays/testing/_evidence.py "evidence") the line of the GPU evidence
 
-Formulas between dollars become MathML, which browsers draw without a script; the site carries the
-part of STIX Two Math that they need.
+Formulas between dollars become MathML, which browsers draw without a script; the site includes the
+part of the font STIX Two Math that they need.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FORMULA = re.compile(
 )
 
 PRIMED = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
-PRIME = r"<mrow>\1<mo lspace='0' rspace='0'>′</mo></mrow>"  # the sign is raised by itself
+PRIME = r"<mrow>\1<mo lspace='0' rspace='0'>′</mo></mrow>"  # the sign is raised already
 LEFT_OUT = "\0"
 FONT_RANGES = (  # Latin, Greek, punctuation, arrows, operators, brackets, mathematical letters
     (0x20, 0x7F), (0xA0, 0x100), (0x370, 0x400), (0x2000, 0x2070), (0x2100, 0x2150),
@@ -41,12 +41,12 @@ FONT_RANGES = (  # Latin, Greek, punctuation, arrows, operators, brackets, mathe
 
 
 def filled_in(markdown: str, folder: Path) -> str:
-    """The Markdown of a page in this folder, with everything taken in that its links name.
+    """Return the Markdown of a page in this folder, its marked links replaced by their targets.
 
     Raises
     ------
     LookupError
-        If a file has no such piece.
+        If a file has no definition of that name.
     OSError
         If there is no such file.
     """
@@ -65,9 +65,9 @@ def filled_in(markdown: str, folder: Path) -> str:
 
 
 def source(path: Path, name: str) -> str:
-    """A whole file if it is named so, else the class or function of that name.
+    """Return a whole file if `name` is its name, otherwise the class or function of that name.
 
-    Of a class or function, docstrings and the types of arguments are left out: the page beside it
+    Of a class or function, docstrings and the types of arguments are omitted: the page around it
     says what it does, and the lines fit.
 
     Raises
@@ -89,12 +89,13 @@ def source(path: Path, name: str) -> str:
         if isinstance(part, (ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(part):
             doc = part.body[0]
             lines[doc.lineno - 1 : doc.end_lineno] = [LEFT_OUT] * (doc.end_lineno - doc.lineno + 1)
-    kept = [line for line in lines[node.lineno - 1 : node.end_lineno] if line != LEFT_OUT]
+    first = min([node, *node.decorator_list], key=lambda part: part.lineno)
+    kept = [line for line in lines[first.lineno - 1 : node.end_lineno] if line != LEFT_OUT]
     return textwrap.dedent("\n".join(kept)) + "\n"
 
 
 def command_help(command: str) -> str:
-    """What the command prints when it is asked for help, 88 columns wide."""
+    """Return the output of the command with --help, 88 columns wide."""
     words = command.split()[1:]
     return subprocess.run(
         [sys.executable, "-m", "bp_arrays", *words, "--help"],
@@ -106,7 +107,7 @@ def command_help(command: str) -> str:
 
 
 def as_mathml(page: str) -> str:
-    """The HTML of a page, its formulas as MathML."""
+    """Return the HTML of a page with its formulas as MathML."""
     from latex2mathml.converter import convert
 
     def draw(match: re.Match[str]) -> str:
@@ -117,10 +118,10 @@ def as_mathml(page: str) -> str:
 
 
 def write_font(path: Path) -> None:
-    """The font of the formulas: what they need of STIX Two Math (SIL Open Font Licence)."""
+    """Write the font of the formulas: a part of STIX Two Math (SIL Open Font License)."""
     from fontTools import subset
 
-    carrier = importlib.util.find_spec("ziamath")  # a package that brings the font along
+    carrier = importlib.util.find_spec("ziamath")  # a package that includes the font
     assert carrier is not None and carrier.origin is not None
     whole = Path(carrier.origin).parent / "fonts" / "STIXTwoMath-Regular.ttf"
     options = subset.Options(flavor="woff", layout_features=["*"])
@@ -132,17 +133,17 @@ def write_font(path: Path) -> None:
 
 
 def on_page_markdown(markdown, page, config, files):
-    """MkDocs calls this with the text of each page."""
+    """Fill in the Markdown of each page; called by MkDocs."""
     return filled_in(markdown, Path(page.file.abs_src_path).parent)
 
 
 def on_page_content(html, page, config, files):
-    """MkDocs calls this with the HTML of each page."""
+    """Draw the formulas of each page; called by MkDocs."""
     return as_mathml(html)
 
 
 def on_post_build(config):
-    """MkDocs calls this when the site is written."""
+    """Write the font after the site is built; called by MkDocs."""
     write_font(Path(config.site_dir) / "assets" / "formulas.woff")
 
 
@@ -154,7 +155,7 @@ def _part(node: ast.AST, name: str, missing: str) -> ast.AST:
 
 
 def _without_types(function: ast.FunctionDef, lines: list[str]) -> None:
-    """The function's head on one line, its arguments by their names alone."""
+    """Put the head of a function on one line, its arguments without types."""
     start = end = function.lineno - 1
     while not lines[end].endswith(":"):
         end += 1

@@ -5,8 +5,8 @@
 
 442 patients, ten measurements each, and a score a year later: the data set `diabetes` that comes
 with scikit-learn. The network is one step of a pipeline; a grid search chooses its size, its
-dropout and its penalty by cross-validation. A ridge regression stands beside it, as it should: on
-a table as small as this a network has to earn its place. Needs the extra `sklearn`.
+dropout and its penalty by cross-validation. A ridge regression is the baseline: on a table as small
+as this, a network has to earn its place. Needs the extra `sklearn`.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def main() -> None:
 
     ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 3, 20))).fit(x_train, t_train)
     always = np.full_like(t_test, t_train.mean())
-    print(f"\nmean absolute error on {len(t_test)} unseen patients, whose scores lie between "
+    print(f"\nmean absolute error on {len(t_test)} test patients, whose scores lie between "
           f"{t_test.min():.0f} and {t_test.max():.0f}")  # fmt: skip
     for name, predicted in (
         ("the mean, always", always),

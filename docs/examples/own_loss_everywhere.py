@@ -1,14 +1,13 @@
-"""Write a loss of your own, prove it on every device, and train the same model on each.
+"""Write a custom loss, check it on every device, and train the same model on each.
 
     python own_loss_everywhere.py
     python own_loss_everywhere.py --device cpu --device cuda
 
 Two networks learn the 10% and the 90% quantile of a patient's diabetes score, so that four in five
 scores should lie between them. The library has no quantile loss; here it is in a dozen lines.
-`bp.testing.check` holds its gradient against derivatives found another way, and every device
-against NumPy. Then the same training runs on each device that can be used here, from the same
-weights and in the same order, and the losses are laid side by side. Needs the extra `sklearn` for
-its data.
+`bp.testing.check` compares its gradient with derivatives computed another way, and every device
+with NumPy. Then the same training runs on each usable device, from the same weights and in the
+same order, and a table compares the losses. Needs the extra `sklearn` for its data.
 """
 
 import argparse
@@ -38,7 +37,7 @@ class QuantileLoss(bp.Loss):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", action="append", help="may be repeated; every usable one")
+    parser.add_argument("--device", action="append", help="repeatable (default: all usable)")
     options = parser.parse_args()
     usable = [str(status.device) for status in bp.devices() if status.usable]
     devices = options.device or usable
@@ -46,14 +45,14 @@ def main() -> None:
     report = bp.testing.check(QuantileLoss(q=0.9), input_shape=1, devices=devices)
     print(report)
     if not report.ok:
-        raise SystemExit("the loss is wrong somewhere: nothing is trained")
+        raise SystemExit("the check failed: nothing is trained")
 
     x, t = load_diabetes(return_X_y=True)
     x, t = x / x.std(axis=0), t[:, None] / 100.0
     order = np.random.default_rng(0).permutation(len(x))
     train, test = order[:332], order[332:]
 
-    print("\ndevice             loss q=0.1   loss q=0.9   scores between the two, unseen patients")
+    print("\ndevice             loss q=0.1   loss q=0.9   scores between the two, test patients")
     for device in devices:
         bounds, losses = [], []
         for q in (0.1, 0.9):
@@ -67,7 +66,7 @@ def main() -> None:
                 optimizer=bp.Adam(0.01),
                 epochs=40,
                 batch_size=32,
-                penalty=bp.L2Penalty(3.0),  # or it learns these 332 patients by heart
+                penalty=bp.L2Penalty(3.0),  # without it, the network memorizes these 332 patients
             )
             bounds.append(model.predict(x[test]))
             losses.append(history["loss"][-1])

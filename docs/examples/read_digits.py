@@ -1,11 +1,11 @@
-"""Teach a network to read handwritten digits, see what it still gets wrong, and keep it.
+"""Train a network on handwritten digits, look at its mistakes, and save it.
 
     python read_digits.py
     python read_digits.py --device cuda
 
-1,797 real digits come with the library. A part of them is watched during the training, which
-stops when the network no longer gets better there; a third part, which it has never seen, tells
-how good it is. The page worst.html shows every number of its worst mistake.
+1,797 real digits come with the library. They are split into training, validation and test rows:
+training stops when the validation loss no longer improves, and the test rows measure the accuracy.
+The page worst.html shows every number of the most confident mistake.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import numpy as np
 
 import bp_arrays as bp
 from bp_arrays.readers import read_digits, split
-from bp_arrays.training import ConfusionMatrix
 
 SHADES = " .:-=+*#%"
 
@@ -22,12 +21,12 @@ SHADES = " .:-=+*#%"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, torch:cpu, ...")
-    parser.add_argument("--epochs", type=int, default=200, help="at most so many; 200")
+    parser.add_argument("--epochs", type=int, default=200, help="epochs at most (default: 200)")
     options = parser.parse_args()
 
     digits = read_digits()
     x, t = digits.x / 16.0, digits.t
-    train, watched, test, _ = split(digits, validation=0.15)
+    train, validation, test, _ = split(digits, validation=0.15)
 
     net = bp.Sequential(
         bp.Linear(128, weight_init=bp.HeNormal()),
@@ -47,7 +46,7 @@ def main() -> None:
         optimizer=bp.AdamW(3e-3),
         epochs=options.epochs,
         batch_size=32,
-        validation=(x[watched], t[watched]),
+        validation=(x[validation], t[validation]),
         metrics=[bp.Accuracy()],
         callbacks=[stopping],
         progress=True,
@@ -57,17 +56,17 @@ def main() -> None:
 
     logits = model.predict(x[test])
     read = logits.argmax(axis=1)
-    print(f"{(read == t[test]).mean():.1%} of {len(test)} unseen digits are read correctly\n")
-    print(ConfusionMatrix.of(t[test], read, digits.classes))
+    print(f"{(read == t[test]).mean():.1%} of {len(test)} test digits are read correctly\n")
+    print(bp.ConfusionMatrix.of(t[test], read, digits.classes))
 
     wrong = np.flatnonzero(read != t[test])
     if len(wrong):
         surest = wrong[logits[wrong].max(axis=1).argmax()]
         row = test[surest]
-        print(f"\nThe surest mistake is row {row}: a {t[row]}, read as {read[surest]}")
+        print(f"\nThe most confident mistake is row {row}: a {t[row]}, read as {read[surest]}")
         show_image(digits.x[row])
         bp.explain(model, x[row], t[row], bp.CrossEntropy()).to_html("worst.html")
-        print("worst.html shows how the error goes back through the network")
+        print("worst.html shows the backward pass with every number")
 
     model.save("digits.safetensors")
     again = bp.load("digits.safetensors", device="cpu")
@@ -76,7 +75,7 @@ def main() -> None:
 
 
 def show_image(pixels: np.ndarray) -> None:
-    """8×8 pixels from 0 to 16 as characters."""
+    """Print 8×8 pixels from 0 to 16 as characters."""
     for line in pixels.reshape(8, 8):
         print("    " + "".join(2 * SHADES[int(pixel) // 2] for pixel in line))
 

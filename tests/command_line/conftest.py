@@ -1,4 +1,4 @@
-"""Running the command line inside the test's process, and small files for it to read."""
+"""Fixtures: run the command line inside the test's process, and small files for it to read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bp-arrays bench`: a line for each device, the same numbers as JSON."""
+"""Covers: `bp-arrays bench`: one line per device, and the same numbers as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_line_for_each_device_and_the_same_as_json(run, tmp_path):
     report = json.loads((tmp_path / "speed.json").read_text())
     assert [speed["device"] for speed in report["measured"]] == ["cpu", "strict"]
     cpu, strict = report["measured"]
-    ratio = strict["microseconds_a_step"] / cpu["microseconds_a_step"]
+    ratio = strict["microseconds_per_step"] / cpu["microseconds_per_step"]
     assert f"{ratio:.2f}×" in lines[1] and "1.00×" in lines[0]
     assert strict["path"] == "plain"
     assert report["versions"]["numpy"] and report["machine"]
@@ -34,22 +34,22 @@ def test_a_device_named_twice_is_measured_once(run):
 
 
 def test_without_a_name_every_device_that_computes_and_is_no_checker(run, monkeypatch):
-    asked = []
+    names = []
 
-    def measured(args, place, optimizer):
-        asked.append(place.name)
-        raise InputError("lacks it") if place.name != "cpu" else KeyError("stop")
+    def measured(args, target, optimizer):
+        names.append(target.name)
+        raise InputError("lacks it") if target.name != "cpu" else KeyError("stop")
 
-    monkeypatch.setattr(bench, "_measured", measured)
+    monkeypatch.setattr(bench, "measure", measured)
     with pytest.raises(KeyError):
         run(*WORDS)
-    assert asked == ["cpu"]
-    assert not any(place.backend == "strict" for place in bench._usable())
+    assert names == ["cpu"]
+    assert not any(device.backend == "strict" for device in bench.usable_devices())
 
 
 def test_a_device_without_the_dtype_is_told_and_left_out(run, monkeypatch):
     lacks = bench.device("strict")
-    monkeypatch.setattr(bench, "_usable", lambda: [bench.device("cpu"), lacks])
+    monkeypatch.setattr(bench, "usable_devices", lambda: [bench.device("cpu"), lacks])
     result = run(*WORDS, "--dtype", "float16", "--optimizer", "sgd")
     assert result.code == 0
     assert "strict        not measured: device 'strict' has no dtype 'float16'" in result.out

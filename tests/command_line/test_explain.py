@@ -1,4 +1,4 @@
-"""`bp-arrays explain`: the notes' net, a trained model, and what it says of bad input."""
+"""Covers: `bp-arrays explain`: the notes' net, a trained model, errors for bad input."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def test_a_trained_model_is_explained_on_its_data(table, capsys, name):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["notes", "digits"], "brings its own data"),
-        (["notes", "--sample", "17"], "samples 1 to 16, got 17"),
-        (["notes", "--sample", "0"], "samples 1 to 16, got 0"),
+        (["notes", "digits"], "expected no data, got 'digits'"),
+        (["notes", "--sample", "17"], "--sample: expected a number from 1 to 16, got 17"),
+        (["notes", "--sample", "0"], "--sample: expected a number from 1 to 16, got 0"),
         (["notes", "--weight", "w11"], "expected NAME:I,J such as 0.weight:1,1"),
         (["notes", "--weight", "1.weight:1,1"], "Known: 0.bias, 0.weight, 2.bias, 2.weight"),
-        (["notes", "--eta", "-1"], "expected a number above 0"),
-        (["nowhere.safetensors"], "name the data too"),
+        (["notes", "--eta", "-1"], "expected a finite number > 0"),
+        (["nowhere.safetensors"], "expected the data too"),
         (["nowhere.safetensors", "digits"], "nowhere.safetensors"),
         (["notes", "--html", "/nowhere/page.html"], "/nowhere"),
     ],
@@ -90,4 +90,4 @@ def test_data_without_targets_has_no_error_to_propagate(table, capsys):
     (table / "bare.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines))
     words = ["explain", str(table / "values.safetensors"), str(table / "bare.csv")]
     assert main(words) == 2
-    assert "without targets there is no error" in capsys.readouterr().err
+    assert "expected targets, got none" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Parquet on the command line, and files that are not read into memory whole."""
+"""Covers: Parquet on the command line, and files that are not read into memory completely."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_parquet_trains_and_predicts_as_csv_does(run, prices, parquet, tmp_path)
 def test_mistakes_with_parquet_are_one_line(run, parquet, tmp_path):
     (tmp_path / "bad.parquet").write_bytes(parquet.read_bytes()[:-9])
     for words, message in [
-        ((parquet,), "say which column is the target"),
+        ((parquet,), "expected the name of the target column"),
         ((parquet, "--target", "pice"), "has no target column 'pice': did you mean 'price'?"),
         (("bad.parquet", "--target", "price"), "bad.parquet: not a readable Parquet file"),
         (("gone.parquet", "--target", "price"), "there is no file 'gone.parquet'"),

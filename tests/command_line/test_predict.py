@@ -1,4 +1,4 @@
-"""`bp-arrays predict`: names, columns, what is printed where."""
+"""Covers: `bp-arrays predict`: class names, columns, and what goes to stdout and stderr."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_columns_without_names_are_taken_in_order(run, tmp_path):
     assert run("predict", "m", "x.npy", "--device", "cpu").out == expected
     (tmp_path / "d.csv").write_text("a,b,c\n1,2,3\n")
     result = run("predict", "m", "d.csv", "--device", "cpu")
-    assert result.code == 2 and "the model takes 2 features, got 3" in result.err
+    assert result.code == 2 and "expected the model's 2 features, got 3" in result.err
 
 
 def test_images_from_training_to_prediction(run, tmp_path, device):
@@ -101,7 +101,7 @@ def test_images_from_training_to_prediction(run, tmp_path, device):
     )
     result = run("train", "a-images-idx3-ubyte", "--device", device.name, "--out", "m")
     assert result.code == 0, result.err
-    assert "10 held out (the last 10 rows, in order)" in result.out
+    assert "10 for testing (the last 10 rows, in order)" in result.out
     result = run("predict", "m", "a-images-idx3-ubyte", "--device", device.name)
     assert "accuracy 100.00%" in result.err
 
@@ -133,7 +133,7 @@ def test_damaged_meaning(run, flowers, tmp_path):
         model.metadata = {"meaning": text}
         model.save(tmp_path / "m")
         result = run("predict", "m", flowers)
-        assert result.code == 2 and "damaged in the file" in result.err
+        assert result.code == 2 and "the schema of its inputs and outputs is damaged" in result.err
 
 
 def test_a_report_of_classes_where_the_targets_are_known(run, model, flowers, tmp_path):
@@ -167,11 +167,11 @@ def test_a_report_of_values(run, prices, tmp_path):
 @pytest.mark.parametrize(
     ("data", "option", "message"),
     [
-        ("bare.csv", "--report r.json", "--report: bare.csv has no targets to compare"),
-        ("bare.csv", "--plot p.png", "--plot: bare.csv has no targets to compare"),
-        ("prices.csv", "--plot p.png", "--plot draws which classes are confused"),
-        ("prices.csv", "--plot p.bmp", "--plot p.bmp: cannot draw a picture of kind 'bmp'"),
-        ("prices.csv", "--report no/r.json", "--report no/r.json: there is no folder"),
+        ("bare.csv", "--report r.json", "--report: expected targets to score"),
+        ("bare.csv", "--plot p.png", "--plot: expected targets to score"),
+        ("prices.csv", "--plot p.png", "--plot: expected classes for a confusion matrix"),
+        ("prices.csv", "--plot p.bmp", "--plot p.bmp: expected an image format, got 'bmp'"),
+        ("prices.csv", "--report no/r.json", "--report no/r.json: no folder"),
         ("prices.csv", "--report prices.csv", "would replace the input"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What only a real process shows: exit codes, streams, imports, broken pipes."""
+"""Covers: exit codes, streams, imports and broken pipes, in a real process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bp-arrays train`: what it learns, writes and says."""
+"""Covers: `bp-arrays train`: training, output, files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_main_job(run, tmp_path):
     assert report["test_accuracy"] >= 0.97
     last = result.out.splitlines()[-1]
     assert last.startswith("trained 64-128-64-10 relu on digits for 30 epochs in ")
-    assert f"accuracy {report['test_accuracy']:.2%} on 360 held-out rows" in last
+    assert f"accuracy {report['test_accuracy']:.2%} on 360 test rows" in last
     assert last.endswith("saved to m.safetensors")
 
     assert {
@@ -101,7 +101,7 @@ def test_notes_is_the_net_of_the_notes(run, tmp_path):
     assert (
         report["parameters"] == 17 and report["history"]["loss"][-1] < report["history"]["loss"][0]
     )
-    assert "trained 2-3-2 sigmoid on notes" in result.out and "on 4 held-out rows" in result.out
+    assert "trained 2-3-2 sigmoid on notes" in result.out and "on 4 test rows" in result.out
 
 
 def test_a_table_with_classes(run, flowers, tmp_path):
@@ -169,7 +169,7 @@ def test_layers_activation_dropout_and_no_scale(run, flowers, tmp_path):
         "leaky-relu",
         "--dropout",
         "0.1",
-        "--no-standardise",
+        "--no-standardize",
         "--epochs",
         1,
     )
@@ -312,7 +312,7 @@ def test_devices_agree(run, device, tmp_path):
 def test_quiet_is_one_line_and_no_result_is_lost(run):
     result = run("train", "notes", "--epochs", 1, "--quiet", "--test", 0)
     assert result.out.count("\n") == 1 and result.err == ""
-    assert "no rows held out; not saved (use --out MODEL)" in result.out
+    assert "no test rows; not saved (use --out MODEL)" in result.out
 
 
 def test_options_reach_the_training(run, monkeypatch):
@@ -462,7 +462,7 @@ def test_the_picture_of_a_training(run, tmp_path, prices, words, monkeypatch):
             "prices.csv --target price --validation 0.2": ["loss", "R²"],
         }[words]
     )
-    assert any("held out" in text for text in told) == ("--test" not in words)
+    assert any("on test data" in text for text in told) == ("--test" not in words)
     assert any("(best val_loss)" in text for text in told) == ("--validation" in words)
 
 

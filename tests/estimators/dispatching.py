@@ -1,6 +1,6 @@
-"""python dispatching.py DEVICE: arrays of that device in, arrays of the same kind out.
+"""Program for test_dispatch: python dispatching.py DEVICE, arrays of that device in and out.
 
-A program of its own, since SCIPY_ARRAY_API=1 has to be set before SciPy is imported.
+A separate process, since SCIPY_ARRAY_API=1 has to be set before SciPy is imported.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the estimators have beyond scikit-learn's: dropout, callbacks, losses, class weights."""
+"""Covers: what the estimators add to scikit-learn's: dropout, callbacks, losses, class weights."""
 
 from __future__ import annotations
 
@@ -237,15 +237,17 @@ def test_losses_of_predictions_see_probabilities(loss, several):
 
 def test_losses_that_cannot_suit_the_targets_say_which_can():
     labels = np.stack([y == 0, y > 0], axis=1).astype(int)
-    with pytest.raises(bp.InputError, match="several labels a sample: use BinaryCrossEntropy"):
+    with pytest.raises(bp.InputError, match="several labels per sample; use BinaryCrossEntropy"):
         bp.MLPClassifier(loss="cross-entropy").fit(X, labels)
-    with pytest.raises(bp.InputError, match="more than two classes: use CrossEntropy"):
+    with pytest.raises(bp.InputError, match="more than two classes; use CrossEntropy"):
         bp.MLPClassifier(loss=bp.BinaryCrossEntropy()).fit(X, y)
-    with pytest.raises(bp.InputError, match=r"y\[0\] is -1.0: with loss='poisson', targets must"):
+    with pytest.raises(
+        bp.InputError, match=r"y\[0\]: expected a target >= 0 with loss='poisson', got -1.0"
+    ):
         bp.MLPRegressor("poisson").fit(X, np.full(80, -1.0))
-    with pytest.raises(bp.InputError, match=r"y\[3\] is 1.5: .* 0 or more and at most 1"):
+    with pytest.raises(bp.InputError, match=r"y\[3\]: expected a target >= 0 and <= 1 .*, got 1.5"):
         bp.MLPRegressor("binary-cross-entropy").fit(X, np.where(np.arange(80) == 3, 1.5, 0.5))
-    with pytest.raises(bp.InputError, match="columns in y, but y has one"):
+    with pytest.raises(bp.InputError, match="two or more columns of y, got one column"):
         bp.MLPRegressor("cross-entropy").fit(X, np.ones(80))
 
 
@@ -295,7 +297,7 @@ def test_class_weights_multiply_sample_weights_and_count_in_partial_fit():
     product = sample_weight * np.where(y == 0, 3.0, 1.0)
     other = bp.MLPClassifier(4, random_state=0).partial_fit(X, y, product, classes=[0, 1, 2])
     np.testing.assert_array_equal(one.coefs_[0], other.coefs_[0])
-    with pytest.raises(bp.InputError, match="'balanced' needs all of y, which partial_fit does"):
+    with pytest.raises(bp.InputError, match="'balanced' requires all of y, which partial_fit does"):
         bp.MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
 
 

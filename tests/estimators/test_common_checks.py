@@ -1,7 +1,7 @@
-"""scikit-learn's common checks of every estimator, the array API among them.
+"""Covers: scikit-learn's check_estimator, with and without the array API.
 
 The array API checks need SCIPY_ARRAY_API=1 before SciPy is imported, so the whole list runs in a
-process of its own, once with it and once without.
+separate process, once with it and once without.
 """
 
 from __future__ import annotations

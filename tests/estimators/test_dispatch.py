@@ -1,4 +1,4 @@
-"""Array API dispatch: what comes in says where is computed and what comes out."""
+"""Covers: array API dispatch: computation and predictions are on the device of the input."""
 
 from __future__ import annotations
 

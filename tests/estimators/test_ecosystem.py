@@ -1,4 +1,4 @@
-"""The estimators among scikit-learn's tools, tables, and the ways objects are kept."""
+"""Covers: the estimators in scikit-learn's tools, with data frames, cloned, copied and pickled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interface of the estimators is scikit-learn's, and more; bad parameters are told clearly."""
+"""Covers: parameters, attributes and methods of the estimators, and errors for bad parameters."""
 
 from __future__ import annotations
 
@@ -109,13 +109,13 @@ BAD = [
     ("validation_fraction", 1.0, "a number in [0, 1)"),
     ("dropout", 1.0, "a number in [0, 1)"),
     ("verbose", "loud", "a number in [0, inf)"),
-    ("max_iter", 0, "a whole number of 1 or more"),
-    ("max_iter", 2.0, "a whole number of 1 or more"),
-    ("max_fun", -3, "a whole number of 1 or more"),
-    ("n_iter_no_change", 0, "a whole number of 1 or more or inf"),
-    ("batch_size", "all", "a whole number of 1 or more or 'auto'"),
-    ("hidden_layer_sizes", (4, 0), "whole numbers of 1 or more"),
-    ("hidden_layer_sizes", "20", "whole numbers of 1 or more"),
+    ("max_iter", 0, "an integer >= 1"),
+    ("max_iter", 2.0, "an integer >= 1"),
+    ("max_fun", -3, "an integer >= 1"),
+    ("n_iter_no_change", 0, "an integer >= 1 or inf"),
+    ("batch_size", "all", "an integer >= 1 or 'auto'"),
+    ("hidden_layer_sizes", (4, 0), "integers >= 1"),
+    ("hidden_layer_sizes", "20", "integers >= 1"),
     ("callbacks", bp.EarlyStopping(), "a list of bp.Callback objects"),
     ("callbacks", [bp.EarlyStopping], "a list of bp.Callback objects"),
 ]
@@ -141,15 +141,15 @@ def test_a_bad_parameter_is_named_with_what_it_may_be(kind, name, value, expecte
         ({"activation": "logistc"}, r"did you mean 'logistic'\?"),
         ({"activation": 3}, r"activation: expected a name such as 'relu'.*got 3"),
         ({"activation": ["relu", "tanh"]}, "one for each of the 1 hidden layers, got 2"),
-        ({"activation": bp.Linear(100)}, "is no activation but has parameters"),
+        ({"activation": bp.Linear(100)}, "expected a layer without parameters, got Linear"),
         ({"loss": "hubr"}, r"unknown loss 'hubr': did you mean 'Huber'\?"),
         ({"loss": bp.Huber}, "loss: expected .* or a loss such as L2Loss"),
         ({"device": "gpu"}, "device"),
-        ({"solver": "lbfgs", "dropout": 0.1}, "dropout needs solver='sgd' or 'adam'"),
+        ({"solver": "lbfgs", "dropout": 0.1}, "dropout requires solver='sgd' or 'adam'"),
         ({"early_stopping": True, "validation_fraction": 0.0}, "validation_fraction above 0"),
         (
             {"early_stopping": True},
-            "validation set is too small: 1 of 6|cannot hold out valid.*=0.1",
+            "validation set is too small: .* got 1 of 6|cannot hold out valid.*=0.1",
         ),
         ({"random_state": "seven"}, "seven"),
     ],

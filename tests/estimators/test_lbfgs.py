@@ -1,4 +1,4 @@
-"""The function that L-BFGS minimises: its gradient is that of its value, for any outputs."""
+"""Covers: the function that L-BFGS minimizes: its gradient belongs to its value."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""scikit-learn's own tests of its MLP, as installed, pointed at our classes.
+"""Covers: scikit-learn's own tests of its MLP, as installed, run on our classes.
 
-They run in a process of their own: scikit-learn's names are replaced before its test module is
-imported, and its tests are not under our configuration.
+They run in a separate process: scikit-learn's names are replaced before its test module is
+imported, and its tests do not use our configuration.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ pytest.importorskip("sklearn.neural_network.tests.test_mlp")
 
 CANNOT = {
     "test_gradient": "calls the private _loss_grad_lbfgs with scikit-learn's own work arrays",
-    "test_learning_rate_warmstart": "reads the private _optimizer.learning_rate as a number",
-    "test_adaptive_learning_rate": "reads the private _optimizer.learning_rate as a number",
+    "test_learning_rate_warmstart": "reads the private _optimizer.learning_rate",
+    "test_adaptive_learning_rate": "reads the private _optimizer.learning_rate",
     "test_nonfinite_params": "a ValueError as asked for, but the message is in words of our own",
     "test_warm_start": "a ValueError as asked for, but the message is in words of our own",
 }

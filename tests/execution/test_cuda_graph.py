@@ -12,7 +12,7 @@ import pytest
 import bp_arrays as bp
 from bp_arrays.execution import StepGraph, path_of, why_no_graph
 from bp_arrays.execution.cuda._captured_array import CapturedNamespace, unwrapped, wrapped
-from bp_arrays.execution.cuda._product import WORKSPACE_BYTES, Product
+from bp_arrays.execution.cuda._product import WORKSPACE_BYTES, MatrixProduct
 
 CUDA = bp.device("cuda")
 needs_cuda = pytest.mark.skipif(
@@ -35,7 +35,7 @@ def numbers(shape, dtype, seed=0):
 
 def product(cupy):
     stream = cupy.cuda.Stream(non_blocking=True)
-    return Product(stream)
+    return MatrixProduct(stream)
 
 
 # -- products --------------------------------------------------------------------------------------

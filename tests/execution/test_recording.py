@@ -9,12 +9,12 @@ import pytest
 
 import bp_arrays as bp
 from bp_arrays.activations import ACTIVATIONS
-from bp_arrays.execution import Arena, NotRecordable, Program, Recorder, fast_numpy as lean
+from bp_arrays.execution import Arena, NotRecordable, Program, StepRecorder, fast_numpy as lean
 
 
 def record(function, *shapes, dtype="float64"):
     """The recorded function of arguments of these shapes, as a function of arrays."""
-    recorder = Recorder()
+    recorder = StepRecorder()
     arguments = [recorder.argument(shape, dtype) for shape in shapes]
     result = function(*arguments)
     arena = Arena()
@@ -119,7 +119,7 @@ DEPENDS_ON_NUMBERS = {
 @pytest.mark.parametrize("name", DEPENDS_ON_NUMBERS)
 def test_what_depends_on_the_numbers_is_refused(name):
     with pytest.raises(NotRecordable):
-        DEPENDS_ON_NUMBERS[name](Recorder().argument((3, 4), "float64"))
+        DEPENDS_ON_NUMBERS[name](StepRecorder().argument((3, 4), "float64"))
 
 
 def test_memory_is_used_again():

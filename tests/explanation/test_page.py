@@ -1,4 +1,4 @@
-"""The page in a real browser: no errors, clicks, keys, steps and slider show the right numbers."""
+"""Covers: the HTML page in a real browser: clicks, keys, steps and slider."""
 
 from __future__ import annotations
 
@@ -185,10 +185,10 @@ def test_bad_places_and_recordings_are_told(tmp_path):
     bp.fit(bp.Model(bp.Linear(1), 2, device="cpu"), [[1.0, 2.0]], [[1.0]], loss=bp.L2Loss(),
            optimizer=bp.SGD(0.1), callbacks=[foreign])  # fmt: skip
     for words, settings in [
-        ("is a folder", {"path": tmp_path}),
-        ("there is no folder", {"path": tmp_path / "no" / "page.html"}),
-        ("nothing is recorded yet", {"recording": Recorder()}),
-        ("recorded from another net", {"recording": foreign}),
+        ("expected a file, got the folder", {"path": tmp_path}),
+        ("no folder", {"path": tmp_path / "no" / "page.html"}),
+        ("expected recorded epochs, got none", {"recording": Recorder()}),
+        ("expected a recording of this net", {"recording": foreign}),
         ("expected a Recorder", {"recording": "adam"}),
     ]:
         with pytest.raises(bp.InputError, match=words):

@@ -1,9 +1,9 @@
-"""The curves of a history: what is drawn, where, and that nothing else of Matplotlib is touched."""
+"""Covers: training curves: what is drawn and where; Matplotlib's global state is unchanged."""
 
 from __future__ import annotations
 
-import builtins
 import math
+import os
 import subprocess
 import sys
 
@@ -155,9 +155,9 @@ def test_another_number_of_axes_than_panels_is_refused():
 
 
 def test_nothing_recorded_yet():
-    with pytest.raises(bp.InputError, match="nothing to plot yet: no epoch has been completed"):
+    with pytest.raises(bp.InputError, match="expected a completed epoch, got none"):
         bp.History().plot()
-    with pytest.raises(bp.InputError, match="no best epoch yet"):
+    with pytest.raises(bp.InputError, match="expected a completed epoch, got none"):
         bp.History().best_epoch()
 
 
@@ -186,10 +186,10 @@ def test_into_a_file(tmp_path, kind):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("curves.xyz", "cannot draw a picture of kind 'xyz'; use .png, .pdf or .svg"),
-        ("curves", "cannot draw a picture of kind ''"),
-        ("no/such/curves.png", "there is no folder .*no/such; create it first"),
-        ("folder.png", "is a folder; name a file in it"),
+        ("curves.xyz", "expected an image format, got 'xyz'; use .png, .pdf or .svg"),
+        ("curves", "expected an image format, got ''"),
+        ("no/such/curves.png", "no folder .*no/such; create it first"),
+        ("folder.png", "expected a file, got a folder; name a file in it"),
     ],
 )
 def test_a_path_that_cannot_be_a_picture(tmp_path, name, message):
@@ -201,28 +201,19 @@ def test_a_path_that_cannot_be_a_picture(tmp_path, name, message):
 
 
 def test_a_write_that_fails_leaves_the_old_picture(tmp_path, monkeypatch):
-    from bp_arrays import files
-
     def full(handle):
         raise OSError(28, "No space left on device")
 
     path = tmp_path / "curves.png"
     path.write_text("old")
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         history().plot(path=path)
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_without_matplotlib(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError("No module named 'matplotlib'")
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     for draw in (history().plot, bp.LearningCurve):
         with pytest.raises(bp.MissingExtraError, match=r'pip install "bp_arrays\[plot\]"'):
             draw()

@@ -1,4 +1,4 @@
-"""A real notebook, executed by a real kernel: what it shows of a model and of its training."""
+"""Covers: output of models and training in a real notebook, executed by a real kernel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import sys
 import numpy as np
 import bp_arrays as bp
 from bp_arrays.training.callbacks import _learning_curve as learning_curve
-learning_curve.SHARE = 1.0  # a new picture after every epoch
+learning_curve.TIME_FRACTION = 1.0  # a new picture after every epoch
 x, t = np.arange(64.0).reshape(32, 2) / 64, np.arange(32) % 2
 model = bp.Model(bp.Linear(2), 2, device="cpu")
 settings = dict(loss=bp.CrossEntropy(), optimizer=bp.SGD(0.1), validation=(x, t))

@@ -1,4 +1,4 @@
-"""Tables: what is read, and what each mistake in them is called."""
+"""Covers: CSV files: what is read, and the message for each mistake in them."""
 
 from __future__ import annotations
 
@@ -69,22 +69,28 @@ BAD = {
     ),
     "empty cell": ("a,b,y\n1,,0\n", "line 2, column 'b': expected a number, got an empty cell"),
     "underscore": ("a,b,y\n1,1_000,0\n", "line 2, column 'b'.*'1_000'"),
-    "NaN": ("a,b,y\n1,2,0\n1,nan,0\n", "line 3, column 'b': nan is not a finite number"),
-    "infinity": ("a,b,y\n1,1e999,0\n", "line 2, column 'b': inf is not"),
+    "NaN": ("a,b,y\n1,2,0\n1,nan,0\n", "line 3, column 'b': expected a finite number, got nan"),
+    "infinity": ("a,b,y\n1,1e999,0\n", "line 2, column 'b': expected a finite number, got inf"),
     "short line": ("a,b,y\n1,2,0\n1,2\n", "line 3: expected 3 cells as in the header, got 2"),
     "long line": ("a,b,y\n1,2,0,9\n", "line 2: expected 3 cells as in the header, got 4"),
     "empty target": ("a,b,y\n1,2,0\n1,2,\n", "line 3, column 'y': expected a target, got an empty"),
     "NaN target": ("a,b,y\n1,2,u\n1,2,NaN\n", "line 3, column 'y': expected a target, got NaN"),
-    "infinite target": ("a,b,y\n1,2,1\n1,2,inf\n", "line 3, column 'y': the target is inf"),
-    "no rows": ("a,b,y\n", "expected rows below the header, found none"),
+    "infinite target": (
+        "a,b,y\n1,2,1\n1,2,inf\n",
+        "line 3, column 'y': expected a finite target, got inf",
+    ),
+    "no rows": ("a,b,y\n", "expected rows below the header, got none"),
     "empty file": ("", "expected a header line"),
-    "no header": ("1,2,3\n4,5,6\n", "line 1 holds only numbers"),
-    "doubled column": ("a,a,y\n1,2,0\n", "names the column 'a' twice"),
-    "nameless column": (",b,y\n1,2,0\n", "column 1 has no name"),
-    "only the target": ("y\n1\n", "expected columns beside the target 'y'"),
-    "open quote": ('a,b,y\n1,2,"0\n1,2,0\n', "not well-formed"),
+    "no header": ("1,2,3\n4,5,6\n", "got only numbers in line 1"),
+    "doubled column": ("a,a,y\n1,2,0\n", "expected distinct column names, got 'a' twice"),
+    "nameless column": (",b,y\n1,2,0\n", "expected a name for column 1"),
+    "only the target": ("y\n1\n", "expected feature columns besides the target 'y'"),
+    "open quote": ('a,b,y\n1,2,"0\n1,2,0\n', "expected well-formed CSV"),
     "no such target": ("a,b,yy\n1,2,0\n", "has no target column 'y': did you mean 'yy'"),
-    "UTF-16": ("a,b,y\n1,2,0\n".encode("utf-16"), "expected UTF-8 text, but byte 0 is not"),
+    "UTF-16": (
+        "a,b,y\n1,2,0\n".encode("utf-16"),
+        "expected UTF-8 text, got something else at byte 0",
+    ),
     "NUL": (b"a,b,y\n1,\0,0\n", "line 2"),
 }
 

@@ -1,4 +1,4 @@
-"""Parquet: what is read, whole and group by group, and what each mistake in it is called."""
+"""Covers: Parquet files, completely and by row groups, and the message for each mistake in them."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ BAD = {
     "structs": (without("kind") | {"b": [{"c": 1}] * 50}, "expected numbers, got struct<"),
     "nothing": (without("kind") | {"b": [None] * 50}, "column 'b': expected numbers, got null"),
     "date target": (without("kind") | {"price": [DAY] * 50}, "expected a number or text as the"),
-    "no rows": ({"a": A[:0], "price": A[:0]}, "expected at least one row, found none"),
-    "no features": ({"price": A}, "expected columns beside"),
+    "no rows": ({"a": A[:0], "price": A[:0]}, "expected at least one row, got none"),
+    "no features": ({"price": A}, "expected feature columns besides"),
     "other name": ({"a": A, "Prise": A}, "has no target column 'price': did you mean 'Prise'?"),
 }
 
@@ -149,13 +149,13 @@ def test_columns_that_are_not_there(write):
         with pytest.raises(bp.DataError) as error:
             bp.data.ParquetBlocks(path, **{"target": "price", "columns": ["a"]} | arguments)
         assert message in str(error.value)
-    with pytest.raises(bp.DataError, match="say which column is the target"):
+    with pytest.raises(bp.DataError, match="expected the name of the target column"):
         open_dataset(str(path))
 
 
 def test_columns_of_one_name(write):
     table = pyarrow.Table.from_arrays([pyarrow.array(A)] * 2, names=["a", "a"])
-    with pytest.raises(bp.DataError, match="there are two columns 'a'; rename one"):
+    with pytest.raises(bp.DataError, match="expected distinct column names, got 'a' twice"):
         open_dataset(str(write(table)), target="a")
 
 
@@ -163,7 +163,7 @@ def test_files_of_different_columns(write, tmp_path):
     write({"a": A, "b": B}, "1.parquet")
     for columns, message in [
         ({"a": A}, r"2.parquet has no column 'b', which .*1.parquet has"),
-        ({"a": A, "b": B, "c": A}, r"2.parquet has a column 'c', which .*1.parquet has not"),
+        ({"a": A, "b": B, "c": A}, r"2.parquet has a column 'c', which .*1.parquet lacks"),
         ({"a": A, "b": A}, r"2.parquet, column 'b': expected int64 as in .*, got double"),
     ]:
         write(columns, "2.parquet")
@@ -196,7 +196,7 @@ def test_missing_files(tmp_path):
         bp.data.ParquetBlocks(tmp_path)
     with pytest.raises(bp.DataError, match="path: expected Parquet files, found none"):
         bp.data.ParquetBlocks([])
-    with pytest.raises(bp.DataError, match=r"is a folder; name a file in it"):
+    with pytest.raises(bp.DataError, match=r"expected a file, got a folder; name a file in it"):
         open_dataset(str(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""What the readers make of good files: numbers, classes, names, and the held-out rows."""
+"""Covers: results of all readers: numbers, classes, names, and the test rows."""
 
 from __future__ import annotations
 
@@ -89,5 +89,5 @@ def test_pickled_arrays_are_refused_and_never_run(tmp_path):
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
 def test_shares_out_of_range(share):
-    with pytest.raises(bp.InputError, match="share"):
+    with pytest.raises(bp.InputError, match="expected a fraction in"):
         split(open_dataset("digits"), test=share)

@@ -1,4 +1,4 @@
-"""Classes or values: the rule, told and found out."""
+"""Covers: the rule that makes targets classes or values, with and without a task."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_text_for_regression_is_named():
 
 def test_names_that_never_repeat_are_no_classes():
     cells = [f"name {k}" for k in range(60)]
-    with pytest.raises(DataError, match="60 different texts in 60 rows"):
+    with pytest.raises(DataError, match="expected classes, got 60 different texts in 60 rows"):
         targets_from_text(cells, None, place)
     assert len(targets_from_text(cells, "classification", place)[1]) == 60
 
@@ -76,8 +76,8 @@ def test_one_hot_rows_are_classes_unless_told():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.array([0.0, np.nan]), "row 1: the target is nan"),
-        (np.array([[0.0, 1.0], [0.5, np.inf]]), "row 1: the target is inf"),
+        (np.array([0.0, np.nan]), "row 1: expected a finite target, got nan"),
+        (np.array([[0.0, 1.0], [0.5, np.inf]]), "row 1: expected a finite target, got inf"),
         (np.array([1j, 2j]), "got dtype complex128"),
         (np.zeros((2, 2, 2)), r"got \(2, 2, 2\)"),
         (np.array(3.0), r"got \(\)"),
@@ -89,7 +89,7 @@ def test_unfit_arrays(values, message):
 
 
 def test_rows_of_values_are_no_classes():
-    with pytest.raises(DataError, match="expected one class a row"):
+    with pytest.raises(DataError, match="expected one class per row"):
         targets_from_numbers(np.array([[0.5, 1.0], [0.0, 1.0]]), "classification", place)
 
 

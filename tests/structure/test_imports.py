@@ -35,7 +35,7 @@ ROOMS = [  # from the top down; a room imports only from itself and from rooms b
     ("kernels",),
     ("plots",),
     ("devices",),
-    ("checks", "files", "names", "trees"),
+    ("checks", "extras", "files", "names", "trees"),
     ("errors", "typing"),
 ]
 HEIGHT = {room: -level for level, rooms in enumerate(ROOMS) for room in rooms}
@@ -98,6 +98,15 @@ def test_the_maths_imports_no_array_library(path):
     libraries = {module.partition(".")[0] for module in imported_modules(path)}
     assert not libraries & ARRAY_LIBRARIES
     assert "importlib" not in libraries
+
+
+def test_no_two_classes_share_a_name():
+    homes = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert {name: files for name, files in homes.items() if len(files) > 1} == {}
 
 
 def test_importing_brings_in_no_other_array_library():

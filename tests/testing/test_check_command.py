@@ -1,4 +1,4 @@
-"""`bp-arrays check`: exit codes, the report file, and what it prints."""
+"""Covers: `bp-arrays check`: exit codes, the report file, and the printed text."""
 
 from __future__ import annotations
 
@@ -85,15 +85,15 @@ def test_own_layers_are_checked_by_name(own_layers, capsys):
     ("spec", "message"),
     [
         ("own_layers", "expected MODULE:NAME"),
-        ("nowhere.to_be:Found", "there is no module 'nowhere'"),
-        ("own_layers:Cub", "has no 'Cub', it has Cube, Scale, Fussy, twice"),
+        ("nowhere.to_be:Found", "no module 'nowhere'"),
+        ("own_layers:Cub", "has no 'Cub'; it defines Cube, Scale, Fussy, twice"),
         ("own_layers:Fussy", "Fussy() raised ValueError('not today')"),
         ("broken:Layer", "importing broken raised ZeroDivisionError"),
         ("leaves:Layer", "importing leaves raised SystemExit(0)"),
-        ("nothing:Layer", "nothing has no 'Layer', it has no layer or loss of its own"),
-        ("bp_arrays:Layer", "Layer is the base of them all"),
-        ("bp_arrays:Loss", "Loss is the base of them all"),
-        ("own_layers:Scale", "Scale needs arguments"),
+        ("nothing:Layer", "nothing has no 'Layer'; it defines no layer or loss"),
+        ("bp_arrays:Layer", "Layer is the abstract base class"),
+        ("bp_arrays:Loss", "Loss is the abstract base class"),
+        ("own_layers:Scale", "Scale requires arguments"),
         ("own_layers:number", "expected a layer or a loss, got 3"),
     ],
 )
@@ -116,17 +116,17 @@ def test_a_page_and_a_report_that_names_itself(tmp_path, capsys):
     ("words", "message"),
     [
         (["--only", "linaer"], "did you mean 'Linear'"),
-        (["--only", ""], "empty word"),
+        (["--only", ""], "expected part of a component's name"),
         (["--device", "cdua"], "did you mean 'cuda'"),
         (["--require", "gpu"], "did you mean 'cuda'"),
         (["--dtype", "flaot32"], "did you mean 'float32'"),
         (["--jsn", "x"], "did you mean --json"),
-        (["--input-shape", "3"], "--input-shape is for a layer of your own"),
+        (["--input-shape", "3"], "--input-shape: expected a custom layer too"),
         (["own_layers:Cube", "--input-shape", ""], "expected numbers such as 4"),
         (["own_layers:Cube", "--input-shape", "0"], "expected positive integers"),
-        (["own_layers:Cube", "--only", "tanh"], "--only chooses among the library's components"),
-        (["--json", "nowhere/report.json"], "there is no folder"),
-        (["--html", "."], "is not an ordinary file"),
+        (["own_layers:Cube", "--only", "tanh"], "--only selects among the library's components"),
+        (["--json", "nowhere/report.json"], ": no folder "),
+        (["--html", "."], "is not a regular file"),
         (["--json", "same", "--html", "same"], "name the same file"),
     ],
 )

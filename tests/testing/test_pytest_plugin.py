@@ -1,4 +1,4 @@
-"""The plugin in a test suite of someone else, run as a process."""
+"""Covers: the pytest plugin in a user's test suite, run as a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Confusion matrices: the counts, against scikit-learn's, the text and the picture."""
+"""Covers: confusion matrices: counts against scikit-learn's, the text and the figure."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def test_of_many_classes_the_worst_pairs_are_told():
     counts[3, 5], counts[7, 1] = 4, 2
     text = str(ConfusionMatrix(counts, tuple(f"c{k}" for k in range(30))))
     assert text.splitlines() == [
-        "30 classes; most often confused:",
-        "  c3 taken for c5: 4 of 14",
-        "  c7 taken for c1: 2 of 12",
+        "30 classes; most frequent confusions:",
+        "  c3 predicted as c5: 4 of 14",
+        "  c7 predicted as c1: 2 of 12",
     ]
     perfect = ConfusionMatrix(np.diag([10] * 30), tuple(f"c{k}" for k in range(30)))
-    assert str(perfect).endswith("confused:\n  none")
+    assert str(perfect).endswith("confusions:\n  none")
 
 
 def test_the_picture_has_the_counts_the_names_and_the_shares():
@@ -94,5 +94,5 @@ def test_into_axes_of_ones_own_and_a_path_that_is_none(tmp_path):
     *_, matrix = random_matrix(3)
     ax = figure.subplots()
     assert matrix.plot(ax=ax, path=tmp_path / "m.svg") is ax and (tmp_path / "m.svg").exists()
-    with pytest.raises(bp.InputError, match="cannot draw a picture of kind 'txt'"):
+    with pytest.raises(bp.InputError, match="expected an image format, got 'txt'"):
         matrix.plot(path=tmp_path / "m.txt")

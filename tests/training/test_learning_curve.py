@@ -1,4 +1,4 @@
-"""The learning curve outside a notebook; inside one see tests/plots."""
+"""Covers: `LearningCurve` outside a notebook; for notebooks see tests/plots."""
 
 from __future__ import annotations
 

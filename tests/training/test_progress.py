@@ -1,4 +1,4 @@
-"""The progress bar in a pipe and in a terminal; for notebooks see tests/plots."""
+"""Covers: the progress bar in a pipe and in a terminal; for notebooks see tests/plots."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from bp_arrays.execution.cuda._product import Product
+from bp_arrays.execution.cuda._product import MatrixProduct
 from bp_arrays.trees import Tree, map_tree
 from bp_arrays.typing import Array, Namespace
 
@@ -35,12 +35,12 @@ class CapturedArray:
     Parameters
     ----------
     array : cupy.ndarray
-    product : Product
+    product : MatrixProduct
     """
 
     __array_ufunc__ = None  # a NumPy number on the left leaves the operation to this class
 
-    def __init__(self, array: Array, product: Product) -> None:
+    def __init__(self, array: Array, product: MatrixProduct) -> None:
         self.array, self.product = array, product
 
     def __matmul__(self, other: Any) -> Any:
@@ -111,10 +111,10 @@ class CapturedNamespace:
     Parameters
     ----------
     xp : namespace of CuPy
-    product : Product
+    product : MatrixProduct
     """
 
-    def __init__(self, xp: Namespace, product: Product) -> None:
+    def __init__(self, xp: Namespace, product: MatrixProduct) -> None:
         self.plain, self._product = xp, product
 
     def run_native(self, form: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -165,7 +165,7 @@ class CapturedNamespace:
         return wrapped(self._product(left, right).reshape(shape), self._product)
 
 
-def wrapped(value: Tree, product: Product) -> Any:
+def wrapped(value: Tree, product: MatrixProduct) -> Any:
     """Return a tree with every array of CuPy as a `CapturedArray`; other values stay."""
     import cupy
 
@@ -184,7 +184,7 @@ def unwrapped(value: Tree) -> Any:
     return map_tree(lambda leaf: leaf.array if isinstance(leaf, CapturedArray) else leaf, value)
 
 
-def _on_plain_arrays(function: Callable[..., Any], product: Product) -> Callable[..., Any]:
+def _on_plain_arrays(function: Callable[..., Any], product: MatrixProduct) -> Callable[..., Any]:
     """The function, taking and returning `CapturedArray`."""
 
     def called(*arguments: Any, **options: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bp_arrays.devices import Device
 from bp_arrays.execution.cuda._captured_array import CapturedNamespace, unwrapped, wrapped
-from bp_arrays.execution.cuda._product import Product
+from bp_arrays.execution.cuda._product import MatrixProduct
 from bp_arrays.trees import Tree
 
 WARM = 2
@@ -76,7 +76,7 @@ class StepGraph:
             # keep what was freed for this stream alone, for ever.
             self._outside_pool = cupy.cuda.MemoryPool()
             with self.stream:
-                self._product = Product(self.stream)
+                self._product = MatrixProduct(self.stream)
             weakref.finalize(self, _release, (self._pool, self._outside_pool))
         self.xp: Any = CapturedNamespace(device.xp, self._product)
         self._graph: Any = None

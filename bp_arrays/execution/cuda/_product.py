@@ -26,7 +26,7 @@ ONE_AND_ZERO = {
 """α and β of α a b + β c, in the dtype that products of each dtype are added up in."""
 
 
-class Product:
+class MatrixProduct:
     """`a @ b` on one stream, for float16, float32 and float64; any other dtype is left to CuPy.
 
     float32 is computed in full unless CUPY_TF32=1 says otherwise, as in CuPy.

@@ -17,7 +17,7 @@ DTYPES = ("float32", "float64")
 Update = Callable[..., tuple[Any, tuple[Any, ...]]]
 
 
-class Kernel(NamedTuple):
+class UpdateKernel(NamedTuple):
     """What cupy.ElementwiseKernel is made from."""
 
     inputs: str
@@ -25,7 +25,7 @@ class Kernel(NamedTuple):
     operation: str
 
 
-def kernel_of(formula: Formula, *, by_value: bool = False) -> Kernel:
+def kernel_of(formula: Formula, *, by_value: bool = False) -> UpdateKernel:
     """The formula in C++: vectors in and out, and numbers in double precision.
 
     The numbers are one vector on the device, or arguments passed by value. Outputs may be the
@@ -40,7 +40,7 @@ def kernel_of(formula: Formula, *, by_value: bool = False) -> Kernel:
     lines += [f"const T {line}" for line in formula.each]
     lines += [f"const T r{k} = {result}" for k, result in enumerate(formula.results)]
     lines += [f"new_{name} = r{k}" for k, name in enumerate(names)]
-    return Kernel(
+    return UpdateKernel(
         ", ".join([*(f"T {name}_i" for name in formula.arrays), *numbers]),
         ", ".join(f"T new_{name}" for name in names),
         ";\n".join(lines) + ";",

@@ -1,1 +1,1 @@
-"""The cases of `bp-arrays check`, by subject."""
+"""Cases of `bp-arrays check`, by subject."""

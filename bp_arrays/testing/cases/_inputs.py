@@ -1,7 +1,7 @@
-"""The kinds of input that matter, as shapes and numbers drawn on the host.
+"""Inputs of the cases: shapes, and numbers drawn on the host.
 
 Every generator is keyed by name, so that a case has the same numbers on every machine and in
-every version of NumPy that keeps its Philox stream.
+every version of NumPy with the same Philox stream.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ BATCH_SHAPES = {
     "odd sizes": (7, 13),
     "large reduction": (3000, 3),
 }
-"""(batch, features) of each variant that is a matter of size."""
+"""(batch, features) of each variant that differs in size."""
 
 EXTREMES = (1e4, -1e4, 300.0, -300.0, 40.0, -40.0, 1e-6, -1e-6, 1e-30, -1e-30, 0.5, -0.5)
-"""Values at which a formula that is right on paper overflows, cancels or vanishes."""
+"""Values at which a formula that is correct on paper overflows, cancels or underflows."""
 
 KINK_DISTANCE = 1e-3
 
 
 def normal(*path: str | int, shape: tuple[int, ...], scale: float = 1.0) -> HostArray:
-    """Normal numbers keyed by the path, none nearer to zero than 0.001.
+    """Draw normal numbers keyed by the path, none closer to zero than 0.001.
 
-    So that no device rounds an input to the other side of a kink.
+    Then no device rounds an input to the other side of a kink.
     """
     values = host_generator(2026, "case", *path).normal(size=shape) * scale
     near = np.abs(values) < KINK_DISTANCE
@@ -37,15 +37,15 @@ def normal(*path: str | int, shape: tuple[int, ...], scale: float = 1.0) -> Host
 
 
 def extremes(columns: int) -> HostArray:
-    """Every extreme value as a row, the columns shifted against each other."""
+    """Return every extreme value in each column, the columns rotated against each other."""
     values = np.array(EXTREMES)
     return np.stack([np.roll(values, k) for k in range(columns)], axis=1)
 
 
 def batch(component: str, variant: str, name: str, columns: int | None = None) -> HostArray:
-    """An input (batch, features) of a variant; `columns` overrides the number of features.
+    """Return an input (batch, features) of a variant; `columns` sets the number of features.
 
-    "non-contiguous" gives every second column of a transposed array, "extreme values" the values
+    "non-contiguous" is every second column of a transposed array, "extreme values" the values
     of `EXTREMES`.
     """
     if variant == "extreme values":

@@ -1,4 +1,4 @@
-"""A case from a layer or a loss: forward, backward, and what the oracles are to check."""
+"""Cases of a layer or a loss: forward, backward, and the function for the oracles."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bp_arrays.layers import Layer, Parameter, Specification
 from bp_arrays.losses import Loss
 from bp_arrays.random import host_generator
 from bp_arrays.testing._case import DEFAULT_LIMIT, DTYPES, GRADIENT, PARAMETER, Case, Derivatives
-from bp_arrays.testing._placement import HostArrays, Place
+from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import normal
 from bp_arrays.typing import Array, Backward, HostArray, ParameterTree
 
@@ -30,7 +30,7 @@ def layer_case(
     oracle: bool = True,
     dtypes: tuple[str, ...] = DTYPES,
 ) -> Case:
-    """Forward and backward of a layer in training, for one input and one error δ.
+    """Build a case of forward and backward of a layer in training, for an input and an error δ.
 
     The results are "y", "dx" and "d name" for every trainable parameter.
     """
@@ -43,36 +43,36 @@ def layer_case(
         for path, parameter in _flat(specification):
             generator = host_generator(2026, "case", component, variant, path)
             drawn = np.asarray(parameter.initializer.draw(parameter.shape, generator))
-            # Zeros and ones would hide a factor: every parameter gets values of its own.
+            # Zeros and ones would hide a factor: every parameter gets distinct values.
             arrays[PARAMETER + path] = drawn + 0.1 * generator.uniform(1, 2, parameter.shape)
         shape = (values.shape[0], *output_shape)
         arrays["delta"] = normal(component, variant, "delta", shape=shape)
         return arrays
 
-    def run(place: Place, arrays: dict[str, Array]) -> tuple[Array, Backward]:
-        returned = layer.forward(parameter_tree(arrays), arrays["x"], place.context())
+    def run(placement: Placement, arrays: dict[str, Array]) -> tuple[Array, Backward]:
+        returned = layer.forward(parameter_tree(arrays), arrays["x"], placement.context())
         y, backward = _two(returned, "forward must return (output, backward)")
-        promised, shape = tuple(arrays["delta"].shape), tuple(y.shape)
-        if shape != promised:
-            raise InputError(f"y has the shape {shape}, but by init it is to be {promised}")
+        expected, shape = tuple(arrays["delta"].shape), tuple(y.shape)
+        if shape != expected:
+            raise InputError(f"y: expected shape {expected}, as returned by init, got {shape}")
         return y, backward
 
-    def compute(place: Place, arrays: dict[str, Array]) -> dict[str, Array]:
-        y, backward = run(place, arrays)
+    def compute(placement: Placement, arrays: dict[str, Array]) -> dict[str, Array]:
+        y, backward = run(placement, arrays)
         returned = backward(arrays["delta"])
         dx, gradients = _two(returned, "backward must return (dx, gradients by name)")
         return {"y": y, "dx": dx} | {
             GRADIENT + path: gradient for path, gradient in _flat_arrays(gradients)
         }
 
-    def objective(place: Place, arrays: dict[str, Array]) -> Array:
-        y, _ = run(place, arrays)
-        return place.xp.sum(y * arrays["delta"])
+    def objective(placement: Placement, arrays: dict[str, Array]) -> Array:
+        y, _ = run(placement, arrays)
+        return placement.xp.sum(y * arrays["delta"])
 
     sample_shape = tuple(x().shape[1:])
     trainable = [path for path, p in _flat(layer.init(sample_shape)[0]) if p.trainable]
-    of = {"dx": "x"} | {GRADIENT + path: PARAMETER + path for path in trainable}
-    derivatives = Derivatives(objective, of, analytic) if oracle else None
+    input_of = {"dx": "x"} | {GRADIENT + path: PARAMETER + path for path in trainable}
+    derivatives = Derivatives(objective, input_of, analytic) if oracle else None
     return Case(
         component,
         variant,
@@ -97,16 +97,16 @@ def loss_case(
     oracle: bool = True,
     dtypes: tuple[str, ...] = DTYPES,
 ) -> Case:
-    """Value and gradient of a loss for outputs "y", targets "t" and, if given, "weight"."""
+    """Build a case of value and gradient of a loss for outputs "y", targets "t", any "weight"."""
 
-    def compute(place: Place, arrays: dict[str, Array]) -> dict[str, Array]:
+    def compute(placement: Placement, arrays: dict[str, Array]) -> dict[str, Array]:
         value, backward = loss.forward(
-            arrays["y"], arrays["t"], place.context(), arrays.get("weight")
+            arrays["y"], arrays["t"], placement.context(), arrays.get("weight")
         )
         return {"value": value, "dy": backward()}
 
-    def objective(place: Place, arrays: dict[str, Array]) -> Array:
-        return loss.forward(arrays["y"], arrays["t"], place.context(), arrays.get("weight"))[0]
+    def objective(placement: Placement, arrays: dict[str, Array]) -> Array:
+        return loss.forward(arrays["y"], arrays["t"], placement.context(), arrays.get("weight"))[0]
 
     derivatives = Derivatives(objective, {"dy": "y"}, analytic) if oracle else None
     return Case(
@@ -124,31 +124,31 @@ def loss_case(
 def _two(returned: Any, expected: str) -> Any:
     if isinstance(returned, tuple) and len(returned) == 2:
         return returned
-    raise InputError(f"{expected}, it returned a {type(returned).__name__}")
+    raise InputError(f"{expected}, got {type(returned).__name__}")
 
 
 def _flat(specification: Specification, path: str = "") -> list[tuple[str, Parameter]]:
-    found = []
+    parameters = []
     for name, part in specification.items():
         if isinstance(part, Parameter):
-            found.append((path + name, part))
+            parameters.append((path + name, part))
         else:
-            found += _flat(part, f"{path}{name}.")
-    return found
+            parameters += _flat(part, f"{path}{name}.")
+    return parameters
 
 
 def _flat_arrays(tree: ParameterTree, path: str = "") -> list[tuple[str, Array]]:
-    found = []
+    arrays = []
     for name, part in sorted(tree.items()):
         if isinstance(part, Mapping):
-            found += _flat_arrays(dict(part), f"{path}{name}.")
+            arrays += _flat_arrays(dict(part), f"{path}{name}.")
         else:
-            found.append((path + name, part))
-    return found
+            arrays.append((path + name, part))
+    return arrays
 
 
 def parameter_tree(arrays: dict[str, Array]) -> ParameterTree:
-    """The parameters among the inputs of a case, as a layer takes them."""
+    """Collect the parameters among the inputs of a case into a layer's tree."""
     tree: ParameterTree = {}
     for name, array in arrays.items():
         if name.startswith(PARAMETER):

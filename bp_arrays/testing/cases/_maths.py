@@ -1,4 +1,4 @@
-"""The cases of activations, losses and layers."""
+"""Cases of activations, losses and layers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,33 @@ from functools import partial
 
 import numpy as np
 
-from bp_arrays import activations as a, layers as l_, losses
+from bp_arrays.activations import (
+    ELU,
+    GELU,
+    SELU,
+    Identity,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from bp_arrays.kernels import erfc
-from bp_arrays.layers import Layer
-from bp_arrays.losses import Loss
+from bp_arrays.layers import Dropout, Flatten, Layer, Linear, Residual, Sequential, Standardize
+from bp_arrays.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    L2Loss,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+)
 from bp_arrays.testing._case import DEFAULT_LIMIT, DTYPES, DTYPES_WITH_HALF, Case
-from bp_arrays.testing._placement import HostArrays, Place
+from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import BATCH_SHAPES, batch, normal
 from bp_arrays.testing.cases._layer import layer_case, loss_case
 from bp_arrays.typing import Array, HostArray
@@ -22,20 +43,20 @@ SEQUENCES = {"sequences": (3, 4, 5), "sequence of 1": (1, 1, 3), "grids": (2, 3,
 """(batch, ..., features) of the variants with more than one leading axis."""
 
 WITHOUT_ORACLE = ("large reduction", "extreme values")
-"""Where a derivative for each coordinate takes too long, or its step is larger than the value."""
+"""Variants on which the oracles take too long, or their step is larger than the value."""
 
 LIMITS = {"large reduction": 64.0}
-"""Thousands of terms of either sign nearly cancel: the error is relative to what is left."""
+"""Limits for sums of many terms that nearly cancel: their rounding error is relatively large."""
 
 
 def _dtypes(variant: str) -> tuple[str, ...]:
-    """Half precision on sizes whose sums stay exact enough to say something."""
-    half = variant in ("ordinary", "batch of 1", "odd sizes", "sequences")
-    return DTYPES_WITH_HALF if half else DTYPES
+    """Return the dtypes of a case; half precision only on sizes whose sums are exact enough."""
+    is_small = variant in ("ordinary", "batch of 1", "odd sizes", "sequences")
+    return DTYPES_WITH_HALF if is_small else DTYPES
 
 
 def _input(name: str, variant: str, which: str, columns: int | None = None) -> HostArray:
-    """An input of a variant, (batch, features) or with axes between."""
+    """Return an input of a variant, (batch, features) or with axes between."""
     if variant not in SEQUENCES:
         return batch(name, variant, which, columns)
     *leading, features = SEQUENCES[variant]
@@ -43,47 +64,47 @@ def _input(name: str, variant: str, which: str, columns: int | None = None) -> H
 
 
 ACTIVATIONS: dict[str, Layer] = {
-    "Identity": a.Identity(),
-    "Sigmoid": a.Sigmoid(),
-    "Tanh": a.Tanh(),
-    "ReLU": a.ReLU(),
-    "LeakyReLU": a.LeakyReLU(0.1),
-    "ELU": a.ELU(1.3),
-    "SELU": a.SELU(),
-    "GELU": a.GELU(exact=False),
-    "GELU, exact": a.GELU(exact=True),
-    "SiLU": a.SiLU(),
-    "Softplus": a.Softplus(),
-    "Softmax": a.Softmax(),
-    "LogSoftmax": a.LogSoftmax(),
+    "Identity": Identity(),
+    "Sigmoid": Sigmoid(),
+    "Tanh": Tanh(),
+    "ReLU": ReLU(),
+    "LeakyReLU": LeakyReLU(0.1),
+    "ELU": ELU(1.3),
+    "SELU": SELU(),
+    "GELU": GELU(exact=False),
+    "GELU, exact": GELU(exact=True),
+    "SiLU": SiLU(),
+    "Softplus": Softplus(),
+    "Softmax": Softmax(),
+    "LogSoftmax": LogSoftmax(),
 }
 ANALYTIC_ACTIVATIONS = {"Identity", "Tanh"}
 
 LAYERS: dict[str, Callable[[int], Layer]] = {
-    "Linear": lambda features: l_.Linear(3),
-    "Linear, no bias": lambda features: l_.Linear(2, bias=False),
-    "Sequential": lambda features: l_.Sequential(l_.Linear(4), a.Tanh(), l_.Linear(2)),
-    "Sequential, notes' net": lambda features: l_.Sequential(
-        l_.Linear(3), a.Sigmoid(), l_.Linear(2), a.Sigmoid()
+    "Linear": lambda features: Linear(3),
+    "Linear, no bias": lambda features: Linear(2, bias=False),
+    "Sequential": lambda features: Sequential(Linear(4), Tanh(), Linear(2)),
+    "Sequential, notes' net": lambda features: Sequential(
+        Linear(3), Sigmoid(), Linear(2), Sigmoid()
     ),
-    "Residual": lambda features: l_.Residual(l_.Linear(3), a.Tanh(), l_.Linear(features)),
-    "Residual, a single layer": lambda features: l_.Residual(l_.Linear(features)),
-    "Dropout": lambda features: l_.Dropout(0.3),
-    "Standardize": lambda features: l_.Standardize(),
-    "Flatten": lambda features: l_.Flatten(),
+    "Residual": lambda features: Residual(Linear(3), Tanh(), Linear(features)),
+    "Residual, a single layer": lambda features: Residual(Linear(features)),
+    "Dropout": lambda features: Dropout(0.3),
+    "Standardize": lambda features: Standardize(),
+    "Flatten": lambda features: Flatten(),
 }
-"""The layer for inputs of so many features."""
+"""Layers, as functions of the number of input features."""
 
 NOT_ANALYTIC_LAYERS = {"Sequential, notes' net"}
-"""The logistic function looks at signs on its way."""
+"""Layers with a comparison in the forward: the logistic function branches on the sign."""
 
 SATURATED = {"Sequential, notes' net", "Residual"}
-"""Behind a squashing function at 1 - 1e-16 only the last bit of h is left of 1 - h: at extreme
-values the gradients of such a chain are ill-conditioned, on every device."""
+"""Layers that are ill-conditioned at extreme values, on every device: when h rounds to
+1 - 1e-16, only one bit of 1 - h is left."""
 
 
 def activation_cases() -> Iterator[Case]:
-    """Every activation on every variant."""
+    """Yield the cases of every activation with every variant."""
     for name, activation in ACTIVATIONS.items():
         for variant in (*VARIANTS, *SEQUENCES):
             yield layer_case(
@@ -99,7 +120,7 @@ def activation_cases() -> Iterator[Case]:
 
 
 def layer_cases() -> Iterator[Case]:
-    """Every layer on the variants it is good for; Flatten also on what there is to flatten."""
+    """Yield the cases of every layer with the variants that suit it; Flatten also with images."""
     for name, layer in LAYERS.items():
         for variant in (*VARIANTS, *SEQUENCES):
             if name in SATURATED and variant == "extreme values":
@@ -116,7 +137,7 @@ def layer_cases() -> Iterator[Case]:
                 dtypes=_dtypes(variant),
             )
     yield layer_case(
-        l_.Flatten(),
+        Flatten(),
         partial(normal, "Flatten", "images", shape=(3, 2, 4)),
         "images",
         component="Flatten",
@@ -145,7 +166,7 @@ def _classes(name: str, variant: str) -> HostArrays:
 
 
 def _some_ignored(name: str, variant: str) -> HostArrays:
-    """Every second target is the ignored one, the last one too: of one sample the only one."""
+    """Draw classes; every second target, counted from the last, is the ignored one."""
     inputs = _classes(name, variant)
     t = np.ravel(inputs["t"])
     t[::-2] = IGNORED
@@ -153,52 +174,52 @@ def _some_ignored(name: str, variant: str) -> HostArrays:
 
 
 def _probabilities(name: str, variant: str) -> HostArrays:
-    """Targets that need not sum to 1, so that a backward that takes it for granted is caught."""
+    """Draw targets that do not sum to 1, to catch a backward that assumes they do."""
     y = _input(name, variant, "y", columns=3)
     return {"y": y, "t": np.abs(normal(name, variant, "t", shape=y.shape))}
 
 
 def _weighted(make: LossInputs, name: str, variant: str, axes: int = 1) -> HostArrays:
-    """With a weight for each sample, or with more axes for each position."""
+    """Add weights to the inputs: one per sample or, with more axes, one per position."""
     inputs = make(name, variant)
     shape = inputs["y"].shape[:axes]
     return inputs | {"weight": np.abs(normal(name, variant, "weight", shape=shape))}
 
 
 LOSSES: dict[str, tuple[Callable[[str], Loss], LossInputs]] = {
-    "L2Loss": (lambda reduction: losses.L2Loss(reduction=reduction), _like_output),
+    "L2Loss": (lambda reduction: L2Loss(reduction=reduction), _like_output),
     "MeanSquaredError": (
-        lambda reduction: losses.MeanSquaredError(reduction=reduction),
+        lambda reduction: MeanSquaredError(reduction=reduction),
         _like_output,
     ),
     "MeanAbsoluteError": (
-        lambda reduction: losses.MeanAbsoluteError(reduction=reduction),
+        lambda reduction: MeanAbsoluteError(reduction=reduction),
         _like_output,
     ),
-    "Huber": (lambda reduction: losses.Huber(0.7, reduction=reduction), _like_output),
+    "Huber": (lambda reduction: Huber(0.7, reduction=reduction), _like_output),
     "BinaryCrossEntropy": (
-        lambda reduction: losses.BinaryCrossEntropy(reduction=reduction),
+        lambda reduction: BinaryCrossEntropy(reduction=reduction),
         _yes_no,
     ),
-    "CrossEntropy": (lambda reduction: losses.CrossEntropy(reduction=reduction), _classes),
+    "CrossEntropy": (lambda reduction: CrossEntropy(reduction=reduction), _classes),
     "CrossEntropy, probabilities": (
-        lambda reduction: losses.CrossEntropy(reduction=reduction),
+        lambda reduction: CrossEntropy(reduction=reduction),
         _probabilities,
     ),
     "CrossEntropy, smoothed": (
-        lambda reduction: losses.CrossEntropy(label_smoothing=0.1, reduction=reduction),
+        lambda reduction: CrossEntropy(label_smoothing=0.1, reduction=reduction),
         _classes,
     ),
     "CrossEntropy, class weights": (
-        lambda reduction: losses.CrossEntropy(class_weights=(0.5, 1.0, 2.0), reduction=reduction),
+        lambda reduction: CrossEntropy(class_weights=(0.5, 1.0, 2.0), reduction=reduction),
         _classes,
     ),
     "CrossEntropy, ignored class": (
-        lambda reduction: losses.CrossEntropy(ignore_index=IGNORED, reduction=reduction),
+        lambda reduction: CrossEntropy(ignore_index=IGNORED, reduction=reduction),
         _some_ignored,
     ),
     "CrossEntropy, all rules": (
-        lambda reduction: losses.CrossEntropy(0.1, (0.5, 1.0, 2.0), IGNORED, reduction=reduction),
+        lambda reduction: CrossEntropy(0.1, (0.5, 1.0, 2.0), IGNORED, reduction=reduction),
         _some_ignored,
     ),
 }
@@ -206,7 +227,7 @@ ANALYTIC_LOSSES = {"L2Loss", "MeanSquaredError"}
 
 
 def loss_cases() -> Iterator[Case]:
-    """Every loss on every variant; its sum, and its weighted mean and sum, besides."""
+    """Yield the cases of every loss with every variant; also its sum, weighted mean and sum."""
     for name, (make, inputs) in LOSSES.items():
         for variant in (*VARIANTS, *SEQUENCES):
             yield loss_case(
@@ -250,7 +271,7 @@ def loss_cases() -> Iterator[Case]:
 
 
 def kernel_cases() -> Iterator[Case]:
-    """The form of a kernel that each library gets, and its standard form on every library."""
+    """Yield cases of the form of a kernel for each library, and of its standard form on all."""
     for form, function in (("native", erfc), ("standard", erfc.standard)):
         for variant in ("ordinary", "odd sizes", "extreme values"):
             yield Case(
@@ -267,5 +288,7 @@ def _kernel_input(variant: str) -> HostArrays:
     return {"x": 2.0 * batch("erfc", variant, "x")}
 
 
-def _kernel_value(function: Callable[..., Array], place: Place, arrays: HostArrays) -> HostArrays:
-    return {"y": function(arrays["x"], xp=place.xp)}
+def _kernel_value(
+    function: Callable[..., Array], placement: Placement, arrays: HostArrays
+) -> HostArrays:
+    return {"y": function(arrays["x"], xp=placement.xp)}

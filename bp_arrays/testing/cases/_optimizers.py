@@ -1,4 +1,4 @@
-"""The cases of initialisers, random streams and optimizers."""
+"""Cases of initializers, random streams and optimizers."""
 
 from __future__ import annotations
 
@@ -8,31 +8,41 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays import initializers as i, optimizers as o
-from bp_arrays.optimizers import Optimizer
+from bp_arrays.initializers import INITIALIZERS, Initializer
+from bp_arrays.optimizers import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Chain,
+    ClipByGlobalNorm,
+    Optimizer,
+    RMSProp,
+    WeightDecay,
+)
 from bp_arrays.random import host_generator
 from bp_arrays.schedules import Cosine
 from bp_arrays.testing._case import Case
-from bp_arrays.testing._placement import HostArrays, Place
+from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import normal
 from bp_arrays.typing import Array
 
-INITIALIZERS = {name: kind() for name, kind in i.INITIALIZERS.items()}
+DEFAULT_INITIALIZERS = {name: kind() for name, kind in INITIALIZERS.items()}
 SHAPES = {"wide": (3, 7), "tall": (7, 3), "one column": (5, 1)}
 
 OPTIMIZERS: dict[str, Optimizer] = {
-    "SGD": o.SGD(0.1),
-    "SGD, momentum": o.SGD(0.1, momentum=0.9),
-    "SGD, Nesterov": o.SGD(0.1, momentum=0.9, nesterov=True),
-    "RMSProp": o.RMSProp(0.01),
-    "RMSProp, momentum": o.RMSProp(0.01, momentum=0.9),
-    "Adagrad": o.Adagrad(0.05),
-    "Adam": o.Adam(0.01),
-    "Adam, cosine": o.Adam(Cosine(0.01, steps=4)),
-    "AdamW": o.AdamW(0.01, weight_decay=0.1),
-    "ClipByGlobalNorm": o.Chain(o.ClipByGlobalNorm(0.5), o.SGD(0.1)),
-    "WeightDecay": o.Chain(o.WeightDecay(0.1), o.SGD(0.1)),
-    "Chain": o.Chain(o.ClipByGlobalNorm(2.0), o.WeightDecay(0.01), o.Adam(0.01)),
+    "SGD": SGD(0.1),
+    "SGD, momentum": SGD(0.1, momentum=0.9),
+    "SGD, Nesterov": SGD(0.1, momentum=0.9, nesterov=True),
+    "RMSProp": RMSProp(0.01),
+    "RMSProp, momentum": RMSProp(0.01, momentum=0.9),
+    "Adagrad": Adagrad(0.05),
+    "Adam": Adam(0.01),
+    "Adam, cosine": Adam(Cosine(0.01, steps=4)),
+    "AdamW": AdamW(0.01, weight_decay=0.1),
+    "ClipByGlobalNorm": Chain(ClipByGlobalNorm(0.5), SGD(0.1)),
+    "WeightDecay": Chain(WeightDecay(0.1), SGD(0.1)),
+    "Chain": Chain(ClipByGlobalNorm(2.0), WeightDecay(0.01), Adam(0.01)),
 }
 VECTORS = {
     "ordinary": (101, 1.0),
@@ -42,31 +52,34 @@ VECTORS = {
     "huge gradients": (101, 1e6),
     "large reduction": (30_001, 1.0),
 }
-"""How many parameters, and how large their gradients are."""
+"""Number of parameters and scale of the gradients of each variant."""
+
 UPDATES = 4
 
 
 def initializer_cases() -> Iterator[Case]:
-    """Values drawn on the host must arrive on a device bit for bit."""
-    for name, initializer in INITIALIZERS.items():
+    """Yield cases of values drawn on the host, which must reach a device bit for bit."""
+    for name, initializer in DEFAULT_INITIALIZERS.items():
         for variant, shape in SHAPES.items():
 
             def inputs(
-                initializer: i.Initializer = initializer,
+                initializer: Initializer = initializer,
                 shape: tuple[int, ...] = shape,
                 path: tuple[str, str] = (name, variant),
             ) -> HostArrays:
                 return {"drawn": np.asarray(initializer.draw(shape, host_generator(0, *path)))}
 
-            yield Case(name, variant, "initializer", inputs, _as_it_is, exact=frozenset({"values"}))
+            yield Case(
+                name, variant, "initializer", inputs, _unchanged, exact=frozenset({"values"})
+            )
 
 
-def _as_it_is(place: Place, arrays: dict[str, Array]) -> dict[str, Array]:
+def _unchanged(placement: Placement, arrays: dict[str, Array]) -> dict[str, Array]:
     return {"values": arrays["drawn"]}
 
 
 def random_cases() -> Iterator[Case]:
-    """Random words and masks, equal to the last bit for any seed, step and number of draws."""
+    """Yield cases of random words and masks, which must be equal to the last bit."""
     for seed, step, count in ((0, 0, 1), (0, 1, 64), (2026, 7, 1001), (2**40 + 1, 2**31 - 1, 33)):
         yield Case(
             "random bits",
@@ -90,15 +103,15 @@ def random_cases() -> Iterator[Case]:
 
 
 def _bits(
-    place: Place, arrays: dict[str, Array], seed: int, step: int, count: int
+    placement: Placement, arrays: dict[str, Array], seed: int, step: int, count: int
 ) -> dict[str, Array]:
-    stream = place.context(seed, step).random
+    stream = placement.context(seed, step).random
     assert stream is not None
     return {"first draw": stream.bits(count), "second draw": stream.bits(count)}
 
 
-def _masks(place: Place, arrays: dict[str, Array], rate: float) -> dict[str, Array]:
-    stream = place.context(seed=3, step=5).random
+def _masks(placement: Placement, arrays: dict[str, Array], rate: float) -> dict[str, Array]:
+    stream = placement.context(seed=3, step=5).random
     assert stream is not None
     return {
         "first mask": stream.keep_mask((7, 31), rate)[0],
@@ -107,7 +120,7 @@ def _masks(place: Place, arrays: dict[str, Array], rate: float) -> dict[str, Arr
 
 
 def optimizer_cases() -> Iterator[Case]:
-    """A few updates of a vector, each with a gradient of its own."""
+    """Yield cases of a few updates of a vector, each with another gradient."""
     for name, optimizer in OPTIMIZERS.items():
         for variant in VECTORS:
             yield Case(
@@ -126,13 +139,15 @@ def _vectors(name: str, variant: str) -> HostArrays:
     def vector(*path: str | int) -> np.ndarray[Any, Any]:
         return normal(name, variant, *path, shape=(step * size,))[::step]
 
-    # θ is no larger than its updates, so that a fault in them is not lost beside it
+    # θ is no larger than its updates, so that a fault in them is visible in the sum
     theta = 0.01 * vector("theta")
     return {"theta": theta} | {f"g{k}": scale * vector("g", k) for k in range(UPDATES)}
 
 
-def _updates(optimizer: Optimizer, place: Place, arrays: dict[str, Array]) -> dict[str, Array]:
-    xp, theta = place.xp, arrays["theta"]
+def _updates(
+    optimizer: Optimizer, placement: Placement, arrays: dict[str, Array]
+) -> dict[str, Array]:
+    xp, theta = placement.xp, arrays["theta"]
     state = optimizer.init(theta, xp)
     for k in range(UPDATES):
         scalars = optimizer.scalars(k + 1, optimizer.rate(k))

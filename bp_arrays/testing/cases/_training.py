@@ -1,22 +1,22 @@
-"""The cases of whole training steps and whole short trainings."""
+"""Cases of training steps and short training runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from bp_arrays import activations as a, layers as l_, losses, optimizers as o
+from bp_arrays.activations import GELU, ReLU, Sigmoid, Softplus, Tanh
 from bp_arrays.devices import Device, device
-from bp_arrays.layers import Layer
-from bp_arrays.losses import Loss
+from bp_arrays.layers import Dropout, Layer, Linear, Residual, Sequential, Standardize
+from bp_arrays.losses import CrossEntropy, Huber, L2Loss, Loss
 from bp_arrays.model import Model
-from bp_arrays.optimizers import Optimizer
+from bp_arrays.optimizers import SGD, Adam, AdamW, Chain, ClipByGlobalNorm, Optimizer
 from bp_arrays.schedules import Cosine
 from bp_arrays.testing._case import GRADIENT, PARAMETER, Case, Derivatives
-from bp_arrays.testing._placement import HostArrays, Place
+from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import normal
 from bp_arrays.testing.cases._layer import parameter_tree
 from bp_arrays.training import Accuracy, fit
@@ -24,12 +24,12 @@ from bp_arrays.typing import Array
 
 ROWS, FEATURES, CLASSES = 22, 6, 3
 SEED = 1
-"""Of the first weights and of Dropout's masks."""
+"""Seed of the initial weights and of Dropout's masks."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A network with a loss it suits and an optimizer to train it with."""
+    """A network with a loss and an optimizer."""
 
     net: Layer
     loss: Loss
@@ -37,14 +37,14 @@ class Problem:
 
     @property
     def classifies(self) -> bool:
-        return isinstance(self.loss, losses.CrossEntropy)
+        return isinstance(self.loss, CrossEntropy)
 
-    def model(self, where: str | Device, dtype: str) -> Model:
-        """The network with its first weights."""
-        return Model(self.net, FEATURES, device=where, dtype=dtype, seed=SEED)
+    def model(self, device: str | Device, dtype: str) -> Model:
+        """Return the network with its initial weights."""
+        return Model(self.net, FEATURES, device=device, dtype=dtype, seed=SEED)
 
     def inputs(self) -> HostArrays:
-        """Rows whose target depends on them, and the weights to begin with."""
+        """Return inputs, targets that depend on them, and the initial weights."""
         x = normal("training", "x", shape=(ROWS, FEATURES))
         truth = np.tanh(x @ normal("training", "w", shape=(FEATURES, CLASSES)))
         t = truth.argmax(axis=1) if self.classifies else 0.5 + 0.5 * truth
@@ -54,37 +54,33 @@ class Problem:
 
 PROBLEMS = {
     "notes": Problem(
-        l_.Sequential(l_.Linear(3), a.Sigmoid(), l_.Linear(CLASSES), a.Sigmoid()),
-        losses.L2Loss(),
-        o.SGD(0.5),
+        Sequential(Linear(3), Sigmoid(), Linear(CLASSES), Sigmoid()),
+        L2Loss(),
+        SGD(0.5),
     ),
-    "classifier": Problem(
-        l_.Sequential(l_.Linear(9), a.ReLU(), l_.Linear(CLASSES)), losses.CrossEntropy(), o.Adam()
-    ),
+    "classifier": Problem(Sequential(Linear(9), ReLU(), Linear(CLASSES)), CrossEntropy(), Adam()),
     "dropout": Problem(
-        l_.Sequential(
-            l_.Standardize(), l_.Linear(9), a.Tanh(), l_.Dropout(0.3), l_.Linear(CLASSES)
-        ),
-        losses.CrossEntropy(label_smoothing=0.1),
-        o.Chain(o.ClipByGlobalNorm(1.0), o.AdamW(Cosine(0.01, steps=9))),
+        Sequential(Standardize(), Linear(9), Tanh(), Dropout(0.3), Linear(CLASSES)),
+        CrossEntropy(label_smoothing=0.1),
+        Chain(ClipByGlobalNorm(1.0), AdamW(Cosine(0.01, steps=9))),
     ),
     "residual": Problem(
-        l_.Sequential(
-            l_.Residual(l_.Linear(8), a.GELU(), l_.Linear(FEATURES)),
-            l_.Linear(CLASSES),
-            a.Softplus(),
+        Sequential(
+            Residual(Linear(8), GELU(), Linear(FEATURES)),
+            Linear(CLASSES),
+            Softplus(),
         ),
-        losses.Huber(0.7),
-        o.SGD(0.05, momentum=0.9, nesterov=True),
+        Huber(0.7),
+        SGD(0.05, momentum=0.9, nesterov=True),
     ),
 }
 
 STEP_LIMIT, TRAINING_LIMIT = 16.0, 64.0
-"""A step is a chain of a few operations; a training feeds its own rounding back for twelve."""
+"""A step is a chain of a few operations; a training run accumulates rounding over twelve steps."""
 
 
 def training_cases() -> Iterator[Case]:
-    """One step, a short training, and one that moves to the device and back on its way."""
+    """Yield cases of one step, of a short training run, and of one that moves between devices."""
     computations = (
         ("training step", _step, STEP_LIMIT),
         ("training", _training, TRAINING_LIMIT),
@@ -92,23 +88,23 @@ def training_cases() -> Iterator[Case]:
     )
     for name, problem in PROBLEMS.items():
         for component, compute, limit in computations:
-            case = Case(
+            yield Case(
                 component,
                 name,
                 "training",
                 problem.inputs,
                 partial(compute, problem),
                 limit,
+                derivatives=_derivatives(problem) if compute is _step else None,
                 traceable=False,
             )
-            yield case if compute is not _step else replace(case, derivatives=_judged(problem))
 
 
-def _judged(problem: Problem) -> Derivatives:
-    """A whole step before the oracles: the loss of the network, by every weight."""
+def _derivatives(problem: Problem) -> Derivatives:
+    """Return the loss of the network as a function of every weight, for the oracles."""
 
-    def objective(place: Place, arrays: dict[str, Array]) -> Array:
-        context = place.context(seed=SEED)
+    def objective(placement: Placement, arrays: dict[str, Array]) -> Array:
+        context = placement.context(seed=SEED)
         y, _ = problem.net.forward(parameter_tree(arrays), arrays["x"], context)
         return problem.loss.forward(y, arrays["t"], context)[0]
 
@@ -116,10 +112,12 @@ def _judged(problem: Problem) -> Derivatives:
     return Derivatives(objective, {GRADIENT + name: PARAMETER + name for name in trained})
 
 
-def _model(problem: Problem, place: Place, arrays: dict[str, Array], where: Device) -> Model:
-    model = problem.model(where, place.dtype)
+def _model(
+    problem: Problem, placement: Placement, arrays: dict[str, Array], device: Device
+) -> Model:
+    model = problem.model(device, placement.dtype)
     weights = {name: arrays[PARAMETER + name] for name in model.parameters}
-    model.set_parameters({name: place.device.to_numpy(w) for name, w in weights.items()})
+    model.set_parameters({name: placement.device.to_numpy(w) for name, w in weights.items()})
     return model
 
 
@@ -127,8 +125,8 @@ def _named(prefix: str, arrays: dict[str, Array]) -> dict[str, Array]:
     return {prefix + name: array for name, array in arrays.items()}
 
 
-def _step(problem: Problem, place: Place, arrays: dict[str, Array]) -> dict[str, Array]:
-    model = _model(problem, place, arrays, place.device)
+def _step(problem: Problem, placement: Placement, arrays: dict[str, Array]) -> dict[str, Array]:
+    model = _model(problem, placement, arrays, placement.device)
     value, gradients = model.gradients(arrays["x"], arrays["t"], problem.loss)
     return {"value": value} | _named(GRADIENT, gradients)
 
@@ -141,28 +139,30 @@ def _train(problem: Problem, model: Model, arrays: dict[str, Array], epochs: int
         loss=problem.loss,
         optimizer=problem.optimizer,
         epochs=epochs,
-        batch_size=8,  # the third batch of an epoch is a smaller one
+        batch_size=8,  # the third batch of an epoch is smaller
         seed=5,
         metrics=[Accuracy()] if problem.classifies else [],
     )
     return list(history["loss"])
 
 
-def _training(problem: Problem, place: Place, arrays: dict[str, Array]) -> dict[str, Array]:
-    model = _model(problem, place, arrays, place.device)
+def _training(problem: Problem, placement: Placement, arrays: dict[str, Array]) -> dict[str, Array]:
+    model = _model(problem, placement, arrays, placement.device)
     curve = _train(problem, model, arrays, epochs=4)
-    return {"losses": place.array(np.asarray(curve))} | _named("trained ", model.parameters)
+    return {"losses": placement.array(np.asarray(curve))} | _named("trained ", model.parameters)
 
 
-def _moved_training(problem: Problem, place: Place, arrays: dict[str, Array]) -> dict[str, Array]:
-    """One epoch on the CPU, two here, one on the CPU: must equal all four in one place."""
+def _moved_training(
+    problem: Problem, placement: Placement, arrays: dict[str, Array]
+) -> dict[str, Array]:
+    """Train one epoch on the CPU, two on the device, one on the CPU: as four in one placement."""
     cpu = device("cpu")
-    at_home = {name: place.device.to_numpy(array) for name, array in arrays.items()}
-    model = _model(problem, place, arrays, cpu)
-    curve = _train(problem, model, at_home, epochs=1)
-    model.to(place.device)
+    on_host = {name: placement.device.to_numpy(array) for name, array in arrays.items()}
+    model = _model(problem, placement, arrays, cpu)
+    curve = _train(problem, model, on_host, epochs=1)
+    model.to(placement.device)
     curve += _train(problem, model, arrays, epochs=2)
     model.to(cpu)
-    curve += _train(problem, model, at_home, epochs=1)
-    model.to(place.device)
-    return {"losses": place.array(np.asarray(curve))} | _named("trained ", model.parameters)
+    curve += _train(problem, model, on_host, epochs=1)
+    model.to(placement.device)
+    return {"losses": placement.array(np.asarray(curve))} | _named("trained ", model.parameters)

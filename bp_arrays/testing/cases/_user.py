@@ -1,4 +1,4 @@
-"""Cases for the layers and losses that users bring."""
+"""Cases of custom layers and losses."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from bp_arrays.typing import Shape
 LARGE = "large reduction"
 ROWS = {"ordinary": 5, "batch of 1": 1, "odd sizes": 13, LARGE: 1000}
 MOST_NUMBERS = 1_000_000
-"""In one input: a batch of large samples has fewer rows."""
+"""Numbers in one input: a batch of large samples has fewer rows."""
 
 REDUCTION_LIMIT = 64.0
-"""For sums of many terms of either sign, whose rounding is measured against what is left."""
+"""Limit for sums of many terms that nearly cancel: their rounding error is relatively large."""
 
 
 def own_cases(components: Sequence[Layer | Loss], input_shape: int | Shape) -> list[Case]:
-    """The cases of each component: batches of several sizes, and input that is not contiguous.
+    """Build the cases of custom components: batches of several sizes, non-contiguous input.
 
     Parameters
     ----------
     components : sequence of Layer or Loss
     input_shape : int or tuple of int
-        Of one sample.
+        The shape of one sample.
 
     Raises
     ------
     InputError
-        For something else than a layer or a loss, or a shape that it does not take.
+        For anything but a layer or a loss, or a shape that it does not accept.
     """
     shape = _shape(input_shape)
     for component in components:
@@ -53,7 +53,7 @@ def own_cases(components: Sequence[Layer | Loss], input_shape: int | Shape) -> l
 
 
 def _names(components: Sequence[Layer | Loss]) -> list[str]:
-    """The name of each one's class; several of a class are numbered."""
+    """Name each component after its class; several of one class are numbered."""
     kinds = [type(component).__name__ for component in components]
     return [
         f"{kind} {kinds[: k + 1].count(kind)}" if kinds.count(kind) > 1 else kind
@@ -76,51 +76,51 @@ def _shape(input_shape: int | Shape) -> Shape:
 
 
 def _check(component: Layer | Loss, shape: Shape) -> None:
-    """Raise InputError unless this is a layer that takes the shape, or a loss."""
+    """Raise InputError unless this is a layer that accepts the shape, or a loss."""
     if isinstance(component, type):
         raise InputError(
-            f"check: {component.__name__} is a class; pass a layer or a loss made from it, such "
-            f"as {component.__name__}()"
+            f"check: expected a layer or a loss, got the class {component.__name__}; pass an "
+            f"instance, such as {component.__name__}()"
         )
     if not isinstance(component, (Layer, Loss)):
         raise InputError(f"check: expected a layer or a loss, got {component!r}")
     if isinstance(component, Loss):
         return
-    asked = f"check: {type(component).__name__}.init({shape})"
+    call = f"check: {type(component).__name__}.init({shape})"
     try:
         returned = component.init(shape)
     except InputError:
         raise
-    except Exception as error:  # the layer is the user's, and so is what it raises
-        raise InputError(f"{asked} raised {error!r}; is input_shape what it takes?") from error
-    described = isinstance(returned, tuple) and [type(part) for part in returned] == [dict, tuple]
-    if not described:
+    except Exception as error:  # a user's layer may raise anything
+        raise InputError(f"{call} raised {error!r}; check that input_shape fits it") from error
+    is_pair = isinstance(returned, tuple) and [type(part) for part in returned] == [dict, tuple]
+    if not is_pair:
         raise InputError(
-            f"{asked} must return the parameters by name and the shape of the output, "
-            f"such as ({{}}, {shape}); it returned {returned!r}"
+            f"{call}: expected the parameters by name and the output shape, such as "
+            f"({{}}, {shape}), got {returned!r}"
         )
 
 
 def _cases_of(component: Layer | Loss, name: str, shape: Shape) -> list[Case]:
-    found = []
+    cases = []
     for variant, rows in ROWS.items():
         if variant == LARGE:
             rows = max(50, min(rows, MOST_NUMBERS // math.prod(shape)))
         x = partial(normal, "own", name, variant, shape=(rows, *shape))
-        found.append(_case(component, name, x, variant))
+        cases.append(_case(component, name, x, variant))
     x = partial(normal, "own", name, "non-contiguous", shape=(*shape[::-1], 10))
-    found.append(_case(component, name, lambda: x().T[::2], "non-contiguous"))
-    return found
+    cases.append(_case(component, name, lambda: x().T[::2], "non-contiguous"))
+    return cases
 
 
 def _case(component: Layer | Loss, name: str, x: Callable[[], np.ndarray], variant: str) -> Case:
-    large = variant == LARGE
+    is_large = variant == LARGE
     if isinstance(component, Layer):
-        case = layer_case(component, x, variant, component=name, oracle=not large)
+        case = layer_case(component, x, variant, component=name, oracle=not is_large)
     else:
         inputs = partial(_loss_inputs, component, x)
-        case = loss_case(component, inputs, variant, component=name, oracle=not large)
-    if large:
+        case = loss_case(component, inputs, variant, component=name, oracle=not is_large)
+    if is_large:
         return replace(case, limit=REDUCTION_LIMIT)
     return replace(case, dtypes=DTYPES_WITH_HALF)
 

@@ -1,4 +1,4 @@
-"""What may look at a training, and stop it, at the end of each epoch."""
+"""`Callback`, called at the start, after each epoch and at the end; `EarlyStopping`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bp_arrays.training._history import History, monitored
 
 @dataclass
 class Run:
-    """A training as its callbacks see it.
+    """The state of a training run that callbacks see.
 
-    Set `stopped` to a few words to end the training after this epoch.
+    Set `stopped` to a short reason to stop training after this epoch.
     """
 
     model: Model
@@ -25,38 +25,38 @@ class Run:
 
 
 class Callback:
-    """Base of callbacks: override what you need."""
+    """Base class of callbacks: override the methods you need."""
 
     def on_start(self, run: Run) -> None:
-        """Before the first batch."""
+        """Called before the first batch."""
 
     def on_epoch_end(self, run: Run) -> None:
-        """After the epoch's values were recorded in `run.history`."""
+        """Called after the values of an epoch were recorded in `run.history`."""
 
     def on_end(self, run: Run) -> None:
-        """After the last batch, also when the training was interrupted."""
+        """Called after the last batch, also after an interruption."""
 
 
 class EarlyStopping(Callback):
-    """Stop when the monitored value has not improved for some epochs; keep the best parameters.
+    """Stop when the monitored value has not improved for some epochs; restore the best parameters.
 
     Parameters
     ----------
     patience : int, default 5
-        How many epochs without improvement are waited for.
+        Epochs without improvement before training stops.
     monitor : str, optional
         A series of the history; by default "val_loss" with validation data, else "loss".
     min_delta : float, default 0.0
-        How much better counts as better.
+        Smallest change that counts as an improvement.
     maximize : bool, optional
-        Whether larger is better; by default where the monitored series is not a loss.
+        Whether larger is better; by default unless the monitored series is a loss.
     restore_best : bool, default True
-        Whether the model ends with the parameters of its best epoch.
+        Whether to restore the parameters of the best epoch at the end.
 
     Raises
     ------
     InputError
-        For a patience under 1, or a series that the training does not record.
+        For a patience below 1, or a series that is not recorded.
 
     Notes
     -----
@@ -77,7 +77,7 @@ class EarlyStopping(Callback):
         restore_best: bool = True,
     ) -> None:
         if patience < 1:
-            raise InputError(f"EarlyStopping(patience): expected 1 or more, got {patience}")
+            raise InputError(f"EarlyStopping(patience={patience}): expected an integer >= 1")
         self.patience = patience
         self.monitor = monitor
         self.min_delta = float(min_delta)
@@ -96,7 +96,7 @@ class EarlyStopping(Callback):
         epoch = run.history.epochs
         if value < self._best - self.min_delta or self.best_epoch is None:
             self._best, self.best_epoch = value, epoch
-            if self.restore_best:  # updates make new vectors, so this one stays as it is
+            if self.restore_best:  # updates create new vectors: this one is not changed
                 self._best_vector = run.model.vector
         elif epoch - self.best_epoch >= self.patience:
             run.stopped = "early stopping"

@@ -1,4 +1,4 @@
-"""How healthy a training is: what each layer's values and errors look like, epoch by epoch."""
+"""`Diagnosis`: statistics of each layer's values and errors after every epoch, and findings."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from bp_arrays.trees import leaves
 
 
 class Diagnosis(Callback):
-    """Looks at some samples after every epoch, and says in words what is wrong, if anything.
+    """Record statistics of each layer on some samples after every epoch, and report problems.
 
     Parameters
     ----------
     x : array (samples, *input_shape)
-        A hundred samples say enough.
+        About a hundred samples are enough.
     t : array
-        Their targets.
+        The targets of the samples.
     loss : Loss
 
     Raises
     ------
     InputError
-        When the training starts, for samples that do not suit the model or are not finite.
+        At the start of training, for samples that do not fit the model or are not finite.
 
     Examples
     --------
@@ -50,57 +50,60 @@ class Diagnosis(Callback):
 
     def __init__(self, x: Any, t: Any, loss: Loss) -> None:
         if not isinstance(loss, Loss):
-            raise InputError(f"Diagnosis(loss): expected a loss such as L2Loss(), got {loss!r}")
+            raise InputError(f"Diagnosis(loss=): expected a loss such as L2Loss(), got {loss!r}")
         self.x, self.t, self.loss = x, t, loss
         self.layers: list[LayerHealth] = []
 
     def on_start(self, run: Run) -> None:
         self.layers = []
-        self._look(run.model, 0)
+        self._measure(run.model, 0)
 
     def on_epoch_end(self, run: Run) -> None:
-        self._look(run.model, run.history.epochs)
+        self._measure(run.model, run.history.epochs)
 
     @property
     def last(self) -> list[LayerHealth]:
-        """The layers after the last epoch."""
-        return [h for h in self.layers if h.epoch == self.layers[-1].epoch] if self.layers else []
+        """Statistics of the layers after the last epoch."""
+        if not self.layers:
+            return []
+        epoch = self.layers[-1].epoch
+        return [h for h in self.layers if h.epoch == epoch]
 
     def findings(self) -> list[str]:
-        """What is wrong after the last epoch, in words; nothing if nothing is."""
+        """List the problems after the last epoch, each in one sentence."""
         return findings([h for h in self.layers if h.epoch == 0], self.last)
 
     def table(self) -> str:
-        """The layers after the last epoch, as a table."""
+        """Format the statistics after the last epoch as a table."""
         header = ("layer", "mean", "deviation", "saturated", "dead", "error δ", "gradient")
         rows = [
             (
                 f"{h.path} {h.kind}",
                 f"{h.mean:.3g}",
                 f"{h.deviation:.3g}",
-                _share(h.saturated),
-                _share(h.dead),
+                _percent(h.saturated),
+                _percent(h.dead),
                 f"{h.error:.2e}",
                 "" if np.isnan(h.gradient) else f"{h.gradient:.2e}",
             )
             for h in self.last
         ]
         widths = [max(len(row[k]) for row in (header, *rows)) for k in range(len(header))]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if k == 0 else cell.rjust(width)
-                for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in (header, *rows)
-        )
+
+        def line(row: tuple[str, ...]) -> str:
+            first, *others = row
+            cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+            return "  ".join([first.ljust(widths[0]), *cells]).rstrip()
+
+        return "\n".join(line(row) for row in (header, *rows))
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """Error, spread, and saturation of each layer over the epochs; needs the extra `plot`.
+        """Draw error, spread and saturation of each layer over the epochs (extra: plot).
 
         Parameters
         ----------
         path : path, optional
-            Where to write the picture.
+            File to write the figure to.
 
         Returns
         -------
@@ -113,21 +116,22 @@ class Diagnosis(Callback):
 
     def __str__(self) -> str:
         if not self.layers:
-            return "nothing seen yet: hand the Diagnosis to fit(callbacks=[...])"
-        found = self.findings() or ["nothing to worry about"]
-        return "\n".join([f"after epoch {self.last[0].epoch}", self.table(), "", *found])
+            return "no epoch recorded: pass the Diagnosis to fit(callbacks=[...])"
+        problems = self.findings() or ["no problems"]
+        return "\n".join([f"after epoch {self.last[0].epoch}", self.table(), "", *problems])
 
-    def _look(self, model: Model, epoch: int) -> None:
+    def _measure(self, model: Model, epoch: int) -> None:
         device = model.device
         with device.activate():
-            x = samples_to_device(self.x, model.inputs, device, model.dtype, "Diagnosis(x)")
+            x = samples_to_device(self.x, model.inputs, device, model.dtype, "Diagnosis(x=)")
             t = prepare_targets(
                 self.t, row_count(x), self.loss, model.output_shape, device, model.dtype
             )
-            if not (row_count(x) and all(np.isfinite(device.to_numpy(a)).all() for a in leaves(x))):
-                raise InputError("Diagnosis(x): expected samples of finite values only")
+            is_finite = all(np.isfinite(device.to_numpy(array)).all() for array in leaves(x))
+            if not (row_count(x) and is_finite):
+                raise InputError("Diagnosis(x=): expected at least one sample of finite values")
             self.layers += health_of(model, x, t, self.loss, epoch)
 
 
-def _share(value: float) -> str:
+def _percent(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.0%}"

@@ -1,4 +1,4 @@
-"""What the numbers of a training mean, in plain words, and what helps."""
+"""Findings: problems recognized in the statistics of layers, with remedies."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ import numpy as np
 from bp_arrays.training.callbacks._health import LayerHealth
 
 MANY = 0.5
-"""The share of saturated values, or of dead units, that is worth a word."""
+"""Fraction of saturated values, or of dead units, above which they are reported."""
 
 VANISHED, EXPLODED = 1e-3, 1e3
-"""δ in the first layer in units of that in the last."""
+"""Bounds of the ratio of δ in the first layer to δ in the last."""
 
 GROWN = 1e3
-"""The gradients in units of those before the training."""
+"""Bound of the ratio of the gradients to those before training."""
 
 
 def findings(before: Sequence[LayerHealth], now: Sequence[LayerHealth]) -> list[str]:
-    """What is wrong with a net, from its layers before the training and now."""
+    """List the problems of a net, from the statistics of its layers before training and now."""
     return [*_stuck(now), *_errors(now), *_growth(before, now)]
 
 
 def _stuck(layers: Sequence[LayerHealth]) -> Iterator[str]:
     for h in layers:
-        where = f"layer {h.path} ({h.kind})"
+        name = f"layer {h.path} ({h.kind})"
         if h.saturated > MANY:
             yield (
-                f"{where} is saturated: {h.saturated:.0%} of its values lie where its slope "
-                "is nearly 0, so hardly any error passes. Inputs on a common scale, smaller "
-                "first weights, or ReLU in its place help"
+                f"{name} is saturated: at {h.saturated:.0%} of its values the slope is nearly 0, "
+                "so hardly any error passes. Standardize the inputs, use smaller initial weights, "
+                "or replace it by ReLU"
             )
         if h.dead > MANY:
             yield (
-                f"{where} is dying: {h.dead:.0%} of its units give 0 for every sample and, as long "
-                "as they do, cannot learn. A smaller learning rate, or LeakyReLU, helps"
+                f"{name} has dead units: {h.dead:.0%} of them give 0 for every sample and cannot "
+                "learn. Use a smaller learning rate, or LeakyReLU"
             )
 
 
@@ -46,25 +46,25 @@ def _errors(layers: Sequence[LayerHealth]) -> Iterator[str]:
     ratio = errors[0] / errors[-1]
     if ratio < VANISHED:
         yield (
-            f"the error vanishes: in the first layer it is {ratio:.0e} of what it is in the last, "
-            "so the first layers hardly learn. ReLU or GELU, HeNormal weights, or Residual blocks "
-            "help"
+            f"the error vanishes: in the first layer it is {ratio:.0e} times that in the last, "
+            "so the first layers hardly learn. Use ReLU or GELU, HeNormal weights, or Residual "
+            "blocks"
         )
     if ratio > EXPLODED:
         yield (
-            f"the error explodes: in the first layer it is {ratio:.0e} times what it is in the "
-            "last. Smaller first weights, ClipByGlobalNorm, or Residual blocks help"
+            f"the error explodes: in the first layer it is {ratio:.0e} times that in the last. "
+            "Use smaller initial weights, ClipByGlobalNorm, or Residual blocks"
         )
 
 
 def _growth(before: Sequence[LayerHealth], now: Sequence[LayerHealth]) -> Iterator[str]:
-    grown = [
+    ratios = [
         h.gradient / first.gradient
         for first, h in zip(before, now, strict=True)
         if first.gradient > 0.0
     ]
-    if grown and max(grown) > GROWN:
+    if ratios and max(ratios) > GROWN:
         yield (
-            f"the training diverges: gradients are {max(grown):.0e} times those it began with. A "
-            "smaller learning rate, or ClipByGlobalNorm, helps"
+            f"training diverges: gradients are {max(ratios):.0e} times those at the start. Use a "
+            "smaller learning rate, or ClipByGlobalNorm"
         )

@@ -1,4 +1,4 @@
-"""The curves of a training while it runs, in a notebook."""
+"""`LearningCurve`: training curves in a notebook, redrawn during training."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import Any
 from bp_arrays.plots import in_notebook, new_picture
 from bp_arrays.training.callbacks._callback import Callback, Run
 
-SHARE = 0.1
-"""The share of the time that drawing may take; it waits for its turn."""
+TIME_FRACTION = 0.1
+"""Largest fraction of the time spent on drawing."""
 
 logger = logging.getLogger("bp_arrays")
 
 
 class LearningCurve(Callback):
-    """Draws `history.plot()` under the cell of a notebook, and redraws it as the training goes on.
+    """Draw `history.plot()` below the cell of a notebook, and redraw it during training.
 
-    Drawing takes a tenth of the time at most: after short epochs it waits; the last epoch is
-    always drawn. Outside a notebook nothing is drawn, and the log (`bp_arrays`, INFO) says so.
-    Needs the extra `plot`.
+    Drawing takes at most a tenth of the time: short epochs are skipped, the last one is always
+    drawn. Outside a notebook nothing is drawn; the log (`bp_arrays`, INFO) has a message then.
+    Requires the extra `plot`.
 
     Parameters
     ----------
     *names : str
-        The series to draw; by default all but "learning_rate" and "seconds".
+        The series to draw; by default all except "learning_rate" and "seconds".
     monitor : str, optional
-        The series whose best epoch is marked; by default "val_loss", and nothing is marked
-        without validation data.
+        The series whose best epoch is marked; by default "val_loss", or none without validation
+        data.
 
     Raises
     ------
     MissingExtraError
         If Matplotlib is not installed.
     InputError
-        At the end of the first epoch, for a series that the training does not record.
+        At the end of the first epoch, for a series that is not recorded.
 
     Examples
     --------
@@ -79,4 +79,4 @@ class LearningCurve(Callback):
             self._shown.update(picture)
         self._drawn_epochs = run.history.epochs
         ended = time.perf_counter()
-        self._next = ended + (ended - started) * (1.0 / SHARE - 1.0)
+        self._next = ended + (ended - started) * (1.0 / TIME_FRACTION - 1.0)

@@ -1,4 +1,4 @@
-"""The history of a training as event files, which TensorBoard shows."""
+"""`TensorBoard`: the history as event files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,37 +9,38 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.errors import InputError, MissingExtraError
+from bp_arrays.errors import InputError
+from bp_arrays.extras import require_extra
 from bp_arrays.training.callbacks._callback import Callback, Run
 
 TRAINING, VALIDATION = "training", "validation"
 
 BINS = 30
-"""Of a histogram: as many as TensorBoard itself draws."""
+"""Number of bins of a histogram, as in TensorBoard's own display."""
 
 
 class TensorBoard(Callback):
-    """Writes every series of the history into a folder that `tensorboard --logdir` shows.
+    """Write every series of the history to a folder for `tensorboard --logdir`.
 
-    After each epoch a value is written under the series' name, "loss", "accuracy", ..., with the
-    number of the epoch as its step, counted over all calls of `fit` with the same optimizer. Those
-    of the validation data are a run of their own beside it, so that TensorBoard draws both into
-    one chart: `folder/training` and `folder/validation`. Needs the extra `tensorboard`.
+    After each epoch a value is written under the name of the series, "loss", "accuracy", ..., with
+    the number of the epoch as its step, counted over all calls of `fit` with the same optimizer.
+    Training and validation are two runs, `folder/training` and `folder/validation`, which
+    TensorBoard draws into one chart. Requires the extra `tensorboard`, but not TensorFlow.
 
     Parameters
     ----------
     folder : path
-        Made if it does not exist; one for each training that is to be a line of its own.
+        Created if it does not exist; use one folder per training run.
     histograms : bool, default False
-        Whether the values of each parameter are written too, as a histogram after each epoch;
-        they are copied to the host for it.
+        Whether to write a histogram of each parameter after each epoch, too; this copies the
+        parameters to the host.
 
     Raises
     ------
     MissingExtraError
-        If TensorBoard, whose own writer this uses, is not installed.
+        If TensorBoard is not installed.
     InputError
-        When the training starts, if the folder cannot be made or written to.
+        At the start of training, if the folder cannot be created or written to.
 
     Examples
     --------
@@ -53,7 +54,7 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, histograms: bool = False) -> None:
-        check_tensorboard()
+        require_extra("tensorboard")
         self.folder = Path(folder)
         self.histograms = histograms
         self._writers: dict[str, Any] = {}
@@ -63,20 +64,20 @@ class TensorBoard(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         step = run.model.training_state.epoch
-        written: dict[str, list[dict[str, Any]]] = {TRAINING: []}
+        summaries: dict[str, list[dict[str, Any]]] = {TRAINING: []}
         for name, values in run.history.items():
             kind = VALIDATION if name.startswith("val_") else TRAINING
             value = {"tag": name.removeprefix("val_"), "simple_value": values[-1]}
-            written.setdefault(kind, []).append(value)
+            summaries.setdefault(kind, []).append(value)
         if self.histograms:
-            written[TRAINING] += [
+            summaries[TRAINING] += [
                 {"tag": name, "histo": _histogram(parameter)}
                 for name, parameter in run.model.host_parameters().items()
             ]
-        for kind, values_of_kind in written.items():
+        for kind, values_of_kind in summaries.items():
             writer = self._writer(kind)
             writer.add_event(_event(step, values_of_kind))
-            writer.flush()  # to be looked at while the training runs
+            writer.flush()  # so that TensorBoard shows it during training
 
     def on_end(self, run: Run) -> None:
         self._close()
@@ -89,7 +90,7 @@ class TensorBoard(Callback):
                 self._writers[kind] = _new_writer(folder)
             except OSError as error:
                 raise InputError(
-                    f"TensorBoard({str(self.folder)!r}): cannot write to {folder}, "
+                    f"TensorBoard({str(self.folder)!r}): expected a writable folder, got {folder}: "
                     f"{error.strerror}; name another folder"
                 ) from None
         return self._writers[kind]
@@ -100,25 +101,15 @@ class TensorBoard(Callback):
         self._writers = {}
 
 
-def check_tensorboard() -> None:
-    """Raise MissingExtraError unless TensorBoard is installed; neither needs TensorFlow."""
-    try:
-        import tensorboard  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            f'event files need TensorBoard ({error}): pip install "bp_arrays[tensorboard]"'
-        ) from None
-
-
 def _new_writer(folder: Path) -> Any:
-    """A writer of a file of its own, whatever other files there are in the folder."""
+    """Create a writer of a new event file in the folder."""
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     return EventFileWriter(str(folder))
 
 
 def _event(step: int, values: list[dict[str, Any]]) -> Any:
-    """The values after so many epochs, in TensorBoard's own format."""
+    """Encode the values of one epoch in TensorBoard's format."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -127,7 +118,7 @@ def _event(step: int, values: list[dict[str, Any]]) -> Any:
 
 
 def _histogram(values: np.ndarray[Any, Any]) -> Any:
-    """How the values are spread, in bins of one width."""
+    """Count the values in bins of equal width."""
     from tensorboard.compat.proto.histogram_pb2 import HistogramProto
 
     values = values.ravel().astype(np.float64)

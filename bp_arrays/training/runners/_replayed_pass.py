@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.data import Batch
-from bp_arrays.execution import Arena, Program, Recorded, Recorder, copied
+from bp_arrays.execution import Arena, Program, Recorded, StepRecorder, copied
 from bp_arrays.layers import Layer, walk
 from bp_arrays.model import Forward
 from bp_arrays.training._step import TrainingStep
@@ -90,7 +90,7 @@ class ReplayedPass:
         g: HostArray,
         arena: Arena,
     ) -> None:
-        recorder = Recorder()
+        recorder = StepRecorder()
         memory = [recorder.memory(v.shape, v.dtype) for v in (theta, state, g)]
         inputs = map_tree(lambda a: recorder.argument(a.shape, a.dtype), batch)
         counter = recorder.argument((1,), np.dtype(np.int32))
@@ -149,7 +149,7 @@ def shapes_of(batch: Batch) -> tuple[Any, ...]:
     return *[(a.shape, a.dtype.char) for a in leaves(batch)], batch.weight is None
 
 
-def _record_gradients(recorder: Recorder, made: Forward, g: Recorded, split: int) -> list[Any]:
+def _record_gradients(recorder: StepRecorder, made: Forward, g: Recorded, split: int) -> list[Any]:
     """Have every gradient computed into its part of g; returns the slots that are written."""
     written, start, penalty = [], 0, made.penalty
     for gradient in made.gradients():
@@ -161,7 +161,9 @@ def _record_gradients(recorder: Recorder, made: Forward, g: Recorded, split: int
     return written
 
 
-def _record_into(recorder: Recorder, values: Any, memory: Recorded, start: int, split: int) -> Any:
+def _record_into(
+    recorder: StepRecorder, values: Any, memory: Recorded, start: int, split: int
+) -> Any:
     """Have a flat array computed into a part of the memory; returns the slot that is written.
 
     An array that backward computes is computed right there. Others are copied: a part of another
@@ -179,7 +181,7 @@ def _record_into(recorder: Recorder, values: Any, memory: Recorded, start: int, 
     return _record_copy(recorder, values, memory, start)
 
 
-def _record_copy(recorder: Recorder, values: Any, memory: Recorded, start: int) -> Any:
+def _record_copy(recorder: StepRecorder, values: Any, memory: Recorded, start: int) -> Any:
     """Have a flat array copied into a part of the memory; returns the slot that is written."""
     stop = start + values.shape[0]
     copy = recorder.result(copied, (values,), values.shape, memory.dtype, copied=True)

@@ -1,4 +1,4 @@
-"""What is measured is what was done: counts and definitions, not times."""
+"""Covers: `measure_speed`: counts and definitions, not times."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def test_the_operations_are_those_of_the_products_by_hand():
 
 def test_rates_follow_from_the_median():
     speed = Speed("cpu", "", (3, 2), 10, 4, (5.0, 2.0, 100.0), "plain", 0.0)
-    assert speed.microseconds_a_step == 5.0
-    assert speed.samples_a_second == pytest.approx(2e6)
+    assert speed.microseconds_per_step == 5.0
+    assert speed.samples_per_second == pytest.approx(2e6)
     assert speed.gigaflops == pytest.approx(operations((3, 2), 10) / 5.0 / 1e3)
 
 
 def test_as_many_steps_as_asked_for_and_more_than_one_epoch():
     seen = []
     speed = measure_speed(
-        (4, 3), 8, bp.device("strict"), bp.SGD(0.1), dtype="float64", steps=7, watch=seen.append
+        (4, 3), 8, bp.device("strict"), bp.SGD(0.1), dtype="float64", steps=7, progress=seen.append
     )
     assert (speed.steps_per_epoch, len(speed.microseconds)) == (7, 5)
     assert seen == list(range(1, 1 + speed_module.WARM + 5))
@@ -34,7 +34,7 @@ def test_as_many_steps_as_asked_for_and_more_than_one_epoch():
 
 
 def test_an_epoch_is_bounded_by_memory_and_by_work(monkeypatch):
-    counted = speed_module._steps_per_epoch
+    counted = speed_module.steps_per_epoch
     assert counted((64, 32, 10), 32, None) == 500
     assert counted((64, 32, 10), 32, 3) == 3
     assert counted((4096, 4096, 10), 4096, None) == 4
