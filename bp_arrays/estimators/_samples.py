@@ -49,9 +49,11 @@ class Samples:
     def take(self, rows: HostArray) -> Samples:
         """Return the samples with these row numbers."""
         device = input_device(self.X)
-        on_host = device == HOST
+        with device.activate():
+            on_host = device == HOST
+            X = self.X[rows] if on_host else device.xp.take(self.X, device.asarray(rows), axis=0)
         return Samples(
-            self.X[rows] if on_host else device.xp.take(self.X, device.asarray(rows), axis=0),
+            X,
             self.y[rows],
             self.targets[rows],
             None if self.weight is None else self.weight[rows],

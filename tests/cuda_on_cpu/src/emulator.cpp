@@ -329,6 +329,8 @@ Stream *queue_of(void *s) {
     return x ? x : null_stream(current_device);
 }
 bool is_null(Stream *s) { return s == null_stream(s->device); }
+// Using such a stream is undefined in CUDA, which may say so or crash; here it always says so.
+bool destroyed(Stream *s) { return s && s != per_thread() && !streams().count(s); }
 
 void drain(Stream *s, uint64_t upto) {
     if (!lazy()) return;
@@ -413,6 +415,7 @@ int on_stream(void *s, const char *what, Counter kind, std::function<void()> wor
         Lock lock(mutex());
         if (sticky) return sticky;
         Stream *stream = stream_of(s);
+        if (destroyed(stream)) return cudaErrorInvalidResourceHandle;
         if (!stream) {
             if (cudaError_t e = implicit(what)) return e;
         } else {
@@ -1502,6 +1505,7 @@ static cudaError_t waits(cudaStream_t s, const char *what) {
     CHECK_STICKY;
     Lock lock(mutex());
     Stream *x = stream_of(s);
+    if (destroyed(x)) return cudaErrorInvalidResourceHandle;
     if (!x) return implicit(what);
     if (x->capture) {
         invalidate(x->capture);
@@ -1539,6 +1543,7 @@ API cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
     Lock lock(mutex());
     auto *x = (Event *)e;
     Stream *stream = stream_of(s);
+    if (destroyed(stream)) return failed(cudaErrorInvalidResourceHandle);
     if (!stream) {
         if (auto error = implicit("cudaEventRecord")) return failed(error);
     }
