@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bp_arrays.layers import Context, Layer
-from bp_arrays.typing import Array, Backward, ParameterTree
+from bp_arrays.errors import InputError
+from bp_arrays.layers import Context, Layer, Specification
+from bp_arrays.typing import Array, Backward, ParameterTree, Shape
+
+
+class _OverClasses(Layer):
+    """Base of functions over the last axis, which each sample must have."""
+
+    def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
+        if not input_shape:
+            raise InputError(
+                f"{type(self).__name__}(): expected samples with an axis of classes, got shape (), "
+                "one number per sample; use Sigmoid()"
+            )
+        return {}, input_shape
 
 
 @dataclass(frozen=True)
-class Softmax(Layer):
+class Softmax(_OverClasses):
     """h_k = e^a_k / Σ_j e^a_j over the last axis; unchanged if one number is added to all a.
 
     ∂h_k/∂a_j = h_k (1[k = j] − h_j), so ∂L/∂a_j = h_j (δ_j − Σ_k δ_k h_k).
@@ -29,7 +42,7 @@ class Softmax(Layer):
 
 
 @dataclass(frozen=True)
-class LogSoftmax(Layer):
+class LogSoftmax(_OverClasses):
     """h_k = a_k − log Σ_j e^a_j over the last axis.
 
     ∂h_k/∂a_j = 1[k = j] − p_j with p = softmax(a), so ∂L/∂a_j = δ_j − p_j Σ_k δ_k.

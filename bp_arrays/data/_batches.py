@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 from types import NoneType
 from typing import Any
 
@@ -108,7 +109,7 @@ class Batches:
         settings = {"t": t, "weight": weight, "batch_size": batch_size, "shuffle": shuffle}
         _check_settings(self._kind, settings | {"window": window})
         self.x, self.t, self.weight = x, t, weight
-        self.batch_size = BATCH_SIZE if batch_size is None else batch_size
+        self.batch_size = BATCH_SIZE if batch_size is None else int(batch_size)
         self.shuffle: bool | Order = True if shuffle is None else shuffle
         self.seed, self.window = seed, window
         self.device = None if device is None else find_device(device)
@@ -184,9 +185,9 @@ def _check_settings(kind: type[Feed], settings: dict[str, Any]) -> None:
     """Raise InputError for settings that are invalid, or refused by this kind of data."""
     for name in ("batch_size", "window"):
         value = settings[name]
-        whole = isinstance(value, int) and not isinstance(value, bool)
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
         if value is not None and not (whole and value >= 1):
-            raise InputError(f"{name}: expected an integer of 1 or more, got {value!r}")
+            raise InputError(f"{name}={value!r}: expected a whole number >= 1")
     shuffle = settings["shuffle"]
     if not (isinstance(shuffle, (bool, np.bool_, NoneType)) or callable(shuffle)):
         raise InputError(

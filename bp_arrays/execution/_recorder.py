@@ -202,6 +202,9 @@ class Recorded(NDArrayOperatorsMixin):
             raise NotRecordable("a boolean index")
         return self.recorder.anything(_indexed, (self, *parts), {})
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise NotRecordable("an assignment to a part of an array")
+
     def __len__(self) -> int:
         return self.shape[0]
 

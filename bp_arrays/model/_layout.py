@@ -98,6 +98,11 @@ class Layout:
                     f"update_state({name}=): expected a parameter with trainable=False, one of "
                     f"{known}"
                 )
+            if not hasattr(value, "shape"):
+                raise InputError(
+                    f"update_state({name}=): expected an array of shape {entries[path].shape}, "
+                    f"got {value!r:.80}"
+                )
             if tuple(value.shape) != entries[path].shape:
                 raise InputError(
                     f"update_state({name}=): expected shape {entries[path].shape}, "

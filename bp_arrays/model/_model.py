@@ -15,7 +15,15 @@ from bp_arrays.checks import argument_error
 from bp_arrays.devices import Device, device as find_device, device_of
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.files import write_atomically
-from bp_arrays.formats import MONITORED, Header, encode, onnx_bytes, to_module, vector_names
+from bp_arrays.formats import (
+    MONITORED,
+    STORED_AS,
+    Header,
+    encode,
+    onnx_bytes,
+    to_module,
+    vector_names,
+)
 from bp_arrays.inputs import (
     BatchSpec,
     Inputs,
@@ -141,6 +149,8 @@ class Model:
         self.input_shape: Any = shapes_of(self.inputs)
         self.device = device.require()
         self.dtype = str(dtype)
+        if self.dtype not in STORED_AS:
+            raise argument_error("Model", "dtype", self.dtype, f"one of {', '.join(STORED_AS)}")
         self.seed = seed
         self.metadata: dict[str, str] = {}
         self.training_state: Any = None
@@ -151,6 +161,17 @@ class Model:
             for entries in (self.layout.trainable, self.layout.fixed)
         )
         self._theta_is_shared = self._state_is_shared = False
+
+    def __copy__(self) -> Model:
+        """Return a model with the same parameters; training one leaves the other as it is."""
+        copied = Model.__new__(Model)
+        vars(copied).update(vars(self))
+        for model in (self, copied):
+            model._theta_is_shared = model._state_is_shared = True
+        state = self.training_state
+        if state is not None:
+            copied.training_state = state.moved_to(self.device, self.dtype)
+        return copied
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled model, on its device: CuPy unpickles arrays on the current one."""
@@ -239,6 +260,8 @@ class Model:
         InputError, DeviceMismatchError
             For an unknown name, another shape, another device, or a scale that is not > 0.
         """
+        if not isinstance(values, Mapping):
+            raise argument_error("set_parameters", "values", values, "arrays by name, a dict")
         named = {entry.name: entry for entry in self.layout.entries}
         checked: dict[str, np.ndarray[Any, Any]] = {}
         for name, value in values.items():
@@ -389,6 +412,8 @@ class Model:
         InputError, DeviceMismatchError
             If x, t or the weights do not fit the model and the loss.
         """
+        if not isinstance(loss, Loss):
+            raise argument_error("gradients", "loss", loss, "a loss such as CrossEntropy()")
         device = self.device
         with device.activate():
             x = samples_to_device(x, self.inputs, device, self.dtype)

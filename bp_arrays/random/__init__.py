@@ -6,9 +6,11 @@ of the package `kernels`: its bits are equal on every backend, eager or compiled
 """
 
 from bp_arrays.random._host import host_generator
+from bp_arrays.random._seeds import checked_seed
 from bp_arrays.random._stream import Stream
 
 __all__ = [
     "Stream",
+    "checked_seed",
     "host_generator",
 ]

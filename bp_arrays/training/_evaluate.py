@@ -10,10 +10,11 @@ import numpy as np
 
 from bp_arrays.data import Feed, as_batches
 from bp_arrays.devices import Device
+from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
-from bp_arrays.training._metrics import Metric
+from bp_arrays.training._metrics import Metric, check_metrics
 
 EVALUATION_ROWS = 1024
 """The default batch size of `evaluate`."""
@@ -94,6 +95,11 @@ def evaluate(
     >>> bp.evaluate(model, [[1.0], [3.0]], [[1.0], [1.0]], loss=bp.L2Loss())
     {'loss': 1.0}
     """
+    if not isinstance(loss, Loss):
+        raise InputError(
+            f"evaluate(loss=): expected a loss such as CrossEntropy(), got {loss!r:.80}"
+        )
+    check_metrics(metrics)
     batches = as_batches(x, t, sample_weight, batch_size=batch_size)
     rows = batches.batch_size if batches is x else batch_size or EVALUATION_ROWS
     return evaluate_feed(

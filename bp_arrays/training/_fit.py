@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays.checks import as_integer
 from bp_arrays.data import Feed, Order, as_batches
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec
@@ -113,7 +114,8 @@ def fit(
     >>> model.parameters["weight"].round(3).tolist(), history["loss"][-1] < 1e-6
     ([[2.0]], True)
     """
-    _check_epochs(epochs)
+    epochs = as_integer("fit", "epochs", epochs, at_least=1)
+    _check_callbacks(callbacks)
     trainer = Trainer(
         model,
         loss=loss,
@@ -129,7 +131,7 @@ def fit(
     validation_feed = _validation_feed(validation, spec)
     _check_passes(feed, validation_feed, epochs)
 
-    runner, history = trainer.runner, History()
+    history, device = History(), model.device
     run = Run(model, history, epochs)
     steps = feed.steps(rows)
     total = None if steps is None else epochs * steps
@@ -141,6 +143,12 @@ def fit(
                 callback.on_start(run)
             for _ in range(epochs):
                 started = time.perf_counter()
+                runner = trainer.resume()  # a callback may have trained the model otherwise
+                if model.device != device:
+                    raise InputError(
+                        f"fit: expected the model on {str(device)!r} until training ends, a "
+                        f"callback moved it to {str(model.device)!r}; call model.to() afterwards"
+                    )
                 order = feed.order(data.shuffle, data.seed, trainer.state.epoch)
                 values = runner.epoch(feed, rows, order, bar)
                 if validation_feed is not None:
@@ -162,7 +170,8 @@ def fit(
         except KeyboardInterrupt:
             run.stopped = "interrupted"
     history.stopped = run.stopped
-    history.compiled_by, history.not_compiled = runner.compiled_by, runner.refused
+    history.compiled_by = trainer.runner.compiled_by
+    history.not_compiled = trainer.runner.refused
     for callback in callbacks:
         callback.on_end(run)
     return history
@@ -197,6 +206,10 @@ def _check_passes(feed: Feed, validation: Feed | None, epochs: int) -> None:
             )
 
 
-def _check_epochs(epochs: int) -> None:
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-        raise InputError(f"fit(epochs=): expected an integer of 1 or more, got {epochs!r}")
+def _check_callbacks(callbacks: Any) -> None:
+    listed = isinstance(callbacks, Sequence) and not isinstance(callbacks, str)
+    if not listed or not all(isinstance(each, Callback) for each in callbacks):
+        raise InputError(
+            "fit(callbacks=): expected a list of callbacks such as [EarlyStopping()], got "
+            f"{callbacks!r:.80}"
+        )

@@ -7,10 +7,12 @@ the end of the epoch, so that it never waits for the device in between.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bp_arrays.checks import check_integer, check_number
+from bp_arrays.errors import InputError
 from bp_arrays.layers import Context
 from bp_arrays.typing import Array
 
@@ -157,3 +159,22 @@ class R2(Metric):
 
 def _fraction(correct: Array, y: Array, ctx: Context) -> tuple[Any, ...]:
     return ctx.xp.sum(ctx.xp.astype(correct, y.dtype)), float(math.prod(correct.shape))
+
+
+def check_metrics(metrics: Any) -> None:
+    """Raise InputError unless these are metrics with names of their own.
+
+    Two of one name would be one series of the history.
+    """
+    listed = isinstance(metrics, Sequence) and not isinstance(metrics, str)
+    if not listed or not all(isinstance(metric, Metric) for metric in metrics):
+        raise InputError(
+            f"metrics: expected a list of metrics such as [Accuracy()], got {metrics!r:.80}"
+        )
+    names = [metric.name for metric in metrics]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"metrics: expected different names, got {name!r} twice; measure one of the two "
+                "with evaluate, or give a subclass another name"
+            )

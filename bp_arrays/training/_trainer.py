@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.data import Batch
-from bp_arrays.errors import InputError
+from bp_arrays.errors import InputError, NonFiniteLossError
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
 from bp_arrays.optimizers import Optimizer, TrainingState
-from bp_arrays.training._metrics import Metric
+from bp_arrays.random import checked_seed
+from bp_arrays.training._metrics import Metric, check_metrics
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners import Runner, runner_for
@@ -70,28 +71,53 @@ class Trainer:
         metrics: Sequence[Metric] = (),
         compiled: bool = True,
     ) -> None:
-        _check(model, loss, optimizer)
+        _check(model, loss, optimizer, penalty, metrics)
         self.model, self.loss, self.optimizer = model, loss, optimizer
+        self._penalty, self._metrics = penalty, tuple(metrics)
+        self._seed, self._compiled = checked_seed(seed), compiled
+        self._stopped = False
         state = model.training_state
         if state is None or state.optimizer is not optimizer:
             with model.device.activate():
                 vectors = optimizer.init(model.current_vectors()[0], model.device.xp)
-            model.training_state = TrainingState(optimizer, vectors)
-        objective = Objective(
-            model.net,
-            model.layout,
-            loss,
-            tuple(metrics),
-            None if penalty is None else penalty.on(model),
-        )
-        step = TrainingStep(model, objective, optimizer, seed, model.device.xp)
-        self.runner: Runner = runner_for(step, compiled=compiled)
-        self._spec = BatchSpec.of(model, loss)
+            state = TrainingState(optimizer, vectors)
+        self._state = model.training_state = state
+        self.runner = self._new_runner()
+
+    def _new_runner(self) -> Runner:
+        """Return what runs the steps on the model's present device."""
+        model = self.model
+        penalty = None if self._penalty is None else self._penalty.on(model)
+        objective = Objective(model.net, model.layout, self.loss, self._metrics, penalty)
+        step = TrainingStep(model, objective, self.optimizer, self._seed, model.device.xp)
+        self._spec = BatchSpec.of(model, self.loss)
+        return runner_for(step, compiled=self._compiled)
+
+    def resume(self) -> Runner:
+        """Continue with this trainer's own optimizer state; return what runs the steps.
+
+        Between two steps the model may have been trained by another optimizer, or moved to
+        another device.
+        """
+        model, state = self.model, self.model.training_state
+        moved = self.runner.device != model.device
+        if state is not None and state.optimizer is self.optimizer:
+            self._state = state
+        elif moved:
+            self._state = self._state.moved_to(model.device, model.dtype)
+        model.training_state = self._state
+        if moved:
+            self.runner = self._new_runner()
+        return self.runner
 
     @property
     def state(self) -> TrainingState:
-        """The state of training: the numbers of updates and epochs, and the optimizer's state."""
-        return self.runner.state
+        """The state of training: the numbers of updates and epochs, and the optimizer's state.
+
+        A copy: later steps do not change it.
+        """
+        state = self.resume().state
+        return state.moved_to(self.model.device, self.model.dtype)
 
     def step(self, x: Any, t: Any, sample_weight: Any = None) -> float:
         """Make one step on one batch and return its loss, before the update.
@@ -112,25 +138,36 @@ class Trainer:
             If the loss is NaN or infinite: the model goes back to the last parameters whose loss
             was finite, and training starts over.
         """
-        if self.model.training_state is None:
+        if self._stopped:
             raise InputError(
                 "Trainer.step: training was stopped by a loss that was not finite; create a new "
                 "Trainer to start over"
             )
+        runner = self.resume()
         with self.model.device.activate():
             batch = Batch(*self._spec.batch(x, t, sample_weight))
         # an overflow makes the loss infinite, which raises an error: no warning of NumPy needed
         with np.errstate(over="ignore", invalid="ignore"):
-            return self.runner.single_step(batch)
+            try:
+                loss = runner.single_step(batch)
+            except NonFiniteLossError:
+                self._stopped = True
+                raise
+        self._state = runner.state
+        return loss
 
 
-def _check(model: Model, loss: Loss, optimizer: Optimizer) -> None:
+def _check(
+    model: Model, loss: Loss, optimizer: Optimizer, penalty: L2Penalty | None, metrics: Any
+) -> None:
     for name, value, kind, example in (
-        ("model", model, Model, "bp.Model"),
-        ("loss", loss, Loss, "loss such as CrossEntropy()"),
-        ("optimizer", optimizer, Optimizer, "optimizer such as Adam(1e-3)"),
+        ("model", model, Model, "a bp.Model"),
+        ("loss", loss, Loss, "a loss such as CrossEntropy()"),
+        ("optimizer", optimizer, Optimizer, "an optimizer such as Adam(1e-3)"),
+        ("penalty", penalty, (L2Penalty, type(None)), "a penalty such as L2Penalty(1e-4)"),
     ):
         if not isinstance(value, kind):
-            raise InputError(f"{name}: expected a {example}, got {value!r:.80}")
+            raise InputError(f"{name}: expected {example}, got {value!r:.80}")
+    check_metrics(metrics)
     if model.parameter_count == 0:
         raise InputError("model: expected trainable parameters, this one has none")

@@ -241,3 +241,215 @@ def test_flatten_takes_gradients_by_name_and_refuses_what_is_missing(device):
         model.flatten({k: v for k, v in gradients.items() if k != "0.bias"})
     with pytest.raises(bp.InputError, match=r"expected shape \(6,\) for '0\.bias', got \(3,\)"):
         model.flatten(gradients | {"0.bias": gradients["3.bias"]})
+
+
+# -- several trainers, moved models, custom parts that read from Python ---------------------------
+
+
+def test_two_trainers_of_one_model_keep_their_own_optimizer_state(device):
+    x, t = np.ones((8, 4)), np.zeros((8, 1))
+    alone, both = (bp.Model(bp.Linear(1), 4, device=device, dtype="float64", seed=0) for _ in "ab")
+    first = bp.Trainer(alone, loss=bp.L2Loss(), optimizer=bp.SGD(0.1, momentum=0.9))
+    expected = [first.step(x, t) for _ in range(4)]
+    trainer = bp.Trainer(both, loss=bp.L2Loss(), optimizer=bp.SGD(0.1, momentum=0.9))
+    other = bp.Trainer(both, loss=bp.L2Loss(), optimizer=bp.Adam(1e-300))
+    losses = []
+    for _ in range(4):
+        losses.append(trainer.step(x, t))
+        other.step(x, t)
+        bp.fit(both, x, t, loss=bp.L2Loss(), optimizer=bp.SGD(1e-300))
+    np.testing.assert_allclose(losses, expected, rtol=1e-12)
+    assert trainer.state.step == other.state.step == 4
+
+
+def test_a_model_that_was_moved_between_steps_is_trained_where_it_is(device):
+    model = model_on("cpu")
+    trainer = bp.Trainer(
+        model, loss=bp.CrossEntropy(), optimizer=bp.Adam(0.01), penalty=bp.L2Penalty(0.1)
+    )
+    still = bp.Trainer(
+        model_on("cpu"), loss=bp.CrossEntropy(), optimizer=bp.Adam(0.01), penalty=bp.L2Penalty(0.1)
+    )
+    losses = []
+    for place in ("cpu", device, "cpu"):
+        model.to(place)
+        losses += [(trainer.step(X, CLASSES), still.step(X, CLASSES)) for _ in range(2)]
+    for one, other in losses:
+        assert one == pytest.approx(other, rel=1e-12)
+    assert trainer.state.step == 6
+
+
+def test_a_callback_that_moves_the_model_is_refused(device):
+    class Moves(bp.Callback):
+        def on_epoch_end(self, run):
+            run.model.to("strict" if device.name == "cpu" else "cpu")
+
+    with pytest.raises(bp.InputError, match="a callback moved it to"):
+        bp.fit(model_on(device), X, CLASSES, loss=bp.CrossEntropy(), optimizer=bp.SGD(0.1),
+               epochs=2, callbacks=[Moves()])  # fmt: skip
+
+
+def test_the_state_that_was_returned_is_not_changed_by_later_steps(device):
+    trainer = bp.Trainer(model_on(device), loss=bp.CrossEntropy(), optimizer=bp.Adam(0.1))
+    trainer.step(X, CLASSES)
+    state = trainer.state
+    before = [device.to_numpy(vector) for vector in state.vectors]
+    trainer.step(X, CLASSES)
+    for vector, values in zip(state.vectors, before, strict=True):
+        np.testing.assert_array_equal(device.to_numpy(vector), values)
+    assert (state.step, trainer.state.step) == (1, 2)
+
+
+def test_early_stopping_restores_state_with_the_weights(device):
+    model = model_on(device, bp.Sequential(RunningMean(), bp.Linear(3)))
+    stopping = bp.EarlyStopping(patience=1)
+    history = bp.fit(
+        model, X, CLASSES, loss=bp.CrossEntropy(), optimizer=bp.SGD(4.0), epochs=20, batch_size=8,
+        validation=(X[::-1], CLASSES), callbacks=[stopping], seed=1,
+    )  # fmt: skip
+    assert history.epochs > stopping.best_epoch
+    best = history["val_loss"][stopping.best_epoch - 1]
+    got = bp.evaluate(model, X[::-1], CLASSES, loss=bp.CrossEntropy())["loss"]
+    assert got == pytest.approx(best, rel=1e-12)
+    assert model.host_parameters()["0.count"] == 5 * stopping.best_epoch
+
+
+class Scale:
+    """What a custom loss reads from Python."""
+
+    value = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annealed(bp.Loss):
+    def per_sample(self, y, t, ctx):
+        r, k = y - t, Scale.value
+        return k * ctx.xp.sum(r * r, axis=-1), lambda c: c * 2.0 * k * r
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_a_custom_loss_reads_from_python_is_read_anew_in_each_epoch(device, compiled):
+    if device.runs_as == "jit" and compiled:
+        pytest.skip("jax.jit reads Python once per training run, as its users know")
+
+    class Anneal(bp.Callback):
+        def on_start(self, run):
+            Scale.value = 1.0
+
+        def on_epoch_end(self, run):
+            Scale.value *= 0.5
+
+    model = model_on(device, bp.Linear(1))
+    history = bp.fit(model, X, X[:, :1], loss=Annealed(), optimizer=bp.SGD(1e-12), epochs=3,
+                     batch_size=8, callbacks=[Anneal()], compiled=compiled)  # fmt: skip
+    ratios = np.asarray(history["loss"]) / history["loss"][0]
+    np.testing.assert_allclose(ratios, [1.0, 0.5, 0.25], rtol=1e-6)
+
+
+@dataclass(frozen=True)
+class Counting(bp.Layer):
+    """Not a function of its arguments: changes from call to call."""
+
+    calls = []  # noqa: RUF012
+
+    def forward(self, params, x, ctx):
+        self.calls.append(1)
+        k = 1.0 + 0.01 * len(self.calls)
+        return k * x, lambda delta: (k * delta, {})
+
+
+@dataclass(frozen=True)
+class Branching(bp.Layer):
+    def forward(self, params, x, ctx):
+        k = 2.0 if float(ctx.xp.max(x)) > 0.0 else 3.0
+        return k * x, lambda delta: (k * delta, {})
+
+
+@dataclass(frozen=True)
+class RowCount(bp.Metric):
+    name = "rows"
+
+    def sums(self, y, t, ctx):
+        return ctx.xp.sum(y), y.shape[0]
+
+    def value(self, sums):
+        return float(sums[1])
+
+
+def test_custom_parts_that_cannot_run_as_a_whole_run_singly_and_say_why(device):
+    for layer in (Counting(), Branching()):
+        history = bp.fit(
+            model_on(device, bp.Sequential(layer, bp.Linear(3))), X, CLASSES,
+            loss=bp.CrossEntropy(), optimizer=bp.SGD(0.1), epochs=2, batch_size=8,
+        )  # fmt: skip
+        assert history.compiled_by == ""
+        if device.runs_as != "eager":
+            assert history.not_compiled != ""
+
+
+def test_a_metric_may_count_with_python_numbers(device):
+    history = bp.fit(model_on(device), X, CLASSES, loss=bp.CrossEntropy(), optimizer=bp.SGD(0.1),
+                     epochs=1, batch_size=8, metrics=[RowCount()])  # fmt: skip
+    assert history["rows"] == [40.0]
+
+
+def test_going_back_restores_the_state_of_the_same_step(device):
+    model = model_on(device, RunningMean())
+    trainer = bp.Trainer(model, loss=bp.L2Loss(), optimizer=bp.SGD(1e-3))
+    for k in (0, 10):
+        before = model.host_parameters()
+        trainer.step(X[k : k + 10], X[k : k + 10])
+    with pytest.raises(bp.NonFiniteLossError):
+        trainer.step(np.full((2, 4), 1e200), X[:2])
+    for name, values in model.host_parameters().items():
+        np.testing.assert_array_equal(values, before[name], name)
+
+
+BAD = {
+    "penalty=0.1": ({"penalty": 0.1}, "penalty: expected a penalty"),
+    "metrics='a'": ({"metrics": "accuracy"}, "metrics: expected a list of metrics"),
+    "metrics=[R2]": ({"metrics": [bp.R2]}, "metrics: expected a list of metrics"),
+    "two names": (
+        {"metrics": [bp.Accuracy(), bp.Accuracy()]},
+        "expected different names, got 'accuracy' twice",
+    ),
+    "callbacks=1": ({"callbacks": bp.EarlyStopping()}, r"fit\(callbacks=\): expected a list"),
+    "epochs=0": ({"epochs": 0}, r"fit\(epochs=0\): expected"),
+    "seed=-1": ({"seed": -1}, "seed"),
+    "optimizer='adam'": ({"optimizer": "adam"}, "optimizer: expected an optimizer such as"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_settings_that_are_none_are_refused_in_one_line(name):
+    settings, message = BAD[name]
+    options = {"loss": bp.CrossEntropy(), "optimizer": bp.SGD(0.1)} | settings
+    with pytest.raises(bp.InputError, match=message) as caught:
+        bp.fit(model_on("cpu"), X, CLASSES, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    history = bp.fit(model_on("cpu"), X, CLASSES, loss=bp.CrossEntropy(), optimizer=bp.SGD(0.1),
+                     epochs=np.int64(2), batch_size=np.int32(8), seed=np.int64(3))  # fmt: skip
+    assert history.epochs == 2
+    assert bp.EarlyStopping(patience=np.int64(3)).patience == 3
+    for patience in (2.5, True, "3", None, 0):
+        with pytest.raises(bp.InputError, match="EarlyStopping"):
+            bp.EarlyStopping(patience=patience)
+
+
+def test_a_copy_of_a_model_is_trained_apart(device):
+    import copy
+
+    model = model_on(device)
+    before = numbers(model)
+    copied = copy.copy(model)
+    bp.fit(copied, X, CLASSES, loss=bp.CrossEntropy(), optimizer=bp.SGD(0.5))
+    np.testing.assert_array_equal(numbers(model), before)
+    assert not np.array_equal(numbers(copied), before)
+
+
+def test_a_model_holds_floating_point_numbers(device):
+    with pytest.raises(bp.InputError, match="Model"):
+        bp.Model(bp.Linear(1), 3, device=device, dtype="int32")

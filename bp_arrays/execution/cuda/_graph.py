@@ -141,14 +141,32 @@ class StepGraph:
             The same computation at every call. It reads and writes arrays that live as long as
             this object; nothing may come from the host or go there.
         """
-        if self._graph is None and not self.refused and self._runs >= WARM:
+        if self.captures_next:
             self._capture(body)
         if self._graph is not None:
             self._graph.launch(self.stream)
             return
         self._runs += 1
+        self.run_eagerly(body)
+
+    @property
+    def captures_next(self) -> bool:
+        """True if the next call captures the computation."""
+        return self._graph is None and not self.refused and self._runs >= WARM
+
+    def run_eagerly(self, body: Callable[[], None]) -> None:
+        """Run the computation operation by operation, with the graph's memory and products."""
         with self._surroundings():
             body()
+
+    def refuse(self, why: BaseException | str) -> None:
+        """Run the computation operation by operation from now on; log the reason."""
+        self._graph = None
+        self.refused = (
+            "a step cannot be captured as a CUDA graph and runs operation by operation: "
+            + " ".join(str(why).split())
+        )
+        logger.warning("%s: %s", self._device, self.refused)
 
     @contextmanager
     def _surroundings(self) -> Iterator[None]:
@@ -171,11 +189,7 @@ class StepGraph:
             with self._surroundings():
                 self._graph = self._recorded(body)
         except Exception as error:
-            self.refused = (
-                "a step cannot be captured as a CUDA graph and runs operation by operation: "
-                + " ".join(str(error).split())
-            )
-            logger.warning("%s: %s", self._device, self.refused)
+            self.refuse(error)
 
     def _recorded(self, body: Callable[[], None]) -> Any:
         self.stream.begin_capture()

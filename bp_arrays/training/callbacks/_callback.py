@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from bp_arrays.errors import InputError
+from bp_arrays.checks import as_integer, as_number
 from bp_arrays.model import Model
 from bp_arrays.training._history import History, monitored
 
@@ -76,19 +76,17 @@ class EarlyStopping(Callback):
         maximize: bool | None = None,
         restore_best: bool = True,
     ) -> None:
-        if patience < 1:
-            raise InputError(f"EarlyStopping(patience={patience}): expected an integer >= 1")
-        self.patience = patience
+        self.patience = as_integer("EarlyStopping", "patience", patience, at_least=1)
         self.monitor = monitor
-        self.min_delta = float(min_delta)
+        self.min_delta = as_number("EarlyStopping", "min_delta", min_delta, at_least=0.0)
         self.maximize = maximize
         self.restore_best = restore_best
         self.best_epoch: int | None = None
         self._best = math.inf
-        self._best_vector: Any = None
+        self._best_vectors: Any = None
 
     def on_start(self, run: Run) -> None:
-        self.best_epoch, self._best, self._best_vector = None, math.inf, None
+        self.best_epoch, self._best, self._best_vectors = None, math.inf, None
 
     def on_epoch_end(self, run: Run) -> None:
         _, values, sign = monitored(run.history, self.monitor, self.maximize)
@@ -97,11 +95,11 @@ class EarlyStopping(Callback):
         if value < self._best - self.min_delta or self.best_epoch is None:
             self._best, self.best_epoch = value, epoch
             if self.restore_best:  # updates create new vectors: this one is not changed
-                self._best_vector = run.model.vector
+                self._best_vectors = run.model.vector, run.model.state_vector
         elif epoch - self.best_epoch >= self.patience:
             run.stopped = "early stopping"
 
     def on_end(self, run: Run) -> None:
-        if self._best_vector is not None and run.history.epochs != self.best_epoch:
-            run.model.vector = self._best_vector
-        self._best_vector = None
+        if self._best_vectors is not None and run.history.epochs != self.best_epoch:
+            run.model.vector, run.model.state_vector = self._best_vectors
+        self._best_vectors = None

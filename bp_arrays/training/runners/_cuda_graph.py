@@ -46,6 +46,8 @@ class CudaGraphRunner(EagerRunner):
         return "CUDA graph" if captured else ""
 
     def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+        if self.has_custom_parts:  # what they read from Python may have changed since
+            self.static = None
         if self.static is None and isinstance(feed, RowFeed) and _can_be_static(feed, batch_size):
             self.static = self._static_step(batch_size)
         static = self.static
@@ -53,19 +55,33 @@ class CudaGraphRunner(EagerRunner):
             return super().epoch(feed, batch_size, order, bar)
         totals = Totals(self.step.objective.loss, self.step.objective.metrics)
         with static.on_stream():
-            rate = self._full_batches(static, feed, order, bar)
-            totals.add(*static.totals)
-            if feed.rows % batch_size:
-                rate = self._smaller_batch(static, feed, totals, bar)
-            self.refused = static.graph.refused
-            return totals.values(self.model.device) | {"learning_rate": rate}
+            before = self.state.step
+            try:
+                rate = self._full_batches(static, feed, order, bar)
+            except Exception as error:
+                if not self.has_custom_parts or self.state is None or self.state.step != before:
+                    raise
+                self.refuse("steps run operation by operation, not as a CUDA graph", error)
+                self.static = None
+            else:
+                return self._rest_of_epoch(static, feed, totals, rate, bar)
+        return super().epoch(feed, batch_size, order, bar)
+
+    def _rest_of_epoch(
+        self, static: StaticStep, feed: RowFeed, totals: Totals, rate: float, bar: Progress
+    ) -> dict[str, float]:
+        totals.add(*static.totals)
+        if feed.rows % static.batch_size:
+            rate = self._smaller_batch(static, feed, totals, bar)
+        self.refused = static.graph.refused
+        return totals.values(self.model.device) | {"learning_rate": rate}
 
     def _static_step(self, batch_size: int) -> StaticStep | None:
         """Return the step of this training run; None if CUDA refuses it."""
         if self.refused:
             return None
         try:
-            return StaticStep(self.step, batch_size)
+            return StaticStep(self.step, batch_size, verifies=self.has_custom_parts)
         except Exception as error:  # no library or no memory; an eager step needs less of both
             self.refuse("steps run operation by operation, not as a CUDA graph", error)
             return None

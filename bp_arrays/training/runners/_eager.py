@@ -13,7 +13,14 @@ from bp_arrays.execution import compile_step
 from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
-from bp_arrays.training.runners._runner import Runner, Vectors, Window, first_not_finite
+from bp_arrays.training.runners._runner import (
+    Runner,
+    Vectors,
+    Window,
+    check_equal,
+    first_not_finite,
+)
+from bp_arrays.trees import leaves
 
 WINDOW = 32
 """Steps launched on an asynchronous device before their losses are checked."""
@@ -37,6 +44,7 @@ class EagerRunner(Runner):
         self.jitted = compiled and model.device.runs_as == "jit"
         if self.jitted:
             self.compute = compile_step(replace(step, traced=True), model.device, model.dtype)
+        self.unproven = self.jitted and self.has_custom_parts
 
     @property
     def compiled_by(self) -> str:
@@ -101,10 +109,25 @@ class EagerRunner(Runner):
         model, state = self.model, self.state
         rate, scalars = self.next_scalars()
         theta, others = self.vectors()
-        result = self.compute(theta, others, state.vectors, batch, scalars, state.step)
+        arguments = (theta, others, state.vectors, batch, scalars, state.step)
+        result = self._first_result(arguments) if self.unproven else self.compute(*arguments)
         model.vector, model.state_vector = result.theta, result.state
         model.training_state = replace(state, vectors=result.vectors, step=state.step + 1)
         return rate, result.loss, result.sums
+
+    def _first_result(self, arguments: Any) -> Any:
+        """Compile a step with custom parts, and use the eager one if it cannot be compiled."""
+        self.unproven = False
+        eager = self.step(*arguments)
+        try:
+            result = self.compute(*arguments)
+            to_numpy = self.model.device.to_numpy
+            fast, slow = ([to_numpy(a) for a in leaves(each)] for each in (result, eager))
+            check_equal(fast, slow, self.model.dtype)
+        except Exception as error:  # of any kind: custom code may do anything to a tracer
+            self.refuse("steps run operation by operation, they cannot be compiled", error)
+            self.jitted, self.compute, result = False, self.step, eager
+        return result
 
     def restart(self, window: Window) -> None:
         self.model.vector, self.model.state_vector = window.vectors

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.data import Batch
-from bp_arrays.execution import Arena, Program, Recorded, StepRecorder, copied
-from bp_arrays.layers import Layer, walk
+from bp_arrays.errors import InputError
+from bp_arrays.execution import Arena, NotRecordable, Program, Recorded, StepRecorder, copied
 from bp_arrays.model import Forward
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.trees import leaves, map_tree
@@ -47,8 +47,20 @@ class EagerPass:
     def forward(self, batch: Batch, counter: int) -> Measured:
         """Compute the loss of a batch; `counter` is the number of updates before this one."""
         context = self._step.context(counter)
-        self._result = self._step.objective.forward(self._theta, self._state, batch, context)
-        return float(self._result.loss), self._result.weight, self._result.sums
+        try:
+            self._result = self._step.objective.forward(self._theta, self._state, batch, context)
+            loss = float(self._result.loss)
+        except NotRecordable as error:
+            raise InputError(
+                "fit: expected layers, losses and metrics that keep no arrays between calls, one "
+                f"kept an array of a recorded step ({error}); pass compiled=False"
+            ) from None
+        return loss, self._result.weight, self._result.sums
+
+    @property
+    def updates_state(self) -> bool:
+        """True if the last step gives non-trainable parameters new values."""
+        return self._result.state is not self._state
 
     def backward(self) -> None:
         """Write the gradient to g, and the new values of non-trainable parameters."""
@@ -113,6 +125,7 @@ class ReplayedPass:
         )
         self._names = [array.slot.name for array in memory]
         self._counter = np.zeros(1, np.int32)
+        self.updates_state = made.state is not memory[1]
         self._one_array = isinstance(batch.x, np.ndarray)
         self._arrays: tuple[Any, ...] = ()
         self.bind(theta, state, g)
@@ -192,14 +205,3 @@ def _record_copy(recorder: StepRecorder, values: Any, memory: Recorded, start: i
 def _value(result: Any) -> Any:
     """Return a 0-d result as a number; larger ones stay in memory that the next step overwrites."""
     return result.item() if isinstance(result, np.ndarray) and result.ndim == 0 else result
-
-
-def is_library_net(net: Layer) -> bool:
-    """Return True if all layers of a net are defined in this library."""
-    return all(is_library_object(node.layer) for node in walk(net))
-
-
-def is_library_object(part: Any) -> bool:
-    """Return True if a layer, loss, metric or penalty is defined in this library."""
-    module = str(getattr(part, "__module__", ""))
-    return module.partition(".")[0] == __name__.partition(".")[0]

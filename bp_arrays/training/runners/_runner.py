@@ -9,7 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn, Protocol
 
+import numpy as np
+
 from bp_arrays.data import Batch, Feed
+from bp_arrays.layers import walk
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.training._non_finite import non_finite_loss
 from bp_arrays.training._progress import Progress
@@ -64,7 +67,12 @@ class Runner(ABC):
     def __init__(self, step: TrainingStep) -> None:
         self.step = step
         self.model, self.optimizer = step.model, step.optimizer
+        self.device = step.model.device
         self.refused = ""
+        objective = step.objective
+        parts: list[Any] = [node.layer for node in walk(objective.net)]
+        parts += [objective.loss, *objective.metrics, objective.penalty]
+        self.has_custom_parts = not all(map(_is_of_library, parts))
 
     @property
     def compiled_by(self) -> str:
@@ -149,6 +157,32 @@ class Runner(ABC):
         model.vector, model.state_vector = good
         model.training_state = None
         raise error
+
+
+EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+
+
+def check_equal(fast: Sequence[Any], eager: Sequence[Any], dtype: str) -> None:
+    """Raise ValueError unless a step with custom parts gives the same numbers both ways.
+
+    Layers, losses, metrics and penalties must be pure functions of their arguments. One that is
+    not, for example one that draws its own random numbers, differs when it is replayed.
+    """
+    fast_vector, eager_vector = (
+        np.concatenate([np.asarray(number, np.float64).ravel() for number in numbers])
+        for numbers in (fast, eager)
+    )
+    difference = np.linalg.norm(fast_vector - eager_vector)
+    if not difference <= math.sqrt(EPS[dtype]) * np.linalg.norm(eager_vector):
+        raise ValueError(
+            f"a step with custom parts differs by {difference:.3g} from the same step computed "
+            "operation by operation"
+        )
+
+
+def _is_of_library(part: Any) -> bool:
+    module = str(getattr(part, "__module__", ""))
+    return part is None or module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def first_not_finite(losses: Sequence[float]) -> int | None:

@@ -20,7 +20,7 @@ from bp_arrays.execution import StepGraph, update_kernel
 from bp_arrays.inputs import index_dtype
 from bp_arrays.model import Gradient
 from bp_arrays.training._step import TrainingStep
-from bp_arrays.training.runners._runner import Vectors, Window
+from bp_arrays.training.runners._runner import Vectors, Window, check_equal
 from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import Array
 
@@ -35,9 +35,11 @@ class StaticStep:
     ----------
     step : TrainingStep
     batch_size : int
+    verifies : bool
+        Whether the captured step is compared with the eager one: for custom parts.
     """
 
-    def __init__(self, step: TrainingStep, batch_size: int) -> None:
+    def __init__(self, step: TrainingStep, batch_size: int, *, verifies: bool) -> None:
         model, optimizer = step.model, step.optimizer
         self.model, self.optimizer, self.batch_size = model, optimizer, batch_size
         self.device, self.native = model.device, model.device.native
@@ -70,7 +72,7 @@ class StaticStep:
         self.scalars: Any = None  # the numbers of each step of the epoch
         self.order: Any = None  # of the rows on the device
         self.batch: Batch | None = None  # the static buffers for host data
-        self.copies = True
+        self.copies, self.verifies = True, verifies
         self.data: RowFeed | None = None  # the source of data on the device
         self.in_use: list[Batch] = []  # sources of copies that may not have finished
         self.graph = graph  # last, as it frees its memory after the arrays in it
@@ -129,7 +131,34 @@ class StaticStep:
         """Make one step: on this batch, or on the next rows of data on the device."""
         if self.copies:
             self._copy_in(batch)
+        if self.verifies and self.graph.captures_next:
+            self._capture_verified()
+        else:
+            self.graph(self._run)
+
+    def _capture_verified(self) -> None:
+        """Capture the step, and refuse the graph unless it does what the step does eagerly."""
+        before = self._everything()
         self.graph(self._run)
+        replayed = self._everything()
+        map_tree(_write, self._changing, before)
+        self.graph.run_eagerly(self._run)
+        to_numpy = self.device.to_numpy
+        fast, eager = ([to_numpy(a) for a in leaves(t)] for t in (replayed, self._changing))
+        try:
+            check_equal(fast, eager, self.model.dtype)
+        except ValueError as error:
+            self.graph.refuse(error)
+
+    @property
+    def _changing(self) -> Tree:
+        """All arrays that a step writes to."""
+        return (
+            self.theta, self.others, self.optimizer_vectors, self.recent, self.totals, self.position
+        )  # fmt: skip
+
+    def _everything(self) -> Tree:
+        return self._copy(self._changing)
 
     def batches(self, position: int) -> Generator[Batch]:
         """Yield the batches of the epoch from a position on, gathered on the device."""
@@ -228,7 +257,7 @@ class StaticStep:
         return self.xp.zeros(shape, dtype=dtype, device=self.native)
 
     def _zero_like(self, value: Any) -> Array:
-        if isinstance(value, float):
+        if isinstance(value, (int, float)):
             return self._zeros((), self._float64)
         return self.xp.zeros_like(value)
 
