@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import sys
@@ -16,12 +17,14 @@ from benchmarks import workloads
 from benchmarks.capture import compared
 from benchmarks.charts import speed_chart, sweep_chart
 from benchmarks.contestants import CONTESTANTS, FLOOR, OURS, unavailable
+from benchmarks.counts import counted_by_torch, counted_networks, missing
 from benchmarks.measuring import Result, disagreement, measure
 from benchmarks.memory import measure_memory
 from benchmarks.peers import uses_tf32
 from benchmarks.surroundings import surroundings, warnings
 from benchmarks.sweeps import SWEEPS, measure_sweep
 from benchmarks.tables import write_tables
+from bp_arrays.testing import _provenance as provenance
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
@@ -45,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = commands.add_parser("capture", help="CUDA graphs against plain steps: the same training?")
     add.add_argument("--device", default="cuda", help="cuda")
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for capture.json")
+    add = commands.add_parser("counts", help="kernels, copies, waits of a step (emulated)")
+    add.add_argument("--out", type=Path, metavar="FOLDER", help="for counts.json")
     commands.add_parser("tables", help="write the tables of README.md from results/")
     args = parser.parse_args(argv)
     if args.command == "tables":
@@ -67,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         return sweep(args.device, args.out)
     if args.command == "capture":
         return capture(args.device, args.out)
+    if args.command == "counts":
+        return count(args.out)
     if args.tf32:
         os.environ["CUPY_TF32"] = "1"
     return speed(args.command, args.rounds, args.only, args.out)
@@ -132,6 +139,30 @@ def capture(device: str, out: Path | None) -> int:
         if out:
             write(report, out / "capture.json")
     return 0 if all(found["ok"] for found in report["trainings"]) else 1
+
+
+def count(out: Path | None) -> int:
+    """Count what steps cost; what cannot be counted in this environment stays as it is written."""
+    path = None if out is None else out / "counts.json"
+    report = json.loads(path.read_text()) if path is not None and path.exists() else {}
+    reasons = {
+        "networks": missing(),
+        "torch": "" if importlib.util.find_spec("torch") else "PyTorch is not installed",
+    }
+    for part, counts in (("networks", counted_networks), ("torch", counted_by_torch)):
+        if reasons[part]:
+            print(f"NOT RUN  {part}: {reasons[part]}")
+            continue
+        report[part] = []
+        for found in counts():
+            print(json.dumps(found), flush=True)
+            report[part].append(found)
+        report[f"{part} by"] = {
+            "commit": provenance.commit(), "versions": provenance.versions()
+        }  # fmt: skip
+    if path is not None:
+        write(report, path)
+    return 1 if all(reasons.values()) else 0
 
 
 def lines(result: Result) -> str:

@@ -74,6 +74,57 @@ def sweep_table(report: dict[str, Any], name: str) -> str:
     return "\n".join([*lines, "", machine_line(report)])
 
 
+WORK = {
+    "kernels": "kernels", "products": "products", "algorithms": "by CUB",
+    "on_device": "copies on the device", "fills": "fills", "to_device": "copies to the device",
+    "to_host": "copies to the host", "synchronizations": "waits", "allocations": "allocations",
+    "calls": "calls by the host",
+}  # fmt: skip
+"""What the emulated device counts, and the heads of its columns."""
+
+
+def counts_table(report: dict[str, Any], name: str) -> str:
+    """What a step costs in each network, then what windows and epochs cost beside."""
+    columns = [w for w in WORK if any(w in network["step"] for network in report["networks"])]
+    lines = [
+        "| network | steps, data |"
+        f" {' | '.join(WORK[w] for w in columns)} | PyTorch's operations |",
+        f"| --- | --- |{' ---: |' * (len(columns) + 1)}",
+    ]
+    by_torch = {tuple(n["layers"]): n["operations"] for n in report.get("torch", [])}
+    rows: dict[tuple[Any, ...], list[tuple[int, ...]]] = {}
+    for network in report["networks"]:  # those that cost the same share a row
+        layers = tuple(network["layers"])
+        costs = tuple(network["step"].get(w, 0) for w in columns)
+        key = len(layers), network["way"], network["data"], costs, by_torch.get(layers)
+        rows.setdefault(key, []).append(layers)
+    for (_, way, data, costs, operations), networks in sorted(rows.items(), key=_order):
+        names = ", ".join("-".join(map(str, layers)) for layers in networks)
+        cells = " | ".join(map(str, costs))
+        lines.append(f"| {names} | {way}, {data} | {cells} | {operations or '–'} |")
+    every = {
+        (n["way"], n["data"]): " · ".join(
+            f"{part}: "
+            + ", ".join(f"{WORK[w]} {n[part][w]}" for w in WORK if w in n[part])
+            for part in ("window", "epoch")
+        )
+        for n in report["networks"]
+    }  # fmt: skip
+    lines += ["", "Beside its steps, in every network:", ""]
+    lines += [f"- {way}, {data}: {costs}" for (way, data), costs in every.items()]
+    versions = report["networks by"]["versions"]
+    lines += ["", f"CuPy {versions.get('cupy', '')} on the emulated device"]
+    if "torch by" in report:
+        lines[-1] += f"; PyTorch {report['torch by']['versions']['torch']}, a trace on the CPU"
+    lines[-1] += "."
+    return "\n".join(lines)
+
+
+def _order(row: Any) -> tuple[Any, ...]:
+    (layers, way, data, *_), networks = row
+    return layers, networks, way, data != "on the device"
+
+
 def machine_line(report: dict[str, Any]) -> str:
     """Where and with what it was measured."""
     versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items())
@@ -97,4 +148,4 @@ def _slower(networks: list[dict[str, Any]]) -> int:
     )
 
 
-TABLES = {"speed": speed_table, "sweep": sweep_table}
+TABLES = {"speed": speed_table, "sweep": sweep_table, "counts": counts_table}

@@ -1,6 +1,5 @@
 """Activation functions: layers without parameters, each with its derivative."""
 
-from bp_arrays.activations._elementwise import logistic
 from bp_arrays.activations._elu import ELU, SELU
 from bp_arrays.activations._gelu import GELU, SiLU
 from bp_arrays.activations._identity import Identity
@@ -55,5 +54,4 @@ __all__ = [
     "Softplus",
     "Tanh",
     "activation_named",
-    "logistic",
 ]

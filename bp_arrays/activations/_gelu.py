@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bp_arrays.activations._elementwise import logistic
 from bp_arrays.checks import check_bool
-from bp_arrays.kernels import erfc
+from bp_arrays.kernels import erfc, logistic
 from bp_arrays.layers import Context, Layer
 from bp_arrays.typing import Array, Backward, Namespace, ParameterTree
 
@@ -60,7 +59,7 @@ def _exact(a: Array, xp: Namespace) -> tuple[Array, Backward]:
 def _by_tanh(a: Array, xp: Namespace) -> tuple[Array, Backward]:
     c = math.sqrt(2.0 / math.pi)
     clipped = _clipped(a, xp)
-    gate = logistic(2.0 * c * (clipped + 0.044715 * (clipped * clipped * clipped)), xp)
+    gate = logistic(2.0 * c * (clipped + 0.044715 * (clipped * clipped * clipped)), xp=xp)
 
     def backward(delta: Array) -> tuple[Array, ParameterTree]:
         dz = c * (1.0 + 3.0 * 0.044715 * (clipped * clipped))
@@ -82,7 +81,7 @@ class SiLU(Layer):
     """
 
     def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
-        s = logistic(a, ctx.xp)
+        s = logistic(a, xp=ctx.xp)
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
             return delta * (s + a * (s * (1.0 - s))), {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bp_arrays.activations._elementwise import logistic
+from bp_arrays.kernels import logistic
 from bp_arrays.layers import Context, Layer
 from bp_arrays.typing import Array, Backward, ParameterTree
 
@@ -21,7 +21,7 @@ class Sigmoid(Layer):
     """
 
     def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
-        h = logistic(a, ctx.xp)
+        h = logistic(a, xp=ctx.xp)
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
             return delta * (h * (1.0 - h)), {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bp_arrays.activations._elementwise import logistic
+from bp_arrays.kernels import logistic
 from bp_arrays.layers import Context, Layer
 from bp_arrays.typing import Array, Backward, ParameterTree
 
@@ -21,7 +21,7 @@ class Softplus(Layer):
         xp = ctx.xp
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
-            return delta * logistic(a, xp), {}
+            return delta * logistic(a, xp=xp), {}
 
         # = log(1 + eᵃ), but nothing overflows and the negative tail is not lost
         return xp.maximum(a, 0.0) + xp.log1p(xp.exp(-xp.abs(a))), backward

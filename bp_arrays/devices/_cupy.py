@@ -68,7 +68,8 @@ class CuPyBackend(Backend):
             )
 
         def compute() -> float:
-            with cupy.cuda.Device(index):
+            # not on the caller's stream: that may be broken, and the answer is kept
+            with cupy.cuda.Device(index), cupy.cuda.Stream.null:
                 return float((cupy.ones(1) + cupy.full(1, 2.0)).get()[0])
 
         return probed(compute, f"cuda:{index}")

@@ -258,7 +258,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         array (samples,), or (samples, labels) of 0 and 1 for multilabel targets
         """
         network, y = self._outputs_for(X, "predict")
-        choice = network.objective.choice(y, multilabel=self._labels.multilabel)
+        with network.input_device.activate():
+            choice = network.objective.choice(y, multilabel=self._labels.multilabel)
         if network.input_device == HOST:
             return self._labels.decode(choice)
         labels = self._labels.decode(moved_to_host(choice))
@@ -276,7 +277,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         array (samples, classes), in the order of `classes_`
         """
         network, y = self._outputs_for(X, "predict_proba")
-        return network.objective.probabilities(y)
+        with network.input_device.activate():
+            return network.objective.probabilities(y)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Predict the logarithm of `predict_proba`, −∞ where that rounds to 0.
@@ -290,7 +292,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         array (samples, classes), in the order of `classes_`
         """
         network, y = self._outputs_for(X, "predict_log_proba")
-        with np.errstate(divide="ignore"):
+        with network.input_device.activate(), np.errstate(divide="ignore"):
             return device_of(y).xp.log(network.objective.probabilities(y))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

@@ -127,7 +127,7 @@ def value_and_gradient(
             if loss.reduction == "sum":
                 total = 1.0
             value, g = value / total, g / total
-            added, slope = penalize(theta, total)
+            added, slope = penalize(theta, total, device.xp)
             host_value, host_g = device.to_numpy(value + added), device.to_numpy(g + slope)
         return float(host_value), host_g.astype(np.float64)
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.activations import ACTIVATIONS, Sigmoid, Softmax, activation_named, logistic
+from bp_arrays.activations import ACTIVATIONS, Sigmoid, Softmax, activation_named
 from bp_arrays.devices import device_of
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.estimators._losses import PoissonLoss, SummedBinaryCrossEntropy
+from bp_arrays.kernels import logistic
 from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, L2Loss, Loss, loss_named
 from bp_arrays.typing import Array, HostArray, Namespace
@@ -59,7 +60,7 @@ class TrainingObjective:
             return y
         if self.out_activation == "softmax":
             return Softmax().forward({}, y, Context(xp))[0]
-        return xp.exp(y) if self.out_activation == "exp" else logistic(y, xp)
+        return xp.exp(y) if self.out_activation == "exp" else logistic(y, xp=xp)
 
     def probabilities(self, y: Array) -> Array:
         """Return the probability of each class or label for a classifier's outputs (rows, outputs).
@@ -70,7 +71,7 @@ class TrainingObjective:
         if y.shape[1] > 1:
             return self.activated(y, xp)
         if self.takes_raw:  # 1 − σ(y) = σ(−y), without cancellation
-            return xp.concat([logistic(-y, xp), logistic(y, xp)], axis=1)
+            return xp.concat([logistic(-y, xp=xp), logistic(y, xp=xp)], axis=1)
         return xp.concat([1.0 - y, y], axis=1)
 
     def choice(self, y: Array, *, multilabel: bool) -> Array:

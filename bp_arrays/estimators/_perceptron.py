@@ -136,16 +136,17 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _validated(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, HostArray]:
         """Check X and y, y on the host; `reset` sets the attributes that describe X."""
-        X, y = validate_data(
-            self,
-            X,
-            moved_to_host(y),
-            accept_sparse=SPARSE,
-            multi_output=True,
-            y_numeric=is_regressor(self),
-            dtype=floats(X),
-            reset=reset,
-        )
+        with input_device(X).activate():  # scikit-learn makes arrays on CuPy's current device
+            X, y = validate_data(
+                self,
+                X,
+                moved_to_host(y),
+                accept_sparse=SPARSE,
+                multi_output=True,
+                y_numeric=is_regressor(self),
+                dtype=floats(X),
+                reset=reset,
+            )
         y = y.toarray() if hasattr(y, "toarray") else y
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 

@@ -214,7 +214,8 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
         array (samples,), or (samples, outputs) if there are several
         """
         network, y = self._outputs_for(X, "predict")
-        return _predicted(network.objective, y)
+        with network.input_device.activate():
+            return _predicted(network.objective, y)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination R²; with several outputs, their mean.

@@ -49,9 +49,11 @@ class Samples:
     def take(self, rows: HostArray) -> Samples:
         """Return the samples with these row numbers."""
         device = input_device(self.X)
-        on_host = device == HOST
+        with device.activate():
+            on_host = device == HOST
+            X = self.X[rows] if on_host else device.xp.take(self.X, device.asarray(rows), axis=0)
         return Samples(
-            self.X[rows] if on_host else device.xp.take(self.X, device.asarray(rows), axis=0),
+            X,
             self.y[rows],
             self.targets[rows],
             None if self.weight is None else self.weight[rows],
@@ -101,7 +103,8 @@ def validated_input(estimator: Perceptron, X: Any, *, device: Device, method: st
             f"{name}.{method}() must use the same namespace and device as {name}.fit(): X was on "
             f"{str(device)!r} in fit and is on {str(current)!r} now; move X there, or fit again"
         )
-    return validate_data(estimator, X, accept_sparse=SPARSE, dtype=floats(X), reset=False)
+    with current.activate():  # scikit-learn makes arrays on CuPy's current device
+        return validate_data(estimator, X, accept_sparse=SPARSE, dtype=floats(X), reset=False)
 
 
 def validated_weight(sample_weight: Any, rows: int) -> HostArray | None:

@@ -8,7 +8,7 @@ from bp_arrays.execution._jit import compile_step, compiled
 from bp_arrays.execution._memory_plan import Arena
 from bp_arrays.execution._program import Program
 from bp_arrays.execution._recorder import NotRecordable, Recorded, StepRecorder
-from bp_arrays.execution.cuda import StepGraph, update_kernel, why_no_graph
+from bp_arrays.execution.cuda import StepGraph, fused_update, update_kernel, why_no_graph
 
 __all__ = [
     "Arena",
@@ -22,6 +22,7 @@ __all__ = [
     "compiled",
     "copied",
     "fast_numpy",
+    "fused_update",
     "path_of",
     "update_kernel",
     "why_no_graph",

@@ -2,11 +2,13 @@
 
 from bp_arrays.kernels._erfc import erfc
 from bp_arrays.kernels._kernel import Kernel, standard_forms
+from bp_arrays.kernels._logistic import logistic
 from bp_arrays.kernels._threefry import random_bits, random_mask, threefry2x32
 
 __all__ = [
     "Kernel",
     "erfc",
+    "logistic",
     "random_bits",
     "random_mask",
     "standard_forms",

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bp_arrays.activations import logistic
 from bp_arrays.checks import array_error, check_integer, check_number, check_numbers
+from bp_arrays.kernels import logistic
 from bp_arrays.layers import Context
 from bp_arrays.losses._loss import Loss, PerSample, flatten_advice
 from bp_arrays.typing import Array, Shape
@@ -29,7 +29,7 @@ class BinaryCrossEntropy(Loss):
         # −t log σ(y) − (1 − t) log(1 − σ(y)) = log(1 + eʸ) − t y, without overflow:
         terms = (xp.maximum(y, 0.0) - t * y) + xp.log1p(xp.exp(-xp.abs(y)))
         losses = xp.sum(terms, axis=tuple(range(1, y.ndim))) / n
-        return losses, lambda c: (c / n) * (logistic(y, xp) - t)
+        return losses, lambda c: (c / n) * (logistic(y, xp=xp) - t)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -150,6 +151,18 @@ class Model:
             for entries in (self.layout.trainable, self.layout.fixed)
         )
         self._theta_is_shared = self._state_is_shared = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled model, on its device: CuPy unpickles arrays on the current one."""
+
+        def moved(array: Array) -> Array:
+            return array if self.device.owns(array) else self.device.asarray(array)
+
+        vars(self).update(state)
+        self._theta, self._state = moved(self._theta), moved(self._state)
+        if self.training_state is not None:
+            vectors = tuple(map(moved, self.training_state.vectors))
+            self.training_state = replace(self.training_state, vectors=vectors)
 
     # -- parameters --------------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import Loss
 from bp_arrays.model._layout import Layout
-from bp_arrays.typing import Array
+from bp_arrays.typing import Array, Namespace
 
-Penalty = Callable[[Array, Any], tuple[Array, Array]]
-"""(θ, total weight of the batch) -> (penalty added to the loss of the batch, its gradient by θ)."""
+Penalty = Callable[[Array, Any, Namespace], tuple[Array, Array]]
+"""(θ, total weight of the batch, xp) -> (penalty added to its loss, the gradient of that by θ)."""
 
 
 class Forward(NamedTuple):
@@ -101,7 +101,7 @@ class Objective:
         weight = self._weight(y, t, ctx, sample_weight)
         penalty_gradient = None
         if self.penalty is not None:
-            penalty, penalty_gradient = self.penalty(theta, weight)
+            penalty, penalty_gradient = self.penalty(theta, weight, xp)
             loss = loss + penalty
         sums = tuple(metric.sums(y, t, ctx) for metric in self.metrics)
         new_state = self.layout.with_updates(state, ctx.state_updates, xp)

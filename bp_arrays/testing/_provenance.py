@@ -34,6 +34,7 @@ DISTRIBUTIONS = (
     "numpy",
     "array-api-compat",
     "array-api-strict",
+    "cupy",
     "cupy-cuda12x",
     "cupy-cuda13x",
     "torch",

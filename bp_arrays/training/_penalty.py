@@ -9,7 +9,7 @@ import numpy as np
 
 from bp_arrays.checks import check_number
 from bp_arrays.model import Model, Penalty
-from bp_arrays.typing import Array
+from bp_arrays.typing import Array, Namespace
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class L2Penalty:
         is_weight = np.concatenate(
             [np.full(e.size, float(len(e.shape) > 1)) for e in model.layout.trainable]
         )
-        xp, alpha = model.device.xp, self.strength
+        alpha = self.strength
         mask = model.device.asarray(is_weight, model.dtype)
 
-        def penalize(theta: Array, total: Any) -> tuple[Array, Array]:
+        def penalize(theta: Array, total: Any, xp: Namespace) -> tuple[Array, Array]:
             w = mask * theta
             if not isinstance(total, float):  # not 0 / 0 for a batch of total weight 0
                 total = xp.where(total > 0.0, total, 1.0)

@@ -19,6 +19,9 @@ from bp_arrays.model import Gradient, Model, Objective
 from bp_arrays.optimizers import Optimizer
 from bp_arrays.typing import Array, Namespace
 
+Update = Callable[..., tuple[Array, tuple[Array, ...]]]
+"""(theta, g, vectors, scalars, xp) -> theta, vectors."""
+
 Reduce = Callable[[Array, Any], Array]
 """(g, total weight of the batch) -> g, such as a sum over several processes."""
 
@@ -68,6 +71,8 @@ class TrainingStep:
     traced : bool, default False
         Whether a compiler traces the step and chooses the device of new arrays.
     reduce : function, default `unchanged`
+    fused_update : function, optional
+        The optimizer's update in another form, of the same bits, that a runner has chosen.
     """
 
     model: Model
@@ -77,6 +82,7 @@ class TrainingStep:
     xp: Namespace
     traced: bool = False
     reduce: Reduce = unchanged
+    fused_update: Update | None = None
     _constants: dict[Any, Array] = field(default_factory=dict, repr=False)
 
     def __call__(
@@ -105,12 +111,19 @@ class TrainingStep:
         """
         loss, weight, g, state, sums = self.gradient(theta, state, batch, counter)
         g = self.reduce(g, weight)
-        theta, vectors = self.optimizer.update(theta, g, vectors, scalars, self.xp)
+        theta, vectors = self.update(theta, g, vectors, scalars)
         return Stepped(theta, state, vectors, loss, (loss * weight, weight, sums))
 
     def gradient(self, theta: Array, state: Array, batch: Any, counter: Any) -> Gradient:
         """Compute the loss of a batch and its gradient by θ; parameters as of `__call__`."""
         return self.objective.gradient(theta, state, batch, self.context(counter))
+
+    def update(
+        self, theta: Array, g: Array, vectors: tuple[Array, ...], scalars: tuple[Any, ...]
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Apply the optimizer; parameters as above."""
+        update = self.fused_update or self.optimizer.update
+        return update(theta, g, vectors, scalars, self.xp)
 
     def context(self, counter: Any) -> Context:
         """Return the context of the step after the first `counter` ones."""

@@ -9,7 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-NAME, VERSION = "cuda_on_cpu", "2.1"
+NAME, VERSION = "cuda_on_cpu", "2.2"
 METADATA = f"""Metadata-Version: 2.1
 Name: {NAME}
 Version: {VERSION}
@@ -26,7 +26,7 @@ def main() -> None:
     work, out, cupy = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     package = Path(__file__).parent / "package" / NAME
     files = {}
-    for name in ("__init__.py", "bin/nvcc"):
+    for name in ("__init__.py", "_counts.py", "bin/nvcc"):
         files[f"{NAME}/{name}"] = (package / name).read_bytes()
     for path in sorted((work / "lib").glob("lib*.so*")):
         files[f"{NAME}/lib/{path.name}"] = path.read_bytes()

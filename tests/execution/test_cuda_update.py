@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.execution import update_kernel
+from bp_arrays.execution import fused_update, update_kernel
 from bp_arrays.execution._formula import traced
 from bp_arrays.execution.cuda._update_kernel import kernel_of
 from bp_arrays.optimizers import OPTIMIZERS, Optimizer
@@ -143,3 +143,34 @@ def test_cupy_is_given_the_kernel_and_writes_over_what_it_reads(monkeypatch):
 def test_cupy_itself_understands_the_parameters():
     pytest.importorskip("cupy", reason="CuPy is not installed")
     assert update_kernel(bp.AdamW().update, 2, 3, "float64", elementwise=True) is not None
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_on_the_device_both_kernels_give_the_bits_of_the_array_operations(name, dtype):
+    """One kernel writes over its vectors, as a captured step does; one makes new ones."""
+    cuda = bp.device("cuda")
+    if not cuda.availability().usable:
+        pytest.skip(cuda.availability().reason)
+    optimizer, xp, rng = KINDS[name], cuda.xp, np.random.default_rng(0)
+    theta = cuda.asarray(rng.normal(size=257), dtype)
+    vectors = optimizer.init(theta, xp)
+    sizes = len(vectors), len(optimizer.scalars(1, 0.1))
+    in_place = update_kernel(optimizer.update, *sizes, dtype, elementwise=True)
+    fused = fused_update(optimizer.update, *sizes, dtype, elementwise=True)
+    written = xp.asarray(theta, copy=True), tuple(xp.asarray(v, copy=True) for v in vectors)
+    made = theta, vectors
+    for step in range(1, 5):
+        g = cuda.asarray(rng.normal(size=257), dtype)
+        scalars = optimizer.scalars(step, 0.1)
+        theta, vectors = optimizer.update(theta, g, vectors, scalars, xp)
+        before = [cuda.to_numpy(a) for a in (made[0], *made[1])]
+        new = fused(made[0], g, made[1], scalars, xp)
+        for array, values in zip((made[0], *made[1]), before, strict=True):
+            np.testing.assert_array_equal(cuda.to_numpy(array), values)
+        made = new
+        in_place(written[0], g, written[1], cuda.asarray(np.asarray(scalars), "float64"))
+        for one, other, third in zip(
+            (theta, *vectors), (made[0], *made[1]), (written[0], *written[1]), strict=True
+        ):
+            np.testing.assert_array_equal(cuda.to_numpy(one), cuda.to_numpy(other))
+            np.testing.assert_array_equal(cuda.to_numpy(one), cuda.to_numpy(third))

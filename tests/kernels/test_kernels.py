@@ -9,7 +9,7 @@ import pytest
 import bp_arrays as bp
 from bp_arrays.devices import library_of
 from bp_arrays.execution import fast_numpy
-from bp_arrays.kernels import Kernel, erfc, random_bits, random_mask, standard_forms
+from bp_arrays.kernels import Kernel, erfc, logistic, random_bits, random_mask, standard_forms
 
 COUNTS = [0, 1, 2, 3, 4, 5, 7, 8, 63, 64, 65, 1001]
 SHAPES = [(), (0, 3), (1,), (1, 1), (5,), (7, 31), (3, 1, 5), (2, 3, 4, 5), (129, 67)]
@@ -150,3 +150,21 @@ def test_erfc_in_half_precision_is_rounded_once(half, form, device):
     truth = [float(mpmath.erfc(mpmath.mpf(float(v)))) for v in device.to_numpy(x)]
     eps, tiny = (2.0**-10, 2.0**-14) if half == "float16" else (2.0**-7, 2.0**-126)
     np.testing.assert_allclose(device.to_numpy(y), truth, rtol=0.51 * eps, atol=eps * tiny)
+
+
+@pytest.mark.parametrize("precision", ["float16", "float32", "float64"])
+def test_both_forms_of_the_logistic_function_are_right_where_it_overflows(device, precision):
+    if device.dtype(precision) is None:
+        pytest.skip(f"{device} has no {precision}")
+    values = [-1000.0, -80.0, -8.0, -1.0, -0.0, 0.0, 0.25, 1.0, 8.0, 1000.0]
+    truth = [float(1 / (1 + mpmath.exp(-value))) for value in values]
+    a = device.asarray(np.asarray(values), precision)
+    eps = float(np.finfo(precision).eps)
+    with device.activate():
+        native = logistic(a, xp=device.xp)
+        with standard_forms():
+            standard = logistic(a, xp=device.xp)
+    for result in (native, standard):
+        assert result.dtype == a.dtype
+        tiny = float(np.finfo(precision).tiny)  # some devices flush what is smaller
+        np.testing.assert_allclose(device.to_numpy(result), truth, rtol=4 * eps, atol=tiny)

@@ -23,11 +23,15 @@ def test_empty_vector(device, dtype):
 
 @pytest.mark.parametrize("scale", [0.0, 1e-40, 1e-30, 1.0, 1e19, 1e30, 1e37])
 def test_clipping_at_any_size(device, scale):
-    """The squares of 1e30 overflow in float32, those of 1e-30 vanish."""
-    if scale == 1e-40 and device.name.startswith("jax"):
-        pytest.skip("XLA sets subnormal numbers to zero")
+    """The squares of 1e30 overflow in float32, those of 1e-30 vanish.
+
+    1e-40 is subnormal: what a device makes of such numbers in any operation, zero on CuPy and JAX,
+    is what it makes of them here.
+    """
     g = device.asarray(scale * np.asarray([3.0, -4.0, 0.0]), "float32")
-    host = device.to_numpy(g).astype(np.float64)
+    host = device.to_numpy(g * 1.0).astype(np.float64)
+    flushes = scale == 1e-40 and device.backend in ("cupy", "jax")
+    assert np.any(host != 0.0) == (scale > 0.0 and not flushes)
     norm = np.linalg.norm(host)
     clip = ClipByGlobalNorm(2.5)
     clipped = clip(g, g, device.xp)

@@ -1,6 +1,6 @@
 """Steps of training as CUDA graphs."""
 
 from bp_arrays.execution.cuda._graph import StepGraph, why_no_graph
-from bp_arrays.execution.cuda._update_kernel import update_kernel
+from bp_arrays.execution.cuda._update_kernel import fused_update, update_kernel
 
-__all__ = ["StepGraph", "update_kernel", "why_no_graph"]
+__all__ = ["StepGraph", "fused_update", "update_kernel", "why_no_graph"]

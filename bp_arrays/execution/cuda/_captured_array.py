@@ -20,6 +20,9 @@ from bp_arrays.typing import Array, Namespace
 COPIED_ONE_BY_ONE = 8
 """CuPy concatenates up to this number of arrays without copying their addresses to the device."""
 
+EXCHANGED = ("__cuda_array_interface__", "__dlpack__")
+"""By which CuPy's functions would take such an array in silence, and wait for its stream."""
+
 BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
 BITWISE = ("and", "or", "xor", "lshift", "rshift")
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
@@ -60,6 +63,8 @@ class CapturedArray:
         return map(self.wrapped, self.array)
 
     def __getattr__(self, name: str) -> Any:
+        if name in EXCHANGED:
+            raise AttributeError(f"{name}: functions of CuPy take no arrays of a captured step")
         value = getattr(self.array, name)
         if callable(value):
             return _on_plain_arrays(value, self.product)

@@ -14,7 +14,7 @@ from typing import Any
 
 from bp_arrays.devices import Device
 from bp_arrays.execution.cuda._captured_array import CapturedNamespace, unwrapped, wrapped
-from bp_arrays.execution.cuda._product import MatrixProduct
+from bp_arrays.execution.cuda._product import WORKSPACE_BYTES, MatrixProduct
 from bp_arrays.trees import Tree
 
 WARM = 2
@@ -47,6 +47,22 @@ def _release(pools: tuple[Any, ...]) -> None:
     _in_use[:] = [pool for pool in pools if pool.used_bytes()]
 
 
+def _limit(pools: tuple[Any, ...]) -> None:
+    """Give pools the limit that the user has set for CuPy's, less what is in use already."""
+    import cupy
+
+    default = cupy.get_default_memory_pool()
+    if limit := default.get_limit():
+        left = limit - default.total_bytes() - WORKSPACE_BYTES
+        if left <= 0:
+            raise MemoryError(
+                f"it needs {WORKSPACE_BYTES >> 20} MiB more than the limit of CuPy's memory pool, "
+                f"{limit} bytes, leaves"
+            )
+        for pool in pools:
+            pool.set_limit(size=left)
+
+
 class StepGraph:
     """A repeated computation without arguments, on static arrays.
 
@@ -75,6 +91,7 @@ class StepGraph:
             # other arrays created on the stream come from a second pool: CuPy's default pool would
             # keep freed memory for this stream only, forever
             self._outside_pool = cupy.cuda.MemoryPool()
+            _limit((self._pool, self._outside_pool))
             with self.stream:
                 self._product = MatrixProduct(self.stream)
             weakref.finalize(self, _release, (self._pool, self._outside_pool))

@@ -1,4 +1,4 @@
-"""An optimizer's update as one CUDA kernel, written over its vectors.
+"""An optimizer's update as one CUDA kernel: over its vectors, or into new ones.
 
 The kernel is made from the same formula as the loop on the CPU. Multiplication and addition are
 not merged, so every element goes through the roundings of the array operations.
@@ -14,6 +14,8 @@ from bp_arrays.execution._formula import Formula, traced
 
 DTYPES = ("float32", "float64")
 
+Update = Callable[..., tuple[Any, tuple[Any, ...]]]
+
 
 class UpdateKernel(NamedTuple):
     """What cupy.ElementwiseKernel is made from."""
@@ -23,46 +25,74 @@ class UpdateKernel(NamedTuple):
     operation: str
 
 
-def kernel_of(formula: Formula) -> UpdateKernel:
-    """The formula in C++: vectors in and out, and one vector of numbers in double precision.
+def kernel_of(formula: Formula, *, by_value: bool = False) -> UpdateKernel:
+    """The formula in C++: vectors in and out, and numbers in double precision.
 
-    Outputs may be the inputs: every result is computed before the first one is written.
+    The numbers are one vector on the device, or arguments passed by value. Outputs may be the
+    inputs: every result is computed before the first one is written.
     """
     names = ["theta", *formula.arrays[2:]]
+    numbers = ["raw float64 numbers"]
     lines = [f"const double {name} = numbers[{k}]" for k, name in enumerate(formula.scalars)]
+    if by_value:
+        numbers, lines = [f"float64 {name}" for name in formula.scalars], []
     lines += [f"const double {line}" for line in formula.once]
     lines += [f"const T {line}" for line in formula.each]
     lines += [f"const T r{k} = {result}" for k, result in enumerate(formula.results)]
     lines += [f"new_{name} = r{k}" for k, name in enumerate(names)]
     return UpdateKernel(
-        ", ".join([*(f"T {name}_i" for name in formula.arrays), "raw float64 numbers"]),
+        ", ".join([*(f"T {name}_i" for name in formula.arrays), *numbers]),
         ", ".join(f"T new_{name}" for name in names),
         ";\n".join(lines) + ";",
     )
 
 
 def update_kernel(
-    update: Callable[..., Any], states: int, scalars: int, dtype: str, *, elementwise: bool
+    update: Update, states: int, scalars: int, dtype: str, *, elementwise: bool
 ) -> Callable[..., None] | None:
     """The update as a function of (theta, g, state, numbers) that writes over theta and state.
 
-    None where the update is more than arithmetic with elements, or the dtype is another.
+    `numbers` is a vector on the device. None where the update is more than arithmetic with
+    elements, or the dtype is another.
     """
+    run = _compiled(update, states, scalars, dtype, elementwise, by_value=False)
+    if run is None:
+        return None
+
+    def write_over(theta: Any, g: Any, state: tuple[Any, ...], numbers: Any) -> None:
+        run(theta, g, *state, numbers, theta, *state)
+
+    return write_over
+
+
+def fused_update(
+    update: Update, states: int, scalars: int, dtype: str, *, elementwise: bool
+) -> Update | None:
+    """The update, as the optimizer's own takes and returns it, in one kernel; None as above."""
+    run = _compiled(update, states, scalars, dtype, elementwise, by_value=True)
+    if run is None:
+        return None
+
+    def into_new_vectors(theta: Any, g: Any, state: Any, scalars: Any, xp: Any) -> Any:
+        made = run(theta, g, *state, *scalars)
+        return (made[0], tuple(made[1:])) if state else (made, ())
+
+    return into_new_vectors
+
+
+def _compiled(
+    update: Update, states: int, scalars: int, dtype: str, elementwise: bool, *, by_value: bool
+) -> Any:
     if dtype not in DTYPES or not elementwise:
         return None
     # An optimizer of the user's own may refuse symbols in any way: then there is no kernel.
     with contextlib.suppress(Exception):
-        made = kernel_of(traced(update, states, scalars))
+        made = kernel_of(traced(update, states, scalars), by_value=by_value)
 
         import cupy
 
-        run = cupy.ElementwiseKernel(
+        return cupy.ElementwiseKernel(
             made.inputs, made.outputs, made.operation, "bp_arrays_update",
             options=("--fmad=false",),
         )  # fmt: skip
-
-        def write_over(theta: Any, g: Any, state: tuple[Any, ...], numbers: Any) -> None:
-            run(theta, g, *state, numbers, theta, *state)
-
-        return write_over
     return None

@@ -1,6 +1,8 @@
 """Runners: the execution of training steps on each device."""
 
-from bp_arrays.execution import why_no_graph
+from dataclasses import replace
+
+from bp_arrays.execution import fused_update, why_no_graph
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._cuda_graph import CudaGraphRunner
 from bp_arrays.training.runners._eager import EagerRunner
@@ -15,12 +17,23 @@ def runner_for(step: TrainingStep, *, compiled: bool) -> Runner:
         return ReplayRunner(step, compiled=compiled)
     if device.runs_as != "cuda graph" or not compiled:
         return EagerRunner(step, compiled=compiled)
+    step = _with_fused_update(step)
     why = why_no_graph(device)
     if not why:
         return CudaGraphRunner(step)
     runner = EagerRunner(step, compiled=False)
     runner.refuse("steps run operation by operation, not as a CUDA graph", why)
     return runner
+
+
+def _with_fused_update(step: TrainingStep) -> TrainingStep:
+    """Return the step with its update as one kernel, where there is one."""
+    optimizer, model = step.optimizer, step.model
+    vectors, scalars = model.training_state.vectors, optimizer.scalars(1, 1.0)
+    update = fused_update(
+        optimizer.update, len(vectors), len(scalars), model.dtype, elementwise=optimizer.elementwise
+    )
+    return replace(step, fused_update=update)
 
 
 __all__ = ["CudaGraphRunner", "EagerRunner", "ReplayRunner", "Runner", "runner_for"]

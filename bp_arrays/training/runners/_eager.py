@@ -51,7 +51,7 @@ class EagerRunner(Runner):
 
         def check() -> None:
             """Check the losses of the window; stop training if one of them is not finite."""
-            losses = [float(model.device.to_numpy(loss)) for loss, _ in pending]
+            losses = self._read([loss for loss, _ in pending])
             bad = first_not_finite(losses)
             if bad is not None:
                 batches: Iterator[Any] = iter([batch for _, batch in pending])
@@ -86,6 +86,13 @@ class EagerRunner(Runner):
                 self.stop_in_window(self, window, 0, iter([batch]), self.good)
         self.good = window.vectors
         return value
+
+    def _read(self, losses: list[Any]) -> list[float]:
+        """Bring losses to the host; from an asynchronous device with one copy for all of them."""
+        device = self.model.device
+        if device.is_asynchronous and not self.jitted:  # a jit would compile for every number
+            return [float(loss) for loss in device.to_numpy(device.xp.stack(losses))]
+        return [float(device.to_numpy(loss)) for loss in losses]
 
     # -- steps that can be repeated --------------------------------------------------------------
 

@@ -43,7 +43,8 @@ class StaticStep:
         self.device, self.native = model.device, model.device.native
         self.xp: Any = model.device.xp
         graph = StepGraph(model.device)
-        self.step = replace(step, xp=graph.xp)
+        # constants of its own: as this step makes them, no other step can use them
+        self.step = replace(step, xp=graph.xp, _constants={})
         self.dtype = model.device.dtype(model.dtype)
         self.index = self.device.dtype(index_dtype(self.device))
         with graph.on_stream():

@@ -53,7 +53,7 @@ template <class T> struct real_of<std::complex<T>> { using type = T; };
 template <class T> T conj_of(T x) { return x; }
 template <class T> std::complex<T> conj_of(std::complex<T> x) { return std::conj(x); }
 
-int run(Handle *h, const char *what, std::function<void()> f) { return on_stream(h->stream, what, std::move(f)) ? EXECUTION_FAILED : SUCCESS; }
+int run(Handle *h, const char *what, std::function<void()> f) { return on_stream(h->stream, what, PRODUCT, std::move(f)) ? EXECUTION_FAILED : SUCCESS; }
 
 // A scalar argument: its value now if it lies on the host, read later if it lies on the device.
 template <class T> std::function<T()> scalar(Handle *h, const void *p) {

@@ -62,6 +62,18 @@ void say(const char *f, ...) {
     va_end(list);
 }
 
+// ---- what is counted -----------------------------------------------------------------------------
+//
+// Work is counted when the stream is told to do it, the work of a graph when the graph is launched.
+// What is captured is not done, and not counted. `CALL`: whatever the host asks of a device.
+
+std::atomic<uint64_t> counters[COUNTERS];
+void count(Counter counter) { ++counters[counter]; }
+void host_waits() {
+    count(CALL);
+    count(SYNCHRONIZATION);
+}
+
 // ---- errors --------------------------------------------------------------------------------------
 
 thread_local cudaError_t last_error = cudaSuccess;
@@ -239,6 +251,7 @@ bool reachable(const void *p, size_t n) {
 
 struct Node {
     std::string what;
+    Counter kind;
     std::function<void()> work;
 };
 struct Graph {
@@ -316,6 +329,8 @@ Stream *queue_of(void *s) {
     return x ? x : null_stream(current_device);
 }
 bool is_null(Stream *s) { return s == null_stream(s->device); }
+// Using such a stream is undefined in CUDA, which may say so or crash; here it always says so.
+bool destroyed(Stream *s) { return s && s != per_thread() && !streams().count(s); }
 
 void drain(Stream *s, uint64_t upto) {
     if (!lazy()) return;
@@ -394,12 +409,13 @@ int unsafe(const char *what) {
     return e;
 }
 
-int on_stream(void *s, const char *what, std::function<void()> work) {
+int on_stream(void *s, const char *what, Counter kind, std::function<void()> work) {
     std::shared_ptr<Capture> capture;
     {
         Lock lock(mutex());
         if (sticky) return sticky;
         Stream *stream = stream_of(s);
+        if (destroyed(stream)) return cudaErrorInvalidResourceHandle;
         if (!stream) {
             if (cudaError_t e = implicit(what)) return e;
         } else {
@@ -407,11 +423,13 @@ int on_stream(void *s, const char *what, std::function<void()> work) {
         }
         if (capture) {
             if (capture->invalid) return cudaErrorStreamCaptureInvalidated;
-            capture->graph->nodes.push_back({what, std::move(work)});
+            capture->graph->nodes.push_back({what, kind, std::move(work)});
             if (s != capture->origin) capture->unjoined.insert(s);
             return cudaSuccess;
         }
     }
+    count(CALL);
+    count(kind);
     if (lazy()) {
         tell(queue_of(s), std::move(work));
         return cudaSuccess;
@@ -1082,7 +1100,7 @@ cudaError_t launch(Function *f, Dim grid, Dim block, unsigned shared, void *stre
         }
         memcpy(bytes, buffer, std::min(size, f->parameter_bytes));
     }
-    return (cudaError_t)on_stream(stream, f->name.c_str(), [=] { run_kernel(f, grid, block, shared, (uint8_t *)data->data(), cooperative); });
+    return (cudaError_t)on_stream(stream, f->name.c_str(), KERNEL, [=] { run_kernel(f, grid, block, shared, (uint8_t *)data->data(), cooperative); });
 }
 
 }  // namespace emulator
@@ -1092,8 +1110,9 @@ using namespace emulator;
 extern "C" {
 
 #define API __attribute__((visibility("default")))
+API void cuda_on_cpu_counts(uint64_t *out) { std::copy_n(counters, COUNTERS, out); }
 API void *cuda_on_cpu_host(const void *p) { return (void *)host(p); }
-API int cuda_on_cpu_stream_work(void *stream, const char *what, void (*run)(void *), void *state) { return on_stream(stream, what, [=] { run(state); }); }
+API int cuda_on_cpu_stream_work(void *stream, const char *what, void (*run)(void *), void *state) { return on_stream(stream, what, ALGORITHM, [=] { run(state); }); }
 API int cuda_on_cpu_unsupported(const char *name, int status) {
     say("%s is not emulated", name);
     return status;
@@ -1227,6 +1246,7 @@ API cudaError_t cudaDeviceSynchronize() {
     CHECK_STICKY;
     has_context = true;
     if (int e = unsafe("cudaDeviceSynchronize")) return failed((cudaError_t)e);
+    host_waits();
     drain_all();
     return failed((cudaError_t)sticky.load());
 }
@@ -1260,6 +1280,8 @@ API cudaError_t cudaMalloc(void **p, size_t n) {
     CHECK_STICKY;
     has_context = true;
     if (int e = unsafe("cudaMalloc")) return failed((cudaError_t)e);
+    count(CALL);
+    count(ALLOCATION);
     return failed(allocate(p, n, current_device, nullptr));
 }
 API cudaError_t cudaFree(void *p) {
@@ -1267,6 +1289,7 @@ API cudaError_t cudaFree(void *p) {
     if (!p) return cudaSuccess;
     CHECK_STICKY;
     if (int e = unsafe("cudaFree")) return failed((cudaError_t)e);
+    host_waits();
     drain_all();
     return failed(release(p));
 }
@@ -1283,6 +1306,8 @@ API cudaError_t cudaMallocManaged(void **p, size_t n, unsigned) {
 API cudaError_t cudaHostAlloc(void **p, size_t n, unsigned) {
     CHECK_STICKY;
     if (int e = unsafe("cudaHostAlloc")) return failed((cudaError_t)e);
+    count(CALL);
+    count(ALLOCATION);
     if (posix_memalign(p, PAGE, std::max<size_t>(n, 1))) return failed(cudaErrorMemoryAllocation);
     Lock lock(mutex());
     allocations()[(uint64_t)*p] = {n, current_device, cudaMemoryTypeHost, nullptr};
@@ -1334,11 +1359,12 @@ static cudaError_t copy(void *d, const void *s, size_t n, cudaMemcpyKind kind, v
         if (!from || !to) say("%s: every launch of the graph will %s host memory that is not pinned", label.c_str(), from ? "write" : "read");
     }
     const bool pageable = !reachable(s, n) || !reachable(d, n);
+    const Counter kind_of_copy = !on_device(d) ? TO_HOST : !on_device(s) ? TO_DEVICE : ON_DEVICE;
     if (verbose()) say("copy %zu bytes %cto%c", n, on_device(s) ? 'D' : 'H', on_device(d) ? 'D' : 'H');
     if (lazy() && !is_capturing(stream) && !reachable(s, n)) {  // pageable memory is read before the call returns
         auto staged = std::make_shared<std::vector<char>>((const char *)s, (const char *)s + n);
-        if (auto e = on_stream(stream, label.c_str(), [=] { memcpy(host(d), staged->data(), n); })) return (cudaError_t)e;
-    } else if (auto e = on_stream(stream, label.c_str(), [=] { memmove(host(d), host(s), n); })) return (cudaError_t)e;
+        if (auto e = on_stream(stream, label.c_str(), kind_of_copy, [=] { memcpy(host(d), staged->data(), n); })) return (cudaError_t)e;
+    } else if (auto e = on_stream(stream, label.c_str(), kind_of_copy, [=] { memmove(host(d), host(s), n); })) return (cudaError_t)e;
     if (lazy() && pageable && !on_device(d) && !is_capturing(stream)) drain(queue_of(stream));
     return cudaSuccess;
 }
@@ -1347,7 +1373,10 @@ API cudaError_t cudaMemcpy(void *d, const void *s, size_t n, cudaMemcpyKind k) {
     CHECK_STICKY;
     if (int e = unsafe("cudaMemcpy")) return failed((cudaError_t)e);
     const cudaError_t e = copy(d, s, n, k, nullptr, "cudaMemcpy");
-    if (!(on_device(d) && on_device(s))) drain(queue_of(nullptr));
+    if (!(on_device(d) && on_device(s))) {
+        count(SYNCHRONIZATION);
+        drain(queue_of(nullptr));
+    }
     return failed(e);
 }
 API cudaError_t cudaMemcpyPeer(void *d, int, const void *s, int, size_t n) { return cudaMemcpy(d, s, n, cudaMemcpyDefault); }
@@ -1357,7 +1386,7 @@ API cudaError_t cudaMemcpy2DAsync(void *d, size_t dp, const void *s, size_t sp, 
     if (!w || !h) return cudaSuccess;
     if (!on_device(d) || !on_device(s)) drain(queue_of(st));
     if (w > dp || w > sp || !inside(d, dp * (h - 1) + w) || !inside(s, sp * (h - 1) + w)) return failed(cudaErrorInvalidValue);
-    return failed((cudaError_t)on_stream(st, "cudaMemcpy2D", [=] {
+    return failed((cudaError_t)on_stream(st, "cudaMemcpy2D", !on_device(d) ? TO_HOST : !on_device(s) ? TO_DEVICE : ON_DEVICE, [=] {
         for (size_t k = 0; k < h; ++k) memmove((char *)host(d) + k * dp, (const char *)host(s) + k * sp, w);
     }));
 }  // lazily, copies from and to the host are done at once
@@ -1375,7 +1404,7 @@ API cudaError_t cudaMemsetAsync(void *p, int v, size_t n, cudaStream_t st) {
     CHECK_STICKY;
     if (!n) return cudaSuccess;
     if (!inside(p, n)) return failed(cudaErrorInvalidValue);
-    return failed((cudaError_t)on_stream(st, "cudaMemset", [=] { memset(host(p), v, n); }));
+    return failed((cudaError_t)on_stream(st, "cudaMemset", FILL, [=] { memset(host(p), v, n); }));
 }
 API cudaError_t cudaMemset(void *p, int v, size_t n) {
     if (int e = unsafe("cudaMemset")) return failed((cudaError_t)e);
@@ -1407,7 +1436,7 @@ API cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *a, const void *p
 struct Pool { int device; uint64_t threshold = 0; };
 static Pool *default_pool(int d) { static Pool *pools[64]; if (!pools[d]) pools[d] = new Pool{d}; return pools[d]; }
 static Pool *current_pool[64];
-API cudaError_t cudaMallocFromPoolAsync(void **p, size_t n, cudaMemPool_t pool, cudaStream_t) { CHECK_STICKY; return failed(allocate(p, n, ((Pool *)pool)->device, pool)); }
+API cudaError_t cudaMallocFromPoolAsync(void **p, size_t n, cudaMemPool_t pool, cudaStream_t) { CHECK_STICKY; count(CALL); count(ALLOCATION); return failed(allocate(p, n, ((Pool *)pool)->device, pool)); }
 API cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *p, int d) { *p = (cudaMemPool_t)default_pool(d); return cudaSuccess; }
 API cudaError_t cudaDeviceGetMemPool(cudaMemPool_t *p, int d) { *p = (cudaMemPool_t)(current_pool[d] ? current_pool[d] : default_pool(d)); return cudaSuccess; }
 API cudaError_t cudaDeviceSetMemPool(int d, cudaMemPool_t p) { current_pool[d] = (Pool *)p; return cudaSuccess; }
@@ -1420,7 +1449,7 @@ API cudaError_t cudaFreeAsync(void *p, cudaStream_t s) {
     if (!p) return cudaSuccess;
     CHECK_STICKY;
     if (is_capturing(s)) return cudaSuccess;  // stays allocated for the graph's launches
-    return failed((cudaError_t)on_stream(s, "cudaFreeAsync", [=] { release(p); }));
+    return failed((cudaError_t)on_stream(s, "cudaFreeAsync", OTHER_WORK, [=] { release(p); }));
 }
 API cudaError_t cudaMemPoolCreate(cudaMemPool_t *p, const cudaMemPoolProps *props) { *p = (cudaMemPool_t)new Pool{props->location.id}; return cudaSuccess; }
 API cudaError_t cudaMemPoolDestroy(cudaMemPool_t p) {
@@ -1476,6 +1505,7 @@ static cudaError_t waits(cudaStream_t s, const char *what) {
     CHECK_STICKY;
     Lock lock(mutex());
     Stream *x = stream_of(s);
+    if (destroyed(x)) return cudaErrorInvalidResourceHandle;
     if (!x) return implicit(what);
     if (x->capture) {
         invalidate(x->capture);
@@ -1485,6 +1515,7 @@ static cudaError_t waits(cudaStream_t s, const char *what) {
 }
 API cudaError_t cudaStreamSynchronize(cudaStream_t s) {
     if (auto e = waits(s, "cudaStreamSynchronize")) return failed(e);
+    host_waits();
     drain(queue_of(s));
     return failed((cudaError_t)sticky.load());
 }
@@ -1501,9 +1532,9 @@ API cudaError_t cudaStreamQuery(cudaStream_t s) {
 }
 API cudaError_t cudaStreamAddCallback(cudaStream_t s, cudaStreamCallback_t f, void *data, unsigned) {
     if (is_capturing(s)) { invalidate(stream_of(s)->capture); return failed(cudaErrorStreamCaptureUnsupported); }
-    return failed((cudaError_t)on_stream(s, "cudaStreamAddCallback", [=] { f(s, cudaSuccess, data); }));
+    return failed((cudaError_t)on_stream(s, "cudaStreamAddCallback", OTHER_WORK, [=] { f(s, cudaSuccess, data); }));
 }
-API cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t f, void *data) { return failed((cudaError_t)on_stream(s, "cudaLaunchHostFunc", [=] { f(data); })); }
+API cudaError_t cudaLaunchHostFunc(cudaStream_t s, cudaHostFn_t f, void *data) { return failed((cudaError_t)on_stream(s, "cudaLaunchHostFunc", OTHER_WORK, [=] { f(data); })); }
 API cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags) { CHECK_STICKY; auto *x = new Event; x->flags = flags; *e = (cudaEvent_t)x; return cudaSuccess; }
 API cudaError_t cudaEventCreate(cudaEvent_t *e) { return cudaEventCreateWithFlags(e, 0); }
 API cudaError_t cudaEventDestroy(cudaEvent_t e) { delete (Event *)e; return cudaSuccess; }
@@ -1512,6 +1543,7 @@ API cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
     Lock lock(mutex());
     auto *x = (Event *)e;
     Stream *stream = stream_of(s);
+    if (destroyed(stream)) return failed(cudaErrorInvalidResourceHandle);
     if (!stream) {
         if (auto error = implicit("cudaEventRecord")) return failed(error);
     }
@@ -1522,6 +1554,7 @@ API cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
         x->stream = s;
         return cudaSuccess;
     }
+    count(CALL);
     x->captured = false;
     auto moment = std::make_shared<Moment>();
     auto pass = [moment] {
@@ -1561,6 +1594,7 @@ API cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned) {
         invalidate(stream->capture);
         return failed(cudaErrorStreamCaptureIsolation);
     }
+    count(CALL);
     if (lazy() && x->moment && !x->moment->passed) {
         Stream *q = queue_of(s);
         auto moment = x->moment;
@@ -1587,6 +1621,7 @@ API cudaError_t cudaEventQuery(cudaEvent_t e) {
 }
 API cudaError_t cudaEventSynchronize(cudaEvent_t e) {
     if (auto error = event_done(e, "cudaEventSynchronize")) return failed(error);
+    host_waits();
     if (auto moment = ((Event *)e)->moment) drain(moment->stream, moment->told);
     return failed((cudaError_t)sticky.load());
 }
@@ -1660,7 +1695,9 @@ API cudaError_t cudaGraphExecDestroy(cudaGraphExec_t e) { delete (Executable *)e
 API cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s) {
     CHECK_STICKY;
     auto nodes = std::make_shared<std::vector<Node>>(((Executable *)e)->nodes);
-    return failed((cudaError_t)on_stream(s, "cudaGraphLaunch", [=] {
+    if (!is_capturing(s))
+        for (auto &n : *nodes) count(n.kind);
+    return failed((cudaError_t)on_stream(s, "cudaGraphLaunch", GRAPH_LAUNCH, [=] {
         for (auto &n : *nodes) n.work();
     }));
 }

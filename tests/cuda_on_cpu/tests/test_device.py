@@ -8,7 +8,7 @@ import pytest
 
 
 def test_fresh_memory_is_not_zero():
-    memory = cp.cuda.alloc(64)
+    memory = cp.cuda.MemoryPool().malloc(64)  # CuPy's own pool may have used it before
     assert (cp.ndarray(64, "u1", memory).get() == 0xCD).all()
 
 
@@ -151,6 +151,28 @@ def test_what_capture_forbids():
             stream.synchronize()
         with pytest.raises(cp.cuda.runtime.CUDARuntimeError, match="cudaErrorStreamCapture"):
             stream.end_capture()
+
+
+def test_a_destroyed_stream():
+    stream = cp.cuda.Stream(non_blocking=True)
+    a = cp.arange(3)
+    other = cp.cuda.Stream.from_external(Borrowed(stream.ptr))
+    cp.cuda.runtime.streamDestroy(stream.ptr)
+    with other, pytest.raises(cp.cuda.runtime.CUDARuntimeError, match="InvalidResourceHandle"):
+        other.synchronize()
+    with other, pytest.raises(cp.cuda.driver.CUDADriverError, match="INVALID_HANDLE"):
+        a + 1
+    stream.ptr = 0  # it ends only once
+
+
+class Borrowed:
+    """A stream of another library."""
+
+    def __init__(self, pointer):
+        self.pointer = pointer
+
+    def __cuda_stream__(self):
+        return 0, self.pointer
 
 
 def test_events_and_pool():

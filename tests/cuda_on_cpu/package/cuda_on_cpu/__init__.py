@@ -1,6 +1,9 @@
 """CUDA's libraries, emulated on the CPU, loaded before anything asks for NVIDIA's.
 
 Imported by `cuda_on_cpu.pth` whenever Python starts. CUDA_ON_CPU=0 switches it off.
+
+    with cuda_on_cpu.counted() as counts:    # kernels, copies, waits ... of what is done inside
+        ...
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 LOADED: list[ctypes.CDLL] = []
@@ -28,6 +32,15 @@ def load() -> None:
     LOADED.append(ctypes.CDLL(str(HERE / "lib" / "libcuda_on_cpu.so"), ctypes.RTLD_GLOBAL))
     for path in sorted((HERE / "lib").glob("lib*.so.*")):
         LOADED.append(ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL))
+
+
+def __getattr__(name: str) -> Any:
+    """`counts` and `counted`, which no program needs at its start."""
+    if name in ("counts", "counted", "Counts"):
+        from cuda_on_cpu import _counts
+
+        return getattr(_counts, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 load()
