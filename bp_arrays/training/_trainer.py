@@ -114,7 +114,7 @@ class Trainer:
         """
         if self.model.training_state is None:
             raise InputError(
-                "Trainer.step: training was stopped by a loss that was not finite; create a new "
+                "Trainer.step: training was stopped by a loss that was not finite; make a new "
                 "Trainer to start over"
             )
         with self.model.device.activate():
