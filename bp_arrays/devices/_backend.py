@@ -20,7 +20,7 @@ RunsAs = Literal["replay", "jit", "cuda graph", "eager"]
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a device can be used; if not, why, and what to do."""
+    """The availability of a device; if it cannot be used, the reason and advice."""
 
     usable: bool
     reason: str = ""

@@ -109,7 +109,7 @@ class Device:
 
     @property
     def runs_as(self) -> RunsAs:
-        """How training steps run fastest on this library.
+        """The fastest execution of training steps on this library.
 
         "replay": recorded once, then replayed in preallocated memory (NumPy). "jit": traced and
         compiled as a whole, so that scalars are passed as arrays and creation functions name no

@@ -339,8 +339,8 @@ def _stand_in(operand: Any, *, whole: bool) -> Any:
     """
     if not isinstance(operand, Recorded):
         return operand
-    one = np.full((1,) * operand.ndim, operand.dtype.kind == "f", operand.dtype)
-    return np.broadcast_to(one.reshape(()), operand.shape) if whole else one
+    element = np.full((1,) * operand.ndim, operand.dtype.kind == "f", operand.dtype)
+    return np.broadcast_to(element.reshape(()), operand.shape) if whole else element
 
 
 def _stand_ins(operands: Sequence[Any], *, whole: bool) -> list[Any]:

@@ -93,8 +93,8 @@ class OnnxFunctions:
         Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 1.14.1.
         """
         u = 1.0 + x
-        one = self.equal(u, 1.0)
-        return self.where(one, x, self.log(u) * (x / self.where(one, 1.0, u - 1.0)))
+        is_one = self.equal(u, 1.0)
+        return self.where(is_one, x, self.log(u) * (x / self.where(is_one, 1.0, u - 1.0)))
 
     def astype(self, x: Value, dtype: str) -> Value:
         from numpy import dtype as numpy_dtype

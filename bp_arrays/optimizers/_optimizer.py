@@ -46,7 +46,7 @@ class Optimizer(ABC):
 
     @property
     def elementwise(self) -> bool:
-        """Whether element i of an update depends on element i of its arguments only."""
+        """True if element i of an update depends on element i of its arguments only."""
         return True
 
     def rate(self, step: int, monitored: Sequence[float] = ()) -> float:

@@ -140,7 +140,7 @@ class Trainer:
         """
         if self._stopped:
             raise InputError(
-                "Trainer.step: training was stopped by a loss that was not finite; create a new "
+                "Trainer.step: training was stopped by a loss that was not finite; make a new "
                 "Trainer to start over"
             )
         runner = self.resume()

@@ -1,13 +1,14 @@
-"""CuPy's arrays and functions as a step sees them while it is captured.
+"""`CapturedArray` and `CapturedNamespace`: CuPy's arrays and functions in a captured step.
 
-Layers write `x @ w`, an operator, and CuPy's own calls cuBLAS in a way that cannot be captured.
-So a step that is to be captured runs on `CapturedArray`: every operator and function is CuPy's,
-except `@` and `matmul`, which are the product of the graph's stream. Nothing of CuPy is changed,
-so other threads, and other graphs, compute as they always do.
+Layers write `x @ w`, and the operator of CuPy calls cuBLAS in a way that cannot be captured. So a
+captured step runs on `CapturedArray`: every operator and function is CuPy's, except `@` and
+`matmul`, which are the product of the graph's stream. CuPy itself is not patched, so other threads
+and other graphs are not affected.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from bp_arrays.trees import Tree, map_tree
 from bp_arrays.typing import Array, Namespace
 
 COPIED_ONE_BY_ONE = 8
-"""CuPy joins up to this number of arrays without uploading a list of their addresses."""
+"""CuPy concatenates up to this number of arrays without copying their addresses to the device."""
 
 EXCHANGED = ("__cuda_array_interface__", "__dlpack__")
 """By which CuPy's functions would take such an array in silence, and wait for its stream."""
@@ -30,7 +31,7 @@ CONVERSIONS = {"bool": bool, "int": int, "float": float, "complex": complex}
 
 
 class CapturedArray:
-    """An array of CuPy whose products are those of one stream.
+    """An array of CuPy whose matrix products run on one stream.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ class CapturedArray:
     product : MatrixProduct
     """
 
-    __array_ufunc__ = None  # a NumPy number on the left leaves the operation to this class
+    __array_ufunc__ = None  # so that a NumPy number on the left defers to this class
 
     def __init__(self, array: Array, product: MatrixProduct) -> None:
         self.array, self.product = array, product
@@ -70,7 +71,7 @@ class CapturedArray:
         return self.wrapped(value)
 
     def wrapped(self, value: Any) -> Any:
-        """Return a result of CuPy as such an array."""
+        """Return a result of CuPy as a `CapturedArray`."""
         return wrapped(value, self.product)
 
 
@@ -83,11 +84,11 @@ def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
-    def changed(self: CapturedArray, other: Any) -> CapturedArray:
+    def operate(self: CapturedArray, other: Any) -> CapturedArray:
         self.array = function(self.array, unwrapped(other))
         return self
 
-    return changed
+    return operate
 
 
 def _converted(kind: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -106,7 +107,7 @@ for _name, _kind in CONVERSIONS.items():
 
 
 class CapturedNamespace:
-    """CuPy's array API namespace for `CapturedArray`, with what cannot be captured done otherwise.
+    """CuPy's array API namespace for `CapturedArray`, with replacements that can be captured.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ class CapturedNamespace:
         self.plain, self._product = xp, product
 
     def run_native(self, form: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Run CuPy's own form of a kernel on the plain arrays."""
+        """Run CuPy's form of a kernel on the plain arrays."""
         result = form(*unwrapped(arguments), xp=self.plain, **unwrapped(options))
         return wrapped(result, self._product)
 
@@ -150,23 +151,21 @@ class CapturedNamespace:
         a, b = unwrapped(a), unwrapped(b)
         if isinstance(axes, int):
             axes = range(a.ndim - axes, a.ndim), range(axes)
-        of_a, of_b = ([k % x.ndim for k in each] for x, each in zip((a, b), axes, strict=True))
-        kept_a, kept_b = (
-            [k for k in range(x.ndim) if k not in summed] for x, summed in ((a, of_a), (b, of_b))
+        axes_a, axes_b = ([k % x.ndim for k in ks] for x, ks in zip((a, b), axes, strict=True))
+        free_a, free_b = (
+            [k for k in range(x.ndim) if k not in ks] for x, ks in ((a, axes_a), (b, axes_b))
         )
-        left = self.plain.permute_dims(a, (*kept_a, *of_a))
-        right = self.plain.permute_dims(b, (*of_b, *kept_b))
-        shape = (*left.shape[: len(kept_a)], *right.shape[len(of_b) :])
-        summed = 1
-        for k in of_a:
-            summed *= a.shape[k]
-        left = left.reshape(left.size // max(summed, 1), summed)
-        right = right.reshape(summed, right.size // max(summed, 1))
+        left = self.plain.permute_dims(a, (*free_a, *axes_a))
+        right = self.plain.permute_dims(b, (*axes_b, *free_b))
+        shape = (*left.shape[: len(free_a)], *right.shape[len(axes_b) :])
+        length = math.prod(a.shape[k] for k in axes_a)  # of the summed axes
+        left = left.reshape(left.size // max(length, 1), length)
+        right = right.reshape(length, right.size // max(length, 1))
         return wrapped(self._product(left, right).reshape(shape), self._product)
 
 
 def wrapped(value: Tree, product: MatrixProduct) -> Any:
-    """Return a tree with every array of CuPy as a `CapturedArray`; other values stay."""
+    """Return a tree with every array of CuPy as a `CapturedArray`, other values unchanged."""
     import cupy
 
     if isinstance(value, list):
@@ -178,16 +177,16 @@ def wrapped(value: Tree, product: MatrixProduct) -> Any:
 
 
 def unwrapped(value: Tree) -> Any:
-    """Return a tree with every `CapturedArray` as the array of CuPy that it is."""
+    """Return a tree with every `CapturedArray` as an array of CuPy."""
     if isinstance(value, list):
         return [unwrapped(part) for part in value]
     return map_tree(lambda leaf: leaf.array if isinstance(leaf, CapturedArray) else leaf, value)
 
 
 def _on_plain_arrays(function: Callable[..., Any], product: MatrixProduct) -> Callable[..., Any]:
-    """The function, taking and returning `CapturedArray`."""
+    """Return the function with `CapturedArray` as arguments and result."""
 
-    def called(*arguments: Any, **options: Any) -> Any:
+    def call(*arguments: Any, **options: Any) -> Any:
         return wrapped(function(*unwrapped(arguments), **unwrapped(options)), product)
 
-    return called
+    return call

@@ -1,4 +1,4 @@
-"""A step of training as a CUDA graph: captured once, then launched whole.
+"""`StepGraph`: a training step as a CUDA graph, captured once, then launched as a whole.
 
 Not proven on hardware yet: no run on a GPU is recorded (see benchmarks/README.md).
 """
@@ -24,7 +24,7 @@ logger = logging.getLogger("bp_arrays")
 
 
 def why_no_graph(device: Device) -> str:
-    """Why steps cannot be captured on this device, "" if they can."""
+    """Return why steps cannot be captured on this device, "" if they can."""
     if device.runs_as != "cuda graph":
         return "only CuPy's arrays have CUDA graphs"
     if importlib.util.find_spec("nvmath") is None:
@@ -33,13 +33,13 @@ def why_no_graph(device: Device) -> str:
 
 
 _in_use: list[Any] = []
-"""Pools of graphs that have ended, whose last arrays, such as a model's parameters, are in use."""
+"""Pools of deleted graphs with arrays, such as a model's parameters, that are still in use."""
 
 
 def _release(pools: tuple[Any, ...]) -> None:
-    """Give the memory of pools back to CUDA; what is still in use, when the next graph ends.
+    """Free the memory of pools; blocks still in use are freed when the next graph is deleted.
 
-    A pool that ends while a part of a block is in use would never free that block.
+    A pool that is deleted while a part of a block is in use would never free that block.
     """
     pools = (*_in_use, *pools)
     for pool in pools:
@@ -64,10 +64,10 @@ def _limit(pools: tuple[Any, ...]) -> None:
 
 
 class StepGraph:
-    """A computation without arguments, on arrays that stay where they are, run again and again.
+    """A repeated computation without arguments, on static arrays.
 
-    It runs as it stands `WARM` times, is then captured, and from there on launched as one graph.
-    If it cannot be captured, it goes on running as it stands, and the log says why.
+    It runs operation by operation `WARM` times, is then captured, and from then on launched as one
+    graph. If it cannot be captured, it continues operation by operation, and the log says why.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class StepGraph:
     Raises
     ------
     Exception
-        Whatever CUDA or cuBLAS raise where there is no room for a stream or a handle.
+        Any exception of CUDA or cuBLAS, if there is no memory for a stream or a handle.
     """
 
     def __init__(self, device: Device) -> None:
@@ -85,11 +85,11 @@ class StepGraph:
         self._device = device
         with device.activate():
             self.stream = cupy.cuda.Stream(non_blocking=True)
-            # What the body allocates while captured is written to by every launch: it comes from
-            # a pool that nobody else takes memory from, and that lives as long as the graph.
+            # every launch writes to the memory allocated during the capture: it comes from a pool
+            # that nothing else uses, and that lives as long as the graph
             self._pool = cupy.cuda.MemoryPool()
-            # Other arrays made on the stream come from a second one: CuPy's default pool would
-            # keep what was freed for this stream alone, for ever.
+            # other arrays created on the stream come from a second pool: CuPy's default pool would
+            # keep freed memory for this stream only, forever
             self._outside_pool = cupy.cuda.MemoryPool()
             _limit((self._pool, self._outside_pool))
             with self.stream:
@@ -102,12 +102,12 @@ class StepGraph:
 
     @property
     def is_captured(self) -> bool:
-        """Whether the computation is launched as a graph by now."""
+        """True once the computation is launched as a graph."""
         return self._graph is not None
 
     @contextmanager
     def on_stream(self) -> Iterator[None]:
-        """Arrays are computed on the graph's stream; at the end everything on it is done."""
+        """Run the block on the graph's stream; wait for the stream at its end."""
         import cupy
 
         with self._device.activate():
@@ -119,14 +119,14 @@ class StepGraph:
                     self.stream.synchronize()
 
     def on_default_stream(self) -> AbstractContextManager[Any]:
-        """The default stream again, for a while."""
+        """Return the context of the default stream."""
         import cupy
 
         stream: AbstractContextManager[Any] = cupy.cuda.Stream.null
         return stream
 
     def wait_for(self, other: Any = None) -> None:
-        """Make this stream wait for what another one, by default the default stream, has so far."""
+        """Make this stream wait for the work in another one, by default the default stream."""
         import cupy
 
         stream = cupy.cuda.Stream.null if other is None else other
@@ -139,7 +139,7 @@ class StepGraph:
         ----------
         body : function without arguments or result
             The same computation at every call. It reads and writes arrays that live as long as
-            this object; nothing may come from the host or go there.
+            this object; it may neither read nor write host memory.
         """
         if self.captures_next:
             self._capture(body)
@@ -156,7 +156,7 @@ class StepGraph:
 
     def run_eagerly(self, body: Callable[[], None]) -> None:
         """Run the computation operation by operation, with the graph's memory and products."""
-        with self._surroundings():
+        with self._own_pool():
             body()
 
     def refuse(self, why: BaseException | str) -> None:
@@ -169,24 +169,24 @@ class StepGraph:
         logger.warning("%s: %s", self._device, self.refused)
 
     @contextmanager
-    def _surroundings(self) -> Iterator[None]:
+    def _own_pool(self) -> Iterator[None]:
         import cupy
 
         with cupy.cuda.using_allocator(self._pool.malloc):
             yield
 
     def wrapped(self, tree: Tree) -> Any:
-        """Return arrays as the step sees them: their products belong to this graph's stream."""
+        """Return arrays as `CapturedArray`, whose products run on this graph's stream."""
         return wrapped(tree, self._product)
 
     def unwrapped(self, tree: Tree) -> Any:
-        """Return the plain arrays of CuPy again."""
+        """Return `CapturedArray` as arrays of CuPy."""
         return unwrapped(tree)
 
     def _capture(self, body: Callable[[], None]) -> None:
-        """Record what the body does; none of it happens until the launch."""
+        """Capture the operations of the body, which run only at the launch."""
         try:
-            with self._surroundings():
+            with self._own_pool():
                 self._graph = self._recorded(body)
         except Exception as error:
             self.refuse(error)
@@ -196,7 +196,7 @@ class StepGraph:
         try:
             body()
         except BaseException:
-            with suppress(Exception):  # what failed must be ended too, and fails again
+            with suppress(Exception):  # a failed capture must be ended, which fails again
                 self.stream.end_capture()
             raise
         return self.stream.end_capture()

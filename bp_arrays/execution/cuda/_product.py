@@ -1,8 +1,8 @@
-"""Matrix products that can be captured in a CUDA graph.
+"""`MatrixProduct`: matrix products that can be captured in a CUDA graph.
 
 CuPy refuses to call cuBLAS while its stream is capturing. Here cuBLAS is called through
-nvmath-python instead, with a handle, a stream and a workspace of the graph's own: without the
-workspace cuBLAS might ask for memory during a capture.
+nvmath-python instead, with a handle, a stream and a workspace for each graph: without the
+workspace cuBLAS might allocate memory during a capture.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import numpy as np
 from bp_arrays.typing import Array
 
 WORKSPACE_BYTES = 2**25
-"""What NVIDIA recommends for its Hopper cards, and more than enough for older ones."""
+"""The size that NVIDIA recommends for Hopper GPUs, more than enough for older ones."""
 
 ONE_AND_ZERO = {
     name: (np.ones(1, computed), np.zeros(1, computed))
     for name, computed in (("float16", "float32"), ("float32", "float32"), ("float64", "float64"))
 }
-"""α and β of α a b + β c, in the dtype that products of each dtype are added up in."""
+"""α and β of α a b + β c, in the dtype in which products of each dtype are summed."""
 
 
 class MatrixProduct:
     """`a @ b` on one stream, for float16, float32 and float64; any other dtype is left to CuPy.
 
-    float32 is computed in full unless CUPY_TF32=1 says otherwise, as in CuPy.
+    float32 is computed in full precision unless CUPY_TF32=1, as in CuPy.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class MatrixProduct:
         }
         self._handle = cublas.create()
         weakref.finalize(self, cublas.destroy, self._handle)
-        cublas.set_stream(self._handle, stream.ptr)  # which would forget a workspace set before
+        cublas.set_stream(self._handle, stream.ptr)  # before the workspace, which it would reset
         self._workspace = _memory(WORKSPACE_BYTES)
         cublas.set_workspace(self._handle, self._workspace.ptr, WORKSPACE_BYTES)
 
@@ -66,7 +66,7 @@ class MatrixProduct:
         if b.ndim == 1:
             return self(a, b[:, None])[..., 0]
         if a.shape[-1] != b.shape[-2]:
-            return cupy.matmul(a, b)  # which raises CuPy's own error
+            return cupy.matmul(a, b)  # raises CuPy's error
         if b.ndim == 2 and a.ndim > 2:  # the rows of all matrices together
             rows = math.prod(a.shape[:-1])
             return self._matrices(a.reshape(rows, a.shape[-1]), b).reshape(
@@ -77,7 +77,7 @@ class MatrixProduct:
         return self._stacks(a, b)
 
     def _matrices(self, a: Array, b: Array) -> Array:
-        """a b of two matrices."""
+        """Return a b of two matrices."""
         import cupy
 
         (m, k), n = a.shape, b.shape[1]
@@ -89,7 +89,7 @@ class MatrixProduct:
         b, order_b, stride_b = _as_stored(b)
         kind, computed = self._types[a.dtype.name]
         one, zero = ONE_AND_ZERO[a.dtype.name]
-        # cuBLAS stores matrices by columns: to it, what lies here is cᵀ = bᵀ aᵀ.
+        # cuBLAS stores matrices by columns: in its terms this is cᵀ = bᵀ aᵀ
         self._cublas.gemm_ex(
             self._handle, order_b, order_a, n, m, k,
             one.ctypes.data, b.data.ptr, kind, stride_b, a.data.ptr, kind, stride_a,
@@ -98,7 +98,7 @@ class MatrixProduct:
         return c
 
     def _stacks(self, a: Array, b: Array) -> Array:
-        """a b of two stacks of matrices, one call for all of them."""
+        """Return a b of two stacks of matrices, by one call of cuBLAS."""
         import cupy
 
         stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -124,9 +124,9 @@ class MatrixProduct:
 
 
 def _as_stored(x: Array) -> tuple[Array, int, int]:
-    """The matrix, the operation by which cuBLAS reads its transpose, and the leading dimension.
+    """Return the matrix, the operation by which cuBLAS reads its transpose, and its stride.
 
-    A transposed matrix is read as it lies; only one with gaps is copied.
+    A transposed matrix is not copied; only one that is not contiguous is.
     """
     import cupy
 
@@ -139,13 +139,13 @@ def _as_stored(x: Array) -> tuple[Array, int, int]:
 
 
 def _memory(size: int) -> Any:
-    """Memory straight from CUDA, which ends with this object: no pool keeps it for later."""
+    """Allocate memory from CUDA without a pool, so that it is freed with the object returned."""
     import cupy
 
     try:
         return cupy.cuda.Memory(size)
     except cupy.cuda.runtime.CUDARuntimeError:
-        cupy.get_default_memory_pool().free_all_blocks()  # which may be all that is missing
+        cupy.get_default_memory_pool().free_all_blocks()  # its unused blocks may suffice
         return cupy.cuda.Memory(size)
 
 

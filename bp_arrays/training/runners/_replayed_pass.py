@@ -106,20 +106,20 @@ class ReplayedPass:
         memory = [recorder.memory(v.shape, v.dtype) for v in (theta, state, g)]
         inputs = map_tree(lambda a: recorder.argument(a.shape, a.dtype), batch)
         counter = recorder.argument((1,), np.dtype(np.int32))
-        made = step.objective.forward(memory[0], memory[1], inputs, step.context(counter))
+        result = step.objective.forward(memory[0], memory[1], inputs, step.context(counter))
         split = len(recorder.instructions)
-        written = _record_gradients(recorder, made, memory[2], split)
-        if made.state is not memory[1]:
+        written = _record_gradients(recorder, result, memory[2], split)
+        if result.state is not memory[1]:
             # last, when the old values are not read any more
-            written.append(_record_copy(recorder, made.state, memory[1], 0))
-        self._results = (made.loss, made.weight, made.sums)
-        results = [made.loss, made.weight, *itertools.chain(*made.sums)]
+            written.append(_record_copy(recorder, result.state, memory[1], 0))
+        self._results = (result.loss, result.weight, result.sums)
+        results = [result.loss, result.weight, *itertools.chain(*result.sums)]
         self.program = Program(
             recorder.instructions[:split],
             recorder.instructions[split:],
             arguments=[array.slot for array in (*leaves(inputs), counter)],
             bound=[array.slot for array in memory],
-            results=[result.slot for result in results if isinstance(result, Recorded)],
+            results=[part.slot for part in results if isinstance(part, Recorded)],
             written=written,
             arena=arena,
         )
@@ -162,10 +162,12 @@ def shapes_of(batch: Batch) -> tuple[Any, ...]:
     return *[(a.shape, a.dtype.char) for a in leaves(batch)], batch.weight is None
 
 
-def _record_gradients(recorder: StepRecorder, made: Forward, g: Recorded, split: int) -> list[Any]:
+def _record_gradients(
+    recorder: StepRecorder, result: Forward, g: Recorded, split: int
+) -> list[Any]:
     """Record the computation of each gradient into its part of g; return the slots written."""
-    written, start, penalty = [], 0, made.penalty
-    for gradient in made.gradients():
+    written, start, penalty = [], 0, result.penalty
+    for gradient in result.gradients():
         stop = start + gradient.shape[0]
         if penalty is not None:
             gradient = gradient + penalty[start:stop]
