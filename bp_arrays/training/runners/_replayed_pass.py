@@ -55,7 +55,8 @@ class EagerPass:
                 "fit: expected layers, losses and metrics that keep no arrays between calls, one "
                 f"kept an array of a recorded step ({error}); pass compiled=False"
             ) from None
-        return loss, self._result.weight, self._result.sums
+        sums = tuple([tuple(map(_value, parts)) for parts in self._result.sums])
+        return loss, _value(self._result.weight), sums
 
     @property
     def updates_state(self) -> bool:
@@ -125,7 +126,7 @@ class ReplayedPass:
         )
         self._names = [array.slot.name for array in memory]
         self._counter = np.zeros(1, np.int32)
-        self.updates_state = made.state is not memory[1]
+        self.updates_state = result.state is not memory[1]
         self._one_array = isinstance(batch.x, np.ndarray)
         self._arrays: tuple[Any, ...] = ()
         self.bind(theta, state, g)
@@ -206,4 +207,7 @@ def _record_copy(recorder: StepRecorder, values: Any, memory: Recorded, start: i
 
 def _value(result: Any) -> Any:
     """Return a 0-d result as a number; larger ones stay in memory that the next step overwrites."""
-    return result.item() if isinstance(result, np.ndarray) and result.ndim == 0 else result
+    is_number = isinstance(result, np.generic) or (
+        isinstance(result, np.ndarray) and result.ndim == 0
+    )
+    return result.item() if is_number else result
