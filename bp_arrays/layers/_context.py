@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bp_arrays.typing import Array, Backward, ParameterTree
 
 if TYPE_CHECKING:
-    from bp_arrays.layers._layer import Layer
     from bp_arrays.random import Stream
     from bp_arrays.typing import Namespace, StateUpdates
+
+
+class AnyLayer(Protocol):
+    """The part of `Layer` that a context uses; `_layer.py` imports this file, not it that one."""
+
+    def parts(self) -> Mapping[str, Any]: ...
+
+    def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]: ...
 
 
 @dataclass(frozen=True)
@@ -53,12 +60,12 @@ class Context:
     state_updates: StateUpdates | None = None
     constants: dict[Any, Array] | None = None
     visit: Visit | None = None
-    trail: list[tuple[str, Layer]] = field(default_factory=list, compare=False, repr=False)
+    trail: list[tuple[str, AnyLayer]] = field(default_factory=list, compare=False, repr=False)
 
     def forward(
         self,
         name: str,
-        layer: Layer,
+        layer: AnyLayer,
         params: ParameterTree,
         x: Array,
         *,
@@ -161,5 +168,5 @@ class Context:
         return replace(self, needs_input_gradient=False)
 
 
-Visit = Callable[["Layer", ParameterTree, Array, Context], tuple[Array, Backward]]
+Visit = Callable[[Any, ParameterTree, Array, Context], tuple[Array, Backward]]
 """(layer, its parameters, x, its context) -> (y, backward), as `layer.forward` returns them."""
