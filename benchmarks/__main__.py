@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from benchmarks.counts import counted_by_torch, counted_networks, missing
 from benchmarks.measuring import Result, disagreement, measure
 from benchmarks.memory import measure_memory
 from benchmarks.peers import uses_tf32
+from benchmarks.record import record
 from benchmarks.surroundings import surroundings, warnings
 from benchmarks.sweeps import SWEEPS, measure_sweep
 from benchmarks.tables import write_tables
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         add = commands.add_parser(machine, help=f"against the peers, on a {machine.upper()}")
         add.add_argument("--rounds", type=int, default=9, help="epochs that count; 9")
         add.add_argument("--only", default="", metavar="WORD", help="networks whose name has it")
+        add.add_argument("--steps", type=int, help="per epoch; by default enough for its start")
         add.add_argument("--out", type=Path, metavar="FOLDER", help="for speed-*.json and .png")
         add.set_defaults(tf32=False)
     add.add_argument("--tf32", action="store_true", help="round everybody's products to TF32")
@@ -47,9 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for sweep-*.json and .png")
     add = commands.add_parser("capture", help="CUDA graphs against plain steps: the same training?")
     add.add_argument("--device", default="cuda", help="cuda")
+    add.add_argument("--only", default="", metavar="WORDS", help="training runs named so")
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for capture.json")
     add = commands.add_parser("counts", help="kernels, copies, waits of a step (emulated)")
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for counts.json")
+    add = commands.add_parser("record", help="record what bp-arrays check proved of CUDA")
+    add.add_argument("reports", nargs="+", type=Path, metavar="FILE", help="check-*.json")
     commands.add_parser("tables", help="write the tables of README.md from results/")
     args = parser.parse_args(argv)
     if args.command == "tables":
@@ -66,20 +71,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Measure what was asked for."""
+    if args.command == "record":
+        record(args.reports)
+        return 0
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
     if args.command == "sweep":
         return sweep(args.device, args.out)
     if args.command == "capture":
-        return capture(args.device, args.out)
+        return capture(args.device, args.only, args.out)
     if args.command == "counts":
         return count(args.out)
     if args.tf32:
         os.environ["CUPY_TF32"] = "1"
-    return speed(args.command, args.rounds, args.only, args.out)
+    return speed(args.command, args.rounds, args.only, args.steps, args.out)
 
 
-def speed(machine: str, rounds: int, only: str, out: Path | None) -> int:
+def speed(machine: str, rounds: int, only: str, steps: int | None, out: Path | None) -> int:
     """Measure network by network; each is written as soon as it is there."""
     taking_part = {}
     for name, make in CONTESTANTS[machine].items():
@@ -95,6 +103,7 @@ def speed(machine: str, rounds: int, only: str, out: Path | None) -> int:
     for workload in workloads.CPU if machine == "cpu" else workloads.GPU:
         if only not in workload.name:
             continue
+        workload = workload if steps is None else replace(workload, steps=steps)
         contestants = {name: make(workload) for name, make in taking_part.items()}
         result = measure(workload, contestants, rounds=rounds, warm=2)
         print(lines(result), flush=True)
@@ -123,11 +132,11 @@ def sweep(device: str, out: Path | None) -> int:
     return 0
 
 
-def capture(device: str, out: Path | None) -> int:
+def capture(device: str, only: str, out: Path | None) -> int:
     """Compare trainings with and without graphs; 1 if one is not captured or not the same."""
     place = bp.device(device).require()
     report: dict[str, Any] = {**surroundings(), "device": place.description, "trainings": []}
-    for found in compared(device):
+    for found in compared(device, only):
         what = ", ".join(found[key] for key in ("net", "optimizer", "dtype", "data"))
         print(
             f"{'ok  ' if found['ok'] else 'FAIL'} {what}: by {found['compiled_by'] or 'nothing'}, "

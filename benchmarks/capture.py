@@ -25,10 +25,12 @@ OPTIMIZERS = {
 }
 
 
-def compared(device: str) -> Iterator[dict[str, Any]]:
+def compared(device: str, only: str = "") -> Iterator[dict[str, Any]]:
     """For each kind of training: what ran it, and how far it is from the plain one."""
     kinds = product(NETS, OPTIMIZERS, LIMITS, ("on the device", "on the host"))
     for net, optimizer, dtype, data in kinds:
+        if only not in f"{net}, {optimizer}, {dtype}, {data}":
+            continue
         captured, how = _trained(device, net, optimizer, dtype, data)
         again, _ = _trained(device, net, optimizer, dtype, data)
         plain, _ = _trained(device, net, optimizer, dtype, data, compiled=False)

@@ -70,8 +70,10 @@ def run(args: argparse.Namespace) -> int:
     if args.html is not None:
         write_atomically(args.html.resolve(), to_html(report).encode())
     print(report)
-    if any(device.name.startswith("cuda") for device in report.not_run):
-        print(cuda_line())
+    emulated = [device.name for device in report.ran if device.emulated]
+    if emulated:
+        print(f"EMULATED on the CPU, no GPU took part: {', '.join(emulated)}")
+    print(cuda_line())
     return 0 if report.ok else DISAGREES
 
 

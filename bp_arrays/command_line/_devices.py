@@ -19,4 +19,8 @@ def run(args: argparse.Namespace) -> int:
         training = f"training: {path_of(device)}" if usable else f"-> {advice}"
         print(f"{device.name:<16} {'yes' if usable else 'no ':<4} {about}")
         print(f"{'':<21} {training}")
+
+    from bp_arrays.testing import cuda_line
+
+    print(cuda_line())
     return 0

@@ -163,6 +163,10 @@ class Backend:
         version = getattr(self.namespace(), "__version__", getattr(root, "__version__", ""))
         return f"{self.name} {version}".strip()
 
+    def is_emulated(self, kind: str, index: int) -> bool:
+        """True if no hardware of this kind takes part; by default it does."""
+        return False
+
     def availability(self, kind: str, index: int) -> Availability:
         """Test a device by a computation on it."""
         advice = f"install the package with the module {self.module!r}"

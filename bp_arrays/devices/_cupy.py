@@ -8,6 +8,7 @@ even constructs device objects, without a driver: only a computation shows that 
 from __future__ import annotations
 
 import functools
+import sys
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
@@ -105,19 +106,29 @@ class CuPyBackend(Backend):
 
         cupy.cuda.Device(index).synchronize()
 
+    def is_emulated(self, kind: str, index: int) -> bool:
+        # by the name of the device, or by what stands in for the driver
+        return "emulated" in _card(index).lower() or "cuda_on_cpu" in sys.modules
+
     def description(self, kind: str, index: int) -> str:
         import cupy
 
         runtime = cupy.cuda.runtime
-        card = runtime.getDeviceProperties(index)["name"].decode()
         versions = [
             f"{v // 1000}.{v % 1000 // 10}"
             for v in (runtime.driverGetVersion(), runtime.runtimeGetVersion())
         ]
         return (
-            f"CuPy {cupy.__version__} on {card}, driver for CUDA {versions[0]}, "
+            f"CuPy {cupy.__version__} on {_card(index)}, driver for CUDA {versions[0]}, "
             f"runtime {versions[1]}"
         )
+
+
+def _card(index: int) -> str:
+    import cupy
+
+    name: str = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
+    return name
 
 
 @functools.cache

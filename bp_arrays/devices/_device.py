@@ -131,6 +131,11 @@ class Device:
         """The library, its version and, for an accelerator, its model."""
         return library(self.require().backend).description(self.kind, self.index)
 
+    @property
+    def is_emulated(self) -> bool:
+        """True for a CUDA device that is emulated on the CPU: what runs there ran on no GPU."""
+        return library(self.require().backend).is_emulated(self.kind, self.index)
+
     def dtype(self, name: str) -> Any:
         """Return the library's dtype of this name.
 

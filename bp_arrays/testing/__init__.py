@@ -8,7 +8,11 @@ from bp_arrays.testing._case import (
 )
 from bp_arrays.testing._checking import DEVICES as DEVICES, check, check_cases, chosen_cases
 from bp_arrays.testing._error_norms import error_in_eps
-from bp_arrays.testing._evidence import cuda_line as cuda_line
+from bp_arrays.testing._evidence import (
+    Evidence as Evidence,
+    cuda_line as cuda_line,
+    write_record as write_record,
+)
 from bp_arrays.testing._html import to_html
 from bp_arrays.testing._oracles import Oracle, oracles_for
 from bp_arrays.testing._placement import Placement

@@ -223,6 +223,7 @@ def _run_device(
         result.reason = f"no case has a dtype it supports; it lacks {', '.join(result.lacks)}"
         return
     result.ran, result.description = True, device.description
+    result.emulated = device.is_emulated
 
     def run(item: tuple[Case, Placement]) -> Finding:
         return run_case(*item, references.of)

@@ -78,7 +78,8 @@ def machine() -> str:
 
 
 def _git(*words: str) -> str:
-    if not (PACKAGE.parent / ".git").exists():
+    # An installed package is in a folder of others, whose repository, if any, is not this one.
+    if PACKAGE.parent.name.endswith("-packages") or not (PACKAGE.parent / ".git").exists():
         return ""
     try:
         done = subprocess.run(

@@ -42,6 +42,8 @@ class DeviceResult:
         The reason why it did not run.
     description : str
         The library, its version and the accelerator.
+    emulated : bool
+        Whether the accelerator is emulated on the CPU.
     cases : int
         Number of cases that ran, each dtype counted.
     lacks : list of str
@@ -58,6 +60,7 @@ class DeviceResult:
     ran: bool = False
     reason: str = ""
     description: str = ""
+    emulated: bool = False
     cases: int = 0
     lacks: list[str] = field(default_factory=list)
     worst: dict[str, float] = field(default_factory=dict)

@@ -75,7 +75,7 @@ def check_without_dispatch(place):
             fitted = bp.MLPClassifier(**SETTINGS).fit(place.asarray(X), y)
             assert type(fitted.predict(place.asarray(X))) is np.ndarray
         else:
-            with refused(f"X is on {str(place)!r}", "set_config(array_api_dispatch=True)"):
+            with refused(f"got an array on {str(place)!r}", "set_config(array_api_dispatch=True)"):
                 bp.MLPClassifier(**SETTINGS).fit(place.asarray(X), y)
 
 

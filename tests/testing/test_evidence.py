@@ -1,4 +1,4 @@
-"""What is said of CUDA: only what a recorded run has shown, and whether it still holds."""
+"""Covers: what is said of CUDA: what a recorded run has shown, on what, and if it still holds."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import json
 
 import pytest
 
-from bp_arrays.testing import cases, check_cases, chosen_cases, cuda_line
-from bp_arrays.testing._evidence import latest
+import bp_arrays as bp
+from benchmarks.record import record
+from bp_arrays.command_line import main
+from bp_arrays.testing import Evidence, cases, check_cases, chosen_cases, cuda_line, write_record
+from bp_arrays.testing._evidence import RECORD, read_record
+
+NEVER = "CUDA on hardware: never verified; CUDA emulated on the CPU: never verified"
+CARD = "CuPy 14.2.0 on NVIDIA H200, driver for CUDA 13.0, runtime 13.0"
+EMULATED = "CuPy 14.2.0 on CUDA emulated on the CPU, driver for CUDA 13.0, runtime 13.0"
 
 
 @pytest.fixture(scope="module")
 def report():
-    """A report as a GPU machine would have written it."""
+    """A report as a machine with a GPU writes it."""
     found = check_cases(chosen_cases(["tanh"]), ["cpu"], dtypes=["float32"]).to_json()
     found["devices"][0] |= {
         "name": "cuda:0",
-        "description": "CuPy 14.2.0 on NVIDIA H200",
+        "description": CARD,
         "errors": {case.name: {"float32": 1.5} for case in cases()},
         "worst_by_dtype": {"float32": 1.5, "float64": 0.25},
     }
@@ -24,36 +31,84 @@ def report():
     return found
 
 
-def write(folder, report, name="check-h200-2026-01-02.json"):
-    (folder / name).write_text(json.dumps(report))
+def changed(report, **device):
+    return report | {"devices": [report["devices"][0] | device]}
 
 
-def test_nothing_recorded_is_nothing_verified(tmp_path, report):
-    assert cuda_line(tmp_path) == "CUDA never verified: no run on a GPU is recorded"
-    cpu = report["devices"][0] | {"name": "cpu"}
-    write(tmp_path, report | {"devices": [cpu]}, "check-cpu-2026-01-02.json")
-    assert latest(tmp_path) is None
+def recorded(tmp_path, *reports):
+    path = tmp_path / "record.json"
+    for each in reports:
+        write_record(Evidence.of_report(each), path)
+    return path
 
 
-def test_a_run_with_disagreements_verifies_nothing(tmp_path, report):
-    write(tmp_path, report | {"ok": False})
-    assert latest(tmp_path) is None
+def test_nothing_recorded_is_nothing_verified(tmp_path):
+    assert cuda_line(tmp_path / "record.json") == NEVER
 
 
-def test_the_newest_run_is_named(tmp_path, report):
-    write(tmp_path, report)
-    write(tmp_path, report | {"date": "2025-01-01"}, "check-h200-2025-01-01.json")
-    line = cuda_line(tmp_path)
-    assert "last verified 2026-01-02 (CuPy 14.2.0 on NVIDIA H200; commit 0123456789;" in line
-    assert "worst eps: float32 1.5, float64 0.2)" in line and "STALE" not in line
-    write(tmp_path, report | {"date": "2026-03-01", "commit": report["commit"] + "+changes"})
-    assert "commit 0123456789+changes;" in cuda_line(tmp_path)
+def test_the_last_run_of_each_kind_is_named(tmp_path, report):
+    emulated = changed(report, emulated=True, description=EMULATED)
+    path = recorded(tmp_path, report)
+    assert cuda_line(path) == (
+        f"CUDA on hardware: verified 2026-01-02 ({CARD}; commit 0123456789; "
+        f"{report['devices'][0]['cases']} cases agree, worst eps: float32 1.5, float64 0.2); "
+        "CUDA emulated on the CPU: never verified"
+    )
+    path = recorded(tmp_path, emulated | {"date": "2026-03-01", "commit": "abc+changes"})
+    line = cuda_line(path)
+    assert "on hardware: verified 2026-01-02 (CuPy 14.2.0 on NVIDIA H200" in line
+    assert f"emulated on the CPU: verified 2026-03-01 ({EMULATED}; commit abc+changes;" in line
+    assert "STALE" not in line
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"devices": 3}', "\x00"])
-def test_what_cannot_be_read_verifies_nothing(tmp_path, text):
-    (tmp_path / "check-h200-2026-01-02.json").write_text(text)
-    assert "CUDA never verified" in cuda_line(tmp_path)
+@pytest.mark.parametrize(
+    "signs",
+    [
+        {"emulated": True, "description": EMULATED},
+        {"emulated": True, "description": CARD},
+        {"emulated": False, "description": EMULATED},
+    ],
+    ids=["both", "the field", "the name"],
+)
+def test_one_sign_of_emulation_is_enough_to_be_no_hardware(tmp_path, report, signs):
+    evidence = Evidence.of_report(changed(report, **signs))
+    assert evidence.kind == "emulated"
+    path = tmp_path / "record.json"
+    write_record(evidence, path)
+    assert "CUDA on hardware: never verified" in cuda_line(path)
+
+
+def test_an_emulated_run_written_where_hardware_stands_is_not_believed(tmp_path, report):
+    path = recorded(tmp_path, changed(report, emulated=True, description=EMULATED))
+    values = json.loads(path.read_text())
+    for kind in ("emulated", "hardware"):
+        forged = values["emulated"] | {"kind": kind}
+        path.write_text(json.dumps({"hardware": forged, "emulated": None}))
+        assert cuda_line(path) == NEVER
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"name": "cpu"}, "it did not run"),
+        ({"ran": False}, "it did not run"),
+        ({"errors": {"Tanh, ordinary": {"float32": 1.5}}}, "cases did not run"),
+    ],
+)
+def test_a_report_that_proves_nothing_is_refused(report, change, why):
+    with pytest.raises(bp.InputError, match=why):
+        Evidence.of_report(changed(report, **change))
+
+
+def test_a_run_with_disagreements_is_refused(report):
+    with pytest.raises(bp.InputError, match="results disagree"):
+        Evidence.of_report(report | {"ok": False})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"hardware": 3}', '{"hardware": {}}', "\x00"])
+def test_a_record_that_cannot_be_read_verifies_nothing(tmp_path, text):
+    (tmp_path / "record.json").write_text(text)
+    assert cuda_line(tmp_path / "record.json") == NEVER
 
 
 @pytest.mark.parametrize("change", ["source", "cases"])
@@ -61,7 +116,32 @@ def test_a_run_of_other_code_is_stale(tmp_path, report, change):
     if change == "source":
         report = report | {"source": "of another day"}
     else:
-        one = {"Tanh, ordinary": {"float32": 1.5}}
-        report = report | {"devices": [report["devices"][0] | {"errors": one}]}
-    write(tmp_path, report)
-    assert "STALE: code or cases have changed since" in cuda_line(tmp_path)
+        report = changed(report, errors=report["devices"][0]["errors"] | {"gone": {}})
+    path = recorded(tmp_path, report)
+    assert ". STALE: code or cases have changed since; CUDA emulated" in cuda_line(path)
+    assert "STALE" not in cuda_line(path, stale=False)
+
+
+def test_the_package_has_its_record_and_asks_for_no_other_file():
+    assert RECORD.parent.name == "testing" and RECORD.exists()
+    assert read_record()["emulated"] is not None
+
+
+def test_the_emulated_device_says_so_and_no_gpu_is_claimed(capsys):
+    device = bp.device("cuda")
+    if not device.availability().usable or not device.is_emulated:
+        pytest.skip("needs the emulated CUDA device")
+    assert "on CUDA emulated on the CPU" in device.description
+    assert not bp.device("cpu").is_emulated
+    assert main(["devices"]) == 0
+    shown = capsys.readouterr().out
+    assert "on CUDA emulated on the CPU" in shown and "CUDA on hardware: " in shown
+    assert main(["check", "--only", "identity", "--device", "cuda"]) == 0
+    assert "EMULATED on the CPU, no GPU took part: cuda:0" in capsys.readouterr().out
+
+
+def test_a_file_that_is_no_report_is_named(tmp_path):
+    path = tmp_path / "check.json"
+    path.write_text("{}")
+    with pytest.raises(bp.InputError, match=r"check\.json: not a report of bp-arrays check --json"):
+        record([path], tmp_path / "README.md")

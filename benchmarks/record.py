@@ -1,0 +1,36 @@
+"""Write what a check on CUDA proved into the package's record and into README.md."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from bp_arrays.errors import InputError
+from bp_arrays.testing import Evidence, cuda_line, write_record
+
+README = Path(__file__).parents[1] / "README.md"
+BETWEEN = re.compile("(<!-- evidence -->).*?(<!-- /evidence -->)", re.DOTALL)
+
+
+def record(reports: Sequence[Path], page: Path = README) -> None:
+    """Take in reports of `bp-arrays check --json`, hardware and emulated apart.
+
+    Raises
+    ------
+    InputError
+        For a report that proves nothing of CUDA; those before it are recorded.
+    """
+    for path in reports:
+        try:
+            evidence = Evidence.of_report(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise InputError(f"{path}: not a report of bp-arrays check --json: {error!r}") from None
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        write_record(evidence)
+        print(f"recorded as {evidence.kind}: {evidence}")
+    text = page.read_text(encoding="utf-8")
+    line = cuda_line(stale=False)
+    page.write_text(BETWEEN.sub(lambda found: found[1] + line + found[2], text), encoding="utf-8")
