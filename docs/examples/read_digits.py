@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 
 import bp_arrays as bp
-from bp_arrays.readers import read_digits, split
+from bp_arrays.data import read_digits, split
 
 SHADES = " .:-=+*#%"
 
