@@ -260,7 +260,7 @@ def _broken(package: str, error: Exception) -> Availability:
     )
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return the class and message of an error on one line, shortened."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 

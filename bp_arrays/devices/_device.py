@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from bp_arrays.devices._libraries import libraries, library, load_all_once
 from bp_arrays.devices._namespaces import remember_namespace
 from bp_arrays.errors import DeviceUnavailableError, InputError
 from bp_arrays.typing import Array, HostArray, Namespace
+
+logger = logging.getLogger("bp_arrays")
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 
@@ -229,7 +232,11 @@ def device_of_or_none(array: Any) -> Device | None:
 
 def _located(array: Any) -> Device | None:
     for backend in libraries():
-        location = backend.locate(array)
+        try:
+            location = backend.locate(array)
+        except Exception as error:  # a registered library must not prevent the use of the others
+            logger.warning("%s: its locate() failed on a %s: %s", backend.name, type(array), error)
+            continue
         if location is not None:
             return Device(backend.name, *location)
     return None

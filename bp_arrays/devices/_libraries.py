@@ -236,7 +236,7 @@ def _loaded(name: str, points: Sequence[EntryPoint]) -> Backend:
         backend = checked(points[0].load())
         if backend.name != name:
             raise InputError(f"expected a Backend of the name {name!r}, got {backend.name!r}")
-    except Exception as error:  # the module of another package may raise anything
+    except (Exception, SystemExit) as error:  # another package's module may raise anything
         return Unloadable(
             name,
             f"its entry point in {packages} cannot be loaded: {one_line(error)}",

@@ -499,3 +499,24 @@ def test_an_entry_point_with_the_name_of_a_built_in_library_is_left_out(
     names = [status.device.name for status in bp.devices()]
     assert "thin:cpu" in names and names.count("torch:cpu") == 1
     assert "entry point 'torch' of evil-arrays 2.0 is not used" in caplog.text
+
+
+def test_a_library_whose_locate_fails_disturbs_no_other_device(caplog):
+    class Fails(Backend):
+        name = "fails"
+        module = "array_api_strict"
+
+        def locate(self, array):
+            if type(array).__name__ == "Odd":
+                raise RuntimeError("odd")
+
+    class Odd(list):
+        """Data of a kind that the library does not expect."""
+
+    bp.devices.register(Fails)
+    try:
+        model = bp.Model(bp.Identity(), 2, device="cpu")
+        assert model.predict(Odd([[1.0, 2.0]])).tolist() == [[1.0, 2.0]]
+    finally:
+        bp.devices.unregister("fails")
+    assert any("its locate() failed" in line for line in caplog.messages)
