@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import pickle
@@ -183,6 +184,7 @@ def fake_cupy(monkeypatch, *, driver=12040, count=1, add=lambda: 3.0):
     cupy.full = lambda n, value: ndarray(np.full(n, value))
     cupy.cuda = types.SimpleNamespace(
         Device=Device,
+        Stream=types.SimpleNamespace(null=contextlib.nullcontext()),
         runtime=types.SimpleNamespace(driverGetVersion=lambda: driver, getDeviceCount=get_count),
     )
     monkeypatch.setitem(sys.modules, "cupy", cupy)
