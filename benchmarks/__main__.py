@@ -30,7 +30,7 @@ from bp_arrays.testing import _provenance as provenance
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent / "README.md"
 SAME_WORK = 1e-3
-"""How far the loss of an epoch may be from ours: rounding, which a training feeds back."""
+"""How far the loss of an epoch may be from ours: rounding, which training feeds back."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -133,9 +133,9 @@ def sweep(device: str, out: Path | None) -> int:
 
 
 def capture(device: str, only: str, out: Path | None) -> int:
-    """Compare trainings with and without graphs; 1 if one is not captured or not the same."""
+    """Compare training with and without graphs; 1 if one is not captured or not the same."""
     place = bp.device(device).require()
-    report: dict[str, Any] = {**surroundings(), "device": place.description, "trainings": []}
+    report: dict[str, Any] = {**surroundings(), "device": place.description, "training_runs": []}
     for found in compared(device, only):
         what = ", ".join(found[key] for key in ("net", "optimizer", "dtype", "data"))
         print(
@@ -144,10 +144,10 @@ def capture(device: str, only: str, out: Path | None) -> int:
             f"{'' if found['repeatable'] else 'not '}repeatable",
             flush=True,
         )
-        report["trainings"].append(found)
+        report["training_runs"].append(found)
         if out:
             write(report, out / "capture.json")
-    return 0 if all(found["ok"] for found in report["trainings"]) else 1
+    return 0 if all(found["ok"] for found in report["training_runs"]) else 1
 
 
 def count(out: Path | None) -> int:
@@ -178,7 +178,7 @@ def lines(result: Result) -> str:
     """The times of a network, and ours in units of each of the others'."""
     said = [f"{result.workload.name} ({result.workload.parameters:,} parameters)"]
     for name in result.times:
-        line = f"  {name:<15} {result.median(name):>10.1f} µs a step"
+        line = f"  {name:<15} {result.median(name):>10.1f} µs per step"
         if name != OURS:
             line += f"   {OURS} / it {result.ratio(OURS, name):.2f}"
         if name not in (OURS, FLOOR):

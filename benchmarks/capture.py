@@ -12,7 +12,7 @@ import bp_arrays as bp
 
 ROWS, FEATURES, CLASSES = 1005, 20, 5
 LIMITS = {"float32": 1e-3, "float64": 1e-10}
-"""How far the losses may be apart: other kernels round otherwise, and a training feeds it back."""
+"""How far the losses may be apart: other kernels round otherwise, and training feeds it back."""
 
 NETS = {
     "relu": (bp.Linear(64), bp.ReLU(), bp.Linear(33), bp.ReLU()),

@@ -11,14 +11,14 @@ from benchmarks.workloads import Epoch, Workload, shuffled
 
 @dataclass
 class Result:
-    """Microseconds a step of each contestant, round by round, and the losses of its epochs."""
+    """Microseconds per step of each contestant, round by round, and the losses of its epochs."""
 
     workload: Workload
     times: dict[str, list[float]] = field(default_factory=dict)
     losses: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
-        """Microseconds a step."""
+        """Microseconds per step."""
         return statistics.median(self.times[name])
 
     def ratio(self, name: str, to: str) -> float:

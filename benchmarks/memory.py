@@ -1,4 +1,4 @@
-"""How much memory a training takes, in a process of its own."""
+"""Memory used by training, in a process of its own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ print(peak - before)
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """The peak of a training in bytes, and what it should need: four vectors of the length of
+    """The peak of training in bytes, and what it should need: four vectors of the length of
     the parameters (weights, gradients, two moments), the activations, and two batches."""
 
     name: str
@@ -56,7 +56,7 @@ class MemoryUse:
 
     def __str__(self) -> str:
         return (
-            f"{self.name}: {self.peak / 1e6:.1f} MB at the peak of a training, "
+            f"{self.name}: {self.peak / 1e6:.1f} MB at the peak of training, "
             f"{self.peak / (4 * self.parameters):.2f} times the parameters; "
             f"four times, activations and two batches are {self.needed / 1e6:.1f} MB"
         )

@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "batch_bytes": BATCH * COLUMNS * 4,
             "limit_bytes": LIMIT,
             "epochs": EPOCHS,
-            "trainings": results,
+            "training_runs": results,
             "cold_rows_a_second": cold,
         }
         args.out.mkdir(parents=True, exist_ok=True)

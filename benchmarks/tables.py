@@ -27,7 +27,7 @@ def write_tables(page: Path, results: Path) -> None:
 
 
 def speed_table(report: dict[str, Any], name: str) -> str:
-    """Microseconds a step, in brackets ours in units of it; then the memory and the machine."""
+    """Microseconds per step, in brackets ours in units of it; then the memory and the machine."""
     networks = report["networks"]
     others = list(dict.fromkeys(n for network in networks for n in network["ratio"]))
     lines = [
@@ -40,11 +40,11 @@ def speed_table(report: dict[str, Any], name: str) -> str:
         lines.append(f"| {network['name']} | **{times[OURS]:,.0f}** | {' | '.join(cells)} |")
     lines += ["", f"![times in units of ours](results/{name}.png)", ""]
     lines.append(
-        f"Microseconds a step, medians of {report['rounds']} rounds; in brackets, {OURS}'s time "
+        f"Microseconds per step, medians of {report['rounds']} rounds; in brackets, {OURS}'s time "
         f"in units of it. A peer is faster in {_slower(networks)} of {len(networks)} rows."
     )
     lines += [
-        f"Memory, {use['name']}: {use['peak'] / 1e6:.1f} MB at the peak of a training; four times "
+        f"Memory, {use['name']}: {use['peak'] / 1e6:.1f} MB at the peak of training; four times "
         f"the parameters, activations and two batches are {use['needed'] / 1e6:.1f} MB."
         for use in report["memory"]
     ]
@@ -54,7 +54,7 @@ def speed_table(report: dict[str, Any], name: str) -> str:
 def sweep_table(report: dict[str, Any], name: str) -> str:
     """The line through each sweep."""
     lines = [
-        "| sweep | what | fixed, µs a step | µs more per | farthest point |",
+        "| sweep | what | fixed, µs per step | µs more per | farthest point |",
         "| --- | --- | ---: | ---: | ---: |",
     ]
     for sweep in report["sweeps"]:
