@@ -176,7 +176,7 @@ def test_the_page_runs(page, tmp_path, monkeypatch):
             run_console(block)
         elif block.language == "sh":
             run_shell(block)
-    for name, loaded in list(sys.modules.items()):  # the page's own files
+    for name, loaded in sys.modules.copy().items():  # the page's own files
         if str(getattr(loaded, "__file__", None)).startswith(str(tmp_path)):
             del sys.modules[name]
 

@@ -134,8 +134,8 @@ def test_memory_mapped_targets_stay_on_disk_and_train_alike(device, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size: expected an integer of 1 or more, got 0"),
-        ({"batch_size": True}, "batch_size: expected an integer"),
+        ({"batch_size": 0}, "batch_size=0: expected a whole number >= 1"),
+        ({"batch_size": True}, "batch_size=True: expected a whole number"),
         ({"window": 10}, "window: do not pass it, it is for data in blocks"),
         ({"device": "cpux"}, "unknown device"),
         ({"t": T[1:]}, "t: expected targets for the 23 rows"),

@@ -172,7 +172,7 @@ def test_what_is_wrong_with_a_block_is_said_with_its_name(device, blocks, messag
     [
         ({"t": T}, "t: do not pass it, the blocks have their own"),
         ({"weight": T}, "weight: do not pass it, the blocks have their own"),
-        ({"window": 0}, "window: expected an integer of 1 or more"),
+        ({"window": 0}, "window=0: expected a whole number >= 1"),
         (
             {"shuffle": lambda epoch: range(26)},
             "shuffle: expected True or False for data that is read block by block",
