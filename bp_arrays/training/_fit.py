@@ -149,7 +149,7 @@ def fit(
                         f"fit: expected the model on {str(device)!r} until training ends, a "
                         f"callback moved it to {str(model.device)!r}; call model.to() afterwards"
                     )
-                order = feed.order(data.shuffle, data.seed, trainer.state.epoch)
+                order = feed.order(data.shuffle, data.seed, runner.state.epoch)
                 values = runner.epoch(feed, rows, order, bar)
                 if validation_feed is not None:
                     measured = evaluate_feed(

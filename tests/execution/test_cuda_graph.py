@@ -56,6 +56,7 @@ def test_products_of_matrices_however_they_are_stored(cupy, kind, left, right):
     multiply = product(cupy)
     for m, k, n in ((2, 3, 5), (1, 4, 3), (4, 1, 3), (3, 4, 1), (1, 1, 1)):
         a, b = stored(left, m, k, 1), stored(right, k, n, 2)
+        multiply.stream.wait_event(cupy.cuda.get_current_stream().record())
         with multiply.stream:
             c = multiply(a, b)
         multiply.stream.synchronize()

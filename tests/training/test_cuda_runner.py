@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import sys
 import threading
 
 import numpy as np
@@ -132,6 +133,21 @@ def test_every_loss_layer_optimizer_schedule_and_metric_is_captured(name):
     _, eager = train(compiled=False, **EVERYTHING[name])
     for series in set(history) - {"seconds"}:
         np.testing.assert_allclose(history[series], eager[series], rtol=1e-10, err_msg=series)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [bp.Adam(0.01), bp.SGD(0.1, momentum=0.9)], ids=["Adam", "SGD"]
+)
+def test_without_graphs_updates_are_one_kernel_and_give_the_bits_of_plain_steps(
+    optimizer, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "nvmath", None)  # as if it were not installed
+    model, history = train("dropout", optimizer)
+    assert history.compiled_by == "" and "pip install nvmath-python" in history.not_compiled
+    plain, plain_history = train("dropout", optimizer, compiled=False)
+    assert plain_history.not_compiled == "" and history["loss"] == plain_history["loss"]
+    for name, values in plain.host_parameters().items():
+        np.testing.assert_array_equal(model.host_parameters()[name], values)
 
 
 def counted_epoch(steps, **options):
