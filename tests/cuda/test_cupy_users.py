@@ -129,7 +129,7 @@ def test_the_current_device_may_be_another_one(cuda):
         uses_of(model, cuda)
         foreign = cupy.asarray(X)
         with pytest.raises(
-            bp.DeviceMismatchError, match=r"x is on device 'cuda:\d' but .*'cuda:\d'"
+            bp.DeviceMismatchError, match=r"x: expected .* on 'cuda:\d', .* got one on 'cuda:\d'"
         ):
             model.predict(foreign)
 
@@ -321,7 +321,7 @@ def test_after_an_error_on_a_destroyed_stream_the_device_still_computes(cuda):
 def test_arrays_of_the_host_and_of_others_are_refused_in_one_line(cuda):
     model = model_on("cpu")
     with pytest.raises(
-        bp.DeviceMismatchError, match=rf"x is on device '{cuda}' but the model is on 'cpu'"
+        bp.DeviceMismatchError, match=rf"x: expected .* on 'cpu', .* got one on '{cuda}'"
     ):
         model.predict(cuda.asarray(X))
     with pytest.raises(bp.InputError, match=r"x\[2, 1\] is nan: it must be finite"):
