@@ -324,7 +324,7 @@ def test_arrays_of_the_host_and_of_others_are_refused_in_one_line(cuda):
         bp.DeviceMismatchError, match=rf"x: expected .* on 'cpu', .* got one on '{cuda}'"
     ):
         model.predict(cuda.asarray(X))
-    with pytest.raises(bp.InputError, match=r"x\[2, 1\] is nan: it must be finite"):
+    with pytest.raises(bp.InputError, match=r"x\[2, 1\]: expected a finite number, got nan"):
         fitted(cuda, cuda.asarray(np.where(X[2, 1] == X, np.nan, X)))
 
 
