@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from bp_arrays.estimators._network import Network
 from bp_arrays.estimators._optimizers import EpochRate
+from bp_arrays.estimators._parameters import Parameters
 from bp_arrays.estimators._record import Curves, TrainingRecord
 from bp_arrays.estimators._samples import Samples
 from bp_arrays.training import Callback, Run
-
-if TYPE_CHECKING:
-    from bp_arrays.estimators._perceptron import Perceptron
 
 SMALLEST_RATE = 1e-6
 """An adaptive learning rate at or below this stops training instead of falling further."""
@@ -29,7 +26,7 @@ class Convergence(Callback):
 
     Parameters
     ----------
-    estimator : Perceptron
+    estimator : Parameters
         Read only: its parameters, and its score.
     record : TrainingRecord
         Every epoch is written into it.
@@ -47,7 +44,7 @@ class Convergence(Callback):
 
     def __init__(
         self,
-        estimator: Perceptron,
+        estimator: Parameters,
         record: TrainingRecord,
         curves: Curves,
         rate: EpochRate,

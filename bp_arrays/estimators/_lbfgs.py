@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from bp_arrays.data import Batches, Feed
 from bp_arrays.estimators._network import Network, not_finite
+from bp_arrays.estimators._parameters import Parameters
 from bp_arrays.estimators._record import TrainingRecord
 from bp_arrays.estimators._samples import Samples
 from bp_arrays.inputs import BatchSpec
@@ -22,15 +23,12 @@ from bp_arrays.model import Model, Objective
 from bp_arrays.training import History, L2Penalty, Run
 from bp_arrays.typing import HostArray
 
-if TYPE_CHECKING:
-    from bp_arrays.estimators._perceptron import Perceptron
-
 VALUES_AT_ONCE = 2**24
 """Input values per pass through the network, which bounds the memory of activations."""
 
 
 def fit_lbfgs(
-    estimator: Perceptron, record: TrainingRecord, network: Network, samples: Samples
+    estimator: Parameters, record: TrainingRecord, network: Network, samples: Samples
 ) -> None:
     """Train the network on all samples at once; callbacks see each iteration as an epoch.
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from bp_arrays.devices import device as find_device
+from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import InputError
 from bp_arrays.training import Callback
-
-if TYPE_CHECKING:
-    from bp_arrays.estimators._perceptron import Perceptron
 
 CHOICES = {
     "solver": ("lbfgs", "sgd", "adam"),
@@ -41,7 +39,40 @@ COUNTS = {  # name: the value allowed besides positive integers
 }
 
 
-def check_parameters(estimator: Perceptron, *, incremental: bool) -> None:
+class Parameters(Protocol):
+    """The parameters of an estimator and the few of its methods that its helpers use."""
+
+    hidden_layer_sizes: Any
+    solver: str
+    alpha: float
+    batch_size: int | str
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: bool | int
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: int | float
+    max_fun: int
+    dropout: float
+    device: str | Device | None
+    callbacks: Sequence[Callback]
+    _random_state: Any
+
+    def _score_of(self, network: Any, samples: Any) -> float: ...
+
+
+def check_parameters(estimator: Parameters, *, incremental: bool) -> None:
     """Check every parameter that does not depend on the data.
 
     `loss` and `activation`, which do, are checked where they are used.
@@ -82,7 +113,7 @@ def check_parameters(estimator: Perceptron, *, incremental: bool) -> None:
     _check_together(estimator, incremental)
 
 
-def hidden_sizes(estimator: Perceptron) -> list[int]:
+def hidden_sizes(estimator: Parameters) -> list[int]:
     """Return the sizes of the hidden layers as a list; an int is one layer, () is none.
 
     Raises
@@ -98,14 +129,14 @@ def hidden_sizes(estimator: Perceptron) -> list[int]:
     return [int(size) for size in sizes]
 
 
-def _check_callbacks(estimator: Perceptron) -> None:
+def _check_callbacks(estimator: Parameters) -> None:
     callbacks = estimator.callbacks
     is_list = isinstance(callbacks, (list, tuple))
     if not is_list or not all(isinstance(callback, Callback) for callback in callbacks):
         _refuse(estimator, "callbacks", "a list of bp.Callback objects")
 
 
-def _check_together(estimator: Perceptron, incremental: bool) -> None:
+def _check_together(estimator: Parameters, incremental: bool) -> None:
     if estimator.solver == "lbfgs" and estimator.dropout > 0.0:
         raise InputError(
             "dropout requires solver='sgd' or 'adam': lbfgs minimizes one fixed function, and "
@@ -137,7 +168,7 @@ def _is_count(value: Any) -> bool:
     return whole and int(value) >= 1
 
 
-def _refuse(estimator: Perceptron, name: str, expected: str) -> None:
+def _refuse(estimator: Parameters, name: str, expected: str) -> None:
     raise InputError(
         f"{type(estimator).__name__}({name}=): expected {expected}, "
         f"got {getattr(estimator, name)!r}"

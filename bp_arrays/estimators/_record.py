@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from bp_arrays.estimators._optimizers import AdamEpsilonHat, ClassicalMomentum
 from bp_arrays.training import History
-
-if TYPE_CHECKING:
-    from bp_arrays.estimators._perceptron import Perceptron
 
 
 @dataclass
@@ -81,7 +78,7 @@ class TrainingRecord:
     curves: Curves | None = None
     optimizer: ClassicalMomentum | AdamEpsilonHat | None = None
 
-    def publish(self, estimator: Perceptron) -> None:
+    def publish(self, estimator: Any) -> None:
         """Write the record into the fitted attributes that scikit-learn documents."""
         estimator.n_iter_ = self.epochs
         estimator.t_ = self.samples_seen

@@ -7,7 +7,7 @@ tensors, JAX and strict arrays are processed on their device. Otherwise everythi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sklearn
@@ -15,11 +15,9 @@ from sklearn.utils.validation import validate_data
 
 from bp_arrays.devices import Device, device as find_device, device_of_or_none
 from bp_arrays.errors import DeviceMismatchError, InputError
+from bp_arrays.estimators._parameters import Parameters
 from bp_arrays.inputs import prepare_weights
 from bp_arrays.typing import Array, HostArray
-
-if TYPE_CHECKING:
-    from bp_arrays.estimators._perceptron import Perceptron
 
 HOST = find_device("cpu")
 FLOATS = ("float64", "float32")
@@ -86,7 +84,7 @@ def moved_to_host(values: Any) -> Any:
     return values if device is None or device == HOST else device.to_numpy(values)
 
 
-def validated_input(estimator: Perceptron, X: Any, *, device: Device, method: str) -> Array:
+def validated_input(estimator: Parameters, X: Any, *, device: Device, method: str) -> Array:
     """Validate the input of a method after `fit`: the columns, names and device of `fit`.
 
     Raises

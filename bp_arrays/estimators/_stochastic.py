@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -15,20 +15,18 @@ from bp_arrays.errors import InputError, NonFiniteLossError
 from bp_arrays.estimators._convergence import Convergence
 from bp_arrays.estimators._network import Network, not_finite
 from bp_arrays.estimators._optimizers import AdamEpsilonHat, ClassicalMomentum, EpochRate
+from bp_arrays.estimators._parameters import Parameters
 from bp_arrays.estimators._record import Curves, TrainingRecord
 from bp_arrays.estimators._samples import Samples
 from bp_arrays.training import L2Penalty, fit
 from bp_arrays.typing import HostArray
-
-if TYPE_CHECKING:
-    from bp_arrays.estimators._perceptron import Perceptron
 
 AUTO_BATCH = 200
 """Samples per step with batch_size="auto", as in scikit-learn."""
 
 
 def fit_stochastic(
-    estimator: Perceptron,
+    estimator: Parameters,
     record: TrainingRecord,
     network: Network,
     samples: Samples,
@@ -39,7 +37,7 @@ def fit_stochastic(
 
     Parameters
     ----------
-    estimator : Perceptron
+    estimator : Parameters
         Read only: its parameters, and its score.
     record : TrainingRecord
         Every epoch is written into it.
@@ -102,7 +100,7 @@ def fit_stochastic(
 
 
 def _split(
-    estimator: Perceptron, samples: Samples, strata: HostArray | None
+    estimator: Parameters, samples: Samples, strata: HostArray | None
 ) -> tuple[Samples, Samples]:
     """Split into the samples to train on and the samples held out for the score."""
     rows, fraction = len(samples.y), estimator.validation_fraction
@@ -131,7 +129,7 @@ def _as_validation(network: Network, held_out: Samples) -> tuple[Any, ...]:
     return arrays if held_out.weight is None else (*arrays, held_out.weight)
 
 
-def _new_optimizer(estimator: Perceptron) -> ClassicalMomentum | AdamEpsilonHat:
+def _new_optimizer(estimator: Parameters) -> ClassicalMomentum | AdamEpsilonHat:
     rate = EpochRate(estimator.learning_rate_init)
     if estimator.solver == "sgd":
         return ClassicalMomentum(
@@ -140,7 +138,7 @@ def _new_optimizer(estimator: Perceptron) -> ClassicalMomentum | AdamEpsilonHat:
     return AdamEpsilonHat(rate, estimator.beta_1, estimator.beta_2, estimator.epsilon)
 
 
-def _batch_rows(estimator: Perceptron, rows: int) -> int:
+def _batch_rows(estimator: Parameters, rows: int) -> int:
     if isinstance(estimator.batch_size, str):
         return min(AUTO_BATCH, rows)
     if estimator.batch_size > rows:
