@@ -135,7 +135,8 @@ def _by_coordinates(
         if coordinates.size > MOST_COORDINATES:
             generator = host_generator(2026, "coordinates", result)
             coordinates = generator.choice(coordinates, MOST_COORDINATES, replace=False)
-        for i in zip(*np.unravel_index(coordinates, shape), strict=True):
+        places = zip(*np.unravel_index(coordinates, shape), strict=True) if shape else [()]
+        for i in places:
             gradient[i] = slope(name, i)
         gradients[result] = gradient
     return gradients

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -258,3 +260,20 @@ class NoShape(bp.Layer):
 def test_what_cannot_be_checked_is_refused_at_the_door(component, settings, message):
     with pytest.raises(bp.InputError, match=message):
         check(component, **{"input_shape": 2, "devices": ["cpu"]} | settings)
+
+
+@dataclass(frozen=True)
+class Gain(bp.Layer):
+    """One gain for all features: a parameter without an axis."""
+
+    def init(self, input_shape):
+        return {"gain": bp.Parameter((), bp.Ones())}, input_shape
+
+    def forward(self, params, x, ctx):
+        g = params["gain"]
+        return x * g, lambda delta: (delta * g, {"gain": ctx.xp.sum(delta * x)})
+
+
+def test_a_parameter_without_an_axis_is_checked_like_any_other():
+    report = bp.testing.check(Gain(), input_shape=(3,), devices=["cpu"])
+    assert report.ok, report
