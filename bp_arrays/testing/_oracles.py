@@ -67,7 +67,7 @@ def _complex_step(case: Case, inputs: HostArrays) -> HostArrays:
     placement = Placement(device("cpu"), "float64")
 
     def slope(name: str, i: tuple[int, ...]) -> float:
-        moved = inputs[name].astype(np.complex128)
+        moved = np.array(inputs[name], dtype=np.complex128)
         moved[i] += 1j * COMPLEX_STEP
         return float(np.imag(d.objective(placement, {**inputs, name: moved})) / COMPLEX_STEP)
 
@@ -80,7 +80,7 @@ def _central_differences(case: Case, inputs: HostArrays) -> HostArrays:
 
     def slope(name: str, i: tuple[int, ...]) -> float:
         h = CENTRAL_STEP * max(1.0, abs(float(inputs[name][i])))
-        above, below = inputs[name].copy(), inputs[name].copy()
+        above, below = np.array(inputs[name]), np.array(inputs[name])
         above[i] += h
         below[i] -= h
         rise = d.objective(placement, {**inputs, name: above}) - d.objective(
