@@ -135,7 +135,8 @@ class Context:
     def update_state(self, **values: Array) -> None:
         """Set new values of non-trainable parameters of this layer, in effect after this step.
 
-        Does nothing in a pass that changes no state, such as prediction.
+        Called in `forward`; a call in `backward` is refused. Does nothing in a pass that changes
+        no state, such as prediction.
 
         Parameters
         ----------

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from bp_arrays.errors import InputError
 from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import Loss
 from bp_arrays.model._layout import Layout
@@ -106,9 +107,17 @@ class Objective:
         sums = tuple(metric.sums(y, t, ctx) for metric in self.metrics)
         new_state = self.layout.with_updates(state, ctx.state_updates, xp)
 
+        if ctx.state_updates:
+            ctx.state_updates.clear()  # what appears from here on came from a backward
+
         def gradients() -> Iterator[Array]:
             delta = loss_backward()  # ∂L/∂y
             _, by_layer = backward(delta)
+            if ctx.state_updates:
+                raise InputError(
+                    f"update_state({', '.join(path[-1] for path in ctx.state_updates)}): expected "
+                    "a call in forward, got one in backward; the new state is read after forward"
+                )
             return self.layout.flat(by_layer, xp)
 
         return Forward(loss, weight, new_state, sums, gradients, penalty_gradient)

@@ -154,11 +154,12 @@ def test_erfc_in_half_precision_is_rounded_once(half, form, device):
 
 @pytest.mark.parametrize("precision", ["float16", "float32", "float64"])
 def test_both_forms_of_the_logistic_function_are_right_where_it_overflows(device, precision):
-    if device.dtype(precision) is None:
-        pytest.skip(f"{device} has no {precision}")
     values = [-1000.0, -80.0, -8.0, -1.0, -0.0, 0.0, 0.25, 1.0, 8.0, 1000.0]
     truth = [float(1 / (1 + mpmath.exp(-value))) for value in values]
-    a = device.asarray(np.asarray(values), precision)
+    try:
+        a = device.asarray(np.asarray(values), precision)
+    except bp.InputError:
+        pytest.skip(f"{device} has no {precision}")
     eps = float(np.finfo(precision).eps)
     with device.activate():
         native = logistic(a, xp=device.xp)

@@ -83,7 +83,7 @@ def test_compiled_false_runs_operation_by_operation_with_the_same_numbers(device
 
 @dataclass(frozen=True)
 class RunningMean(bp.Layer):
-    """Takes off a running mean of its inputs, and counts the batches."""
+    """Subtracts a running mean of its inputs, and counts the batches."""
 
     def init(self, input_shape):
         zeros = bp.Zeros()
@@ -102,6 +102,29 @@ class RunningMean(bp.Layer):
             return delta * g, {"gain": xp.sum(delta * centered, axis=0)}
 
         return centered * g, backward
+
+
+@dataclass(frozen=True)
+class UpdatesInBackward(RunningMean):
+    """Sets its new state when the backward runs, which is too late."""
+
+    def forward(self, params, x, ctx):
+        def backward(delta):
+            ctx.update_state(count=params["count"] + 1.0)
+            return delta, {"gain": 0 * params["gain"]}
+
+        return x, backward
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_state_set_in_a_backward_is_refused(device, nested, compiled):
+    net = UpdatesInBackward()
+    model = model_on(device, bp.Sequential(bp.Tanh(), net) if nested else net)
+    with pytest.raises(bp.InputError, match=r"update_state\(count\): expected a call in forward"):
+        bp.fit(model, X, X, loss=bp.L2Loss(), optimizer=bp.SGD(0.01), compiled=compiled)
+    with pytest.raises(bp.InputError, match="expected a call in forward"):
+        bp.Trainer(model, loss=bp.L2Loss(), optimizer=bp.SGD(0.01)).step(X, X)
 
 
 def running_mean(batches):

@@ -1,7 +1,7 @@
-"""An optimizer's update as one CUDA kernel: over its vectors, or into new ones.
+"""An optimizer's update as one CUDA kernel, in place or into new vectors.
 
-The kernel is made from the same formula as the loop on the CPU. Multiplication and addition are
-not merged, so every element goes through the roundings of the array operations.
+The kernel is generated from the same formula as the loop on the CPU. Multiplication and addition
+are not fused (`--fmad=false`), so every element is rounded as in the array operations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Update = Callable[..., tuple[Any, tuple[Any, ...]]]
 
 
 class UpdateKernel(NamedTuple):
-    """What cupy.ElementwiseKernel is made from."""
+    """The source that cupy.ElementwiseKernel compiles."""
 
     inputs: str
     outputs: str
@@ -26,10 +26,10 @@ class UpdateKernel(NamedTuple):
 
 
 def kernel_of(formula: Formula, *, by_value: bool = False) -> UpdateKernel:
-    """The formula in C++: vectors in and out, and numbers in double precision.
+    """Return the formula in C++: vectors of type T, and scalars in double precision.
 
-    The numbers are one vector on the device, or arguments passed by value. Outputs may be the
-    inputs: every result is computed before the first one is written.
+    The scalars are one vector on the device or, `by_value`, arguments. Outputs may alias inputs:
+    every result is computed before the first one is written.
     """
     names = ["theta", *formula.arrays[2:]]
     numbers = ["raw float64 numbers"]
@@ -50,10 +50,10 @@ def kernel_of(formula: Formula, *, by_value: bool = False) -> UpdateKernel:
 def update_kernel(
     update: Update, states: int, scalars: int, dtype: str, *, elementwise: bool
 ) -> Callable[..., None] | None:
-    """The update as a function of (theta, g, state, numbers) that writes over theta and state.
+    """Return the update as a function of (theta, g, state, numbers) that changes theta and state.
 
-    `numbers` is a vector on the device. None where the update is more than arithmetic with
-    elements, or the dtype is another.
+    `numbers` is a vector on the device. None if the update is not elementwise arithmetic, or the
+    dtype is not in `DTYPES`.
     """
     run = _compiled(update, states, scalars, dtype, elementwise, by_value=False)
     if run is None:
@@ -68,7 +68,7 @@ def update_kernel(
 def fused_update(
     update: Update, states: int, scalars: int, dtype: str, *, elementwise: bool
 ) -> Update | None:
-    """The update, as the optimizer's own takes and returns it, in one kernel; None as above."""
+    """Return the update as one kernel with the signature of `Optimizer.update`, or None."""
     run = _compiled(update, states, scalars, dtype, elementwise, by_value=True)
     if run is None:
         return None
@@ -85,7 +85,7 @@ def _compiled(
 ) -> Any:
     if dtype not in DTYPES or not elementwise:
         return None
-    # An optimizer of the user's own may refuse symbols in any way: then there is no kernel.
+    # A custom optimizer may fail on symbols in any way: then there is no kernel.
     with contextlib.suppress(Exception):
         made = kernel_of(traced(update, states, scalars), by_value=by_value)
 
