@@ -66,7 +66,7 @@ COMMAND_LINES = {
     "bench --layers 4,3 --device gpu": "did you mean 'cuda'",
     "bench --layers 4,3 --device cuda:99": "device 'cuda:99' cannot be used",
     "bench --layers 4,3 --device cpu --dtype float31": "no dtype 'float31'",
-    "bench --layers 4,3 --dtype float31": "dtype='float31': expected one of",
+    "bench --layers 4,3 --dtype float31": "dtype='float31')",
     "bench --layers 4,3 --optimizer adm": "did you mean 'Adam'",
     "bench --layers 4,3 --json nowhere/b.json": ": no folder ",
     "train digits --device gpu0": "unknown device 'gpu0'",
