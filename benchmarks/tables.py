@@ -68,8 +68,9 @@ def sweep_table(report: dict[str, Any], name: str) -> str:
         if BARE in sweep["slope"]:
             ours, bare = sweep["slope"][OURS], sweep["slope"][BARE]
             lines.append(
-                f"A layer more costs a step {ours:.1f} µs, its array operations included; the "
-                f"same operations written out one after another {bare:.1f} µs."
+                f"Each additional layer adds {ours:.1f} µs to a step, including its array "
+                "operations; the same operations written out one after another take "
+                f"{bare:.1f} µs."
             )
     return "\n".join([*lines, "", machine_line(report)])
 
@@ -110,7 +111,7 @@ def counts_table(report: dict[str, Any], name: str) -> str:
         )
         for n in report["networks"]
     }  # fmt: skip
-    lines += ["", "Beside its steps, in every network:", ""]
+    lines += ["", "In addition to the steps, for every network:", ""]
     lines += [f"- {way}, {data}: {costs}" for (way, data), costs in every.items()]
     versions = report["networks by"]["versions"]
     lines += ["", f"CuPy {versions.get('cupy', '')} on the emulated device"]
