@@ -1,4 +1,4 @@
-"""Speed against the peers, how cost grows with the work, and the tables and charts of both."""
+"""Measure speed against the peers and its growth with the work; write the tables and charts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         add.add_argument("--steps", type=int, help="per epoch; by default enough for its start")
         add.add_argument("--out", type=Path, metavar="FOLDER", help="for speed-*.json and .png")
         add.set_defaults(tf32=False)
-    add.add_argument("--tf32", action="store_true", help="round everybody's products to TF32")
+    add.add_argument("--tf32", action="store_true", help="round products to TF32 everywhere")
     add = commands.add_parser("sweep", help="time per step over width, depth and batch")
     add.add_argument("--device", default="cpu", help="cpu")
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for sweep-*.json and .png")
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure what was asked for."""
+    """Run the benchmark named on the command line."""
     if args.command == "record":
         record(args.reports)
         return 0
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def speed(machine: str, rounds: int, only: str, steps: int | None, out: Path | None) -> int:
-    """Measure network by network; each is written as soon as it is there."""
+    """Measure each network, and write its result when it is ready."""
     taking_part = {}
     for name, make in CONTESTANTS[machine].items():
         missing = unavailable(name, machine)
@@ -119,7 +119,7 @@ def speed(machine: str, rounds: int, only: str, steps: int | None, out: Path | N
 
 
 def sweep(device: str, out: Path | None) -> int:
-    """Measure and fit the sweeps; each is written as soon as it is there."""
+    """Measure and fit each sweep, and write its result when it is ready."""
     report: dict[str, Any] = {**surroundings(), "device": device, "sweeps": []}
     name = device.replace(":", "-")
     for kind in SWEEPS:
@@ -133,7 +133,7 @@ def sweep(device: str, out: Path | None) -> int:
 
 
 def capture(device: str, only: str, out: Path | None) -> int:
-    """Compare training with and without graphs; 1 if one is not captured or not the same."""
+    """Compare training with and without graphs; return 1 if a case is not captured or differs."""
     place = bp.device(device).require()
     report: dict[str, Any] = {**surroundings(), "device": place.description, "training_runs": []}
     for found in compared(device, only):
@@ -151,7 +151,7 @@ def capture(device: str, only: str, out: Path | None) -> int:
 
 
 def count(out: Path | None) -> int:
-    """Count what steps cost; what cannot be counted in this environment stays as it is written."""
+    """Count the operations of steps; keep the old counts where this environment cannot count."""
     path = None if out is None else out / "counts.json"
     report = json.loads(path.read_text()) if path is not None and path.exists() else {}
     reasons = {
@@ -175,7 +175,7 @@ def count(out: Path | None) -> int:
 
 
 def lines(result: Result) -> str:
-    """The times of a network, and ours in units of each of the others'."""
+    """Return the line of a network: its times, and our time divided by each peer's."""
     said = [f"{result.workload.name} ({result.workload.parameters:,} parameters)"]
     for name in result.times:
         line = f"  {name:<15} {result.median(name):>10.1f} µs per step"
@@ -189,7 +189,7 @@ def lines(result: Result) -> str:
 
 
 def entry(result: Result) -> dict[str, Any]:
-    """The same as numbers."""
+    """Return the same values as numbers."""
     others = [name for name in result.times if name != OURS]
     return {
         "name": result.workload.name,

@@ -1,8 +1,9 @@
-"""python -m benchmarks.accuracy [--mnist FOLDER] [--out FOLDER]: scores beside scikit-learn's.
+"""python -m benchmarks.accuracy [--mnist FOLDER] [--out FOLDER]: compare scores with scikit-learn.
 
-Both estimators get the same settings, the same scaled data and the same seed, which decides how
-the data is split, the first weights and the order of the samples. The score is the accuracy on
-the held-out samples, for numbers R². FOLDER holds the 10,000 test digits of MNIST as IDX files.
+Both estimators get the same settings, the same scaled data and the same seed, which sets
+the split of the data, the initial weights and the order of the samples. The score is the accuracy
+on the held-out samples or, for regression, R². FOLDER holds the 10,000 test digits of MNIST as
+IDX files.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Task:
-    """A data set, and the settings both estimators get beside their defaults."""
+    """A data set, and the settings of both estimators that differ from their defaults."""
 
     name: str
     kind: str
@@ -45,7 +46,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The scores of both on the held-out samples, seed by seed."""
+    """The scores of both estimators on the held-out samples, one per seed."""
 
     task: Task
     ours: list[float]
@@ -53,7 +54,7 @@ class Comparison:
 
     @property
     def as_good(self) -> bool:
-        """Whether our mean is at least theirs, but for the spread between the seeds."""
+        """Whether our mean is not below theirs by more than the spread between the seeds."""
         spread = max(statistics.stdev(self.ours), statistics.stdev(self.theirs))
         return statistics.mean(self.ours) >= statistics.mean(self.theirs) - spread
 
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def small_tasks() -> list[Task]:
-    """The data sets that come with scikit-learn, with each solver."""
+    """Return the data sets included in scikit-learn, with each solver."""
     tasks = []
     for name, kind, load in (
         ("digits", "MLPClassifier", datasets.load_digits),
@@ -110,13 +111,13 @@ def small_tasks() -> list[Task]:
 
 
 def mnist(folder: Path) -> Task:
-    """8,000 of the test digits of MNIST to train on, 2,000 to score."""
+    """Return 8,000 of the MNIST test digits for training and 2,000 for scoring."""
     digits = read_idx(folder / "t10k-images-idx3-ubyte.gz")
     return Task("mnist, adam", "MLPClassifier", digits.x, digits.t, {"max_iter": 20})
 
 
 def compare(task: Task) -> Comparison:
-    """Train and score both, once for each seed."""
+    """Train and score both estimators, once per seed."""
     ours, theirs = (
         [score(getattr(module, task.kind), task, seed) for seed in SEEDS]
         for module in (bp, neural_network)
@@ -125,7 +126,7 @@ def compare(task: Task) -> Comparison:
 
 
 def score(kind: Any, task: Task, seed: int) -> float:
-    """The score on a fifth of the samples after training on the rest."""
+    """Return the score on a fifth of the samples after training on the rest."""
     strata = task.y if task.kind == "MLPClassifier" else None
     x, xv, y, yv = train_test_split(
         np.asarray(task.x, dtype=np.float64),
@@ -141,7 +142,7 @@ def score(kind: Any, task: Task, seed: int) -> float:
 
 
 def report(compared: list[Comparison]) -> dict[str, Any]:
-    """What is kept as JSON."""
+    """Return the report, to be stored as JSON."""
     packages = ("scikit-learn", "scipy")
     return {
         "commit": provenance.commit(),

@@ -26,7 +26,7 @@ OPTIMIZERS = {
 
 
 def compared(device: str, only: str = "") -> Iterator[dict[str, Any]]:
-    """For each kind of training: what ran it, and how far it is from the plain one."""
+    """Return, for each kind of training, how it ran and its difference from eager training."""
     kinds = product(NETS, OPTIMIZERS, LIMITS, ("on the device", "on the host"))
     for net, optimizer, dtype, data in kinds:
         if only not in f"{net}, {optimizer}, {dtype}, {data}":

@@ -1,4 +1,4 @@
-"""The results as pictures."""
+"""Charts of the results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OWN = "#111111"
 
 
 def speed_chart(report: dict[str, Any], path: Path) -> None:
-    """For each network a row: each contestant's time in units of ours."""
+    """Draw a row per network: each library's time divided by ours."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -56,7 +56,7 @@ def speed_chart(report: dict[str, Any], path: Path) -> None:
 
 
 def sweep_chart(report: dict[str, Any], path: Path) -> None:
-    """For each sweep the points and the line through them."""
+    """Draw the points of each sweep and the fitted line."""
     import matplotlib
 
     matplotlib.use("agg")

@@ -1,4 +1,4 @@
-"""Who takes part on which machine, and why one cannot."""
+"""The libraries measured on this machine, and the reasons why others cannot run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ DEVICES = {"PyTorch": "torch:cuda", "torch.compile": "torch:cuda", "jax.jit": "j
 
 
 def unavailable(name: str, machine: str) -> str:
-    """Why a contestant cannot take part, "" if it can."""
+    """Return why a library cannot run here, or "" if it can."""
     package = PACKAGES.get(name)
     if package and importlib.util.find_spec(package) is None:
         return f"{package} is not installed"

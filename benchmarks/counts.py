@@ -1,8 +1,8 @@
-"""The cost of a training step without a clock: what is asked of a CUDA device, counted.
+"""The cost of a training step without a clock: operations requested of a CUDA device, counted.
 
 The emulated device (tests/cuda_on_cpu) counts kernels, calls of cuBLAS, copies, waits, and every
-call of the host. The numbers are exact and the same on every machine; what each of them costs a
-GPU is not in them. How wide layers are changes none of them, so narrow ones are counted.
+call of the host. The numbers are exact and the same on every machine; they do not
+include the time of each on a GPU. They do not depend on the width of layers, so narrow layers run.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MADE_OF_OTHERS = {
 
 
 def missing() -> str:
-    """Why nothing can be counted here, "" if it can."""
+    """Return why nothing can be counted here, or "" if it can."""
     if importlib.util.find_spec("cuda_on_cpu") is None:
         return "counts need the emulated CUDA device: sh tests/cuda_on_cpu/make_env.sh FOLDER"
     import cuda_on_cpu
@@ -55,13 +55,13 @@ def missing() -> str:
 
 
 def narrow(workload: Workload) -> Workload:
-    """The same network with narrow layers and small batches, of two windows of steps."""
+    """Return the network with narrow layers and small batches, for two windows of steps."""
     layers = tuple(min(units, NARROW["units"]) for units in workload.layers)
     return Workload(layers, min(workload.batch, NARROW["rows"]), 2 * WINDOW)
 
 
 def counted_networks() -> Iterator[dict[str, Any]]:
-    """For each network, way of running and place of the data: what a step and an epoch cost."""
+    """Return the counts per step and per epoch by network, kind of run and location of the data."""
     for workload in NETWORKS:
         for way in WAYS:
             for data in DATA:
@@ -70,11 +70,11 @@ def counted_networks() -> Iterator[dict[str, Any]]:
 
 
 def counted(workload: Workload, way: str, data: str) -> dict[str, dict[str, int]]:
-    """What one step costs, each look at the losses of `WINDOW` steps, and each epoch beside."""
+    """Return the counts of one step, of one check of `WINDOW` losses, and of one epoch."""
     one, two = (_epoch(workload, way, data, windows) for windows in (1, 2))
     costs: dict[str, dict[str, int]] = {"step": {}, "window": {}, "epoch": {}}
     for name in one:
-        # The work of a step is the same in each; what a window adds is less than one per step.
+        # Every step does the same work; a window adds less than one operation per step.
         step, window = divmod(two[name] - one[name], WINDOW)
         parts = {"step": step, "window": window, "epoch": one[name] - WINDOW * step - window}
         for part, number in parts.items():
@@ -84,7 +84,7 @@ def counted(workload: Workload, way: str, data: str) -> dict[str, dict[str, int]
 
 
 def _epoch(workload: Workload, way: str, data: str, windows: int) -> dict[str, int]:
-    """What is counted in an epoch of so many windows, when all is warm."""
+    """Count a warm epoch of this many windows."""
     import cuda_on_cpu
 
     class Reads(bp.Callback):
@@ -114,7 +114,7 @@ def _epoch(workload: Workload, way: str, data: str, windows: int) -> dict[str, i
 
 @contextmanager
 def nullified(*modules: str) -> Iterator[None]:
-    """Inside, these modules seem not to be installed."""
+    """Make these modules appear not to be installed inside the context."""
     before = {name: sys.modules[name] for name in modules if name in sys.modules}
     try:
         sys.modules.update(dict.fromkeys(modules, None))  # type: ignore[arg-type]
@@ -126,7 +126,7 @@ def nullified(*modules: str) -> Iterator[None]:
 
 
 def counted_by_torch() -> Iterator[dict[str, Any]]:
-    """Operations of PyTorch's step that compute, in a trace on the CPU; no GPU is asked."""
+    """Count the computing operations of PyTorch's step, in a trace on the CPU; needs no GPU."""
     from torch.profiler import ProfilerActivity, profile
 
     from benchmarks.peers import torch_eager
@@ -146,7 +146,7 @@ def counted_by_torch() -> Iterator[dict[str, Any]]:
 
 
 def _operations(event: Any) -> int:
-    """How many operations that compute are in this one."""
+    """Return the number of computing operations within this one."""
     library, _, name = event.name.partition("::")
     if library == "aten" and name in WITHOUT_KERNEL:
         return 0

@@ -1,4 +1,4 @@
-"""Taking turns: every contestant trains an epoch, round after round, in one process."""
+"""Interleaved measurement: in every round, each library trains an epoch, in one process."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from benchmarks.workloads import Epoch, Workload, shuffled
 
 @dataclass
 class Result:
-    """Microseconds per step of each contestant, round by round, and the losses of its epochs."""
+    """Microseconds per step of each library in each round, and the losses of its epochs."""
 
     workload: Workload
     times: dict[str, list[float]] = field(default_factory=dict)
     losses: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
-        """Microseconds per step."""
+        """Return the median time per step, in microseconds."""
         return statistics.median(self.times[name])
 
     def ratio(self, name: str, to: str) -> float:
-        """The median over the rounds of one contestant's time in units of another's."""
+        """Return the median over the rounds of the ratio of two libraries' times."""
         pairs = zip(self.times[name], self.times[to], strict=True)
         return statistics.median(a / b for a, b in pairs)
 
 
 def measure(workload: Workload, contestants: dict[str, Epoch], *, rounds: int, warm: int) -> Result:
-    """Times of `rounds` epochs each, after `warm` that do not count."""
+    """Measure `rounds` epochs of each library, after `warm` epochs that are not counted."""
     result = Result(workload)
     for name in contestants:
         result.times[name], result.losses[name] = [], []
@@ -45,7 +45,8 @@ def measure(workload: Workload, contestants: dict[str, Epoch], *, rounds: int, w
 
 
 def disagreement(result: Result, name: str, reference: str) -> float:
-    """The largest relative difference of the first epochs' losses: rounding, if the work is
-    the same."""
+    """Return the largest relative difference of the first epochs' losses.
+
+    It is only rounding if the libraries do the same work."""
     pairs = zip(result.losses[name][:3], result.losses[reference][:3], strict=True)
     return max(abs(a - b) / abs(b) for a, b in pairs)

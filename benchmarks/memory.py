@@ -1,4 +1,4 @@
-"""Memory used by training, in a process of its own."""
+"""Memory used by training, measured in a separate process."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ t = np.zeros(rows, np.int64)
 hidden = [part for n in layers[1:-1] for part in (bp.Linear(n), bp.ReLU())]
 model = bp.Model(bp.Sequential(*hidden, bp.Linear(layers[-1])), layers[0], device="cpu")
 
-# The pages that building the model took are counted again only beyond their own peak: start
-# from what is in use, read while it is.
+# Building the model has a peak of its own, which hides later growth: measure from the memory in
+# use while the model exists.
 def in_use():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
@@ -46,8 +46,10 @@ print(peak - before)
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """The peak of training in bytes, and what it should need: four vectors of the length of
-    the parameters (weights, gradients, two moments), the activations, and two batches."""
+    """The peak of training in bytes, and the expected size.
+
+    The expectation is four vectors of the length of the parameters (weights, gradients, two
+    moments), the activations, and two batches."""
 
     name: str
     parameters: int
@@ -63,7 +65,7 @@ class MemoryUse:
 
 
 def measure_memory(workload: Workload) -> MemoryUse:
-    """The peak of resident memory while `fit` runs, above what was in use without the model."""
+    """Measure the peak resident memory while `fit` runs, above the use without the model."""
     rows = 4 * workload.batch
     arguments = json.dumps([workload.layers, workload.batch, rows])
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""This library as a contestant, and the floor below which nobody can go."""
+"""This library, and the matrix products alone as a lower bound."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from benchmarks.workloads import EPSILON, LEARNING_RATE, Epoch, HostArray, Workl
 
 
 def ours(workload: Workload, device: str = "cpu", *, plain: bool = False) -> Epoch:
-    """One long `bp.fit`, let go on for an epoch at a time.
+    """One long `bp.fit`, advanced by one epoch per turn.
 
-    `fit` runs in a thread of its own and asks there for the order of the rows of each epoch;
-    between two turns it waits for the answer.
+    `fit` runs in a separate thread and requests the order of the rows of each epoch; between two
+    turns it waits for that order.
     """
     place = bp.device(device)
     model = bp.Model(network(workload.layers), workload.layers[0], device=place, seed=0)
@@ -65,7 +65,7 @@ def ours(workload: Workload, device: str = "cpu", *, plain: bool = False) -> Epo
 
 
 def network(layers: tuple[int, ...]) -> bp.Layer:
-    """Linear layers with ReLU between them."""
+    """Return Linear layers with ReLU between them."""
     parts: list[bp.Layer] = []
     for units in layers[1:-1]:
         parts += [bp.Linear(units), bp.ReLU()]
@@ -73,14 +73,14 @@ def network(layers: tuple[int, ...]) -> bp.Layer:
 
 
 def _compile_update(optimizer: Any) -> None:
-    """Have Numba's loop from the start, as a long training has it after its first second."""
+    """Load Numba's loop at the start; a long training run has it after its first second."""
     from bp_arrays.execution import InPlaceUpdate, fast_numpy
 
     InPlaceUpdate(optimizer.update, 2, 3, True, "float32", fast_numpy).wait_for_compiler()
 
 
 def matmuls(workload: Workload, device: str = "cpu") -> Epoch:
-    """The matrix products of the steps and nothing else: what no implementation can go below."""
+    """Only the matrix products of the steps: a lower bound for every implementation."""
     place = bp.device(device)
     xp: Any = np
     if place.backend == "cupy":

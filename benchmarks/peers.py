@@ -1,5 +1,4 @@
-"""The peers, each used in the way its documentation recommends; gathering the batches is part of
-everyone's work."""
+"""The peers, each used as its documentation recommends; all of them gather their batches."""
 
 from __future__ import annotations
 
@@ -12,12 +11,12 @@ from benchmarks.workloads import EPSILON, LEARNING_RATE, Epoch, HostArray, Workl
 
 
 def uses_tf32() -> bool:
-    """Whether float32 products may be rounded to TF32: one switch, CuPy's, for everybody."""
+    """Return whether float32 products may be rounded to TF32: CuPy's setting, for every library."""
     return os.environ.get("CUPY_TF32", "0") == "1"
 
 
 def torch_eager(workload: Workload, *, mode: str = "", device: str = "cpu") -> Epoch:
-    """PyTorch with its fused Adam; `mode` is one of torch.compile."""
+    """PyTorch with its fused Adam; `mode` is passed to torch.compile."""
     import torch
 
     torch.backends.cuda.matmul.allow_tf32 = uses_tf32()
@@ -54,15 +53,15 @@ def torch_eager(workload: Workload, *, mode: str = "", device: str = "cpu") -> E
 
 
 def torch_compile(workload: Workload, *, device: str = "cpu") -> Epoch:
-    """PyTorch compiled: in the default mode, on a GPU in the one that replays CUDA graphs."""
+    """Compiled PyTorch: in the default mode or, on a GPU, in the mode that replays CUDA graphs."""
     mode = "default" if device == "cpu" else "reduce-overhead"
     return torch_eager(workload, mode=mode, device=device)
 
 
 def jax_jit(workload: Workload, *, device: str = "cpu") -> Epoch:
-    """JAX: the whole step under jax.jit with donated buffers, Adam written out.
+    """JAX with the whole step, including Adam, under jax.jit with donated buffers.
 
-    On the CPU NumPy gathers the batches, which is faster there; on a GPU the step does.
+    NumPy gathers the batches on the CPU, where it is faster; on a GPU, the step gathers them.
     """
     import jax
     import jax.numpy as jnp
@@ -123,7 +122,7 @@ def jax_jit(workload: Workload, *, device: str = "cpu") -> Epoch:
 
 
 def scikit_learn(workload: Workload) -> Epoch:
-    """scikit-learn's MLPClassifier, one epoch of partial_fit at a time, in its batches."""
+    """scikit-learn's MLPClassifier, one call of partial_fit per batch."""
     from sklearn.neural_network import MLPClassifier
 
     classes = np.arange(workload.layers[-1])
@@ -148,8 +147,8 @@ def scikit_learn(workload: Workload) -> Epoch:
 def thinc(workload: Workload) -> Epoch:
     """Thinc with its compiled operations for NumPy arrays and its fused Adam.
 
-    Its loss object gives another number than the loss it differentiates: the cross-entropy is
-    computed here from the probabilities.
+    Its loss object returns a different number from the loss it differentiates, so the
+    cross-entropy is computed here from the probabilities.
     """
     from thinc.api import Adam, CategoricalCrossentropy, Relu, Softmax, chain
 

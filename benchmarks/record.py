@@ -1,4 +1,4 @@
-"""Write what a check on CUDA proved into the package's record and into README.md."""
+"""Write the result of a check on CUDA into the package's record and README.md."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ BETWEEN = re.compile("(<!-- evidence -->).*?(<!-- /evidence -->)", re.DOTALL)
 
 
 def record(reports: Sequence[Path], page: Path = README) -> None:
-    """Take in reports of `bp-arrays check --json`, hardware and emulated apart.
+    """Record reports of `bp-arrays check --json`, hardware and emulated separately.
 
     Raises
     ------
     InputError
-        For a report that proves nothing of CUDA; those before it are recorded.
+        If a report has no results on CUDA; the reports before it are recorded.
     """
     for path in reports:
         try:

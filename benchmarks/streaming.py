@@ -1,10 +1,9 @@
-"""python -m benchmarks.streaming [--out FOLDER]: training from files larger than the memory given.
+"""python -m benchmarks.streaming [--out FOLDER]: train on files larger than memory.
 
-A .npy file of 1.5 GB and a Parquet file of 600 MB are made in a temporary folder. Each way of
-training from them runs for two epochs in a process of its own, which may take no more memory of
-its own (RLIMIT_DATA) than LIMIT beyond what it has before the data is opened. Memory is looked at
-every few milliseconds: RssAnon is the process's own; RssFile are pages of the mapped file, which
-the system takes back whenever it needs them.
+Writes a 1.5 GB .npy file and a 600 MB Parquet file to a temporary folder. Each way to train from
+them runs for two epochs in a separate process, whose private memory (RLIMIT_DATA) may grow by at
+most LIMIT after the data is opened. Memory is sampled every few milliseconds: RssAnon is the
+process's own; RssFile counts pages of the mapped file, which the system can reclaim.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_files(folder: Path) -> None:
-    """x.npy and t.npy of ROWS rows; table.parquet of the first PARQUET_ROWS of them."""
+    """Write x.npy and t.npy with ROWS rows, and table.parquet with the first PARQUET_ROWS."""
     t = np.empty(ROWS, np.int64)
     x = np.lib.format.open_memmap(folder / "x.npy", "w+", np.float32, (ROWS, COLUMNS))
     schema = pyarrow.schema(
@@ -102,22 +101,22 @@ def make_files(folder: Path) -> None:
 
 
 def mapped(folder: Path) -> tuple[Any, ...]:
-    """A memory-mapped array handed to fit as it is: rows picked one by one all over the file."""
+    """Pass a memory-mapped array to fit, which reads rows in random order."""
     return np.load(folder / "x.npy", mmap_mode="r"), np.load(folder / "t.npy")
 
 
 def blocks(folder: Path) -> tuple[Any, ...]:
-    """The same file in blocks of neighbouring rows."""
+    """Train on the same file in blocks of consecutive rows."""
     return (bp.data.ArrayBlocks(folder / "x.npy", folder / "t.npy"),)
 
 
 def table(folder: Path) -> tuple[Any, ...]:
-    """A Parquet file, row group by row group."""
+    """Train on a Parquet file, row group by row group."""
     return (bp.data.ParquetBlocks(folder / "table.parquet", "t"),)
 
 
 def in_memory(folder: Path) -> tuple[Any, ...]:
-    """The first rows read into memory, as many as the Parquet file has: to compare speeds."""
+    """Train on the same rows as the Parquet file in memory, to compare speeds."""
     x, t = mapped(folder)
     return np.array(x[:PARQUET_ROWS]), t[:PARQUET_ROWS]
 
@@ -126,7 +125,7 @@ CASES = {"memory-mapped": mapped, "blocks": blocks, "parquet": table, "in memory
 
 
 def measured(opened: Callable[[Path], tuple[Any, ...]], folder: Path) -> dict[str, float]:
-    """Peaks of memory while the data is opened and trained on, above what there was before."""
+    """Return the peaks of memory while the data is opened and trained on, above the start."""
     net = bp.Sequential(bp.Linear(64), bp.ReLU(), bp.Linear(2))
     model = bp.Model(net, COLUMNS, device="cpu", seed=0)
     settings = {"loss": bp.CrossEntropy(), "optimizer": bp.Adam(1e-3)}
@@ -152,14 +151,14 @@ def measured(opened: Callable[[Path], tuple[Any, ...]], folder: Path) -> dict[st
 
 
 def memory() -> dict[str, int]:
-    """What the system says this process has, in bytes."""
+    """Return the memory use of this process, in bytes, as reported by the system."""
     lines = Path("/proc/self/status").read_text().splitlines()
     fields = (line.split() for line in lines if line.startswith(("RssAnon", "RssFile", "VmData")))
     return {name.rstrip(":"): int(value) * 1024 for name, value, _ in fields}
 
 
 class Watch:
-    """The peaks of memory while it is entered."""
+    """Samples memory inside the context and keeps the peaks."""
 
     def __init__(self) -> None:
         self.peak = memory()
@@ -184,7 +183,7 @@ class Watch:
 
 
 def forget(path: Path) -> None:
-    """Ask the system to drop what it has of a file in its cache."""
+    """Ask the system to drop a file from its cache."""
     file = os.open(path, os.O_RDONLY)
     os.fsync(file)
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -192,7 +191,7 @@ def forget(path: Path) -> None:
 
 
 def cold_reading(path: Path) -> dict[str, int]:
-    """Rows a second from a file that is not in the system's cache: one by one, and in blocks."""
+    """Measure rows per second from an uncached file, one by one and in blocks."""
     order = np.random.default_rng(1).permutation(ROWS)[:COLD_ROWS]
     forget(path)
     x = np.load(path, mmap_mode="r")

@@ -1,4 +1,4 @@
-"""The machine a benchmark ran on, and what on it slows NumPy down."""
+"""The machine a benchmark ran on, and settings of it that slow down NumPy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PEERS = ("scikit-learn", "thinc", "nvmath-python")
 
 
 def surroundings() -> dict[str, Any]:
-    """What a result depends on beside the code."""
+    """Return what a result depends on besides the code."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:
@@ -46,7 +46,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def warnings() -> list[str]:
-    """A line for each variable that slows NumPy down or holds it back."""
+    """Return a line for each variable that slows down NumPy."""
     lines = [
         f"WARNING: {name}={os.environ[name]} is set: OpenBLAS does not use the kernels it would "
         "choose for this processor, and NumPy may be slower than it can be"

@@ -1,7 +1,7 @@
-"""How the time of a step grows with the width, the depth and the batch.
+"""How the time of a step grows with width, depth and batch size.
 
 Each sweep is one straight line, time = fixed + slope · work, fitted by relative least squares:
-what a step costs beyond its work, and how far it is from growing as the work does.
+the fixed cost of a step, and its deviation from proportional growth.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DEEP = tuple((16,) * n + (10,) for n in (2, 4, 8, 16, 32))
 
 @dataclass(frozen=True)
 class Kind:
-    """One way to make a network larger: the networks, and what the line is drawn over."""
+    """A way to make a network larger: the networks, and the measure of their work."""
 
     name: str
     unit: str
@@ -37,7 +37,7 @@ class Kind:
         return [Workload(n, b, 0) for n in self.layers for b in self.batches]
 
     def work(self, workload: Workload) -> float:
-        """What the cost should be proportional to."""
+        """Return the quantity that the cost should be proportional to."""
         return len(workload.layers) - 1 if self.unit == "layer" else workload.operations / 1e6
 
 
@@ -62,7 +62,7 @@ SWEEPS = (
 
 @dataclass
 class Sweep:
-    """The measured points of a sweep and the line through them, for each contestant."""
+    """The measured points of a sweep and the fitted line, for each library."""
 
     name: str
     unit: str
@@ -84,7 +84,7 @@ class Sweep:
 
 
 def measure_sweep(kind: Kind, device: str) -> Sweep:
-    """All networks of a sweep, each measured as the contestants take turns."""
+    """Measure all networks of a sweep, interleaving the libraries."""
     found = Sweep(kind.name, kind.unit)
     makers: dict[str, Callable[[Workload, str], Any]] = {
         OURS: ours, FLOOR: matmuls, BARE: array_calls,
@@ -112,7 +112,7 @@ def measure_sweep(kind: Kind, device: str) -> Sweep:
 
 
 def line_through(work: list[float], times: list[float]) -> tuple[float, float]:
-    """(fixed, slope) with the least squares of relative errors, neither below 0."""
+    """Return (fixed, slope) by least squares of the relative errors, both >= 0."""
     w, t = np.asarray(work), np.asarray(times)
     design = np.stack([1.0 / t, w / t], axis=1)
     (fixed, slope), *_ = np.linalg.lstsq(design, np.ones_like(t), rcond=None)
@@ -122,7 +122,7 @@ def line_through(work: list[float], times: list[float]) -> tuple[float, float]:
 
 
 def array_calls(workload: Workload, device: str) -> Callable[[HostArray], float]:
-    """The array operations of forward and backward, written out one after the other."""
+    """The array operations of forward and backward, written out one after another."""
     import bp_arrays as bp
 
     place = bp.device(device)
@@ -158,7 +158,7 @@ def array_calls(workload: Workload, device: str) -> Callable[[HostArray], float]
 
 
 def _long_enough(workload: Workload) -> Workload:
-    """With as many steps as take a moment on a machine of 20 GFLOP/s, at most 1000."""
+    """Return the network with a number of steps suited to 20 GFLOP/s, at most 1000."""
     seconds = workload.operations / 2e10 + 3e-5 * len(workload.layers)
     steps = max(3, min(1000, int(EPOCH_SECONDS / seconds)))
     return Workload(workload.layers, workload.batch, steps)

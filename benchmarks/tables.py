@@ -1,4 +1,4 @@
-"""The tables of README.md, written from the files under results/ so that no figure is typed in."""
+"""The tables of README.md, generated from the files in results/."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ABSENT = "*Not measured yet.*"
 
 
 def write_tables(page: Path, results: Path) -> None:
-    """Fill what stands between `<!-- NAME -->` and `<!-- /NAME -->` for each kind of result."""
+    """Replace the text between `<!-- NAME -->` and `<!-- /NAME -->` for each kind of result."""
     text = page.read_text(encoding="utf-8")
     for name in re.findall(r"<!-- /([a-z-]+) -->", text):
         kind, _, _ = name.partition("-")
@@ -27,7 +27,7 @@ def write_tables(page: Path, results: Path) -> None:
 
 
 def speed_table(report: dict[str, Any], name: str) -> str:
-    """Microseconds per step, in brackets ours in units of it; then the memory and the machine."""
+    """Return the table of times and ratios, then the memory and the machine."""
     networks = report["networks"]
     others = list(dict.fromkeys(n for network in networks for n in network["ratio"]))
     lines = [
@@ -52,7 +52,7 @@ def speed_table(report: dict[str, Any], name: str) -> str:
 
 
 def sweep_table(report: dict[str, Any], name: str) -> str:
-    """The line through each sweep."""
+    """Return the table of the fitted lines of the sweeps."""
     lines = [
         "| sweep | what | fixed, µs per step | µs more per | farthest point |",
         "| --- | --- | ---: | ---: | ---: |",
@@ -85,7 +85,7 @@ WORK = {
 
 
 def counts_table(report: dict[str, Any], name: str) -> str:
-    """What a step costs in each network, then what windows and epochs cost beside."""
+    """Return the table of counts per step, then the counts per window and epoch."""
     columns = [w for w in WORK if any(w in network["step"] for network in report["networks"])]
     lines = [
         "| network | steps, data |"
@@ -127,7 +127,7 @@ def _order(row: Any) -> tuple[Any, ...]:
 
 
 def machine_line(report: dict[str, Any]) -> str:
-    """Where and with what it was measured."""
+    """Return the line that names the machine and the versions."""
     versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items())
     threads = "; ".join(
         " ".join(str(value) for value in (pool.get("internal_api"), pool.get("version"),

@@ -1,4 +1,4 @@
-"""What is trained: multilayer perceptrons with ReLU, cross-entropy and Adam, in float32."""
+"""The workloads: multilayer perceptrons with ReLU, cross-entropy and Adam, in float32."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Epoch = Callable[[HostArray], float]
 """A contestant: trains one epoch on the rows in that order, returns its mean loss."""
 
 LEARNING_RATE, EPSILON = 2e-4, 1e-12
-"""Such that contestants can be compared: scikit-learn cuts the loss of a sample off at 15.9 and,
-like Thinc, adds ε to √v instead of √v̂. Losses stay far below, and the two ε are the same then."""
+"""Chosen to make the libraries comparable: scikit-learn clips the loss of a sample at 15.9 and,
+like Thinc, adds ε to √v instead of √v̂. The losses stay far below, and ε this small has no effect."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A network and a batch size, with the data, first weights and batches that all share.
+    """A network and a batch size, with the data, initial weights and batches that all share.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Workload:
         Inputs, hidden units, classes.
     batch : int
     steps : int
-        How many one measured run has: enough that starting it does not count.
+        Steps of one measured run: enough to make its start negligible.
     """
 
     layers: tuple[int, ...]
@@ -48,7 +48,7 @@ class Workload:
 
     @property
     def operations(self) -> int:
-        """Multiplications and additions of a step's matrix products."""
+        """Return the multiplications and additions of a step's matrix products."""
         return operations(self.layers, self.batch)
 
     @cached_property
@@ -62,7 +62,7 @@ class Workload:
 
     @cached_property
     def weights(self) -> list[tuple[HostArray, HostArray]]:
-        """(w, b) of each layer, w (in, out)."""
+        """Return (w, b) of each layer, with w of shape (in, out)."""
         rng = np.random.default_rng(2)
         return [
             (
@@ -89,12 +89,12 @@ GPU = (
 
 
 def shuffled(workload: Workload, epoch: int) -> HostArray:
-    """The order of the rows in an epoch: everybody's, so that everybody sees the same batches."""
+    """Return the order of the rows in an epoch, the same for every library."""
     return np.random.default_rng([3, epoch]).permutation(len(workload.x))
 
 
 def batches(workload: Workload, order: HostArray) -> Iterator[tuple[HostArray, HostArray]]:
-    """The rows of each step, gathered by NumPy."""
+    """Yield the rows of each step, gathered by NumPy."""
     for start in range(0, len(order), workload.batch):
         rows = order[start : start + workload.batch]
         yield workload.x[rows], workload.t[rows]
