@@ -17,8 +17,8 @@ Epoch = Callable[[HostArray], float]
 """A contestant: trains one epoch on the rows in that order, returns its mean loss."""
 
 LEARNING_RATE, EPSILON = 2e-4, 1e-12
-"""Chosen to make the libraries comparable: scikit-learn clips the loss of a sample at 15.9 and,
-like Thinc, adds ε to √v instead of √v̂. The losses stay far below, and ε this small has no effect."""
+"""Chosen to make the libraries comparable: scikit-learn clips the loss of a sample at 15.9, which
+these losses do not reach, and like Thinc adds ε to √v instead of √v̂, equal for an ε this small."""
 
 
 @dataclass(frozen=True)
