@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 os.environ.pop("BP_ARRAYS_DEVICE", None)
@@ -15,6 +16,10 @@ from bp_arrays.testing.pytest_plugin import usable_devices
 collect_ignore = ["cuda_on_cpu"]
 
 EMULATION = "tests/cuda_on_cpu/make_env.sh build/cuda_env"
+
+
+# A shell starts background jobs with Ctrl-C ignored, and Python then keeps ignoring it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
