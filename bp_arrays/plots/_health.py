@@ -21,7 +21,7 @@ class HealthRow(Protocol):
     @property
     def kind(self) -> str: ...
     @property
-    def deviation(self) -> float: ...
+    def std(self) -> float: ...
     @property
     def saturated(self) -> float: ...
     @property
@@ -33,7 +33,7 @@ class HealthRow(Protocol):
 MARKS = "osD^vPX*"
 PANELS = (
     ("error", "error δ, root mean square", "log"),
-    ("deviation", "standard deviation of the outputs", "linear"),
+    ("std", "standard deviation of the outputs", "linear"),
     ("stuck", "saturated or dead", "linear"),
 )
 
@@ -77,4 +77,4 @@ def draw_health(layers: Sequence[HealthRow]) -> Any:
 def _value(h: HealthRow, quantity: str) -> float:
     if quantity == "stuck":
         return h.dead if np.isnan(h.saturated) else h.saturated
-    return h.error if quantity == "error" else h.deviation
+    return h.error if quantity == "error" else h.std

@@ -133,7 +133,7 @@ def test_the_statistics_are_those_of_the_samples():
     y = X @ before["weight"] + before["bias"]
     delta = (1 / (1 + np.exp(-y)) - T) / len(X)
     g = np.concatenate([(X.T @ delta).ravel(), delta.sum(axis=0)])
-    assert first.mean == pytest.approx(y.mean()) and first.deviation == pytest.approx(y.std())
+    assert first.mean == pytest.approx(y.mean()) and first.std == pytest.approx(y.std())
     assert first.error == pytest.approx(np.sqrt((delta**2).mean()))
     assert first.gradient == pytest.approx(np.sqrt((g**2).mean()))
     assert np.isnan(first.saturated) and np.isnan(first.dead)

@@ -75,12 +75,12 @@ class Diagnosis(Callback):
 
     def table(self) -> str:
         """Format the statistics after the last epoch as a table."""
-        header = ("layer", "mean", "deviation", "saturated", "dead", "error δ", "gradient")
+        header = ("layer", "mean", "std", "saturated", "dead", "error δ", "gradient")
         rows = [
             (
                 f"{h.path} {h.kind}",
                 f"{h.mean:.3g}",
-                f"{h.deviation:.3g}",
+                f"{h.std:.3g}",
                 _percent(h.saturated),
                 _percent(h.dead),
                 f"{h.error:.2e}",

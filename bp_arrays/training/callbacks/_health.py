@@ -30,7 +30,7 @@ class LayerHealth:
     epoch : int
     path, kind : str
         The layer's path in the net and its class.
-    mean, deviation : float
+    mean, std : float
         Of its outputs.
     saturated : float
         The fraction of outputs at which its slope is nearly 0; of the net's outputs only those
@@ -47,7 +47,7 @@ class LayerHealth:
     path: str
     kind: str
     mean: float
-    deviation: float
+    std: float
     saturated: float
     dead: float
     error: float
@@ -120,7 +120,7 @@ def _health(observation: _Observation, is_right: Any, epoch: int, host: Any) -> 
         path=observation.path or "net",
         kind=type(layer).__name__,
         mean=float(y.mean()),
-        deviation=float(y.std()),
+        std=float(y.std()),
         saturated=_fraction(None if flat is None else flat & ~np.asarray(is_right)),
         dead=_fraction((y == 0.0).all(axis=0) if isinstance(layer, ReLU) else None),
         error=_root_mean_square(host(observation.delta)),
