@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cerrno>
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
@@ -342,9 +343,10 @@ void drain(Stream *s, uint64_t upto) {
             if (!streams().count(s) || s->done >= upto || s->queue.empty()) return;
             work = std::move(s->queue.front());
             s->queue.pop_front();
-            ++s->done;
         }
         work();
+        Lock lock(mutex());
+        ++s->done;  // after the work: who asks meanwhile must not be told that it is done
     }
 }
 void drain(Stream *s) { drain(s, ~0ull); }
@@ -689,7 +691,9 @@ static void rt_ended() {
 }
 const Runtime RUNTIME = {rt_bar, rt_bar_red, rt_warp, rt_shfl, rt_vote, rt_match, rt_activemask, rt_pause, rt_trap, rt_grid, rt_ended};
 
-// Fibers and their stacks, kept from launch to launch.
+// Fibers and their stacks, kept from launch to launch. One set for all threads of the host, as one
+// kernel runs at a time: with a set for each, a thread that ended left a thousand mappings behind, and
+// the process ran out of them.
 struct Fibers {
     static constexpr size_t STACK = 512 << 10;
     std::vector<std::unique_ptr<Fiber>> all;
@@ -698,7 +702,10 @@ struct Fibers {
     Fiber *get() {
         if (used == all.size()) {
             char *p = (char *)mmap(nullptr, STACK + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-            mprotect(p, PAGE, PROT_NONE);
+            if (p == MAP_FAILED || mprotect(p, PAGE, PROT_NONE)) {
+                say("no memory for the stack of a thread of a kernel: %s", strerror(errno));
+                abort();
+            }
             stacks.push_back(p);
             all.push_back(std::make_unique<Fiber>());
         }
@@ -721,7 +728,7 @@ struct Fibers {
         __builtin_unreachable();
     }
 };
-thread_local Fibers fibers;
+Fibers &fibers = *new Fibers;  // never deleted: a daemon thread may compute until the process ends
 
 struct Dim { uint32_t x, y, z; };
 
@@ -752,7 +759,12 @@ bool open_memory(uint64_t a) {
     for (auto &o : opened)
         if (o.first == it->first) return false;
     const size_t size = (it->second.size + PAGE - 1) / PAGE * PAGE;
-    if (mprotect((void *)it->first, size, PROT_READ | PROT_WRITE)) return false;
+    if (mprotect((void *)it->first, size, PROT_READ | PROT_WRITE)) {
+        char text[128];  // inside a signal handler
+        const int n = snprintf(text, sizeof text, "CUDA emulated on the CPU: mprotect failed (errno %d)\n", errno);
+        (void)!::write(2, text, n);
+        return false;
+    }
     opened.push_back({it->first, size});
     return true;
 }
@@ -835,17 +847,30 @@ void fault(int sig, siginfo_t *info, void *context) {
         if (SIGNALS[k] == sig) sigaction(sig, &before[k], nullptr);
 }
 
+// The stack of the signal handler; it goes with its thread.
+struct AlternateStack {
+    static constexpr size_t SIZE = 1 << 16;
+    void *memory = mmap(nullptr, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    AlternateStack() {
+        stack_t s = {};
+        s.ss_sp = memory;
+        s.ss_size = SIZE;
+        sigaltstack(&s, nullptr);
+    }
+    ~AlternateStack() {
+        stack_t now = {}, none = {};
+        none.ss_flags = SS_DISABLE;
+        if (sigaltstack(nullptr, &now) == 0 && now.ss_sp == memory) sigaltstack(&none, nullptr);
+        munmap(memory, SIZE);
+    }
+};
+
 // A fault inside a kernel is an error code, not the end of the process.
 struct Guard {
     uint32_t csr;
     Guard(bool flushes) {
-        thread_local bool has_stack = false;
-        if (!has_stack) {
-            stack_t s = {};
-            s.ss_sp = mmap(nullptr, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-            s.ss_size = 1 << 16;
-            has_stack = sigaltstack(&s, nullptr) == 0;
-        }
+        thread_local AlternateStack stack;
+        (void)stack;
         struct sigaction a = {}, old;
         a.sa_sigaction = fault;
         a.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;

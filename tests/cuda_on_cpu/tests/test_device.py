@@ -265,3 +265,27 @@ def test_kernels_are_cached_apart_from_those_of_a_gpu(python, tmp_path):
     assert not (tmp_path / ".cupy").exists()
     [kernels] = (tmp_path / ".cache" / "bp_arrays" / "cuda_on_cpu").glob("kernels-*")
     assert {path.name for path in kernels.iterdir()} == {"compiled", "cupy"}
+
+
+def test_threads_that_end_leave_nothing_behind(python):
+    """Each had stacks of its own for the threads of kernels, until no memory could be mapped."""
+    done = python(
+        """
+        import threading
+        import cupy
+
+        def compute():
+            assert cupy.arange(2000.0).sum() == 1999000  # a kernel with barriers
+
+        def mappings_after(threads):
+            for _ in range(threads):
+                thread = threading.Thread(target=compute)
+                thread.start()
+                thread.join()
+            with open("/proc/self/maps") as maps:
+                return sum(1 for _ in maps)
+
+        print(mappings_after(30) - mappings_after(5))
+        """
+    )
+    assert abs(int(done.stdout)) < 20, done.stderr
