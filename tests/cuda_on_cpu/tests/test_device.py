@@ -15,7 +15,7 @@ def test_fresh_memory_is_not_zero():
 def test_the_host_cannot_read_device_memory(python):
     for before in ("", "import cupy; cupy.arange(3).sum();"):
         done = python(
-            f"{before} import cupy, ctypes; a = cupy.zeros(4); a += 1; print('on');"
+            f"{before} import cupy, ctypes; a = cupy.zeros(4); a += 1; print('on', flush=True);"
             "ctypes.string_at(a.data.ptr, 8)"
         )
         assert done.stdout == "on\n" and done.returncode < 0
