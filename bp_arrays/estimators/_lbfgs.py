@@ -21,6 +21,7 @@ from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
 from bp_arrays.training import History, L2Penalty, Run
+from bp_arrays.training.callbacks import called_back
 from bp_arrays.typing import HostArray
 
 VALUES_AT_ONCE = 2**24
@@ -57,10 +58,10 @@ def fit_lbfgs(
         if run.stopped:
             raise StopIteration
 
-    for callback in estimator.callbacks:
-        callback.on_start(run)
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):  # the result is checked below
+    # the result is checked below
+    quiet = np.errstate(over="ignore", under="ignore", invalid="ignore")
+    with called_back(estimator.callbacks, run):
+        with quiet:
             result = minimize(
                 value_and_gradient(model, batches, loss, L2Penalty(estimator.alpha)),
                 model.device.to_numpy(model.vector).astype(np.float64),
@@ -78,15 +79,10 @@ def fit_lbfgs(
         model.vector = model.device.asarray(result.x, model.dtype)
         record.loss = float(result.fun)
         record.epochs = min(int(result.nit), int(estimator.max_iter))
-    except KeyboardInterrupt:
-        run.stopped = "interrupted"
+    if run.stopped == "interrupted":
         record.epochs = history.epochs
         if history.epochs:
             record.loss = history["loss"][-1]
-    history.stopped = run.stopped
-    for callback in estimator.callbacks:
-        callback.on_end(run)
-    if run.stopped == "interrupted":
         warnings.warn("training was interrupted by the user", stacklevel=5)
     elif run.stopped is None and result.status != 0:
         warnings.warn(

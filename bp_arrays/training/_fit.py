@@ -22,7 +22,7 @@ from bp_arrays.training._metrics import Metric
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._trainer import Trainer
-from bp_arrays.training.callbacks import Callback, Run
+from bp_arrays.training.callbacks import Callback, Run, called_back
 
 
 def fit(
@@ -104,6 +104,8 @@ def fit(
     NonFiniteLossError
         If the loss becomes NaN or infinite: the message names the epoch, the batch and the first
         layer whose output is not finite; the model keeps the last parameters with a finite loss.
+        The last update of an epoch is checked too. With `EarlyStopping` the model keeps the
+        parameters of the best epoch.
 
     Examples
     --------
@@ -135,12 +137,11 @@ def fit(
     run = Run(model, history, epochs)
     steps = feed.steps(rows)
     total = None if steps is None else epochs * steps
-    # an overflow makes the loss infinite, which raises an error: no warning of NumPy needed
-    quiet = np.errstate(over="ignore", invalid="ignore")
-    with quiet, Progress(total, enabled=progress) as bar:
+    # an overflow makes the loss infinite, which raises an error, and an underflow to 0 is meant: no
+    # warning of NumPy needed
+    quiet = np.errstate(over="ignore", under="ignore", invalid="ignore")
+    with called_back(callbacks, run), quiet, Progress(total, enabled=progress) as bar:
         try:
-            for callback in callbacks:
-                callback.on_start(run)
             for _ in range(epochs):
                 started = time.perf_counter()
                 runner = trainer.resume()  # a callback may have trained the model otherwise
@@ -151,6 +152,7 @@ def fit(
                     )
                 order = feed.order(data.shuffle, data.seed, runner.state.epoch)
                 values = runner.epoch(feed, rows, order, bar)
+                runner.check_update()
                 if validation_feed is not None:
                     measured = evaluate_feed(
                         model,
@@ -167,13 +169,9 @@ def fit(
                     callback.on_epoch_end(run)
                 if run.stopped:
                     break
-        except KeyboardInterrupt:
-            run.stopped = "interrupted"
-    history.stopped = run.stopped
-    history.compiled_by = trainer.runner.compiled_by
-    history.not_compiled = trainer.runner.refused
-    for callback in callbacks:
-        callback.on_end(run)
+        finally:
+            history.compiled_by = trainer.runner.compiled_by
+            history.not_compiled = trainer.runner.refused
     return history
 
 

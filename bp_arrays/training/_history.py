@@ -69,7 +69,7 @@ class History(Mapping[str, list[float]]):
         _, values, sign = monitored(self, monitor, maximize)
         if not values:
             raise InputError("best_epoch: expected a completed epoch, got none; train first")
-        costs = [math.inf if math.isnan(value) else sign * value for value in values]
+        costs = [cost(value, sign) for value in values]
         return costs.index(min(costs)) + 1
 
     def check_names(self, *names: str, monitor: str | None = None) -> None:
@@ -194,3 +194,8 @@ def _axes_for(names: Sequence[str], ax: Any) -> list[Any]:
             f"{len(axes)}; name the series to draw, such as history.plot({names[0]!r}, ax=ax)"
         )
     return axes
+
+
+def cost(value: float, sign: float) -> float:
+    """Return a number that is smaller for a better value, and infinite for NaN and infinity."""
+    return sign * value if math.isfinite(value) else math.inf

@@ -20,7 +20,7 @@ def non_finite_loss(
 ) -> NonFiniteLossError:
     """Return the error for a loss that is not finite, naming the first layer at fault."""
     context = model.context(training=True, needs_input_gradient=False, step=state.step - 1)
-    if not _is_finite(batch.x, context.xp):
+    if not is_finite(batch.x, context.xp):
         origin: str | None = "the samples x of that batch, before any layer"
     else:
         origin = _first_non_finite(model.net, model.tree(theta), batch.x, context)
@@ -41,7 +41,7 @@ def _first_non_finite(net: Layer, params: ParameterTree, x: Array, context: Cont
         layer: Layer, params: ParameterTree, x: Array, ctx: Context
     ) -> tuple[Array, Backward]:
         y, backward = layer.forward(params, x, ctx)
-        if not layers and not _is_finite(y, ctx.xp):
+        if not layers and not is_finite(y, ctx.xp):
             layers.append(f"layer {'.'.join(ctx.path) or 'net'} ({type(layer).__name__})")
         return y, backward
 
@@ -49,5 +49,6 @@ def _first_non_finite(net: Layer, params: ParameterTree, x: Array, context: Cont
     return layers[0] if layers else None
 
 
-def _is_finite(values: Any, xp: Any) -> bool:
+def is_finite(values: Any, xp: Any) -> bool:
+    """Return whether every value of an array, or of a tree of arrays, is finite."""
     return all(bool(xp.all(xp.isfinite(array))) for array in leaves(values))

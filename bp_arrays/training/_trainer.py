@@ -147,7 +147,7 @@ class Trainer:
         with self.model.device.activate():
             batch = Batch(*self._spec.batch(x, t, sample_weight))
         # an overflow makes the loss infinite, which raises an error: no warning of NumPy needed
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             try:
                 loss = runner.single_step(batch)
             except NonFiniteLossError:

@@ -1,6 +1,6 @@
 """Callbacks: early stopping, curves, TensorBoard, training health."""
 
-from bp_arrays.training.callbacks._callback import Callback, EarlyStopping, Run
+from bp_arrays.training.callbacks._callback import Callback, EarlyStopping, Run, called_back
 from bp_arrays.training.callbacks._diagnosis import Diagnosis
 from bp_arrays.training.callbacks._health import LayerHealth
 from bp_arrays.training.callbacks._learning_curve import LearningCurve
@@ -14,4 +14,5 @@ __all__ = [
     "LearningCurve",
     "Run",
     "TensorBoard",
+    "called_back",
 ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from bp_arrays.checks import as_integer, as_number
+from bp_arrays.errors import NonFiniteLossError
 from bp_arrays.model import Model
-from bp_arrays.training._history import History, monitored
+from bp_arrays.training._history import History, cost, monitored
 
 
 @dataclass
@@ -34,11 +37,48 @@ class Callback:
         """Called after the values of an epoch were recorded in `run.history`."""
 
     def on_end(self, run: Run) -> None:
-        """Called after the last batch, also after an interruption."""
+        """Called after the last batch, and whenever training ends early: Ctrl-C, an error."""
+
+
+@contextmanager
+def called_back(callbacks: Sequence[Callback], run: Run) -> Iterator[None]:
+    """Call `on_start`, run the block, and call `on_end`, whatever ends the block.
+
+    Ctrl-C ends it without an error. `run.history.stopped` is the reason if the block ended early.
+    """
+    started: list[Callback] = []
+    try:
+        for callback in callbacks:
+            callback.on_start(run)
+            started.append(callback)
+        yield
+    except KeyboardInterrupt:
+        run.stopped = "interrupted"
+    except NonFiniteLossError:
+        run.stopped = "not finite"
+        raise
+    except BaseException:
+        run.stopped = "error"
+        raise
+    finally:
+        run.history.stopped = run.stopped
+        _end(started, run)
+
+
+def _end(callbacks: Sequence[Callback], run: Run) -> None:
+    """Call `on_end` of each; one that fails does not keep the others from it."""
+    if callbacks:
+        try:
+            callbacks[0].on_end(run)
+        finally:
+            _end(callbacks[1:], run)
 
 
 class EarlyStopping(Callback):
     """Stop when the monitored value has not improved for some epochs; restore the best parameters.
+
+    They are restored whatever ends training: also Ctrl-C within an epoch, or a loss that is not
+    finite. An epoch whose monitored value is NaN or infinite is never the best.
 
     Parameters
     ----------
@@ -90,16 +130,16 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         _, values, sign = monitored(run.history, self.monitor, self.maximize)
-        value = sign * values[-1]
+        value = cost(values[-1], sign)
         epoch = run.history.epochs
-        if value < self._best - self.min_delta or self.best_epoch is None:
+        if value < self._best - self.min_delta:
             self._best, self.best_epoch = value, epoch
             if self.restore_best:  # updates create new vectors: this one is not changed
                 self._best_vectors = run.model.vector, run.model.state_vector
-        elif epoch - self.best_epoch >= self.patience:
+        elif epoch - (self.best_epoch or 0) >= self.patience:
             run.stopped = "early stopping"
 
     def on_end(self, run: Run) -> None:
-        if self._best_vectors is not None and run.history.epochs != self.best_epoch:
+        if self._best_vectors is not None:
             run.model.vector, run.model.state_vector = self._best_vectors
         self._best_vectors = None

@@ -95,6 +95,9 @@ class EagerRunner(Runner):
         self.good = window.vectors
         return value
 
+    def last_good(self) -> Vectors:
+        return self.good
+
     def _read(self, losses: list[Any]) -> list[float]:
         """Bring losses to the host; from an asynchronous device with one copy for all of them."""
         device = self.model.device

@@ -25,7 +25,7 @@ from bp_arrays.training.runners._replayed_pass import (
     ReplayedPass,
     shapes_of,
 )
-from bp_arrays.training.runners._runner import Runner, check_equal
+from bp_arrays.training.runners._runner import Runner, Vectors, check_equal
 from bp_arrays.typing import HostArray
 
 RECORDINGS = 4
@@ -169,10 +169,12 @@ class ReplayRunner(Runner):
 
     def _go_back(self, batch: Batch, index: int, state: Any) -> None:
         """Restore the last parameters with a finite loss, and raise NonFiniteLossError."""
-        good = (self.theta.copy(), self.others)
-        if self.can_go_back:
-            good = (self.g.copy(), self.others if self.good_others is None else self.good_others)
-        self.stop(batch, index, state, (self.theta, self.others), good)
+        self.stop(batch, index, state, (self.theta, self.others), self.last_good())
+
+    def last_good(self) -> Vectors:
+        if not self.can_go_back:
+            return self.theta.copy(), self.others
+        return self.g.copy(), self.others if self.good_others is None else self.good_others
 
 
 def _numbers(measured: Any) -> list[Any]:

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 import numpy as np
 
 from bp_arrays.data import Batch, Feed
+from bp_arrays.errors import NonFiniteLossError
 from bp_arrays.layers import walk
 from bp_arrays.optimizers import TrainingState
-from bp_arrays.training._non_finite import non_finite_loss
+from bp_arrays.training._non_finite import is_finite, non_finite_loss
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.typing import Array
@@ -99,6 +100,10 @@ class Runner(ABC):
     def single_step(self, batch: Batch) -> float:
         """Make one step on one batch and return its loss; raises as `epoch` does."""
 
+    @abstractmethod
+    def last_good(self) -> Vectors:
+        """Return the last parameters before the current ones that are known to be good."""
+
     def next_scalars(self) -> tuple[float, tuple[float, ...]]:
         """Return the learning rate and all scalars of the next update."""
         state = self.state
@@ -111,6 +116,25 @@ class Runner(ABC):
         logger.info("%s: %s", self.model.device, self.refused)
 
     # -- a loss that is not finite ---------------------------------------------------------------
+
+    def check_update(self) -> None:
+        """Raise NonFiniteLossError, and restore good parameters, if the last update made NaN.
+
+        The loss of a step judges the update before it: the last one of an epoch has no such loss.
+        """
+        model = self.model
+        theta, _ = model.current_vectors()
+        with model.device.activate():
+            if is_finite(theta, model.device.xp):
+                return
+        epoch = self.state.epoch + 1
+        model.vector, model.state_vector = self.last_good()
+        model.training_state = None
+        raise NonFiniteLossError(
+            f"the parameters became NaN or infinite in the last update of epoch {epoch}, after a "
+            "finite loss. The model keeps the last parameters with a finite loss. A smaller "
+            "learning rate, ClipByGlobalNorm or data on a common scale usually help"
+        )
 
     def stop_in_window(
         self, steps: Steps, window: Window, bad: int, batches: Iterator[Batch], good: Vectors
