@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 os.environ.pop("BP_ARRAYS_DEVICE", None)
+
+# Most of the time on JAX is its compiler. Every computation is compiled once per run of the tests,
+# in all their processes, and without optimization but for the cases that prove the numbers.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder = tempfile.mkdtemp(prefix="bp_arrays_jax_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import pytest
 
@@ -20,6 +33,20 @@ EMULATION = "tests/cuda_on_cpu/make_env.sh build/cuda_env"
 
 # A shell starts background jobs with Ctrl-C ignored, and Python then keeps ignoring it
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def optimized() -> Iterator[None]:
+    """Let JAX compile with all optimizations, as in use."""
+    try:
+        import jax
+    except ImportError:
+        yield
+        return
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bp_arrays.testing._placement import HostArrays, Placement
+from bp_arrays.testing.witnesses import Witness
 from bp_arrays.typing import Array
 
 Compute = Callable[[Placement, dict[str, Array]], dict[str, Array]]
@@ -51,7 +52,8 @@ class Case:
     variant : str
         The kind of inputs: "ordinary", "batch of 1", ...
     kind : str
-        "activation", "layer", "loss", "optimizer", "initializer", "random", "kernel" or "training".
+        "activation", "layer", "loss", "optimizer", "schedule", "initializer", "random", "kernel" or
+        "training".
     inputs : function of no arguments to host arrays by name
         The same numbers in every call.
     compute : function of (placement, arrays) to arrays by name
@@ -62,6 +64,8 @@ class Case:
         Results that must be equal to the last bit: random bits, masks, integers.
     derivatives : Derivatives, optional
         Input of the oracles that check the backward.
+    witnesses : tuple of Witness
+        What computes values of the case without the library's maths.
     dtypes : tuple of str, default ("float32", "float64")
         The dtypes of the case, each tested on the devices that support it.
     traceable : bool, default True
@@ -77,6 +81,7 @@ class Case:
     limit: float = DEFAULT_LIMIT
     exact: frozenset[str] = frozenset()
     derivatives: Derivatives | None = None
+    witnesses: tuple[Witness, ...] = ()
     dtypes: tuple[str, ...] = DTYPES
     traceable: bool = True
 

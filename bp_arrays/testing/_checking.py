@@ -25,8 +25,10 @@ from bp_arrays.testing._running import (
     oracle_error,
     reference,
     run_case,
+    witness_error,
 )
 from bp_arrays.testing.cases._user import own_cases
+from bp_arrays.testing.witnesses import Witness
 from bp_arrays.typing import Shape
 
 DEVICES = ("cpu", "strict", "strict:device1", "torch:cpu", "jax:cpu", "cuda")
@@ -156,6 +158,7 @@ def check_cases(
         if report.ran:
             report.properties["traceable by jax.jit"] = _count_traced(report, chosen)
             _check_host_reads(report, chosen, pool, show)
+            _check_values(report, chosen, pool, show)
             _check_derivatives(report, chosen, pool, show)
     report.seconds = time.perf_counter() - started
     return report
@@ -259,6 +262,25 @@ def _count_traced(report: Report, chosen: Sequence[Case]) -> str:
     if not any(find_device(result.name).runs_as == "jit" for result in report.ran):
         return "NOT RUN: needs JAX among the devices that run"
     return f"{sum(case.traceable for case in chosen)} cases"
+
+
+def _check_values(
+    report: Report, chosen: Sequence[Case], pool: ThreadPoolExecutor, show: ShowProgress
+) -> None:
+    """Compare the reference with values that are not computed by the library."""
+    items = [(witness, case) for case in chosen for witness in case.witnesses]
+
+    def run(item: tuple[Witness, Case]) -> str:
+        return witness_error(*item)
+
+    for (witness, case), fault in _mapped(items, run, pool, partial(_line, show, "witnesses")):
+        used = report.witnesses.setdefault(case.component, [])
+        if witness.name not in used:
+            used.append(witness.name)
+        if fault:
+            report.disagreements.append(
+                Disagreement(case.component, case.name, EVERY, "float64", fault)
+            )
 
 
 def _check_derivatives(

@@ -81,7 +81,7 @@ def _matrix(report: Report) -> str:
     counts = "".join(f"<td>{d.cases}</td>" for d in report.ran)
     return (
         '<h2>Worst measured error, in eps of the dtype tested</h2><div class="table"><table>'
-        f'<thead><tr><th scope="col">component</th>{heads}<th scope="col">backward checked by</th>'
+        f'<thead><tr><th scope="col">component</th>{heads}<th scope="col">checked by</th>'
         f"</tr></thead><tbody>{rows}</tbody>"
         f'<tfoot>{totals}<tr><th scope="row">cases</th>{counts}<td></td></tr></tfoot></table></div>'
     )
@@ -94,8 +94,8 @@ def _row(report: Report, component: str) -> str:
         worst = device.worst.get(component)
         shown = verdict if worst is None else f"{worst:.1f} {verdict}"
         cells += f'<td class="{verdict}">{shown}</td>' if verdict != "-" else "<td>-</td>"
-    oracles = escape(", ".join(report.oracles.get(component, [])))
-    return f'<tr><th scope="row">{escape(component)}</th>{cells}<td>{oracles}</td></tr>'
+    by = escape(report.checked_by(component))
+    return f'<tr><th scope="row">{escape(component)}</th>{cells}<td>{by}</td></tr>'
 
 
 def _provenance(report: Report) -> str:

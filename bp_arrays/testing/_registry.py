@@ -27,6 +27,7 @@ def cases() -> tuple[Case, ...]:
         *update_cases.initializer_cases(),
         *update_cases.random_cases(),
         *update_cases.optimizer_cases(),
+        *update_cases.schedule_cases(),
         *training_cases.training_cases(),
     )
 

@@ -91,6 +91,8 @@ class Report:
     ----------
     devices : list of DeviceResult
     disagreements : list of Disagreement
+    witnesses : dict of str to list of str
+        What checked each component's values without the library's maths.
     oracles : dict of str to list of str
         The oracles that checked each component's backward.
     properties : dict of str to str
@@ -103,6 +105,7 @@ class Report:
 
     devices: list[DeviceResult] = field(default_factory=list)
     disagreements: list[Disagreement] = field(default_factory=list)
+    witnesses: dict[str, list[str]] = field(default_factory=dict)
     oracles: dict[str, list[str]] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
     required: list[str] = field(default_factory=list)
@@ -139,6 +142,11 @@ class Report:
     def components(self) -> list[str]:
         """Names of the components that were checked."""
         return list(dict.fromkeys(name for device in self.ran for name in device.worst))
+
+    def checked_by(self, component: str) -> str:
+        """Name what checked the values of a component, then what checked its backward."""
+        by = (self.witnesses.get(component, []), self.oracles.get(component, []))
+        return "; ".join(", ".join(names) for names in by if names)
 
     def verdict(self, component: str, device: DeviceResult) -> str:
         """Return "PASS" or "FAIL"; "-" if the component has no case on the device."""
@@ -196,13 +204,13 @@ class Report:
 
         if not self.ran:
             return
-        yield row("worst error, in eps", [d.name for d in self.ran], "backward checked by")
+        yield row("worst error, in eps", [d.name for d in self.ran], "checked by")
         for name in self.components:
             cells = [
                 f"{d.worst[name]:.1f} {self.verdict(name, d)}" if name in d.worst else "-"
                 for d in self.ran
             ]
-            yield row(name, cells, ", ".join(self.oracles.get(name, [])))
+            yield row(name, cells, self.checked_by(name))
         for dtype in dict.fromkeys(dtype for d in self.ran for dtype in d.worst_by_dtype):
             yield row(f"all, {dtype}", [d.worst_of(dtype) for d in self.ran])
         yield row("cases", [str(d.cases) for d in self.ran])

@@ -15,7 +15,11 @@ from bp_arrays.testing._case import GRADIENT, Case, host_results
 from bp_arrays.testing._error_norms import error_in_eps
 from bp_arrays.testing._oracles import Oracle
 from bp_arrays.testing._placement import HostArrays, MetaPlacement, Placement, rounded
+from bp_arrays.testing.witnesses import Witness
 from bp_arrays.typing import Array
+
+WITNESS_FACTOR = 4.0
+"""A witness rounds in another order than the case: its limit is this many times the case's."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,25 @@ def _raised(case: Case, placement: Placement) -> Exception | None:
     except Exception as error:  # of any class: each operation refuses in its own way
         return error
     return None
+
+
+def witness_error(witness: Witness, case: Case) -> str:
+    """Compare values of the reference with a witness; describe their faults, or return ""."""
+    placement = Placement(device("cpu"), "float64")
+    inputs = case.inputs()
+    try:
+        results = host_results(placement, case.compute(placement, placement.arrays(inputs)))
+    except Exception as error:
+        return f"raised {_one_line(error)}"
+    faults = []
+    for name, value in witness.values(inputs, results).items():
+        if name in case.exact and value.dtype.kind != "f":
+            off = 0.0 if np.array_equal(results[name], value) else float("inf")
+        else:
+            off = error_in_eps(results[name], value, placement.dtype)
+        if not off <= WITNESS_FACTOR * case.limit:
+            faults.append(f"{name} is {off:.3g} eps from {witness.name}")
+    return "; ".join(faults)
 
 
 def oracle_error(oracle: Oracle, case: Case) -> str:

@@ -38,8 +38,15 @@ from bp_arrays.testing._checking import DEVICES, check_dtypes, placements
 from bp_arrays.testing._evidence import cuda_line
 from bp_arrays.testing._oracles import Oracle, oracles_for
 from bp_arrays.testing._placement import Placement
-from bp_arrays.testing._running import can_check_host_reads, host_read_error, oracle_error, run_case
+from bp_arrays.testing._running import (
+    can_check_host_reads,
+    host_read_error,
+    oracle_error,
+    run_case,
+    witness_error,
+)
 from bp_arrays.testing.cases._user import own_cases
+from bp_arrays.testing.witnesses import Witness
 from bp_arrays.typing import Shape
 
 MARK = "bp_arrays_checks"
@@ -112,6 +119,23 @@ class ByOracle:
 
 
 @dataclass(frozen=True)
+class ByWitness:
+    """A case before one witness; called, it fails if a value of the reference is wrong."""
+
+    case: Case
+    witness: Witness
+
+    def __call__(self) -> None:
+        __tracebackhide__ = True
+        fault = witness_error(self.witness, self.case)
+        if fault:
+            pytest.fail(f"{self.case.name}: {fault}", pytrace=False)
+
+    def __str__(self) -> str:
+        return self.witness.name
+
+
+@dataclass(frozen=True)
 class WithoutReading:
     """A case where no number can be read; called, it fails if one is needed on the host."""
 
@@ -127,7 +151,7 @@ class WithoutReading:
         return "hidden transfer"
 
 
-Check = OnDevice | ByOracle | WithoutReading
+Check = OnDevice | ByWitness | ByOracle | WithoutReading
 
 
 def usable_devices(config: pytest.Config) -> list[str]:
@@ -143,6 +167,8 @@ def checks(config: pytest.Config, cases: Sequence[Case]) -> Iterator[Check]:
                 yield OnDevice(case, placement)
         if can_check_host_reads(case):
             yield WithoutReading(case)
+        for witness in case.witnesses:
+            yield ByWitness(case, witness)
         for oracle in oracles_for(case):
             yield ByOracle(case, oracle)
 

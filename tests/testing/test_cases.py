@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import bp_arrays as bp
 from bp_arrays import activations, initializers, layers, losses, optimizers
-from bp_arrays.testing import Placement, cases
+from bp_arrays.testing import Placement, cases, check_cases
 from bp_arrays.testing.cases._maths import SATURATED, VARIANTS
 from bp_arrays.testing.cases._training import PROBLEMS
+from bp_arrays.testing.witnesses import Witness
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.bp_arrays_checks(cases())
 def test_every_device_and_every_oracle_agrees(check):
     check()
@@ -22,6 +28,38 @@ def test_every_backward_has_an_oracle():
     with_backward = {case.component for case in cases() if case.kind in kinds} | {"training step"}
     differentiated = {case.component for case in cases() if case.derivatives is not None}
     assert differentiated == with_backward
+
+
+def test_every_value_has_a_witness():
+    """A training run has none: it is many steps, each of parts that have one."""
+    kinds = {"training"}
+    assert all(case.witnesses for case in cases() if case.kind not in kinds)
+    assert any(case.witnesses for case in cases() if case.component == "training step")
+
+
+def test_a_witness_shares_no_code_with_the_maths():
+    folder = Path(bp.testing.witnesses.__file__).parent
+    allowed = {"testing", "typing", "random", "devices"}  # the seeds of NumPy, whether PyTorch runs
+    for path in folder.glob("*.py"):
+        rooms = re.findall(r"^\s*(?:from|import) bp_arrays\.(\w+)", path.read_text(), re.M)
+        assert set(rooms) <= allowed, path.name
+
+
+@pytest.mark.parametrize(
+    ("component", "values"), [("Sigmoid", "y"), ("Adam", "theta"), ("dropout masks", "first mask")]
+)
+def test_a_value_that_its_witness_denies_is_reported(component, values):
+    case = next(case for case in cases() if case.component == component)
+
+    def otherwise(inputs, results):
+        return {values: case.witnesses[0].values(inputs, results)[values] + 1}
+
+    wrong = replace(case, witnesses=(Witness("another", otherwise),))
+    report = check_cases([wrong], ["cpu"], dtypes=["float32"])
+    (found,) = report.disagreements
+    assert not report.ok
+    assert f"{values} is" in found.message and "eps from another" in found.message
+    assert report.checked_by(component).startswith("another")
 
 
 TABLES = {

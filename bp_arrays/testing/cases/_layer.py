@@ -14,6 +14,7 @@ from bp_arrays.random import host_generator
 from bp_arrays.testing._case import DEFAULT_LIMIT, DTYPES, GRADIENT, PARAMETER, Case, Derivatives
 from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import normal
+from bp_arrays.testing.witnesses import Witness
 from bp_arrays.typing import Array, Backward, HostArray, ParameterTree
 
 
@@ -28,10 +29,13 @@ def layer_case(
     analytic: bool = False,
     exact: frozenset[str] = frozenset(),
     oracle: bool = True,
+    delta: Callable[[HostArray], HostArray] = lambda drawn: drawn,
+    witnesses: tuple[Witness, ...] = (),
     dtypes: tuple[str, ...] = DTYPES,
 ) -> Case:
     """Build a case of forward and backward of a layer in training, for an input and an error δ.
 
+    `delta` changes the δ that is drawn.
     The results are "y", "dx" and "d name" for every trainable parameter.
     """
     component = component or type(layer).__name__
@@ -46,7 +50,7 @@ def layer_case(
             # Zeros and ones would hide a factor: every parameter gets distinct values.
             arrays[PARAMETER + path] = drawn + 0.1 * generator.uniform(1, 2, parameter.shape)
         shape = (values.shape[0], *output_shape)
-        arrays["delta"] = normal(component, variant, "delta", shape=shape)
+        arrays["delta"] = delta(normal(component, variant, "delta", shape=shape))
         return arrays
 
     def run(placement: Placement, arrays: dict[str, Array]) -> tuple[Array, Backward]:
@@ -82,6 +86,7 @@ def layer_case(
         limit,
         exact=exact,
         derivatives=derivatives,
+        witnesses=witnesses,
         dtypes=dtypes,
     )
 
@@ -95,6 +100,7 @@ def loss_case(
     limit: float = DEFAULT_LIMIT,
     analytic: bool = False,
     oracle: bool = True,
+    witnesses: tuple[Witness, ...] = (),
     dtypes: tuple[str, ...] = DTYPES,
 ) -> Case:
     """Build a case of value and gradient of a loss for outputs "y", targets "t", any "weight"."""
@@ -117,6 +123,7 @@ def loss_case(
         compute,
         limit,
         derivatives=derivatives,
+        witnesses=witnesses,
         dtypes=dtypes,
     )
 

@@ -36,6 +36,10 @@ from bp_arrays.testing._case import DEFAULT_LIMIT, DTYPES, DTYPES_WITH_HALF, Cas
 from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import BATCH_SHAPES, batch, normal
 from bp_arrays.testing.cases._layer import layer_case, loss_case
+from bp_arrays.testing.witnesses._activations import activation_values, erfc_values
+from bp_arrays.testing.witnesses._layers import layer_values
+from bp_arrays.testing.witnesses._losses import loss_values
+from bp_arrays.testing.witnesses._witness import formula
 from bp_arrays.typing import Array, HostArray
 
 VARIANTS = (*BATCH_SHAPES, "non-contiguous", "extreme values")
@@ -115,6 +119,7 @@ def activation_cases() -> Iterator[Case]:
                 kind="activation",
                 analytic=name in ANALYTIC_ACTIVATIONS,
                 oracle=variant not in WITHOUT_ORACLE,
+                witnesses=formula(partial(activation_values, name)),
                 dtypes=_dtypes(variant),
             )
 
@@ -134,6 +139,7 @@ def layer_cases() -> Iterator[Case]:
                 limit=LIMITS.get(variant, DEFAULT_LIMIT),
                 analytic=name not in NOT_ANALYTIC_LAYERS,
                 oracle=variant not in WITHOUT_ORACLE,
+                witnesses=formula(partial(layer_values, name)),
                 dtypes=_dtypes(variant),
             )
     yield layer_case(
@@ -142,6 +148,15 @@ def layer_cases() -> Iterator[Case]:
         "images",
         component="Flatten",
         analytic=True,
+        witnesses=formula(partial(layer_values, "Flatten")),
+    )
+    yield layer_case(
+        Dropout(0.3),
+        partial(normal, "Dropout", "infinite errors", shape=(5, 4)),
+        "infinite errors",
+        oracle=False,
+        delta=lambda drawn: np.copysign(np.inf, drawn),  # 0 · ∞ is NaN, a dropped error is 0
+        witnesses=formula(partial(layer_values, "Dropout")),
     )
 
 
@@ -229,6 +244,7 @@ ANALYTIC_LOSSES = {"L2Loss", "MeanSquaredError"}
 def loss_cases() -> Iterator[Case]:
     """Yield the cases of every loss with every variant; also its sum, weighted mean and sum."""
     for name, (make, inputs) in LOSSES.items():
+        values = {r: formula(partial(loss_values, name, r)) for r in ("mean", "sum")}
         for variant in (*VARIANTS, *SEQUENCES):
             yield loss_case(
                 make("mean"),
@@ -237,6 +253,7 @@ def loss_cases() -> Iterator[Case]:
                 component=name,
                 analytic=name in ANALYTIC_LOSSES,
                 oracle=variant not in WITHOUT_ORACLE,
+                witnesses=values["mean"],
                 dtypes=_dtypes(variant),
             )
         for reduction in ("mean", "sum"):
@@ -246,6 +263,7 @@ def loss_cases() -> Iterator[Case]:
                 f"weighted {reduction}",
                 component=name,
                 analytic=name in ANALYTIC_LOSSES,
+                witnesses=values[reduction],
             )
             yield loss_case(
                 make(reduction),
@@ -253,6 +271,7 @@ def loss_cases() -> Iterator[Case]:
                 f"sequences, weighted {reduction}",
                 component=name,
                 analytic=name in ANALYTIC_LOSSES,
+                witnesses=values[reduction],
             )
             if make(reduction).takes_classes:
                 yield loss_case(
@@ -260,6 +279,7 @@ def loss_cases() -> Iterator[Case]:
                     partial(_weighted, inputs, name, "sequences", axes=2),
                     f"sequences, masked {reduction}",
                     component=name,
+                    witnesses=values[reduction],
                 )
         yield loss_case(
             make("sum"),
@@ -267,6 +287,7 @@ def loss_cases() -> Iterator[Case]:
             "sum",
             component=name,
             analytic=name in ANALYTIC_LOSSES,
+            witnesses=values["sum"],
         )
 
 
@@ -280,6 +301,7 @@ def kernel_cases() -> Iterator[Case]:
                 "kernel",
                 partial(_kernel_input, variant),
                 partial(_kernel_value, function),
+                witnesses=formula(erfc_values),
                 dtypes=DTYPES_WITH_HALF,
             )
 

@@ -1,4 +1,4 @@
-"""Cases of initializers, random streams and optimizers."""
+"""Cases of initializers, random streams, optimizers and schedules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.initializers import INITIALIZERS, Initializer
+from bp_arrays.initializers import INITIALIZERS, Initializer, Orthogonal
+from bp_arrays.kernels import threefry2x32
 from bp_arrays.optimizers import (
     SGD,
     Adagrad,
@@ -21,13 +22,36 @@ from bp_arrays.optimizers import (
     WeightDecay,
 )
 from bp_arrays.random import host_generator
-from bp_arrays.schedules import Cosine
+from bp_arrays.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    OneCycle,
+    ReduceOnPlateau,
+    Schedule,
+    StepDecay,
+    Warmup,
+)
 from bp_arrays.testing._case import Case
 from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import normal
+from bp_arrays.testing.witnesses import Witness
+from bp_arrays.testing.witnesses._initializers import drawn_by_numpy
+from bp_arrays.testing.witnesses._random import (
+    KNOWN_ANSWERS,
+    bits_values,
+    counters,
+    known_answers,
+    mask_values,
+)
+from bp_arrays.testing.witnesses._updates import schedule_values, update_witnesses
+from bp_arrays.testing.witnesses._witness import formula
 from bp_arrays.typing import Array
 
-DEFAULT_INITIALIZERS = {name: kind() for name, kind in INITIALIZERS.items()}
+CHECKED_INITIALIZERS: dict[str, Initializer] = {
+    **{name: kind() for name, kind in INITIALIZERS.items()},
+    "Orthogonal, gain": Orthogonal(2.0),
+}
 SHAPES = {"wide": (3, 7), "tall": (7, 3), "one column": (5, 1)}
 
 OPTIMIZERS: dict[str, Optimizer] = {
@@ -56,10 +80,21 @@ VECTORS = {
 
 UPDATES = 4
 
+SCHEDULES: dict[str, Schedule] = {
+    "Constant": Constant(0.3),
+    "StepDecay": StepDecay(0.8, factor=0.5, every=3),
+    "Exponential": Exponential(0.8, decay=0.9),
+    "Cosine": Cosine(0.8, steps=8, final=0.1),
+    "Warmup": Warmup(4, then=0.8),
+    "OneCycle": OneCycle(1.0, steps=10),
+    "ReduceOnPlateau": ReduceOnPlateau(0.8, factor=0.5, patience=1),
+}
+LOSSES_OF_EPOCHS = (0.9, 0.5, 0.5, 0.6, 0.4, 0.41, 0.39999, 0.3, float("nan"), 0.3)
+
 
 def initializer_cases() -> Iterator[Case]:
     """Yield cases of values drawn on the host, which must reach a device bit for bit."""
-    for name, initializer in DEFAULT_INITIALIZERS.items():
+    for name, initializer in CHECKED_INITIALIZERS.items():
         for variant, shape in SHAPES.items():
 
             def inputs(
@@ -70,7 +105,13 @@ def initializer_cases() -> Iterator[Case]:
                 return {"drawn": np.asarray(initializer.draw(shape, host_generator(0, *path)))}
 
             yield Case(
-                name, variant, "initializer", inputs, _unchanged, exact=frozenset({"values"})
+                name,
+                variant,
+                "initializer",
+                inputs,
+                _unchanged,
+                exact=frozenset({"values"}),
+                witnesses=(drawn_by_numpy(name, shape, (name, variant)),),
             )
 
 
@@ -88,6 +129,7 @@ def random_cases() -> Iterator[Case]:
             dict,
             partial(_bits, seed=seed, step=step, count=count),
             exact=frozenset({"first draw", "second draw"}),
+            witnesses=formula(partial(bits_values, seed, step, count)),
             dtypes=("float32",),
         )
     for rate in (0.0, 0.1, 0.5, 0.999):
@@ -98,8 +140,19 @@ def random_cases() -> Iterator[Case]:
             dict,
             partial(_masks, rate=rate),
             exact=frozenset({"first mask", "second mask"}),
+            witnesses=formula(partial(mask_values, 3, 5, rate)),
             dtypes=("float32",),
         )
+    yield Case(
+        "random bits",
+        "known answers",
+        "random",
+        counters,
+        _answers,
+        exact=frozenset(f"vector {k}" for k in range(len(KNOWN_ANSWERS))),
+        witnesses=(Witness("Random123 vectors", known_answers),),
+        dtypes=("float32",),
+    )
 
 
 def _bits(
@@ -108,6 +161,15 @@ def _bits(
     stream = placement.context(seed, step).random
     assert stream is not None
     return {"first draw": stream.bits(count), "second draw": stream.bits(count)}
+
+
+def _answers(placement: Placement, arrays: dict[str, Array]) -> dict[str, Array]:
+    """Return the words of each counter with its key."""
+    xp, words = placement.xp, {}
+    for k, (_, key, _) in enumerate(KNOWN_ANSWERS):
+        counter = arrays[f"counter {k}"]
+        words[f"vector {k}"] = xp.concat(threefry2x32(key, counter[:1], counter[1:]))
+    return words
 
 
 def _masks(placement: Placement, arrays: dict[str, Array], rate: float) -> dict[str, Array]:
@@ -129,7 +191,35 @@ def optimizer_cases() -> Iterator[Case]:
                 "optimizer",
                 partial(_vectors, name, variant),
                 partial(_updates, optimizer),
+                witnesses=update_witnesses(name),
             )
+
+
+def schedule_cases() -> Iterator[Case]:
+    """Yield a case for each schedule: its rates, as the steps of a descent along a slope of 1."""
+    for name, schedule in SCHEDULES.items():
+        yield Case(
+            name,
+            "ordinary",
+            "schedule",
+            _losses_of_epochs,
+            partial(_steps, schedule),
+            witnesses=formula(partial(schedule_values, name)),
+        )
+
+
+def _losses_of_epochs() -> HostArrays:
+    return {"losses": np.array(LOSSES_OF_EPOCHS)}
+
+
+def _steps(schedule: Schedule, placement: Placement, arrays: dict[str, Array]) -> dict[str, Array]:
+    sgd, one = SGD(schedule), placement.array(np.ones(1))
+    rates = []
+    for step in range(len(LOSSES_OF_EPOCHS)):
+        scalars = sgd.scalars(step + 1, sgd.rate(step, LOSSES_OF_EPOCHS[:step]))
+        theta, _ = sgd.update(0.0 * one, one, (), scalars, placement.xp)
+        rates.append(-theta)
+    return {"rates": placement.xp.concat(rates)}
 
 
 def _vectors(name: str, variant: str) -> HostArrays:

@@ -19,6 +19,8 @@ from bp_arrays.testing._case import GRADIENT, PARAMETER, Case, Derivatives
 from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import normal
 from bp_arrays.testing.cases._layer import parameter_tree
+from bp_arrays.testing.witnesses._training import step_of_the_notes
+from bp_arrays.testing.witnesses._witness import formula
 from bp_arrays.training import Accuracy, fit
 from bp_arrays.typing import Array
 
@@ -96,6 +98,7 @@ def training_cases() -> Iterator[Case]:
                 partial(compute, problem),
                 limit,
                 derivatives=_derivatives(problem) if compute is _step else None,
+                witnesses=formula(step_of_the_notes) if (compute, name) == (_step, "notes") else (),
                 traceable=False,
             )
 
