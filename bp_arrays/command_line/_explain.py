@@ -96,12 +96,12 @@ def _target(data: Dataset, schema: Schema, loss: Loss, row: int) -> Any:
     if data.classes is None or schema.classes is None:
         return data.t[row]
     name = data.classes[int(data.t[row])]
-    if name not in schema.classes:
+    [k] = schema.class_numbers([name])
+    if k is None:
         raise InputError(
             f"{data.source}, row {row + 1}: expected a class of the model, "
             f"{', '.join(schema.classes)}, got {name!r}"
         )
-    k = schema.classes.index(name)
     return k if loss.takes_classes else np.eye(len(schema.classes))[k]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.losses import Loss
-from bp_arrays.readers import Dataset
+from bp_arrays.readers import Dataset, exact_number
 from bp_arrays.typing import HostArray
 
 Outputs = Literal["values", "logits", "independent logits"]
@@ -75,6 +76,26 @@ class Schema:
             raise DataError(
                 f"{path}: the schema of its inputs and outputs is damaged; train the model again"
             ) from None
+
+    def class_numbers(self, names: Sequence[str]) -> list[int | None]:
+        """Return the number of each class by its name; None for a class the model does not know.
+
+        A name that no class has stands for the class that is the same number, such as 1 for 1.0,
+        unless two names or two classes are that number.
+        """
+        classes = self.classes or ()
+        by_name = {name: k for k, name in enumerate(classes)}
+        values, known = ([exact_number(name) for name in labels] for labels in (names, classes))
+        uses, known_uses = Counter(values), Counter(known)
+        by_value = {
+            value: k
+            for k, value in enumerate(known)
+            if value is not None and known_uses[value] == uses[value] == 1
+        }
+        return [
+            by_name.get(name, None if value is None else by_value.get(value))
+            for name, value in zip(names, values, strict=True)
+        ]
 
     def probabilities(self, y: HostArray) -> HostArray:
         """Return the probability of each class, (rows, classes), from outputs of that shape.

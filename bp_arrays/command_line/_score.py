@@ -51,9 +51,11 @@ def score_predictions(y: HostArray, data: Dataset, schema: Schema) -> Score | No
 def _of_classes(y: HostArray, t: HostArray, names: tuple[str, ...], schema: Schema) -> Score:
     known = schema.classes
     assert known is not None
-    unknown = sorted(set(names) - set(known))
+    numbers = schema.class_numbers(names)
+    unknown = [name for name, number in zip(names, numbers, strict=True) if number is None]
     classes = (*known, *unknown)
-    number = np.array([classes.index(name) for name in names])
+    others = iter(range(len(known), len(classes)))
+    number = np.array([next(others) if k is None else k for k in numbers])
     predicted = np.argmax(schema.probabilities(y), axis=1)
     accuracy = float((predicted == number[t]).mean())
     note = f" (classes the model does not know: {', '.join(unknown[:5])})" if unknown else ""

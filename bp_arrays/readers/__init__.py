@@ -1,5 +1,6 @@
 """Read files into named arrays: CSV, Parquet, IDX, .npz and .npy, and two built-in data sets."""
 
+from bp_arrays.readers._cells import exact_number
 from bp_arrays.readers._columns import column_index
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._digits import read_digits
@@ -16,6 +17,7 @@ __all__ = [
     "Split",
     "Task",
     "column_index",
+    "exact_number",
     "mapped_npy",
     "open_dataset",
     "parquet_files",

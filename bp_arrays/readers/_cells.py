@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, DecimalException
+
 
 def number(cell: str) -> float:
     """Parse the number in a cell; ValueError if it is not one.
@@ -23,6 +25,23 @@ def is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def exact_number(cell: str) -> Decimal | None:
+    """Return the number in a cell without rounding; None for text, NaN and infinity.
+
+    As floats, identifiers of 17 digits and more would be equal that are not.
+
+    >>> exact_number("9007199254740993"), exact_number("1.0") == 1, exact_number("one")
+    (Decimal('9007199254740993'), True, None)
+    """
+    if not is_number(cell):
+        return None
+    try:
+        value = Decimal(cell.strip())
+    except DecimalException:  # an exponent of more than 18 digits
+        return None
+    return value if value.is_finite() else None
 
 
 def is_missing(cell: str) -> bool:

@@ -85,6 +85,8 @@ def _finite_numbers(table: ParquetTable, group: Group, features: Sequence[str]) 
 
 def _target_values(table: ParquetTable, group: Group, name: str) -> HostArray:
     """Read the target column of one row group: numbers, or text."""
+    if table.holds_decimals(name):  # floats would merge classes that differ in the 17th digit
+        return np.array(table.decimal_texts(group, name), dtype=object)
     if table.holds_numbers(name):
         return table.numbers(group, [name])[:, 0]
     return np.array(table.texts(group, name), dtype=object)

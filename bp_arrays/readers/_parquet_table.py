@@ -85,6 +85,12 @@ class ParquetTable:
         """Return whether a column is of numbers or booleans."""
         return _number_dtype(self._types[name]) is not None
 
+    def holds_decimals(self, name: str) -> bool:
+        """Return whether a column is of decimal numbers."""
+        import pyarrow
+
+        return bool(pyarrow.types.is_decimal(self._types[name]))
+
     def columns(self, group: Group, names: Sequence[str]) -> Iterator[Any]:
         """Yield these columns of one row group as pyarrow arrays without nulls.
 
@@ -116,6 +122,11 @@ class ParquetTable:
             array[:, k] = column.to_numpy()
         assert array is not None, "a table has at least one column"
         return array
+
+    def decimal_texts(self, group: Group, name: str) -> list[str]:
+        """Read a column of decimal numbers of one row group as text, without rounding."""
+        [column] = self.columns(group, [name])
+        return [format(value, "f") for value in column.to_pylist()]
 
     def texts(self, group: Group, name: str) -> list[str]:
         """Read a column of text of one row group.

@@ -60,6 +60,16 @@ def test_every_kind_of_number(write):
     assert open_dataset(str(write(small)), target="t").x.dtype == np.float32
 
 
+def test_decimal_targets_are_classes_as_written_or_values(write):
+    """Decimals beyond the digits of a float stay apart as classes."""
+    ids = [Decimal(f"900719925474099{2 + k % 4}") for k in range(40)]
+    data = open_dataset(str(write({"a": A[:40], "t": ids})), target="t")
+    assert [data.classes[k] for k in data.t] == list(map(str, ids)) and len(data.classes) == 4
+    prices = [Decimal(k) / 8 for k in range(40)]
+    data = open_dataset(str(write({"a": A[:40], "t": prices})), target="t")
+    assert data.classes is None and data.t[:, 0].tolist() == [k / 8 for k in range(40)]
+
+
 def test_a_folder_is_its_files_in_the_order_of_their_names(write, tmp_path):
     for k, rows in enumerate([slice(0, 20), slice(20, 50)]):
         columns = {name: values[rows] for name, values in TABLE.items()}
