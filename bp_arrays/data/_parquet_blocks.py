@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from bp_arrays.data._block_feed import Blocks
 from bp_arrays.errors import DataError
-from bp_arrays.readers import ParquetTable, column_index, parquet_files
+from bp_arrays.readers import (
+    ParquetTable,
+    check_present,
+    column_index,
+    missing_labels,
+    parquet_files,
+)
 
 
 class ParquetBlocks(Blocks):
@@ -97,8 +104,9 @@ class ParquetBlocks(Blocks):
         table, group = self._table, self._table.groups[block]
         parts = [table.numbers(group, self.feature_names)]
         if self.classes is not None:
-            [text] = table.columns(group, self._targets)
-            parts.append(np.searchsorted(self.classes, np.asarray(text.to_pylist())))
+            index = {name: k for k, name in enumerate(self.classes)}
+            texts = table.texts(group, self._targets[0])
+            parts.append(np.array([index[text] for text in texts], np.int64))
         elif self._targets:
             t = table.numbers(group, self._targets)
             parts.append(t[:, 0] if len(self._targets) == 1 else t)
@@ -117,7 +125,12 @@ class ParquetBlocks(Blocks):
         table = self._table
         if len(self._targets) != 1 or table.holds_numbers(self._targets[0]):
             return None
+        name = self._targets[0]
         classes: set[str] = set()
         for group in table.groups:
-            classes.update(table.texts(group, self._targets[0]))
+            classes.update(table.texts(group, name))
+        if missing := missing_labels(classes):
+            for group in table.groups:
+                where = partial(table.describe_location, group, name=name)
+                check_present(table.texts(group, name), missing, where)
         return tuple(sorted(classes))

@@ -1,6 +1,6 @@
 """Read files into named arrays: CSV, Parquet, IDX, .npz and .npy, and two built-in data sets."""
 
-from bp_arrays.readers._cells import exact_number
+from bp_arrays.readers._cells import exact_number, missing_labels
 from bp_arrays.readers._columns import column_index
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._digits import read_digits
@@ -9,6 +9,7 @@ from bp_arrays.readers._npz import mapped_npy
 from bp_arrays.readers._open_dataset import BUILT_IN, open_dataset
 from bp_arrays.readers._parquet_table import ParquetTable, parquet_files
 from bp_arrays.readers._split import Split, split
+from bp_arrays.readers._targets import check_present
 
 __all__ = [
     "BUILT_IN",
@@ -16,9 +17,11 @@ __all__ = [
     "ParquetTable",
     "Split",
     "Task",
+    "check_present",
     "column_index",
     "exact_number",
     "mapped_npy",
+    "missing_labels",
     "open_dataset",
     "parquet_files",
     "read_digits",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from decimal import Decimal, DecimalException
 
 
@@ -46,4 +47,28 @@ def exact_number(cell: str) -> Decimal | None:
 
 def is_missing(cell: str) -> bool:
     """Return whether a cell is empty or contains "nan"."""
-    return cell.strip().lower() in ("", "nan")
+    return cell.strip().lower() in ("", "nan", "-nan")
+
+
+MISSING_WORDS = frozenset(
+    {
+        *("NA", "N/A", "n/a", "#N/A", "#NA", "#N/A N/A", "<NA>", "NULL", "null", "None"),
+        *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    }
+)
+"""Words that pandas reads as missing values, besides those of `is_missing`."""
+
+
+def missing_labels(labels: Collection[str]) -> set[str]:
+    """Return those of the distinct labels in a column that are missing values.
+
+    "NA" beside numbers is a missing value. Beside text it may be the name of a class, such as
+    North America or the sodium ion.
+
+    >>> sorted(missing_labels(["1", "2", "NA", ""])), missing_labels(["EU", "NA", ""])
+    (['', 'NA'], {''})
+    """
+    missing = set(filter(is_missing, labels))
+    words = MISSING_WORDS.intersection(labels)
+    only_numbers = all(is_number(label) for label in labels if label not in missing | words)
+    return missing | words if only_numbers else missing

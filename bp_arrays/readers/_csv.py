@@ -13,7 +13,7 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.readers._cells import is_missing, is_number, number
+from bp_arrays.readers._cells import MISSING_WORDS, is_missing, is_number, number
 from bp_arrays.readers._columns import chosen_columns
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._spool import Spool
@@ -187,7 +187,9 @@ def _not_a_number(
     path: Path, line: int, row: list[str], names: list[str], features: list[int]
 ) -> DataError:
     column = next(column for column in features if not is_number(row[column]))
-    value = f"the text {row[column]!r:.60}" if row[column].strip() else "an empty cell"
+    cell = row[column].strip()
+    kind = "missing value" if cell in MISSING_WORDS else "text"
+    value = f"the {kind} {row[column]!r:.60}" if cell else "an empty cell"
     return DataError(
         f"{path}, line {line}, column {names[column]!r}: expected a number, got {value}; "
         "correct it, drop the row, or exclude the column"

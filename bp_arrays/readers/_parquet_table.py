@@ -129,7 +129,7 @@ class ParquetTable:
         return [format(value, "f") for value in column.to_pylist()]
 
     def texts(self, group: Group, name: str) -> list[str]:
-        """Read a column of text of one row group.
+        """Read a column of text of one row group, without spaces around the texts.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class ParquetTable:
                 f"{self.describe_location(group, odd, name)}: expected a number or text as the "
                 f"target, got {values[odd]!r:.60} ({column.type}); choose another target"
             )
-        return values
+        return [value.strip() for value in values]
 
     def describe_location(self, group: Group, row: int, name: str) -> str:
         """Describe the location of a cell for messages."""

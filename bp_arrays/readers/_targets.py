@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
 
 import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.readers._cells import exact_number, is_missing, is_number, number
+from bp_arrays.readers._cells import MISSING_WORDS, exact_number, is_number, missing_labels, number
 from bp_arrays.readers._dataset import Task
 from bp_arrays.typing import HostArray
 
@@ -43,9 +43,9 @@ def targets_from_text(
     Raises
     ------
     DataError
-        For an empty cell; for text in a column of numbers; for text that hardly ever repeats,
-        which cannot be classes; without a task, for classes that differ only in the spelling of
-        a number, such as 1 and 1.0.
+        For an empty cell, and for "NA" and the like beside numbers; for text in a column of
+        numbers; for text that hardly ever repeats, which cannot be classes; without a task, for
+        classes that differ only in the spelling of a number, such as 1 and 1.0.
 
     Examples
     --------
@@ -54,13 +54,8 @@ def targets_from_text(
     ([0, 1, 0], ('no', 'yes'))
     """
     labels = [cell.strip() for cell in cells]
-    for row, label in enumerate(labels):
-        if is_missing(label):
-            raise DataError(
-                f"{describe_location(row)}: expected a target, got "
-                f"{label or 'an empty cell'}; fill it or drop the row"
-            )
     distinct = set(labels)
+    check_present(labels, missing_labels(distinct), describe_location)
     if all(map(is_number, distinct)):
         values = np.array(list(map(number, labels)))
         _check_finite(values, describe_location)
@@ -76,6 +71,20 @@ def targets_from_text(
     names = _sorted_names(distinct)
     index = {name: k for k, name in enumerate(names)}
     return np.array([index[label] for label in labels], np.int64), names
+
+
+def check_present(
+    labels: Iterable[str], missing: Collection[str], describe_location: Locator
+) -> None:
+    """Raise DataError if a label is one of the missing values."""
+    for row, label in enumerate(labels):
+        if label in missing:
+            word = label in MISSING_WORDS
+            raise DataError(
+                f"{describe_location(row)}: expected a target, got {label or 'an empty cell'}"
+                f"{', a missing value' * word}; fill it or drop the row"
+                f"{', or rename it if it is a class' * word}"
+            )
 
 
 def _task_of_numbers(values: HostArray, distinct: set[str]) -> Task:

@@ -68,6 +68,8 @@ BAD = {
         "line 3, column 'b': expected a number, got the text 'two'",
     ),
     "empty cell": ("a,b,y\n1,,0\n", "line 2, column 'b': expected a number, got an empty cell"),
+    "missing": ("a,b,y\n1,NA,0\n", "line 2, column 'b': expected a number, got the missing value"),
+    "missing target": ("a,y\n1,0\n1,NA\n", "line 3, column 'y': expected a target, got NA, a mis"),
     "underscore": ("a,b,y\n1,1_000,0\n", "line 2, column 'b'.*'1_000'"),
     "NaN": ("a,b,y\n1,2,0\n1,nan,0\n", "line 3, column 'b': expected a finite number, got nan"),
     "infinity": ("a,b,y\n1,1e999,0\n", "line 2, column 'b': expected a finite number, got inf"),

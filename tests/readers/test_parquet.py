@@ -148,6 +148,23 @@ def test_mistakes_in_a_table(write, kind):
     assert message in str(error.value) and str(path) in str(error.value)
 
 
+@pytest.mark.parametrize("word", ["NA", "", "null"])
+def test_missing_values_in_a_target_of_text(write, word):
+    cells = ["0", "1", "0", "1"] * 5
+    cells[11] = word
+    path = write({"a": A[:20], "t": cells})
+    message = r"row 11 \(counted from 0\), column 't': expected a target, got"
+    with pytest.raises(bp.DataError, match=message):
+        open_dataset(str(path), target="t")
+    with pytest.raises(bp.DataError, match=message):
+        bp.data.ParquetBlocks(path, "t")
+    if word:
+        path = write({"a": A[:20], "t": ["EU", *cells[1:]]})
+        assert word in open_dataset(str(path), target="t").classes
+        blocks = bp.data.ParquetBlocks(path, "t")
+        assert [blocks.classes[k] for k in blocks.read(1)[1]] == cells[8:16]
+
+
 def test_columns_that_are_not_there(write):
     path = write(TABLE)
     for arguments, message in [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -83,9 +85,31 @@ def test_many_whole_numbers_are_values():
 
 def test_text_among_numbers_is_a_mistake_not_a_class():
     cells = [str(k / 7) for k in range(50)]
-    cells[31] = "n/a"
-    with pytest.raises(DataError, match="row 31: expected a number, got the text 'n/a'"):
+    cells[31] = "x"
+    with pytest.raises(DataError, match="row 31: expected a number, got the text 'x'"):
         targets_from_text(cells, None, place)
+
+
+@pytest.mark.parametrize("task", [None, "classification", "regression"])
+def test_missing_values_of_pandas_beside_numbers_are_missing(task):
+    parsers = pytest.importorskip("pandas._libs.parsers")
+    for word in parsers.STR_NA_VALUES:
+        for numbers in (["0", "1", "0", "1"] * 5, [str(k / 7) for k in range(50)]):
+            numbers[7] = f" {word} "
+            message = f"row 7: expected a target, got {re.escape(word or 'an empty cell')}"
+            with pytest.raises(DataError, match=message):
+                targets_from_text(numbers, task, place)
+    with pytest.raises(DataError, match="row 0: expected a target, got None, a missing value"):
+        targets_from_text(["None", "null"], task, place)
+
+
+def test_missing_values_beside_text_are_classes_unless_they_are_empty_or_nan():
+    cells = ["NA", "EU", "None", "N/A", "EU", "1"]
+    t, names = targets_from_text(cells, None, place)
+    assert [names[k] for k in t] == cells and len(names) == 5
+    for word in ("", "nan", "NaN", "-nan"):
+        with pytest.raises(DataError, match="row 6: expected a target"):
+            targets_from_text([*cells, word], None, place)
 
 
 def test_text_for_regression_is_named():
