@@ -11,7 +11,7 @@ from bp_arrays.model import Model
 from bp_arrays.readers import Dataset, open_dataset
 
 
-def matching_data(model: Model, schema: Schema, spec: str) -> Dataset:
+def matching_data(model: Model, schema: Schema, spec: str, *, sep: str | None = None) -> Dataset:
     """Read data, by its name or file, with the features the model expects; targets are optional.
 
     Raises
@@ -25,6 +25,7 @@ def matching_data(model: Model, schema: Schema, spec: str) -> Dataset:
         task="regression" if schema.classes is None else "classification",
         columns=schema.feature_names or None,
         require_target=False,
+        sep=sep,
     )
     features = math.prod(only_shape(model.inputs, "bp-arrays"))
     if data.x.shape[1] != features:

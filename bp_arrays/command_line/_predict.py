@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bp_arrays.command_line import _options as options
 from bp_arrays.command_line._match_columns import matching_data
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot
@@ -36,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--report", type=Path, metavar="FILE.json", help="write the score, if the data has "
         "targets; prints the confusion matrix too")  # fmt: skip
     add("--plot", type=Path, metavar="FILE.png", help="draw the confusion matrix (extra: plot)")
+    add("--sep", type=options.separator, metavar="CHARACTER",
+        help="the delimiter of a .csv file, or tab (default: , ; or tab)")  # fmt: skip
     add("--device", default="auto", help="auto, cpu, cuda, ...: see bp-arrays devices")
 
 
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         check_plot(args.plot)
     model = load(args.model, args.device)
     schema = Schema.from_metadata(model.metadata, args.model)
-    data = matching_data(model, schema, args.data)
+    data = matching_data(model, schema, args.data, sep=args.sep)
     y = model.predict(data.x.reshape(data.rows, *model.input_shape)).reshape(data.rows, -1)
     score = score_predictions(y, data, schema)
     _check_options(args, score, data.source)

@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--target", metavar="COLUMN", help="the column of a .csv or .parquet file to predict")
     add(
+        "--sep",
+        type=options.separator,
+        metavar="CHARACTER",
+        help="the delimiter of a .csv file, or tab (default: , ; or tab)",
+    )
+    add(
         "--task",
         choices=("classification", "regression"),
         help="by default inferred from the target",
@@ -171,7 +177,7 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
     recipe = recipe_for(args)
     target = device(args.device).require()
     target.dtype(args.dtype)
-    data = open_dataset(args.data, target=args.target, task=args.task)
+    data = open_dataset(args.data, target=args.target, task=args.task, sep=args.sep)
     check_data(data, args.dtype)
     validation = args.validation
     if validation is None:

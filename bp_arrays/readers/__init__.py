@@ -2,6 +2,7 @@
 
 from bp_arrays.readers._cells import exact_number, missing_labels
 from bp_arrays.readers._columns import column_index
+from bp_arrays.readers._csv import check_separator
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._digits import read_digits
 from bp_arrays.readers._notes import read_notes
@@ -18,6 +19,7 @@ __all__ = [
     "Split",
     "Task",
     "check_present",
+    "check_separator",
     "column_index",
     "exact_number",
     "mapped_npy",

@@ -6,12 +6,15 @@ import codecs
 import csv
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
-from bp_arrays.errors import DataError
+from bp_arrays.errors import DataError, InputError
 from bp_arrays.inputs import first_not_finite
 from bp_arrays.readers._cells import MISSING_WORDS, is_missing, is_number, number
 from bp_arrays.readers._columns import chosen_columns
@@ -21,6 +24,9 @@ from bp_arrays.readers._targets import targets_from_text
 
 PIECE = 2**20
 """Numbers that are collected before they go to the spool."""
+
+SAMPLE_ROWS = 20
+"""Rows that are read to tell which of several delimiters in the header divides the cells."""
 
 MANY_TEXTS = 1000
 """Distinct target texts up to which equal texts are stored once."""
@@ -33,6 +39,7 @@ def read_csv(
     *,
     columns: Sequence[str] | None = None,
     require_target: bool = True,
+    sep: str | None = None,
 ) -> Dataset:
     """Read a table of numbers from a CSV file: one sample per line, one column the target.
 
@@ -52,15 +59,20 @@ def read_csv(
     require_target : bool, default True
         Whether a missing target column is an error. If not, a target column without a single
         value counts as missing.
+    sep : str, optional
+        The delimiter; by default the comma, semicolon or tab that divides the header and the
+        rows below it into equally many cells.
 
     Raises
     ------
     DataError
         With line and column, for text or an empty cell in a number column, NaN, lines of
         another length; for a missing, repeated or nameless column; for a file that is empty,
-        not UTF-8, or malformed.
+        not UTF-8, or malformed; for two delimiters that fit equally well.
     """
-    numbered_rows = _rows(path)
+    if sep is not None:
+        check_separator(sep)
+    numbered_rows = _rows(path, sep)
     _, names = next(numbered_rows, (0, []))
     _check_header(path, names)
     features, target_index = chosen_columns(
@@ -75,7 +87,7 @@ def read_csv(
             if len(row) != len(names):
                 raise DataError(
                     f"{path}, line {line}: expected {len(names)} cells as in the header, "
-                    f"got {len(row)}; quote texts that contain commas"
+                    f"got {len(row)}; quote texts that contain the delimiter"
                 )
             try:
                 values.extend(map(number, pick(row)))
@@ -112,13 +124,12 @@ def read_csv(
     )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, sep: str | None) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number, from 1, and the cells of each line that is not empty."""
     with path.open(encoding="utf-8-sig", newline="") as text:
         try:
-            header = (text.read(65536).splitlines() or [""])[0]
+            delimiter = sep or _delimiter(path, text)
             text.seek(0)
-            delimiter = next((mark for mark in ",;\t" if mark in header), ",")
             reader = csv.reader(text, delimiter=delimiter, strict=True)
             yield reader.line_num, [name.strip() for name in next(reader, [])]
             for row in reader:
@@ -134,6 +145,48 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                 f"{path}: expected UTF-8 text, got something else at byte "
                 f"{_first_not_utf8(path)}; save the table as UTF-8"
             ) from None
+
+
+def check_separator(sep: str) -> None:
+    """Raise InputError unless sep can divide the cells of a line."""
+    if len(sep) != 1 or sep.isalnum() or sep in '"\r\n.+-_':
+        raise InputError(f"sep: expected one character, such as ',' ';' '|' or a tab, got {sep!r}")
+
+
+def _delimiter(path: Path, text: TextIO) -> str:
+    """Find the delimiter: that in the header or, if there are several, the one that fits the rows.
+
+    A name may contain a comma, as in "area (m, gross);rooms", and so may a number. The delimiter
+    that divides most rows like the header is chosen, then the one between most numbers.
+    """
+    marks = [mark for mark in ",;\t" if len(_first_rows(text, mark, 1)[0]) > 1]
+    if len(marks) < 2:
+        return marks[0] if marks else ","
+    fits = {mark: _fit(*_first_rows(text, mark, 1 + SAMPLE_ROWS)) for mark in marks}
+    best = [mark for mark in marks if fits[mark] == max(fits.values())]
+    if len(best) > 1 and fits[best[0]] > (0.0, 0.0):
+        raise DataError(
+            f"{path}: expected one delimiter, got {' and '.join(map(repr, best))}, which fit "
+            "equally well; name it with --sep, in Python with sep="
+        )
+    return best[0]
+
+
+def _first_rows(text: TextIO, mark: str, count: int) -> list[list[str]]:
+    """Return the rows up to the count, or to the first that is malformed: at least one."""
+    text.seek(0)
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        for row in islice(csv.reader(text, delimiter=mark, strict=True), count):
+            rows.append(row)
+    return rows or [[]]
+
+
+def _fit(header: list[str], *rows: list[str]) -> tuple[float, float]:
+    """Return the fraction of rows as long as the header, and that of numbers in their cells."""
+    alike = [row for row in rows if len(row) == len(header)]
+    cells = [cell.replace(",", ".", 1) for row in alike for cell in row]
+    return len(alike) / max(len(rows), 1), sum(map(is_number, cells)) / max(len(cells), 1)
 
 
 def _first_not_utf8(path: Path) -> int:
@@ -190,7 +243,9 @@ def _not_a_number(
     cell = row[column].strip()
     kind = "missing value" if cell in MISSING_WORDS else "text"
     value = f"the {kind} {row[column]!r:.60}" if cell else "an empty cell"
+    advice = "correct it, drop the row, or exclude the column"
+    if is_number(cell.replace(",", ".", 1)):
+        advice = "write decimals with a point"
     return DataError(
-        f"{path}, line {line}, column {names[column]!r}: expected a number, got {value}; "
-        "correct it, drop the row, or exclude the column"
+        f"{path}, line {line}, column {names[column]!r}: expected a number, got {value}; {advice}"
     )

@@ -20,7 +20,7 @@ BUILT_IN: dict[str, Callable[[], Dataset]] = {"digits": read_digits, "notes": re
 
 KINDS = ".csv, .parquet, .npz, two .npy files as X.npy,T.npy, or IDX images (.gz or not)"
 
-READ_TABLE = {"csv": read_csv, "parquet": read_parquet}
+TABLES = ("csv", "parquet")
 """Formats with named columns."""
 
 
@@ -31,6 +31,7 @@ def open_dataset(
     task: Task | None = None,
     columns: Sequence[str] | None = None,
     require_target: bool = True,
+    sep: str | None = None,
 ) -> Dataset:
     """Read a data set, by its name or from a file.
 
@@ -48,6 +49,8 @@ def open_dataset(
         The feature columns of a .csv or .parquet file; by default all except the target.
     require_target : bool, default True
         Whether missing targets are an error.
+    sep : str, optional
+        The delimiter of a .csv file; by default a comma, semicolon or tab, whichever fits.
 
     Returns
     -------
@@ -65,6 +68,10 @@ def open_dataset(
     >>> open_dataset("digits").rows
     1797
     """
+    paths = [] if spec in BUILT_IN else _paths(spec)
+    kind = _kind(paths[0]) if paths else spec
+    if sep is not None and kind != "csv":
+        raise DataError(f"--sep: expected a .csv file, got {spec}; drop --sep")
     if spec in BUILT_IN:
         if target is not None and require_target:
             raise DataError(
@@ -72,16 +79,17 @@ def open_dataset(
                 "drop --target"
             )
         return BUILT_IN[spec]()
-    paths = _paths(spec)
-    kind = _kind(paths[0])
-    if target is not None and require_target and kind not in READ_TABLE:
+    if target is not None and require_target and kind not in TABLES:
         raise DataError(f"--target: expected a .csv or .parquet file, got {spec}; drop --target")
     if len(paths) == 2 and kind not in ("npy", "idx"):
         raise DataError(f"{spec}: expected one .{kind} file, got two; only .npy and IDX have pairs")
     second = paths[1] if len(paths) == 2 else None
-    if kind in READ_TABLE:
-        read = READ_TABLE[kind]
-        return read(paths[0], target, task, columns=columns, require_target=require_target)
+    if kind == "csv":
+        return read_csv(
+            paths[0], target, task, columns=columns, require_target=require_target, sep=sep
+        )
+    if kind == "parquet":
+        return read_parquet(paths[0], target, task, columns=columns, require_target=require_target)
     if kind == "npz":
         return read_npz(paths[0], task, require_target=require_target)
     if kind == "idx":

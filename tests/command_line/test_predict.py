@@ -43,6 +43,24 @@ def test_columns_in_another_order_with_others_and_without_the_target(run, model,
     assert result.err == "predicted 3 rows\n"
 
 
+def test_a_delimiter_that_is_told(run, flowers, tmp_path):
+    (tmp_path / "bars.csv").write_text(flowers.read_text().replace(",", "|"))
+    words = ("--target", "kind", "--device", "cpu", "--out", "m", "--sep", "|", "--quiet")
+    assert run("train", "bars.csv", *words).code == 0
+    (tmp_path / "tabs.csv").write_text(flowers.read_text().replace(",", "\t"))
+    expected = run("predict", "m", flowers, "--device", "cpu")
+    for name, sep in (("bars.csv", "|"), ("tabs.csv", "tab"), ("tabs.csv", "\\t")):
+        assert run("predict", "m", name, "--device", "cpu", "--sep", sep) == expected
+        assert run("explain", "m", name, "--sep", sep, "--weight", "1.bias:1").code == 0
+    for data, sep, message in (
+        ("bars.csv", "||", "argument --sep: expected one character"),
+        ("digits", ";", "--sep: expected a .csv file, got digits; drop --sep"),
+        ("tabs.csv", ";", "has no column 'width'"),
+    ):
+        result = run("predict", "m", data, "--sep", sep)
+        assert result.code == 2 and message in result.err and result.out == ""
+
+
 def test_a_missing_column_is_named(run, model, tmp_path):
     (tmp_path / "new.csv").write_text("width,heigth\n1,2\n")
     result = run("predict", model, "new.csv")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import numpy as np
 import pytest
 
-from bp_arrays.errors import DataError
+from bp_arrays.errors import DataError, InputError
 from bp_arrays.readers._csv import read_csv
 
 
@@ -35,6 +38,49 @@ def test_line_ends_byte_order_marks_and_delimiters(table, end, mark, delimiter):
     data = read_csv(table(mark + text.encode()), "y", "regression")
     assert data.feature_names == ("a",)
     assert data.x.tolist() == [[1.0], [2.0]] and data.t.tolist() == [[0.5], [1.5]]
+
+
+HEADERS = {
+    "a comma in the names": ("area (m, gross);rooms;price, EUR", ";", "1.5;2;3.5"),
+    "one comma": ("area (m, gross);rooms", ";", "1.5;2"),
+    "a comma in a quoted name": ('"area (m, gross)";rooms', ";", "1.5;2"),
+    "a semicolon in a name": ("area;gross,rooms", ",", "1.5,2"),
+    "a comma and a semicolon, between tabs": ("a,b\tc;d\ty", "\t", "1.5\t2\t3"),
+    "texts with the other delimiter": ("a,note;remark,y", ",", "1,x; y,2"),
+    "a line end in a quoted name": ('"area\n(m, gross)";rooms;y', ";", "1.5;2;3"),
+}
+
+
+@pytest.mark.parametrize(("header", "delimiter", "row"), HEADERS.values(), ids=HEADERS)
+def test_the_delimiter_is_the_one_that_fits_the_rows(table, header, delimiter, row):
+    """Python's csv module, told the delimiter, is the witness."""
+    text = f"{header}\n{row}\n\n{row}\n"
+    names, *rows = (r for r in csv.reader(io.StringIO(text), delimiter=delimiter) if r)
+    for sep in (None, delimiter):
+        data = read_csv(table(text), names[-1], "regression", columns=names[:1], sep=sep)
+        assert data.feature_names == (names[0],) and data.target_names == (names[-1],)
+        assert data.x.tolist() == [[float(r[0])] for r in rows]
+        assert data.t.tolist() == [[float(r[-1])] for r in rows]
+
+
+def test_two_delimiters_that_fit_are_refused(table):
+    path = table("a;b,c\nx;y,z\n")
+    with pytest.raises(DataError, match=r"expected one delimiter, got ',' and ';'.*--sep"):
+        read_csv(path, "c")
+    assert read_csv(table("a;b,c\n1,z\n"), "c", sep=",").classes == ("z",)
+
+
+def test_decimal_commas_are_named(table):
+    for header in ("a;y", "area (m, gross);y, EUR"):
+        with pytest.raises(DataError, match="got the text '1,5'; write decimals with a point"):
+            read_csv(table(f"{header}\n1,5;2,5\n"), header.split(";")[1])
+
+
+def test_a_delimiter_that_is_told(table):
+    assert read_csv(table("a|b|y\n1|2|3\n"), "y", sep="|").x.tolist() == [[1.0, 2.0]]
+    for sep in ("", ",,", '"', "\n", "e", "7", "."):
+        with pytest.raises(InputError, match="sep: expected one character"):
+            read_csv(table("a,y\n1,2\n"), "y", sep=sep)
 
 
 def test_quoted_fields(table):
