@@ -79,17 +79,17 @@ class ParquetBlocks(Blocks):
         weight: str | None = None,
     ) -> None:
         self._table = table = ParquetTable(parquet_files(path))
-        names = table.names
+        positions = {name: index for index, name in enumerate(table.names)}
         self._targets = [target] if isinstance(target, str) else list(target or ())
         self._weights = [] if weight is None else [weight]
-        others = [*self._targets, *self._weights]
-        features = [n for n in names if n not in others] if columns is None else list(columns)
+        others = dict.fromkeys([*self._targets, *self._weights])
+        features = [n for n in positions if n not in others] if columns is None else list(columns)
         for name in self._targets:
-            column_index(table.path, name, names, "target column")
+            column_index(table.path, name, positions, "target column")
         for name in (*self._weights, *features):
-            column_index(table.path, name, names, "column")
+            column_index(table.path, name, positions, "column")
         if not features:
-            raise DataError(f"{table.path}: expected feature columns besides {others}, got none")
+            raise DataError(f"{table.path}: expected feature columns besides {[*others]}, got none")
         self.feature_names = tuple(features)
         self.sample_shape = (len(features),)
         self.dtype = table.dtype(self.feature_names)

@@ -17,7 +17,7 @@ import numpy as np
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.inputs import first_not_finite
 from bp_arrays.readers._cells import MISSING_WORDS, is_missing, is_number, number
-from bp_arrays.readers._columns import chosen_columns
+from bp_arrays.readers._columns import check_distinct, chosen_columns
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._spool import Spool
 from bp_arrays.readers._targets import targets_from_text
@@ -212,11 +212,7 @@ def _check_header(path: Path, names: list[str]) -> None:
             f"{path}: expected a name for column {names.index('') + 1} in the header, got none; "
             "name it or, if it only counts the rows, drop it"
         )
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise DataError(
-            f"{path}: expected distinct column names, got {repeated!r} twice; rename one"
-        )
+    check_distinct(path, names)
     if all(is_number(name) for name in names):
         raise DataError(
             f"{path}: expected a header line with the column names, got only numbers in line 1; "

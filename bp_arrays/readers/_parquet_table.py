@@ -12,6 +12,7 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.extras import require_extra
+from bp_arrays.readers._columns import check_distinct
 from bp_arrays.typing import HostArray
 
 SUFFIXES = (".parquet", ".pq")
@@ -190,11 +191,7 @@ def parquet_files(
 def _columns(path: Path, schema: Any) -> list[str]:
     """List the column names, without the index that pandas stores as columns."""
     names = list(schema.names)
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise DataError(
-            f"{path}: expected distinct column names, got {repeated!r} twice; rename one"
-        )
+    check_distinct(path, names)
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     return [name for name in names if name not in index]
 
