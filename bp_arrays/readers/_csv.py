@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from bp_arrays.errors import DataError, InputError
 from bp_arrays.inputs import first_not_finite
 from bp_arrays.readers._cells import MISSING_WORDS, is_missing, is_number, number
 from bp_arrays.readers._columns import check_distinct, chosen_columns
+from bp_arrays.readers._compressed import unpacked
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._spool import Spool
 from bp_arrays.readers._targets import targets_from_text
@@ -49,7 +51,8 @@ def read_csv(
     Parameters
     ----------
     path : Path
-        UTF-8, with or without a byte order mark; any line endings.
+        UTF-8, with or without a byte order mark; any line endings; compressed with gzip or zip
+        or not.
     target : str
         The name of the column to predict; classes may be text.
     task : "classification", "regression" or None
@@ -68,7 +71,7 @@ def read_csv(
     DataError
         With line and column, for text or an empty cell in a number column, NaN, lines of
         another length; for a missing, repeated or nameless column; for a file that is empty,
-        not UTF-8, or malformed; for two delimiters that fit equally well.
+        not UTF-8, malformed, or damaged; for two delimiters that fit equally well.
     """
     if sep is not None:
         check_separator(sep)
@@ -126,7 +129,10 @@ def read_csv(
 
 def _rows(path: Path, sep: str | None) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number, from 1, and the cells of each line that is not empty."""
-    with path.open(encoding="utf-8-sig", newline="") as text:
+    with (
+        unpacked(path) as binary,
+        io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text,
+    ):
         try:
             delimiter = sep or _delimiter(path, text)
             text.seek(0)
@@ -193,7 +199,7 @@ def _first_not_utf8(path: Path) -> int:
     """Return the offset of the first byte that is not UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     done = 0
-    with path.open("rb") as file:
+    with unpacked(path) as file:
         for piece in iter(lambda: file.read(2**20), b""):
             waiting = len(decoder.getstate()[0])  # the first bytes of a character
             try:

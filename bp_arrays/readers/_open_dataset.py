@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bp_arrays.errors import DataError, unknown_name
+from bp_arrays.readers._compressed import GZIP_MAGIC, ZIP_MAGIC, unpacked, zipped_name
 from bp_arrays.readers._csv import read_csv
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._digits import read_digits
-from bp_arrays.readers._idx import GZIP_MAGIC, read_idx
+from bp_arrays.readers._idx import read_idx
 from bp_arrays.readers._notes import read_notes
 from bp_arrays.readers._npz import read_npy_pair, read_npz
 from bp_arrays.readers._parquet import read_parquet
@@ -18,7 +19,9 @@ from bp_arrays.readers._parquet_table import SUFFIXES as PARQUET
 BUILT_IN: dict[str, Callable[[], Dataset]] = {"digits": read_digits, "notes": read_notes}
 """Built-in data sets, by name."""
 
-KINDS = ".csv, .parquet, .npz, two .npy files as X.npy,T.npy, or IDX images (.gz or not)"
+KINDS = ".csv or IDX images (compressed or not), .parquet, .npz, or two .npy files as X.npy,T.npy"
+
+CSV = (".csv", ".tsv")
 
 TABLES = ("csv", "parquet")
 """Formats with named columns."""
@@ -40,7 +43,7 @@ def open_dataset(
     spec : str
         "digits", "notes", or the path of a .csv, .parquet, .npz or IDX file, or of a folder of
         .parquet files; or two paths separated by a comma, for samples and targets in .npy or IDX
-        files.
+        files. A .csv file may be compressed with gzip or zip, IDX files with gzip.
     target : str, optional
         The target column of a .csv or .parquet file.
     task : "classification", "regression" or None
@@ -124,16 +127,34 @@ def _kind(path: Path) -> str:
         shards = any(file.suffix.lower() in PARQUET for file in path.iterdir())
         return "parquet" if shards else "folder"
     suffix = path.suffix.lower()
-    if suffix in (".csv", ".tsv"):
+    if suffix in (".gz", ".zip") and Path(path.stem).suffix.lower() in CSV:
+        return "csv"
+    if suffix in CSV:
         return "csv"
     if suffix in PARQUET:
         return "parquet"
     if suffix in (".npz", ".npy"):
         return suffix[1:]
     with path.open("rb") as file:
-        start = file.read(2)
-    if start == b"PA":  # of PAR1
+        start = file.read(4)
+    if start.startswith(b"PA"):  # of PAR1
         return "parquet"
-    if "idx" in path.name or start in (b"\0\0", GZIP_MAGIC):
+    if "idx" in path.name or start.startswith(b"\0\0"):
         return "idx"
+    if start.startswith((GZIP_MAGIC, *ZIP_MAGIC)):
+        return _kind_in(path, zipped=start.startswith(ZIP_MAGIC))
     raise DataError(f"{path}: expected {KINDS}, got a file of unknown format")
+
+
+def _kind_in(path: Path, *, zipped: bool) -> str:
+    """Return the format of the file in a compressed file whose name does not tell it."""
+    if zipped and Path(zipped_name(path)).suffix.lower() in CSV:
+        return "csv"
+    with unpacked(path) as file:
+        start = file.read(2)
+    if start == b"\0\0" and not zipped:
+        return "idx"
+    raise DataError(
+        f"{path}: expected a .csv table as .csv.gz or .csv.zip, or IDX images as .gz, got another "
+        "file in it; unpack it, or rename it"
+    )
