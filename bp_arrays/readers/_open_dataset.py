@@ -14,7 +14,7 @@ from bp_arrays.readers._idx import read_idx
 from bp_arrays.readers._notes import read_notes
 from bp_arrays.readers._npz import read_npy_pair, read_npz
 from bp_arrays.readers._parquet import read_parquet
-from bp_arrays.readers._parquet_table import SUFFIXES as PARQUET
+from bp_arrays.readers._parquet_table import SUFFIXES as PARQUET, holds_parquet
 
 BUILT_IN: dict[str, Callable[[], Dataset]] = {"digits": read_digits, "notes": read_notes}
 """Built-in data sets, by name."""
@@ -124,8 +124,7 @@ def _paths(spec: str) -> list[Path]:
 def _kind(path: Path) -> str:
     """Return the format by the suffix or, since IDX has no usual one, by the first bytes."""
     if path.is_dir():
-        shards = any(file.suffix.lower() in PARQUET for file in path.iterdir())
-        return "parquet" if shards else "folder"
+        return "parquet" if holds_parquet(path) else "folder"
     suffix = path.suffix.lower()
     if suffix in (".gz", ".zip") and Path(path.stem).suffix.lower() in CSV:
         return "csv"

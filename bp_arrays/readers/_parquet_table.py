@@ -169,7 +169,8 @@ def parquet_files(
     Raises
     ------
     DataError
-        If a file or folder does not exist, or there is no Parquet file in it.
+        If a file or folder does not exist, or there is no Parquet file in it; if a folder has
+        Parquet files in folders of its own, such as the partitions of Hive.
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     files = []
@@ -177,7 +178,7 @@ def parquet_files(
         if not item.is_dir():
             files.append(item)
             continue
-        files += sorted(file for file in item.iterdir() if file.suffix.lower() in SUFFIXES)
+        files += sorted(_files_of_folder(item))
     if not files:
         raise DataError(
             f"{', '.join(map(str, paths)) or 'path'}: expected Parquet files, found none"
@@ -186,6 +187,41 @@ def parquet_files(
     if missing is not None:
         raise DataError(f"there is no file {str(missing)!r}; check the path")
     return files
+
+
+def holds_parquet(folder: Path) -> bool:
+    """Return whether a folder has Parquet files, or folders with some, as in Hive's tables."""
+    return any(map(_is_shard, folder.iterdir())) or _nested(folder) is not None
+
+
+def _files_of_folder(folder: Path) -> list[Path]:
+    nested = _nested(folder)
+    if nested is not None:
+        key, is_partition, _ = nested.name.partition("=")
+        reason = f", a partition by {key!r}, which is no column then" if is_partition else ""
+        raise DataError(
+            f"{folder}: expected Parquet files in one folder, got some in {nested.name!r} too"
+            f"{reason}; write the table as one file, or as files in one folder"
+        )
+    return [path for path in folder.iterdir() if _is_shard(path)]
+
+
+def _nested(folder: Path) -> Path | None:
+    """Return a folder with Parquet files, or a partition, in a folder; None if there is none."""
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
+    return next((f for f in folders if "=" in f.name or any(map(_is_shard, f.iterdir()))), None)
+
+
+def _is_shard(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not _is_hidden(path) and not path.is_dir()
+
+
+def _is_hidden(path: Path) -> bool:
+    """Return whether a file in a folder is no data: a checksum, _SUCCESS, _metadata, ...
+
+    So it is by the convention of Hive and Spark, which pyarrow and polars follow.
+    """
+    return path.name.startswith((".", "_"))
 
 
 def _columns(path: Path, schema: Any) -> list[str]:

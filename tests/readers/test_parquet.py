@@ -83,6 +83,48 @@ def test_a_folder_is_its_files_in_the_order_of_their_names(write, tmp_path):
     np.testing.assert_array_equal(np.concatenate([blocks.read(k)[0] for k in range(7)]), data.x)
 
 
+HIDDEN = [".0.parquet", "_0.parquet", ".0.parquet.crc", "_SUCCESS", "_metadata", "_common_metadata"]
+
+
+@pytest.mark.parametrize("name", [*HIDDEN, "_temporary/0.parquet", ".ipynb_checkpoints/0.parquet"])
+def test_hidden_files_in_a_folder_are_no_data(write, tmp_path, name):
+    """pyarrow.dataset is the witness, where it skips them too."""
+    write({"a": A, "price": B}, "0.parquet")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"")
+    data = open_dataset(str(tmp_path), target="price")
+    witness = pytest.importorskip("pyarrow.dataset").dataset(tmp_path, format="parquet")
+    assert data.x[:, 0].tolist() == witness.to_table()["a"].to_pylist()
+    assert bp.data.ParquetBlocks(tmp_path, "price").rows == len(A)
+    (tmp_path / "0.parquet").unlink()
+    with pytest.raises(bp.DataError, match="expected Parquet files, found none"):
+        bp.data.ParquetBlocks(tmp_path, "price")
+    with pytest.raises(bp.DataError, match="expected a file, got a folder"):
+        open_dataset(str(tmp_path), target="price")
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("year=2020", r"got some in 'year=2020' too, a partition by 'year'"),
+        ("year=2020/month=1", r"got some in 'year=2020' too, a partition by 'year'"),
+        ("more", "expected Parquet files in one folder, got some in 'more' too; write"),
+        ("more.parquet", "expected Parquet files in one folder, got some in 'more.parquet' too"),
+    ],
+)
+def test_parquet_files_in_folders_of_the_folder_are_refused(
+    write, tmp_path, folder, message, beside
+):
+    if beside:
+        write({"a": A, "price": B}, "0.parquet")
+    (tmp_path / folder).mkdir(parents=True)
+    write({"a": A, "price": B}, f"{folder}/0.parquet")
+    for read in (open_dataset, bp.data.ParquetBlocks):
+        with pytest.raises(bp.DataError, match=message):
+            read(str(tmp_path), target="price")
+
+
 def test_the_index_of_pandas_is_no_column(write, tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(without("kind"), index=[f"row {k}" for k in range(50)])
