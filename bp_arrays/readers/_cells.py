@@ -28,6 +28,22 @@ def is_number(cell: str) -> bool:
     return True
 
 
+TRUTH = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}
+"""The words for true and false that pandas reads."""
+
+
+def truth(cell: str) -> float:
+    """Return 1.0 for true and 0.0 for false; ValueError for anything else.
+
+    >>> truth(" True "), truth("false")
+    (1.0, 0.0)
+    """
+    try:
+        return TRUTH[cell.strip()]
+    except KeyError:
+        raise ValueError(cell) from None
+
+
 def exact_number(cell: str) -> Decimal | None:
     """Return the number in a cell without rounding; None for text, NaN and infinity.
 

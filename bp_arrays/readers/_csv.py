@@ -6,10 +6,9 @@ import codecs
 import csv
 import io
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from operator import itemgetter
 from pathlib import Path
 from typing import TextIO
 
@@ -17,10 +16,11 @@ import numpy as np
 
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.readers._cells import MISSING_WORDS, is_missing, is_number, number
+from bp_arrays.readers._cells import is_missing, is_number
 from bp_arrays.readers._columns import check_distinct, chosen_columns
 from bp_arrays.readers._compressed import unpacked
 from bp_arrays.readers._dataset import Dataset, Task
+from bp_arrays.readers._row_parser import RowParser
 from bp_arrays.readers._spool import Spool
 from bp_arrays.readers._targets import targets_from_text
 
@@ -44,6 +44,8 @@ def read_csv(
     sep: str | None = None,
 ) -> Dataset:
     """Read a table of numbers from a CSV file: one sample per line, one column the target.
+
+    Features are numbers, or true and false, which count as 1 and 0.
 
     The file is read once, line by line. Numbers beyond 1 GiB go to a temporary file and are
     memory-mapped; the targets stay in memory.
@@ -84,7 +86,7 @@ def read_csv(
 
     values, cells, lines = array("d"), [], array("q")
     texts: dict[str, str] = {}
-    pick = _picker(features)
+    parser = RowParser(names, features)
     with Spool(str(path)) as spool:
         for line, row in numbered_rows:
             if len(row) != len(names):
@@ -92,10 +94,7 @@ def read_csv(
                     f"{path}, line {line}: expected {len(names)} cells as in the header, "
                     f"got {len(row)}; quote texts that contain the delimiter"
                 )
-            try:
-                values.extend(map(number, pick(row)))
-            except ValueError:
-                raise _not_a_number(path, line, row, names, features) from None
+            values.extend(parser.parse(row, f"{path}, line {line}"))
             lines.append(line)
             if target_index is not None:
                 cells.append(_interned(row[target_index], texts))
@@ -229,25 +228,3 @@ def _check_header(path: Path, names: list[str]) -> None:
 def _interned(cell: str, texts: dict[str, str]) -> str:
     """Return equal texts as one object: a class name is in memory once, not once per row."""
     return texts.get(cell, cell) if len(texts) >= MANY_TEXTS else texts.setdefault(cell, cell)
-
-
-def _picker(columns: list[int]) -> Callable[[list[str]], Sequence[str]]:
-    """Return a fast function that selects cells; `itemgetter` of one column gives no tuple."""
-    if len(columns) == 1:
-        return itemgetter(slice(columns[0], columns[0] + 1))
-    return itemgetter(*columns)
-
-
-def _not_a_number(
-    path: Path, line: int, row: list[str], names: list[str], features: list[int]
-) -> DataError:
-    column = next(column for column in features if not is_number(row[column]))
-    cell = row[column].strip()
-    kind = "missing value" if cell in MISSING_WORDS else "text"
-    value = f"the {kind} {row[column]!r:.60}" if cell else "an empty cell"
-    advice = "correct it, drop the row, or exclude the column"
-    if is_number(cell.replace(",", ".", 1)):
-        advice = "write decimals with a point"
-    return DataError(
-        f"{path}, line {line}, column {names[column]!r}: expected a number, got {value}; {advice}"
-    )

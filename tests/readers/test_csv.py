@@ -10,6 +10,7 @@ import pytest
 
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.readers._csv import read_csv
+from bp_arrays.readers._parquet import read_parquet
 
 
 @pytest.fixture
@@ -87,6 +88,43 @@ def test_quoted_fields(table):
     data = read_csv(table('"a, first","y ""q"""\n"1","x, y"\n2,"x\ny"\n3,"x, y"\n'), 'y "q"')
     assert data.feature_names == ("a, first",)
     assert data.classes == ("x\ny", "x, y")
+
+
+def test_true_and_false_count_as_in_parquet(table, tmp_path):
+    """Parquet is the witness; and pandas, for the words."""
+    words = [("True", "False"), ("true", "false"), ("TRUE", "FALSE")]
+    for yes, no in words:
+        path = table(f"a,flag,y\n1,{yes},2.5\n2, {no},3.5\n3,{yes},4.5\n")
+        data = read_csv(path, "y")
+        assert data.x.tolist() == [[1.0, 1.0], [2.0, 0.0], [3.0, 1.0]]
+        assert read_csv(path, "y", columns=["flag"]).x.tolist() == [[1.0], [0.0], [1.0]]
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.read_csv(path, skipinitialspace=True)
+        assert frame["flag"].dtype == bool
+        pytest.importorskip("pyarrow")
+        frame.to_parquet(tmp_path / "t.parquet")
+        parquet = read_parquet(tmp_path / "t.parquet", "y")
+        np.testing.assert_array_equal(parquet.x, data.x)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (
+            ["True", "1"],
+            "line 3, column 'flag': expected true or false as in the first row, got th",
+        ),
+        (["False", "yes"], "line 3, column 'flag': expected true or false as in the first row"),
+        (["True", ""], "line 3, column 'flag': expected true or false .* got an empty cell"),
+        (["True", "NA"], "line 3, column 'flag': expected true or false .* the missing value 'NA'"),
+        (["0", "True"], "line 3, column 'flag': expected a number, got the text 'True'"),
+        (["yes", "no"], "line 2, column 'flag': expected a number, got the text 'yes'"),
+    ],
+)
+def test_true_and_false_are_not_mixed_with_other_values(table, cells, message):
+    text = "a,flag,y\n" + "".join(f"1,{cell},{k}.5\n" for k, cell in enumerate(cells))
+    with pytest.raises(DataError, match=message):
+        read_csv(table(text), "y")
 
 
 def test_columns_are_matched_by_name_and_others_ignored(table):
