@@ -126,7 +126,7 @@ def read_csv(
     )
 
 
-def _rows(path: Path, sep: str | None) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, sep: str | None = None) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number, from 1, and the cells of each line that is not empty."""
     with (
         unpacked(path) as binary,
