@@ -14,6 +14,8 @@ from bp_arrays.readers import Dataset, open_dataset
 def matching_data(model: Model, schema: Schema, spec: str, *, sep: str | None = None) -> Dataset:
     """Read data, by its name or file, with the features the model expects; targets are optional.
 
+    A table may have targets in some of its rows.
+
     Raises
     ------
     DataError
@@ -25,6 +27,7 @@ def matching_data(model: Model, schema: Schema, spec: str, *, sep: str | None = 
         task="regression" if schema.classes is None else "classification",
         columns=schema.feature_names or None,
         require_target=False,
+        known_classes=schema.classes or (),
         sep=sep,
     )
     features = math.prod(only_shape(model.inputs, "bp-arrays"))

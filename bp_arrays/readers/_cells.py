@@ -75,16 +75,18 @@ MISSING_WORDS = frozenset(
 """Words that pandas reads as missing values, besides those of `is_missing`."""
 
 
-def missing_labels(labels: Collection[str]) -> set[str]:
+def missing_labels(labels: Collection[str], known_classes: Collection[str] = ()) -> set[str]:
     """Return those of the distinct labels in a column that are missing values.
 
     "NA" beside numbers is a missing value. Beside text it may be the name of a class, such as
-    North America or the sodium ion.
+    North America or the sodium ion; if the classes are known, it is one if it is among them.
 
     >>> sorted(missing_labels(["1", "2", "NA", ""])), missing_labels(["EU", "NA", ""])
     (['', 'NA'], {''})
     """
     missing = set(filter(is_missing, labels))
-    words = MISSING_WORDS.intersection(labels)
-    only_numbers = all(is_number(label) for label in labels if label not in missing | words)
-    return missing | words if only_numbers else missing
+    words = MISSING_WORDS.intersection(labels).difference(known_classes)
+    are_missing = bool(known_classes) or all(
+        is_number(label) for label in labels if label not in missing | words
+    )
+    return missing | words if are_missing else missing

@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -16,13 +16,13 @@ import numpy as np
 
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.readers._cells import is_missing, is_number
+from bp_arrays.readers._cells import is_number
 from bp_arrays.readers._columns import check_distinct, chosen_columns
 from bp_arrays.readers._compressed import unpacked
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._row_parser import RowParser
 from bp_arrays.readers._spool import Spool
-from bp_arrays.readers._targets import targets_from_text
+from bp_arrays.readers._targets import convert_targets
 
 PIECE = 2**20
 """Numbers that are collected before they go to the spool."""
@@ -41,6 +41,7 @@ def read_csv(
     *,
     columns: Sequence[str] | None = None,
     require_target: bool = True,
+    known_classes: Collection[str] = (),
     sep: str | None = None,
 ) -> Dataset:
     """Read a table of numbers from a CSV file: one sample per line, one column the target.
@@ -58,12 +59,13 @@ def read_csv(
     target : str
         The name of the column to predict; classes may be text.
     task : "classification", "regression" or None
-        None infers the task, see `targets_from_text`.
+        None infers the task, see `convert_targets`.
     columns : sequence of str, optional
         The feature columns, in this order; by default all except the target.
     require_target : bool, default True
-        Whether a missing target column is an error. If not, a target column without a single
-        value counts as missing.
+        Whether a missing target column, or a missing target, is an error.
+    known_classes : collection of str
+        Unless required, names of classes even where they look like missing values, such as "NA".
     sep : str, optional
         The delimiter; by default the comma, semicolon or tab that divides the header and the
         rows below it into equally many cells.
@@ -112,9 +114,13 @@ def read_csv(
             f"number, got {x[bad]}; fill it or drop the row"
         )
     t, classes = None, None
-    if target_index is not None and (require_target or not all(map(is_missing, cells))):
-        t, classes = targets_from_text(
-            cells, task, lambda row: f"{path}, line {lines[row]}, column {target!r}"
+    if target_index is not None:
+        t, classes = convert_targets(
+            cells,
+            task,
+            lambda row: f"{path}, line {lines[row]}, column {target!r}",
+            required=require_target,
+            known_classes=known_classes,
         )
     return Dataset(
         x=x,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -13,14 +13,20 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.readers._dataset import Dataset, Task, flat_rows
-from bp_arrays.readers._targets import targets_from_numbers
+from bp_arrays.readers._targets import convert_targets
 from bp_arrays.typing import HostArray, Shape
 
 X_NAMES = ("x", "X", "x_train", "X_train")
 T_NAMES = ("t", "y", "T", "Y", "t_train", "y_train", "T_train", "Y_train")
 
 
-def read_npz(path: Path, task: Task | None = None, *, require_target: bool = True) -> Dataset:
+def read_npz(
+    path: Path,
+    task: Task | None = None,
+    *,
+    require_target: bool = True,
+    known_classes: Collection[str] = (),
+) -> Dataset:
     """Read samples and targets from the arrays of an .npz file, into memory.
 
     A member of a zip archive cannot be memory-mapped: data larger than memory belongs in .npy
@@ -50,10 +56,25 @@ def read_npz(path: Path, task: Task | None = None, *, require_target: bool = Tru
             raise DataError(
                 f"{path}: not a readable .npz archive (truncated or damaged?): {error}"
             ) from None
-    return _dataset(path, arrays, x_name, t_name, task)
+    return _dataset(
+        path,
+        arrays,
+        x_name,
+        t_name,
+        task,
+        require_target=require_target,
+        known_classes=known_classes,
+    )
 
 
-def read_npy_pair(x: Path, t: Path | None, task: Task | None = None) -> Dataset:
+def read_npy_pair(
+    x: Path,
+    t: Path | None,
+    task: Task | None = None,
+    *,
+    require_target: bool = True,
+    known_classes: Collection[str] = (),
+) -> Dataset:
     """Read samples from one .npy file and, for training, targets from another.
 
     The samples are memory-mapped, unless they are in Fortran order, which scatters each row over
@@ -68,7 +89,15 @@ def read_npy_pair(x: Path, t: Path | None, task: Task | None = None) -> Dataset:
     arrays = {"x": mapped if mapped.flags.c_contiguous else read_npy(x)}
     if t is not None:
         arrays["t"] = read_npy(t)
-    return _dataset(x, arrays, "x", None if t is None else "t", task)
+    return _dataset(
+        x,
+        arrays,
+        "x",
+        None if t is None else "t",
+        task,
+        require_target=require_target,
+        known_classes=known_classes,
+    )
 
 
 def read_npy(path: Path) -> HostArray:
@@ -109,6 +138,9 @@ def _dataset(
     x_name: str,
     t_name: str | None,
     task: Task | None,
+    *,
+    require_target: bool,
+    known_classes: Collection[str],
 ) -> Dataset:
     x_test, t_test = _test_name(x_name), _test_name(t_name or "")
     held_out = None
@@ -121,8 +153,14 @@ def _dataset(
     t, classes = None, None
     target_names: tuple[str, ...] = ("target",)
     if values is not None:
-        t, classes = targets_from_numbers(values, task, lambda row: f"{path}, {t_name}[{row}]")
-        if classes is None and t.shape[1] > 1:
+        t, classes = convert_targets(
+            values,
+            task,
+            lambda row: f"{path}, {t_name}[{row}]",
+            required=require_target,
+            known_classes=known_classes,
+        )
+        if t is not None and classes is None and t.shape[1] > 1:
             target_names = tuple(f"target_{k}" for k in range(t.shape[1]))
     return Dataset(
         x=flat_rows(x, f"{path}, array {x_name}"),

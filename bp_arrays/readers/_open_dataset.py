@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from bp_arrays.errors import DataError, unknown_name
 from bp_arrays.readers._compressed import GZIP_MAGIC, ZIP_MAGIC, unpacked, zipped_name
@@ -34,6 +35,7 @@ def open_dataset(
     task: Task | None = None,
     columns: Sequence[str] | None = None,
     require_target: bool = True,
+    known_classes: Collection[str] = (),
     sep: str | None = None,
 ) -> Dataset:
     """Read a data set, by its name or from a file.
@@ -51,7 +53,10 @@ def open_dataset(
     columns : sequence of str, optional
         The feature columns of a .csv or .parquet file; by default all except the target.
     require_target : bool, default True
-        Whether missing targets are an error.
+        Whether missing targets are an error, all of them or some; see `Dataset`.
+    known_classes : collection of str
+        Names that are classes even where they look like missing values, such as "NA"; only where
+        targets are not required.
     sep : str, optional
         The delimiter of a .csv file; by default a comma, semicolon or tab, whichever fits.
 
@@ -87,21 +92,20 @@ def open_dataset(
     if len(paths) == 2 and kind not in ("npy", "idx"):
         raise DataError(f"{spec}: expected one .{kind} file, got two; only .npy and IDX have pairs")
     second = paths[1] if len(paths) == 2 else None
+    optional: dict[str, Any] = {"require_target": require_target, "known_classes": known_classes}
     if kind == "csv":
-        return read_csv(
-            paths[0], target, task, columns=columns, require_target=require_target, sep=sep
-        )
+        return read_csv(paths[0], target, task, columns=columns, sep=sep, **optional)
     if kind == "parquet":
-        return read_parquet(paths[0], target, task, columns=columns, require_target=require_target)
+        return read_parquet(paths[0], target, task, columns=columns, **optional)
     if kind == "npz":
-        return read_npz(paths[0], task, require_target=require_target)
+        return read_npz(paths[0], task, **optional)
     if kind == "idx":
         return read_idx(paths[0], second, task, require_target=require_target)
     if second is None and require_target:
         raise DataError(
             f"{spec}: expected two .npy files, got one; name both, SAMPLES.npy,TARGETS.npy"
         )
-    return read_npy_pair(paths[0], second, task)
+    return read_npy_pair(paths[0], second, task, **optional)
 
 
 def _paths(spec: str) -> list[Path]:

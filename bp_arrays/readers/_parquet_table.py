@@ -104,15 +104,23 @@ class ParquetTable:
         """
         with _readable(group.path) as parquet:
             for name in names:
-                read = parquet.read_row_group(group.number, columns=[name], use_threads=False)
-                column = read.column(name)
-                if column.null_count:
-                    row = int(np.argmax(np.asarray(column.is_null())))
-                    raise DataError(
-                        f"{self.describe_location(group, row, name)}: expected a value, got null; "
-                        "drop or fill such rows"
-                    )
+                column = _read_column(parquet, group, name)
+                self._check_no_null(group, name, column)
                 yield column
+
+    def column(self, group: Group, name: str, *, required: bool) -> tuple[Any, HostArray]:
+        """Read a column of one row group: the values that are not null, and which those are.
+
+        Raises
+        ------
+        DataError
+            As for `columns`, for null only if all values are required.
+        """
+        with _readable(group.path) as parquet:
+            column = _read_column(parquet, group, name)
+        if required:
+            self._check_no_null(group, name, column)
+        return column.drop_null(), np.asarray(column.is_valid())
 
     def numbers(self, group: Group, names: Sequence[str]) -> HostArray:
         """Read columns of numbers of one row group into an array (rows, columns)."""
@@ -124,11 +132,6 @@ class ParquetTable:
         assert array is not None, "a table has at least one column"
         return array
 
-    def decimal_texts(self, group: Group, name: str) -> list[str]:
-        """Read a column of decimal numbers of one row group as text, without rounding."""
-        [column] = self.columns(group, [name])
-        return [format(value, "f") for value in column.to_pylist()]
-
     def texts(self, group: Group, name: str) -> list[str]:
         """Read a column of text of one row group, without spaces around the texts.
 
@@ -138,6 +141,10 @@ class ParquetTable:
             If a value is not text.
         """
         [column] = self.columns(group, [name])
+        return self.checked_texts(group, name, column)
+
+    def checked_texts(self, group: Group, name: str, column: Any) -> list[str]:
+        """Return a column's values as for `texts`."""
         values: list[Any] = column.to_pylist()
         odd = next((row for row, value in enumerate(values) if not isinstance(value, str)), None)
         if odd is not None:
@@ -151,6 +158,14 @@ class ParquetTable:
         """Describe the location of a cell for messages."""
         return f"{group.path}, row {group.first_row + row} (counted from 0), column {name!r}"
 
+    def _check_no_null(self, group: Group, name: str, column: Any) -> None:
+        if column.null_count:
+            row = int(np.argmax(np.asarray(column.is_null())))
+            raise DataError(
+                f"{self.describe_location(group, row, name)}: expected a value, got null; "
+                "drop or fill such rows"
+            )
+
     def _number_dtype(self, name: str) -> np.dtype[Any]:
         dtype = _number_dtype(self._types[name])
         if dtype is None:
@@ -159,6 +174,10 @@ class ParquetTable:
                 "the column or convert it to numbers"
             )
         return dtype
+
+
+def _read_column(parquet: Any, group: Group, name: str) -> Any:
+    return parquet.read_row_group(group.number, columns=[name], use_threads=False).column(name)
 
 
 def parquet_files(

@@ -19,8 +19,90 @@ CLASS_LIMIT = 20
 Targets = tuple[HostArray, tuple[str, ...] | None]
 """Classes int64 (rows,) and their names, or values float64 (rows, outputs) and None."""
 
+OptionalTargets = tuple[HostArray | None, tuple[str, ...] | None]
+
 Locator = Callable[[int], str]
 """Describe the location of a row for messages: "data.csv, line 7, column 'age'"."""
+
+
+def convert_targets(
+    values: Sequence[str] | HostArray,
+    task: Task | None,
+    describe_location: Locator,
+    *,
+    required: bool = True,
+    known_classes: Collection[str] = (),
+    present: HostArray | None = None,
+) -> OptionalTargets:
+    """Convert the targets of a data set, all or some of which may be missing if not required.
+
+    Parameters
+    ----------
+    values : sequence of str, or array (rows,) or (rows, outputs)
+        Missing are empty texts, "NA" and the like where they are missing values, NaN, and rows of
+        nothing but NaN.
+    task, describe_location
+        As for `targets_from_text`.
+    required : bool, default True
+        Whether a missing target is an error.
+    known_classes : collection of str
+        Unless required, names that are classes even where they look like missing values.
+    present : bool array (rows,), optional
+        Unless required, False for further rows without a target.
+
+    Returns
+    -------
+    t : array, or None if there is no target
+        Class −1, or NaN, for a row without a target.
+    classes : tuple of str, or None
+
+    Raises
+    ------
+    DataError
+        As for `targets_from_text` and `targets_from_numbers`.
+
+    Examples
+    --------
+    >>> convert_targets(["b", "", "a"], None, str, required=False)
+    (array([ 1, -1,  0]), ('a', 'b'))
+    """
+    if required or (isinstance(values, np.ndarray) and values.ndim not in (1, 2)):
+        if isinstance(values, np.ndarray):
+            return targets_from_numbers(values, task, describe_location)
+        return targets_from_text(values, task, describe_location)
+    if isinstance(values, np.ndarray) and values.dtype.kind in "US":
+        values = _texts(values, describe_location)
+    has_target = _has_target(values, known_classes)
+    if present is not None:
+        has_target = has_target & present
+    rows = np.flatnonzero(has_target)
+    if not len(rows):
+        return None, None
+
+    def describe_row(row: int) -> str:
+        return describe_location(int(rows[row]))
+
+    if isinstance(values, np.ndarray):
+        t, classes = targets_from_numbers(values[rows], task, describe_row)
+    else:
+        t, classes = _targets_from_labels(
+            [values[row].strip() for row in rows.tolist()], task, describe_row
+        )
+    filled = np.full((len(has_target), *t.shape[1:]), np.nan if classes is None else -1, t.dtype)
+    filled[rows] = t
+    return filled, classes
+
+
+def _has_target(values: Sequence[str] | HostArray, known_classes: Collection[str]) -> HostArray:
+    """Return which rows have a target: bool (rows,)."""
+    if not isinstance(values, np.ndarray):
+        labels = [cell.strip() for cell in values]
+        missing = missing_labels(set(labels), known_classes)
+        return np.array([label not in missing for label in labels], bool)
+    if values.dtype.kind != "f":
+        return np.ones(len(values), bool)
+    present = ~np.isnan(values)
+    return np.asarray(present if values.ndim == 1 else np.any(present, axis=1))
 
 
 def targets_from_text(
@@ -54,8 +136,14 @@ def targets_from_text(
     ([0, 1, 0], ('no', 'yes'))
     """
     labels = [cell.strip() for cell in cells]
+    check_present(labels, missing_labels(set(labels)), describe_location)
+    return _targets_from_labels(labels, task, describe_location)
+
+
+def _targets_from_labels(
+    labels: list[str], task: Task | None, describe_location: Locator
+) -> Targets:
     distinct = set(labels)
-    check_present(labels, missing_labels(distinct), describe_location)
     if all(map(is_number, distinct)):
         values = np.array(list(map(number, labels)))
         _check_finite(values, describe_location)
@@ -163,8 +251,7 @@ def targets_from_numbers(
     (4, 1)
     """
     if values.dtype.kind in "US":
-        texts = [str(value) for value in values.astype(str).ravel()]
-        return targets_from_text(texts, task, describe_location)
+        return targets_from_text(_texts(values, describe_location), task, describe_location)
     if values.dtype.kind not in "biuf":
         raise DataError(
             f"{describe_location(0)}: expected numbers or text, got dtype {values.dtype}"
@@ -193,6 +280,11 @@ def targets_from_numbers(
     kinds, t = np.unique(values, return_inverse=True)
     names = (str(int(kind)) if kind == int(kind) else repr(float(kind)) for kind in kinds)
     return t.astype(np.int64), tuple(names)
+
+
+def _texts(values: HostArray, describe_location: Locator) -> list[str]:
+    """Return an array of text as a list."""
+    return [str(value) for value in values.astype(str).ravel()]
 
 
 def _check_finite(values: HostArray, describe_location: Locator) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import struct
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -73,6 +74,71 @@ def test_targets_of_one_class_or_of_unknown_ones(run, model, tmp_path):
     assert "accuracy 50.00% (classes the model does not know: weed)" in result.err
     (tmp_path / "new.csv").write_text("width,height,kind\n1,-1,rose\n")
     assert "accuracy 100.00%\n" in run("predict", model, "new.csv", "--device", "cpu").err
+
+
+@pytest.mark.parametrize("missing", ["", "NA", "nan", " null "])
+def test_rows_without_a_target_are_predicted_and_not_scored(run, model, tmp_path, missing):
+    rows = ["0,0,daisy", f"1,-1,{missing}", "2,-2,rose", f"0,0,{missing}"]
+    (tmp_path / "some.csv").write_text("\n".join(["width,height,kind", *rows]))
+    words = ("--device", "cpu", "--report", "r.json")
+    result = run("predict", model, "some.csv", *words)
+    assert [row[0] for row in rows_of(result.out)[1:]] == ["daisy", "rose", "tulip", "daisy"]
+    assert "predicted 4 rows: accuracy 50.00% on the 2 of 4 rows that have a target" in result.err
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["rows"], report["scored_rows"], report["accuracy"]) == (4, 2, 0.5)
+    assert report["confusion"]["counts"] == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+    result = run("explain", model, "some.csv", "--sample", 2, "--weight", "1.bias:1")
+    assert result.code == 2 and "some.csv, row 2: expected a target, got none" in result.err
+    assert run("explain", model, "some.csv", "--weight", "1.bias:1").code == 0
+    (tmp_path / "none.csv").write_text("\n".join(["width,height,kind", f"0,0,{missing}"]))
+    assert run("predict", model, "none.csv", "--device", "cpu").err == "predicted 1 rows\n"
+
+
+def test_a_class_that_looks_like_a_missing_value_is_one(run, flowers, tmp_path):
+    flowers.write_text(flowers.read_text().replace("rose", "NA"))
+    run("train", flowers, "--target", "kind", "--device", "cpu", "--out", "m")
+    (tmp_path / "new.csv").write_text("width,height,kind\n1,-1,NA\n1,-1,NULL\n1,-1,NA\n")
+    result = run("predict", "m", "new.csv", "--device", "cpu")
+    assert "accuracy 100.00% on the 2 of 3 rows that have a target\n" in result.err
+
+
+def test_values_that_are_missing_in_any_file_are_not_scored(run, prices, tmp_path):
+    """The mean by hand is the witness."""
+    run("train", prices, "--target", "price", "--device", "cpu", "--out", "m", "--epochs", 2)
+    table = np.loadtxt(prices, delimiter=",", skiprows=1)[:5]
+    x, t = table[:, :3], np.round(table[:, 3])
+    t[[1, 4]] = np.nan
+    np.savez(tmp_path / "d.npz", x=x, t=t)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "t.npy", t)
+    lines = [",".join(map(repr, row)) for row in np.column_stack([x, t]).tolist()]
+    (tmp_path / "d.csv").write_text("\n".join(["rooms,area,age,price", *lines]))
+    names = ["d.csv", "d.npz", "x.npy,t.npy"]
+    if find_spec("pyarrow"):
+        import pyarrow
+        from pyarrow import parquet
+
+        whole = [None if np.isnan(value) else int(value) for value in t]
+        columns = dict(zip(("rooms", "area", "age"), x.T, strict=True))
+        for name, price in {
+            "nulls": whole,
+            "nan": t,
+            "text": [str(v or "") for v in whole],
+        }.items():
+            parquet.write_table(
+                pyarrow.table(columns | {"price": price}),
+                tmp_path / f"{name}.parquet",
+                row_group_size=2,
+            )
+            names.append(f"{name}.parquet")
+    for name in names:
+        words = ("--device", "cpu", "--report", "r.json", "--out", "o.csv")
+        result = run("predict", "m", name, *words)
+        assert "on the 3 of 5 rows that have a target" in result.out, name
+        y = np.loadtxt(tmp_path / "o.csv", skiprows=1)
+        assert np.isfinite(y).all() and len(y) == 5
+        report = json.loads((tmp_path / "r.json").read_text())
+        assert report["mean_squared_error"] == pytest.approx(np.nanmean((y - t) ** 2), rel=1e-5)
 
 
 def test_values_go_through_a_file(run, prices, tmp_path):

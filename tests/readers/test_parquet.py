@@ -207,6 +207,28 @@ def test_missing_values_in_a_target_of_text(write, word):
         assert [blocks.classes[k] for k in blocks.read(1)[1]] == cells[8:16]
 
 
+KINDS = {
+    "text": (["b", None, "a", None], ["b", "a"]),
+    "whole numbers": ([2**53 + 1, None, 2**53, None], [str(2**53 + 1), str(2**53)]),
+    "booleans": ([True, None, False, None], ["1", "0"]),
+    "decimals": ([Decimal(2), None, Decimal(1), None], ["2", "1"]),
+    "floats": ([2.0, None, 1.0, float("nan")], ["2", "1"]),
+    "nothing but null at first": ([None, 7, None, 5], ["7", "5"]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_targets_that_may_be_null(write, kind):
+    values, expected = KINDS[kind]
+    path = write({"a": A[:4], "t": values}, row_group_size=1)
+    data = open_dataset(str(path), target="t", task="classification", require_target=False)
+    assert [data.classes[k] for k in data.t if k >= 0] == expected
+    present = [value is not None and value == value for value in values]
+    assert data.has_target.tolist() == (data.t >= 0).tolist() == present
+    with pytest.raises(bp.DataError, match=r"row \d \(counted from 0\), column 't': expected a"):
+        open_dataset(str(path), target="t", task="classification")
+
+
 def test_columns_that_are_not_there(write):
     path = write(TABLE)
     for arguments, message in [
