@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from bp_arrays.command_line._check_range import check_range
 from bp_arrays.command_line._schema import Schema
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import only_shape
@@ -19,7 +20,8 @@ def matching_data(model: Model, schema: Schema, spec: str, *, sep: str | None = 
     Raises
     ------
     DataError
-        If the data lacks features that the model was trained on.
+        If the data lacks features that the model was trained on; if a number is beyond the range
+        of the model's dtype.
     """
     data = open_dataset(
         spec,
@@ -36,4 +38,5 @@ def matching_data(model: Model, schema: Schema, spec: str, *, sep: str | None = 
             f"{data.source}: expected the model's {features} features, got {data.x.shape[1]} (not "
             f"counting the target column, {', '.join(schema.target_names) or 'if it has a name'})"
         )
+    check_range(data, model.dtype, "change its unit, or train with --dtype float64")
     return data

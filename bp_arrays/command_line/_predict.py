@@ -19,6 +19,7 @@ from bp_arrays.command_line._schema import Schema
 from bp_arrays.command_line._score import Score, score_predictions
 from bp_arrays.errors import DataError
 from bp_arrays.files import write_atomically
+from bp_arrays.inputs import first_not_finite
 from bp_arrays.model import load
 from bp_arrays.typing import HostArray
 
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     schema = Schema.from_metadata(model.metadata, args.model)
     data = matching_data(model, schema, args.data, sep=args.sep)
     y = model.predict(data.x.reshape(data.rows, *model.input_shape)).reshape(data.rows, -1)
+    _check_outputs(y, data.source)
     score = score_predictions(y, data, schema)
     _check_options(args, score, data.source)
     header, table = _table(y, schema)
@@ -76,6 +78,16 @@ def run(args: argparse.Namespace) -> int:
     summary = f": {score.summary}" if score else ""
     print(f"predicted {data.rows} rows{summary}{where}", file=messages)
     return 0
+
+
+def _check_outputs(y: HostArray, source: str) -> None:
+    """Raise DataError if an output is not finite: its class and probability would mean nothing."""
+    bad = first_not_finite(y)
+    if bad is not None:
+        raise DataError(
+            f"{source}, row {bad[0]} (counted from 0): expected a finite output of the model, got "
+            f"{y[bad]}; correct its features, which are far from those of the training data"
+        )
 
 
 def _check_options(args: argparse.Namespace, score: Score | None, source: str) -> None:

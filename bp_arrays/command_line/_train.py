@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from bp_arrays.command_line import _options as options
+from bp_arrays.command_line._check_range import check_range
 from bp_arrays.command_line._main import INTERRUPTED
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot, plot
@@ -251,13 +252,7 @@ def check_data(data: Dataset, dtype: str) -> None:
             f"{data.source}: expected two classes or more, got only {data.classes[0]!r}; "
             "choose another target, or --task regression"
         )
-    largest = float(np.finfo("float32" if dtype == "bfloat16" else dtype).max)
-    for name, values in (("a feature", data.x), ("a target", data.t)):
-        if values is not None and max(-float(values.min()), float(values.max())) > largest:
-            raise DataError(
-                f"{data.source}: {name} exceeds {largest:.3g}, the largest number in {dtype}; "
-                "change its unit, or use --dtype float64"
-            )
+    check_range(data, dtype, "change its unit, or use --dtype float64")
 
 
 def _moved(model: Model, x: SelectedRows) -> Array:

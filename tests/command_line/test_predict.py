@@ -141,6 +141,38 @@ def test_values_that_are_missing_in_any_file_are_not_scored(run, prices, tmp_pat
         assert report["mean_squared_error"] == pytest.approx(np.nanmean((y - t) ** 2), rel=1e-5)
 
 
+@pytest.mark.parametrize("value", ["1e300", "-1e39", "3.5e38"])
+def test_values_beyond_the_dtype_are_refused_as_train_does(run, model, tmp_path, value):
+    (tmp_path / "new.csv").write_text(f"width,height,kind\n0,0,daisy\n0,{value},daisy\n")
+    np.savez(tmp_path / "new.npz", x=[[0.0, 0.0], [0.0, float(value)]], t=["daisy"] * 2)
+    for name, column in {"new.csv": "column 'height'", "new.npz": "feature 1"}.items():
+        message = f"a feature exceeds 3.4e+38, the largest number in float32, in row 1, {column}"
+        for words in (("predict", model, name, "--out", "o.csv"), ("explain", model, name)):
+            result = run(*words)
+            assert result.code == 2 and result.err.count("\n") == 1 and result.out == ""
+            assert message in result.err
+    assert not (tmp_path / "o.csv").exists()
+
+
+def test_targets_beyond_the_dtype_are_refused_too(run, prices, tmp_path):
+    run("train", prices, "--target", "price", "--device", "cpu", "--out", "m", "--epochs", 1)
+    (tmp_path / "new.csv").write_text("rooms,area,age,price\n0,0,0,\n0,0,0,1e300\n")
+    result = run("predict", "m", "new.csv")
+    assert result.code == 2 and result.out == ""
+    assert "a target exceeds 3.4e+38, the largest number in float32, in row 1, col" in result.err
+
+
+def test_outputs_that_are_not_finite_are_refused(run, tmp_path):
+    """A feature within float32 may be without it as soon as it is multiplied."""
+    model = bp.Model(bp.Linear(2), input_shape=1, device="cpu")
+    model.set_parameters({"weight": [[10.0, -10.0]]})
+    model.save(tmp_path / "m")
+    (tmp_path / "new.csv").write_text("a\n1\n1e38\n")
+    result = run("predict", "m", "new.csv", "--device", "cpu", "--out", "o.csv")
+    assert result.code == 2 and not (tmp_path / "o.csv").exists()
+    assert "row 1 (counted from 0): expected a finite output of the model, got inf" in result.err
+
+
 def test_values_go_through_a_file(run, prices, tmp_path):
     run("train", prices, "--target", "price", "--device", "cpu", "--out", "m", "--epochs", 60)
     result = run("predict", "m", prices, "--device", "cpu", "--out", "p.csv")
