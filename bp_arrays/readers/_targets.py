@@ -283,8 +283,25 @@ def targets_from_numbers(
 
 
 def _texts(values: HostArray, describe_location: Locator) -> list[str]:
-    """Return an array of text as a list."""
-    return [str(value) for value in values.astype(str).ravel()]
+    """Return an array of text (rows,) or (rows, 1) as a list; bytes are UTF-8."""
+    if values.ndim not in (1, 2) or values.shape[1:] not in ((), (1,)):
+        raise DataError(
+            f"{describe_location(0)}: expected texts of shape (rows,), one class per row, got "
+            f"{values.shape}"
+        )
+    texts = []
+    for row in range(len(values)):
+        try:
+            [value] = values[row : row + 1].ravel().tolist()
+            text = value.decode() if isinstance(value, bytes) else value
+            text.encode()  # fails for half of a surrogate pair, which no file can hold
+        except (ValueError, SystemError) as error:  # of an encoding, or of a damaged array
+            raise DataError(
+                f"{describe_location(row)}: expected text in UTF-8, got {error}; save the names "
+                "as text, not as bytes in another encoding"
+            ) from None
+        texts.append(text)
+    return texts
 
 
 def _check_finite(values: HostArray, describe_location: Locator) -> None:

@@ -60,6 +60,14 @@ def test_storage_order_and_byte_order_do_not_matter(tmp_path):
     assert data.x.dtype.isnative
 
 
+def test_names_in_bytes(tmp_path):
+    np.savez(tmp_path / "d.npz", x=X, t=np.array(["é".encode(), b"b"] * 3))
+    assert read_npz(tmp_path / "d.npz").classes == ("b", "é")
+    np.savez(tmp_path / "d.npz", x=X, t=np.array(["é".encode("latin-1"), b"b"] * 3))
+    with pytest.raises(DataError, match=r"d.npz, t\[0\]: expected text in UTF-8, got .*0xe9"):
+        read_npz(tmp_path / "d.npz")
+
+
 def test_npy_pair(tmp_path):
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "t.npy", np.array(["b", "a"] * 3))

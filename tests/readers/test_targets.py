@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from bp_arrays.errors import DataError
-from bp_arrays.readers._targets import CLASS_LIMIT, targets_from_numbers, targets_from_text
+from bp_arrays.readers._targets import (
+    CLASS_LIMIT,
+    convert_targets,
+    targets_from_numbers,
+    targets_from_text,
+)
 
 
 def place(row: int) -> str:
@@ -151,6 +156,37 @@ def test_unfit_arrays(values, message):
 def test_rows_of_values_are_no_classes():
     with pytest.raises(DataError, match="expected one class per row"):
         targets_from_numbers(np.array([[0.5, 1.0], [0.0, 1.0]]), "classification", place)
+
+
+def test_texts_in_bytes_are_utf_8():
+    names = ["Zoë", "Åsa", "Zoë"]
+    values = np.array([name.encode() for name in names])
+    t, classes = targets_from_numbers(values, None, place)
+    assert [classes[k] for k in t] == names
+    t, classes = targets_from_numbers(values[:, None], None, place)
+    assert [classes[k] for k in t] == names
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        np.array([b"a", "é".encode("latin-1")]),
+        np.array([b"a", "é".encode()[:1]]),
+        np.array(["a", "\ud800"]),
+        np.frombuffer(b"a\0\0\0\xff\xff\xff\xff", "<U1"),
+    ],
+    ids=["Latin-1", "half a character", "half a pair", "no character"],
+)
+@pytest.mark.parametrize("required", [True, False])
+def test_texts_that_are_none_are_refused_with_their_row(odd, required):
+    with pytest.raises(DataError, match="row 1: expected text in UTF-8, got ") as error:
+        convert_targets(odd, None, place, required=required)
+    assert "\n" not in str(error.value)
+
+
+def test_rows_of_texts_are_no_classes():
+    with pytest.raises(DataError, match=r"expected texts of shape \(rows,\)"):
+        targets_from_numbers(np.array([["a", "b"]] * 3), None, place)
 
 
 def test_text_and_booleans_in_arrays():
