@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
-import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -13,6 +13,7 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.readers._dataset import Dataset, Task, flat_rows
+from bp_arrays.readers._parsing import parsing
 from bp_arrays.readers._targets import convert_targets
 from bp_arrays.typing import HostArray, Shape
 
@@ -39,23 +40,8 @@ def read_npz(
         If the file is not an .npz archive, is truncated or damaged, contains Python objects, or
         lacks the arrays.
     """
-    with path.open("rb") as file:
-        try:
-            arrays, x_name, t_name = _members(path, file, require_target)
-        except DataError:
-            raise
-        # raised by zipfile and its decompressors for a damaged archive
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            RuntimeError,
-            OSError,
-            ValueError,
-        ) as error:
-            raise DataError(
-                f"{path}: not a readable .npz archive (truncated or damaged?): {error}"
-            ) from None
+    with path.open("rb") as file, parsing(path, ".npz archive"):
+        arrays, x_name, t_name = _members(path, file, require_target)
     return _dataset(
         path,
         arrays,
@@ -111,7 +97,13 @@ def _members(
 ) -> tuple[dict[str, HostArray], str, str | None]:
     """Read samples and targets, of training and test rows, and their names in the archive."""
     with zipfile.ZipFile(file) as archive:
-        members = {info.filename: info for info in archive.infolist()}
+        members: dict[str, zipfile.ZipInfo] = {}
+        for info in archive.infolist():
+            if members.setdefault(info.filename, info) is not info:
+                name = info.filename.removesuffix(".npy")
+                raise DataError(
+                    f"{path}: expected distinct names of arrays, got {name!r} twice; rename one"
+                )
         names = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
         x_name = next((name for name in X_NAMES if name in names), None)
         t_name = next((name for name in T_NAMES if name in names), None)
@@ -200,7 +192,8 @@ def mapped_npy(path: Path) -> HostArray:
         start = file.tell()
     if 0 in shape or shape == ():  # nothing to map
         return read_npy(path)
-    return np.memmap(path, dtype, "r", start, shape, order="F" if fortran else "C")
+    with parsing(path, ".npy file"):
+        return np.memmap(path, dtype, "r", start, shape, order="F" if fortran else "C")
 
 
 def _read_array(name: str, file: BinaryIO, size: int) -> HostArray:
@@ -210,24 +203,25 @@ def _read_array(name: str, file: BinaryIO, size: int) -> HostArray:
     data = file.read(expected)
     if len(data) != expected:
         raise DataError(f"{name}: expected {expected} bytes, got {len(data)}: truncated")
-    array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-    return np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)
+    with parsing(name, ".npy file"):
+        array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+        return np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)
 
 
 def _header(name: str, file: BinaryIO, size: int) -> tuple[Shape, bool, np.dtype[Any]]:
     """Read shape, Fortran order and dtype, and compare them with the size of the file."""
-    try:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise ValueError(f"format version {version}")
-    except (ValueError, EOFError) as error:
-        raise DataError(
-            f"{name}: not a readable .npy file (truncated or damaged?): {error}"
-        ) from None
+    with parsing(name, ".npy file"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of headers by Python 2, and of odd escapes in others
+        try:
+            version = np.lib.format.read_magic(file)
+            if version == (1, 0):
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            elif version == (2, 0):
+                shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+            else:
+                raise ValueError(f"format version {version}")
+        except MemoryError:  # of Python's parser, for deeply nested brackets and signs
+            raise ValueError("the header is nested too deeply") from None
     if dtype.hasobject:
         raise DataError(
             f"{name}: expected numbers or text, got Python objects, which are never loaded; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,8 +22,8 @@ def parsing(name: object, kind: str) -> Iterator[None]:
     except (BpArraysError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # of the disk; but EINVAL is a seek to an offset that the damaged file names
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{name}: not a readable {kind} (truncated or damaged?): {reason}"

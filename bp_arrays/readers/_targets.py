@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
 
@@ -290,18 +291,29 @@ def _texts(values: HostArray, describe_location: Locator) -> list[str]:
             f"{values.shape}"
         )
     texts = []
-    for row in range(len(values)):
+    for row, is_text in enumerate(_are_characters(values)):
         try:
+            if not is_text:
+                raise ValueError("numbers beyond the last character of Unicode")
             [value] = values[row : row + 1].ravel().tolist()
             text = value.decode() if isinstance(value, bytes) else value
             text.encode()  # fails for half of a surrogate pair, which no file can hold
-        except (ValueError, SystemError) as error:  # of an encoding, or of a damaged array
+        except ValueError as error:
             raise DataError(
                 f"{describe_location(row)}: expected text in UTF-8, got {error}; save the names "
                 "as text, not as bytes in another encoding"
             ) from None
         texts.append(text)
     return texts
+
+
+def _are_characters(values: HostArray) -> HostArray:
+    """Return which rows are texts of characters; Python crashes on others, of a damaged file."""
+    if values.dtype.kind == "S" or not values.nbytes:
+        return np.ones(len(values), bool)
+    native = np.ascontiguousarray(values, values.dtype.newbyteorder("=")).reshape(-1)
+    codes = native.view(np.uint32).reshape(len(values), -1)
+    return np.asarray(np.all(codes <= sys.maxunicode, axis=1))
 
 
 def _check_finite(values: HostArray, describe_location: Locator) -> None:
