@@ -12,6 +12,7 @@ from bp_arrays.inputs import first_not_finite
 from bp_arrays.readers._columns import chosen_columns
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._parquet_table import Group, ParquetTable, parquet_files
+from bp_arrays.readers._parsing import parsing
 from bp_arrays.readers._spool import Spool
 from bp_arrays.readers._targets import Locator, convert_targets
 from bp_arrays.typing import HostArray
@@ -102,10 +103,13 @@ def _target_values(
     column, present = table.column(group, name, required=required)
     if not table.holds_numbers(name):
         values: HostArray = np.array(table.checked_texts(group, name, column), dtype=object)
-    elif table.holds_decimals(name):  # floats would merge classes that differ in the 17th digit
-        values = np.array([format(value, "f") for value in column.to_pylist()], dtype=object)
     else:
-        values = column.to_numpy().astype(table.dtype([name]), copy=False)
+        with parsing(group.path, "Parquet file"):
+            if table.holds_decimals(name):  # floats would merge those that differ in the 17th digit
+                texts = [format(value, "f") for value in column.to_pylist()]
+                values = np.array(texts, dtype=object)
+            else:
+                values = column.to_numpy().astype(table.dtype([name]), copy=False)
     if len(values) == len(present):
         return values, present
     filled = np.full(len(present), "" if values.dtype.kind == "O" else 0, values.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 from bp_arrays.errors import DataError
 from bp_arrays.extras import require_extra
 from bp_arrays.readers._columns import check_distinct
+from bp_arrays.readers._parsing import parsing
 from bp_arrays.typing import HostArray
 
 SUFFIXES = (".parquet", ".pq")
@@ -50,15 +52,17 @@ class ParquetTable:
         self.groups: list[Group] = []
         self._types: dict[str, Any] = {}
         for path in self.paths:
-            with _readable(path) as parquet:
+            with _opened(path) as parquet, _parsing(path):
                 metadata, schema = parquet.metadata, parquet.schema_arrow
-            types = {name: schema.field(name).type for name in _columns(path, schema)}
+                types = {name: schema.field(name).type for name in _columns(path, schema)}
+                group_rows = [
+                    metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)
+                ]
             if path is self.paths[0]:
                 self._types = types
             _check_same_columns(path, types, self.paths[0], self._types)
             first_row = 0
-            for number in range(metadata.num_row_groups):
-                rows = metadata.row_group(number).num_rows
+            for number, rows in enumerate(group_rows):
                 self.groups.append(Group(path, number, first_row, rows))
                 first_row += rows
 
@@ -102,7 +106,7 @@ class ParquetTable:
         DataError
             If the file is damaged; with column and row, if a value is null.
         """
-        with _readable(group.path) as parquet:
+        with _opened(group.path) as parquet:
             for name in names:
                 column = _read_column(parquet, group, name)
                 self._check_no_null(group, name, column)
@@ -116,7 +120,7 @@ class ParquetTable:
         DataError
             As for `columns`, for null only if all values are required.
         """
-        with _readable(group.path) as parquet:
+        with _opened(group.path) as parquet:
             column = _read_column(parquet, group, name)
         if required:
             self._check_no_null(group, name, column)
@@ -124,12 +128,12 @@ class ParquetTable:
 
     def numbers(self, group: Group, names: Sequence[str]) -> HostArray:
         """Read columns of numbers of one row group into an array (rows, columns)."""
-        array = None
-        for k, column in enumerate(self.columns(group, names)):
-            if array is None:  # by the rows that were read, not by those the file declares
-                array = np.empty((len(column), len(names)), self.dtype(names))
-            array[:, k] = column.to_numpy()
-        assert array is not None, "a table has at least one column"
+        columns = self.columns(group, names)
+        first = next(columns)  # of as many rows as the file declares, which may be damaged
+        array = np.empty((len(first), len(names)), self.dtype(names))
+        for k, column in enumerate(chain([first], columns)):
+            with _parsing(group.path):
+                array[:, k] = column.to_numpy()
         return array
 
     def texts(self, group: Group, name: str) -> list[str]:
@@ -145,7 +149,8 @@ class ParquetTable:
 
     def checked_texts(self, group: Group, name: str, column: Any) -> list[str]:
         """Return a column's values as for `texts`."""
-        values: list[Any] = column.to_pylist()
+        with _parsing(group.path):
+            values: list[Any] = column.to_pylist()
         odd = next((row for row, value in enumerate(values) if not isinstance(value, str)), None)
         if odd is not None:
             raise DataError(
@@ -177,7 +182,16 @@ class ParquetTable:
 
 
 def _read_column(parquet: Any, group: Group, name: str) -> Any:
-    return parquet.read_row_group(group.number, columns=[name], use_threads=False).column(name)
+    """Read one column of a row group; DataError if it is damaged, or has other rows."""
+    with _parsing(group.path):
+        table = parquet.read_row_group(group.number, columns=[name], use_threads=False)
+        column = table.column(name)
+    if len(column) != group.rows:
+        raise DataError(
+            f"{group.path}, column {name!r}: expected {group.rows} rows in row group "
+            f"{group.number}, got {len(column)}: truncated or damaged"
+        )
+    return column
 
 
 def parquet_files(
@@ -281,19 +295,24 @@ def _number_dtype(kind: Any) -> np.dtype[Any] | None:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[Any]:
-    """Open a file; an error of pyarrow becomes a DataError of one line with the path."""
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file."""
     require_extra("parquet")
-    import pyarrow
     from pyarrow import parquet
 
-    try:
-        with parquet.ParquetFile(path, buffer_size=BUFFER) as file:
-            yield file
-    except (pyarrow.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise DataError(
-            f"{path}: not a readable Parquet file (truncated or damaged?): "
-            f"{' '.join(str(error).split())}"
-        ) from None
+    with _parsing(path):
+        file = parquet.ParquetFile(path, buffer_size=BUFFER)
+    with file:
+        yield file
+
+
+@contextmanager
+def _parsing(path: Path) -> Iterator[None]:
+    """Turn whatever pyarrow raises for a damaged file into a DataError of one line."""
+    import pyarrow
+
+    with parsing(path, "Parquet file"):
+        try:
+            yield
+        except pyarrow.ArrowMemoryError as error:  # of a size that the damaged file declares
+            raise ValueError(str(error)) from None

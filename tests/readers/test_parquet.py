@@ -280,6 +280,47 @@ def test_damaged_files(write, tmp_path):
         assert "\n" not in str(error.value), kind
 
 
+@pytest.fixture
+def plain(write):
+    """The bytes of a file whose names and texts can be found in it."""
+    table = pyarrow.table({"aé": A, "kind": ["é", "b"] * 25})
+    options = {"compression": "none", "use_dictionary": False, "store_schema": False}
+    return write(table, **options).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"a\xc3\xa9", b"a\xff\xfe"), (b"\x02\x00\x00\x00\xc3\xa9", b"\x02\x00\x00\x00\xff\xfe")],
+    ids=["a column's name", "a text"],
+)
+def test_what_should_be_utf8_and_is_not(plain, tmp_path, old, new):
+    assert old in plain
+    (tmp_path / "bad.parquet").write_bytes(plain.replace(old, new))
+    for read in (open_dataset, bp.data.ParquetBlocks):
+        with pytest.raises(
+            bp.DataError, match=r"bad.parquet: not a readable Parquet file"
+        ) as error:
+            read(str(tmp_path / "bad.parquet"), target="kind")
+        assert "\n" not in str(error.value)
+
+
+def test_damage_to_the_numbers_in_the_footer(plain, tmp_path):
+    """Among them those of the rows of a group, which some of its columns have and some have not."""
+    path, messages = tmp_path / "bad.parquet", []
+    start = len(plain) - 8 - int.from_bytes(plain[-8:-4], "little")
+    for position in range(start, start + 60):
+        damaged = bytearray(plain)
+        damaged[position] = (damaged[position] + 64) % 256
+        path.write_bytes(damaged)
+        for read in (open_dataset, lambda *a, **k: bp.data.ParquetBlocks(*a, **k).read(0)):
+            try:
+                read(str(path), target="kind")
+            except bp.DataError as error:
+                messages.append(str(error))
+    assert any("expected 8 rows in row group 0, got 0" in message for message in messages)
+    assert not any("\n" in message for message in messages)
+
+
 def test_missing_files(tmp_path):
     with pytest.raises(bp.DataError, match=r"there is no file '.*gone.parquet'"):
         bp.data.ParquetBlocks(tmp_path / "gone.parquet")
