@@ -1,6 +1,6 @@
 """Read files into named arrays: CSV, Parquet, IDX, .npz and .npy, and two built-in data sets."""
 
-from bp_arrays.readers._cells import exact_number, missing_labels
+from bp_arrays.readers._cells import TRUTH, exact_number, missing_labels
 from bp_arrays.readers._columns import column_index
 from bp_arrays.readers._csv import check_separator
 from bp_arrays.readers._dataset import Dataset, Task
@@ -14,6 +14,7 @@ from bp_arrays.readers._targets import check_present
 
 __all__ = [
     "BUILT_IN",
+    "TRUTH",
     "Dataset",
     "ParquetTable",
     "Split",

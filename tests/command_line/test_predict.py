@@ -102,6 +102,18 @@ def test_a_class_that_looks_like_a_missing_value_is_one(run, flowers, tmp_path):
     assert "accuracy 100.00% on the 2 of 3 rows that have a target\n" in result.err
 
 
+def test_true_and_false_are_the_classes_1_and_0_of_other_files(run, tmp_path):
+    x = np.repeat([[0.0], [1.0]], 20, axis=0)
+    np.savez(tmp_path / "d.npz", x=x, t=x[:, 0] > 0)
+    lines = [f"{a},{a > 0}" for a in x[:, 0]]
+    (tmp_path / "d.csv").write_text("\n".join(["a,target", *lines]))
+    for data, words in {"d.npz": (), "d.csv": ("--target", "target")}.items():
+        run("train", data, *words, "--device", "cpu", "--out", "m", "--epochs", 10)
+        for other in ("d.npz", "d.csv"):
+            result = run("predict", "m", other, "--device", "cpu")
+            assert result.err == "predicted 40 rows: accuracy 100.00%\n", (data, other)
+
+
 def test_values_that_are_missing_in_any_file_are_not_scored(run, prices, tmp_path):
     """The mean by hand is the witness."""
     run("train", prices, "--target", "price", "--device", "cpu", "--out", "m", "--epochs", 2)
