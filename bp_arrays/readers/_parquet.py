@@ -100,21 +100,18 @@ def _target_values(
     table: ParquetTable, group: Group, name: str, *, required: bool
 ) -> tuple[HostArray, HostArray]:
     """Read the target column of one row group: numbers, or text; and which rows have a value."""
-    column, present = table.column(group, name, required=required)
     if not table.holds_numbers(name):
-        values: HostArray = np.array(table.checked_texts(group, name, column), dtype=object)
-    else:
-        with parsing(group.path, "Parquet file"):
-            if table.holds_decimals(name):  # floats would merge those that differ in the 17th digit
-                texts = [format(value, "f") for value in column.to_pylist()]
-                values = np.array(texts, dtype=object)
-            else:
-                values = column.to_numpy().astype(table.dtype([name]), copy=False)
-    if len(values) == len(present):
-        return values, present
-    filled = np.full(len(present), "" if values.dtype.kind == "O" else 0, values.dtype)
-    filled[present] = values
-    return filled, present
+        texts = table.texts(group, name, required=required)
+        return np.array(texts, dtype=object), np.ones(len(texts), bool)
+    column, present = table.column(group, name, required=required)
+    with parsing(group.path, "Parquet file"):
+        if table.holds_decimals(name):  # floats would merge those that differ in the 17th digit
+            decimals = column.to_pylist()
+            texts = ["" if value is None else format(value, "f") for value in decimals]
+            return np.array(texts, dtype=object), present
+        values = np.zeros(len(column), table.dtype([name]))
+        values[present] = column.drop_null().to_numpy()
+    return values, present
 
 
 def _locator(table: ParquetTable, name: str) -> Locator:

@@ -113,7 +113,7 @@ class ParquetTable:
                 yield column
 
     def column(self, group: Group, name: str, *, required: bool) -> tuple[Any, HostArray]:
-        """Read a column of one row group: the values that are not null, and which those are.
+        """Read a column of one row group, and which of its values are not null.
 
         Raises
         ------
@@ -124,7 +124,8 @@ class ParquetTable:
             column = _read_column(parquet, group, name)
         if required:
             self._check_no_null(group, name, column)
-        return column.drop_null(), np.asarray(column.is_valid())
+        with _parsing(group.path):
+            return column, np.asarray(column.is_valid())
 
     def numbers(self, group: Group, names: Sequence[str]) -> HostArray:
         """Read columns of numbers of one row group into an array (rows, columns)."""
@@ -136,21 +137,17 @@ class ParquetTable:
                 array[:, k] = column.to_numpy()
         return array
 
-    def texts(self, group: Group, name: str) -> list[str]:
+    def texts(self, group: Group, name: str, *, required: bool = True) -> list[str]:
         """Read a column of text of one row group, without spaces around the texts.
 
         Raises
         ------
         DataError
-            If a value is not text.
+            If a value is not text; if it is null, unless values are not required: then it is "".
         """
-        [column] = self.columns(group, [name])
-        return self.checked_texts(group, name, column)
-
-    def checked_texts(self, group: Group, name: str, column: Any) -> list[str]:
-        """Return a column's values as for `texts`."""
+        column, _ = self.column(group, name, required=required)
         with _parsing(group.path):
-            values: list[Any] = column.to_pylist()
+            values: list[Any] = ["" if value is None else value for value in column.to_pylist()]
         odd = next((row for row, value in enumerate(values) if not isinstance(value, str)), None)
         if odd is not None:
             raise DataError(

@@ -209,6 +209,8 @@ def test_missing_values_in_a_target_of_text(write, word):
 
 KINDS = {
     "text": (["b", None, "a", None], ["b", "a"]),
+    "text views": (pyarrow.array(["b", None, "a", None], pyarrow.string_view()), ["b", "a"]),
+    "a dictionary": (pyarrow.array(["b", None, "a", None]).dictionary_encode(), ["b", "a"]),
     "whole numbers": ([2**53 + 1, None, 2**53, None], [str(2**53 + 1), str(2**53)]),
     "booleans": ([True, None, False, None], ["1", "0"]),
     "decimals": ([Decimal(2), None, Decimal(1), None], ["2", "1"]),
@@ -223,6 +225,8 @@ def test_targets_that_may_be_null(write, kind):
     path = write({"a": A[:4], "t": values}, row_group_size=1)
     data = open_dataset(str(path), target="t", task="classification", require_target=False)
     assert [data.classes[k] for k in data.t if k >= 0] == expected
+    if isinstance(values, pyarrow.Array):
+        values = values.to_pylist()
     present = [value is not None and value == value for value in values]
     assert data.has_target.tolist() == (data.t >= 0).tolist() == present
     with pytest.raises(bp.DataError, match=r"row \d \(counted from 0\), column 't': expected a"):
