@@ -28,6 +28,21 @@ def is_number(cell: str) -> bool:
     return True
 
 
+def has_decimal_comma(cell: str) -> bool:
+    """Return whether a cell contains a number with a comma for the point.
+
+    >>> has_decimal_comma("-1,5"), has_decimal_comma("1,"), has_decimal_comma("1.5")
+    (True, False, False)
+    """
+    before, comma, after = cell.partition(",")
+    return (
+        bool(comma)
+        and before[-1:].isdigit()
+        and after[:1].isdigit()
+        and is_number(f"{before}.{after}")
+    )
+
+
 TRUTH = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}
 """The words for true and false that pandas reads."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 from bp_arrays.errors import DataError
-from bp_arrays.readers._cells import MISSING_WORDS, TRUTH, is_number, number, truth
+from bp_arrays.readers._cells import MISSING_WORDS, TRUTH, has_decimal_comma, number, truth
 
 
 class RowParser:
@@ -60,7 +60,7 @@ class RowParser:
         expected, advice = "a number", "correct it, drop the row, or exclude the column"
         if self._parsers[k] is truth:
             expected = "true or false as in the first row"
-        elif is_number(cell.replace(",", ".", 1)):
+        elif has_decimal_comma(cell):
             advice = "write decimals with a point"
         return DataError(
             f"{where}, column {self._names[self._features[k]]!r}: expected {expected}, got "

@@ -47,6 +47,8 @@ HEADERS = {
     "a comma in a quoted name": ('"area (m, gross)";rooms', ";", "1.5;2"),
     "a semicolon in a name": ("area;gross,rooms", ",", "1.5,2"),
     "a comma and a semicolon, between tabs": ("a,b\tc;d\ty", "\t", "1.5\t2\t3"),
+    "commas with tabs for the eye": ("a,\tb,\ty", ",", "1,\t2.5,\t3"),
+    "semicolons with tabs for the eye": ("a;\tb;\ty", ";", "1;\t2.5;\t3"),
     "texts with the other delimiter": ("a,note;remark,y", ",", "1,x; y,2"),
     "a line end in a quoted name": ('"area\n(m, gross)";rooms;y', ";", "1.5;2;3"),
 }
@@ -57,6 +59,7 @@ def test_the_delimiter_is_the_one_that_fits_the_rows(table, header, delimiter, r
     """Python's csv module, told the delimiter, is the witness."""
     text = f"{header}\n{row}\n\n{row}\n"
     names, *rows = (r for r in csv.reader(io.StringIO(text), delimiter=delimiter) if r)
+    names = [name.strip() for name in names]
     for sep in (None, delimiter):
         data = read_csv(table(text), names[-1], "regression", columns=names[:1], sep=sep)
         assert data.feature_names == (names[0],) and data.target_names == (names[-1],)
