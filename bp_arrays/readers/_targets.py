@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -12,6 +11,7 @@ from bp_arrays.errors import DataError
 from bp_arrays.inputs import first_not_finite
 from bp_arrays.readers._cells import MISSING_WORDS, exact_number, is_number, missing_labels, number
 from bp_arrays.readers._dataset import Task
+from bp_arrays.readers._text_array import Locator, texts_of_array
 from bp_arrays.typing import HostArray
 
 CLASS_LIMIT = 20
@@ -21,9 +21,7 @@ Targets = tuple[HostArray, tuple[str, ...] | None]
 """Classes int64 (rows,) and their names, or values float64 (rows, outputs) and None."""
 
 OptionalTargets = tuple[HostArray | None, tuple[str, ...] | None]
-
-Locator = Callable[[int], str]
-"""Describe the location of a row for messages: "data.csv, line 7, column 'age'"."""
+"""The same, where None stands for data without targets."""
 
 
 def convert_targets(
@@ -72,7 +70,7 @@ def convert_targets(
             return targets_from_numbers(values, task, describe_location)
         return targets_from_text(values, task, describe_location)
     if isinstance(values, np.ndarray) and values.dtype.kind in "US":
-        values = _texts(values, describe_location)
+        values = texts_of_array(values, describe_location)
     has_target = _has_target(values, known_classes)
     if present is not None:
         has_target = has_target & present
@@ -252,7 +250,7 @@ def targets_from_numbers(
     (4, 1)
     """
     if values.dtype.kind in "US":
-        return targets_from_text(_texts(values, describe_location), task, describe_location)
+        return targets_from_text(texts_of_array(values, describe_location), task, describe_location)
     if values.dtype.kind not in "biuf":
         raise DataError(
             f"{describe_location(0)}: expected numbers or text, got dtype {values.dtype}"
@@ -281,39 +279,6 @@ def targets_from_numbers(
     kinds, t = np.unique(values, return_inverse=True)
     names = (str(int(kind)) if kind == int(kind) else repr(float(kind)) for kind in kinds)
     return t.astype(np.int64), tuple(names)
-
-
-def _texts(values: HostArray, describe_location: Locator) -> list[str]:
-    """Return an array of text (rows,) or (rows, 1) as a list; bytes are UTF-8."""
-    if values.ndim not in (1, 2) or values.shape[1:] not in ((), (1,)):
-        raise DataError(
-            f"{describe_location(0)}: expected texts of shape (rows,), one class per row, got "
-            f"{values.shape}"
-        )
-    texts = []
-    for row, is_text in enumerate(_are_characters(values)):
-        try:
-            if not is_text:
-                raise ValueError("numbers beyond the last character of Unicode")
-            [value] = values[row : row + 1].ravel().tolist()
-            text = value.decode() if isinstance(value, bytes) else value
-            text.encode()  # fails for half of a surrogate pair, which no file can hold
-        except ValueError as error:
-            raise DataError(
-                f"{describe_location(row)}: expected text in UTF-8, got {error}; save the names "
-                "as text, not as bytes in another encoding"
-            ) from None
-        texts.append(text)
-    return texts
-
-
-def _are_characters(values: HostArray) -> HostArray:
-    """Return which rows are texts of characters; Python crashes on others, of a damaged file."""
-    if values.dtype.kind == "S" or not values.nbytes:
-        return np.ones(len(values), bool)
-    native = np.ascontiguousarray(values, values.dtype.newbyteorder("=")).reshape(-1)
-    codes = native.view(np.uint32).reshape(len(values), -1)
-    return np.asarray(np.all(codes <= sys.maxunicode, axis=1))
 
 
 def _check_finite(values: HostArray, describe_location: Locator) -> None:
