@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.activations import Sigmoid
+from bp_arrays.command_line import _options as options
 from bp_arrays.command_line._match_columns import matching_data
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._schema import Schema
@@ -36,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help=f"a trained model's file, or {NOTES!r}: the notes' net")
     add("data", nargs="?", metavar="DATA", help="the training data: a file or a name")
+    add("--sep", type=options.separator, metavar="CHARACTER",
+        help="the delimiter of a .csv file, or tab (default: , ; or tab)")  # fmt: skip
     add("--sample", type=int, default=1, metavar="N", help="row number, from 1 (default: 1)")
     add("--weight", action="append", default=[], metavar="NAME:I,J",
         help="write out this weight's chain rule, such as 0.weight:1,1 (repeatable)")  # fmt: skip
@@ -81,11 +84,13 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
         )
     model = load(args.model, device="cpu")
     schema = Schema.from_metadata(model.metadata, args.model)
-    data = matching_data(model, schema, args.data)
+    data = matching_data(model, schema, args.data, sep=args.sep)
     loss = loss_named(args.loss)() if args.loss else LOSSES[schema.outputs]()
     row = _row(args.sample, data.rows)
     if data.t is None:
         raise InputError(f"{data.source}: expected targets, got none: the loss needs them")
+    if not data.has_target[row]:
+        raise InputError(f"{data.source}, row {row + 1}: expected a target, got none")
     x = data.x[row].reshape(model.input_shape)
     return explain(model, x, _target(data, schema, loss, row), loss, eta=args.eta)
 
@@ -96,12 +101,12 @@ def _target(data: Dataset, schema: Schema, loss: Loss, row: int) -> Any:
     if data.classes is None or schema.classes is None:
         return data.t[row]
     name = data.classes[int(data.t[row])]
-    if name not in schema.classes:
+    [k] = schema.class_numbers([name])
+    if k is None:
         raise InputError(
             f"{data.source}, row {row + 1}: expected a class of the model, "
             f"{', '.join(schema.classes)}, got {name!r}"
         )
-    k = schema.classes.index(name)
     return k if loss.takes_classes else np.eye(len(schema.classes))[k]
 
 

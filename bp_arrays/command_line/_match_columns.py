@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from bp_arrays.command_line._check_range import check_range
 from bp_arrays.command_line._schema import Schema
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import only_shape
@@ -11,13 +12,16 @@ from bp_arrays.model import Model
 from bp_arrays.readers import Dataset, open_dataset
 
 
-def matching_data(model: Model, schema: Schema, spec: str) -> Dataset:
+def matching_data(model: Model, schema: Schema, spec: str, *, sep: str | None = None) -> Dataset:
     """Read data, by its name or file, with the features the model expects; targets are optional.
+
+    A table may have targets in some of its rows.
 
     Raises
     ------
     DataError
-        If the data lacks features that the model was trained on.
+        If the data lacks features that the model was trained on; if a number is beyond the range
+        of the model's dtype.
     """
     data = open_dataset(
         spec,
@@ -25,6 +29,8 @@ def matching_data(model: Model, schema: Schema, spec: str) -> Dataset:
         task="regression" if schema.classes is None else "classification",
         columns=schema.feature_names or None,
         require_target=False,
+        known_classes=schema.classes or (),
+        sep=sep,
     )
     features = math.prod(only_shape(model.inputs, "bp-arrays"))
     if data.x.shape[1] != features:
@@ -32,4 +38,5 @@ def matching_data(model: Model, schema: Schema, spec: str) -> Dataset:
             f"{data.source}: expected the model's {features} features, got {data.x.shape[1]} (not "
             f"counting the target column, {', '.join(schema.target_names) or 'if it has a name'})"
         )
+    check_range(data, model.dtype, "change its unit, or train with --dtype float64")
     return data

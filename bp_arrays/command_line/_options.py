@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from argparse import ArgumentTypeError
 
+from bp_arrays.errors import InputError
+from bp_arrays.readers import check_separator
+
 
 def count(text: str) -> int:
     """Parse an integer >= 1."""
@@ -30,6 +33,20 @@ def positive(text: str) -> float:
     if not 0.0 < value < math.inf:
         raise ArgumentTypeError(f"expected a finite number > 0, got {text!r}")
     return value
+
+
+def separator(text: str) -> str:
+    """Parse a delimiter: one character, or "tab".
+
+    >>> separator(";"), separator("tab"), separator("\\\\t")
+    (';', '\\t', '\\t')
+    """
+    sep = "\t" if text in ("tab", "\\t") else text
+    try:
+        check_separator(sep)
+    except InputError as error:
+        raise ArgumentTypeError(str(error).removeprefix("sep: ")) from None
+    return sep
 
 
 def sizes(text: str) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bp_arrays.command_line import _options as options
 from bp_arrays.command_line._match_columns import matching_data
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot
@@ -18,6 +19,7 @@ from bp_arrays.command_line._schema import Schema
 from bp_arrays.command_line._score import Score, score_predictions
 from bp_arrays.errors import DataError
 from bp_arrays.files import write_atomically
+from bp_arrays.inputs import first_not_finite
 from bp_arrays.model import load
 from bp_arrays.typing import HostArray
 
@@ -36,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--report", type=Path, metavar="FILE.json", help="write the score, if the data has "
         "targets; prints the confusion matrix too")  # fmt: skip
     add("--plot", type=Path, metavar="FILE.png", help="draw the confusion matrix (extra: plot)")
+    add("--sep", type=options.separator, metavar="CHARACTER",
+        help="the delimiter of a .csv file, or tab (default: , ; or tab)")  # fmt: skip
     add("--device", default="auto", help="auto, cpu, cuda, ...: see bp-arrays devices")
 
 
@@ -47,8 +51,9 @@ def run(args: argparse.Namespace) -> int:
         check_plot(args.plot)
     model = load(args.model, args.device)
     schema = Schema.from_metadata(model.metadata, args.model)
-    data = matching_data(model, schema, args.data)
+    data = matching_data(model, schema, args.data, sep=args.sep)
     y = model.predict(data.x.reshape(data.rows, *model.input_shape)).reshape(data.rows, -1)
+    _check_outputs(y, data.source)
     score = score_predictions(y, data, schema)
     _check_options(args, score, data.source)
     header, table = _table(y, schema)
@@ -73,6 +78,16 @@ def run(args: argparse.Namespace) -> int:
     summary = f": {score.summary}" if score else ""
     print(f"predicted {data.rows} rows{summary}{where}", file=messages)
     return 0
+
+
+def _check_outputs(y: HostArray, source: str) -> None:
+    """Raise DataError if an output is not finite: its class and probability would mean nothing."""
+    bad = first_not_finite(y)
+    if bad is not None:
+        raise DataError(
+            f"{source}, row {bad[0]} (counted from 0): expected a finite output of the model, got "
+            f"{y[bad]}; correct its features, which are far from those of the training data"
+        )
 
 
 def _check_options(args: argparse.Namespace, score: Score | None, source: str) -> None:

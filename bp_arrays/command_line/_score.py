@@ -23,39 +23,57 @@ class Score:
         One phrase, printed after "predicted 10 rows: ".
     values : dict of str to float
         "accuracy", or "mean_squared_error".
+    rows : int
+        The number of rows that have a target.
     confusion : ConfusionMatrix, or None
         For classes only. A class unknown to the model has a row and an empty column.
     """
 
     summary: str
     values: dict[str, float]
+    rows: int
     confusion: ConfusionMatrix | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values by name."""
-        return self.values | {"confusion": self.confusion and self.confusion.to_json()}
+        return self.values | {
+            "scored_rows": self.rows,
+            "confusion": self.confusion and self.confusion.to_json(),
+        }
 
 
 def score_predictions(y: HostArray, data: Dataset, schema: Schema) -> Score | None:
-    """Compare outputs (rows, outputs) with the targets; None if there are no matching targets."""
+    """Compare outputs (rows, outputs) with the targets; None if there are no matching targets.
+
+    Rows without a target do not count.
+    """
     if data.t is None:
         return None
+    rows = data.has_target
+    y, t = y[rows], data.t[rows]
+    where = "" if rows.all() else f" on the {len(t)} of {data.rows} rows that have a target"
     if schema.classes is not None and data.classes is not None:
-        return _of_classes(y, data.t, data.classes, schema)
-    if schema.classes is None and data.classes is None and data.t.shape == y.shape:
-        error = float(np.square(y - data.t).mean())
-        return Score(f"mean squared error {error:.4g}", {"mean_squared_error": error})
+        return _of_classes(y, t, data.classes, schema, where)
+    if schema.classes is None and data.classes is None and t.shape == y.shape:
+        error = float(np.square(y - t).mean())
+        summary = f"mean squared error {error:.4g}{where}"
+        return Score(summary, {"mean_squared_error": error}, len(t))
     return None
 
 
-def _of_classes(y: HostArray, t: HostArray, names: tuple[str, ...], schema: Schema) -> Score:
+def _of_classes(
+    y: HostArray, t: HostArray, names: tuple[str, ...], schema: Schema, where: str
+) -> Score:
     known = schema.classes
     assert known is not None
-    unknown = sorted(set(names) - set(known))
+    numbers = schema.class_numbers(names)
+    unknown = [name for name, number in zip(names, numbers, strict=True) if number is None]
     classes = (*known, *unknown)
-    number = np.array([classes.index(name) for name in names])
+    others = iter(range(len(known), len(classes)))
+    number = np.array([next(others) if k is None else k for k in numbers])
     predicted = np.argmax(schema.probabilities(y), axis=1)
     accuracy = float((predicted == number[t]).mean())
     note = f" (classes the model does not know: {', '.join(unknown[:5])})" if unknown else ""
     confusion = ConfusionMatrix.of(number[t], predicted, classes)
-    return Score(f"accuracy {accuracy:.2%}{note}", {"accuracy": accuracy}, confusion)
+    summary = f"accuracy {accuracy:.2%}{where}{note}"
+    return Score(summary, {"accuracy": accuracy}, len(t), confusion)

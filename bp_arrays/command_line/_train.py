@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from bp_arrays.command_line import _options as options
+from bp_arrays.command_line._check_range import check_range
 from bp_arrays.command_line._main import INTERRUPTED
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot, plot
@@ -56,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     add = group.add_argument
     add("--target", metavar="COLUMN", help="the column of a .csv or .parquet file to predict")
+    add(
+        "--sep",
+        type=options.separator,
+        metavar="CHARACTER",
+        help="the delimiter of a .csv file, or tab (default: , ; or tab)",
+    )
     add(
         "--task",
         choices=("classification", "regression"),
@@ -171,7 +178,7 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
     recipe = recipe_for(args)
     target = device(args.device).require()
     target.dtype(args.dtype)
-    data = open_dataset(args.data, target=args.target, task=args.task)
+    data = open_dataset(args.data, target=args.target, task=args.task, sep=args.sep)
     check_data(data, args.dtype)
     validation = args.validation
     if validation is None:
@@ -245,13 +252,7 @@ def check_data(data: Dataset, dtype: str) -> None:
             f"{data.source}: expected two classes or more, got only {data.classes[0]!r}; "
             "choose another target, or --task regression"
         )
-    largest = float(np.finfo("float32" if dtype == "bfloat16" else dtype).max)
-    for name, values in (("a feature", data.x), ("a target", data.t)):
-        if values is not None and max(-float(values.min()), float(values.max())) > largest:
-            raise DataError(
-                f"{data.source}: {name} exceeds {largest:.3g}, the largest number in {dtype}; "
-                "change its unit, or use --dtype float64"
-            )
+    check_range(data, dtype, "change its unit, or use --dtype float64")
 
 
 def _moved(model: Model, x: SelectedRows) -> Array:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from bp_arrays.data._block_feed import Blocks
 from bp_arrays.errors import DataError
-from bp_arrays.readers import ParquetTable, column_index, parquet_files
+from bp_arrays.readers import (
+    ParquetTable,
+    check_present,
+    column_index,
+    missing_labels,
+    parquet_files,
+)
 
 
 class ParquetBlocks(Blocks):
@@ -72,17 +79,17 @@ class ParquetBlocks(Blocks):
         weight: str | None = None,
     ) -> None:
         self._table = table = ParquetTable(parquet_files(path))
-        names = table.names
+        positions = {name: index for index, name in enumerate(table.names)}
         self._targets = [target] if isinstance(target, str) else list(target or ())
         self._weights = [] if weight is None else [weight]
-        others = [*self._targets, *self._weights]
-        features = [n for n in names if n not in others] if columns is None else list(columns)
+        others = dict.fromkeys([*self._targets, *self._weights])
+        features = [n for n in positions if n not in others] if columns is None else list(columns)
         for name in self._targets:
-            column_index(table.path, name, names, "target column")
+            column_index(table.path, name, positions, "target column")
         for name in (*self._weights, *features):
-            column_index(table.path, name, names, "column")
+            column_index(table.path, name, positions, "column")
         if not features:
-            raise DataError(f"{table.path}: expected feature columns besides {others}, got none")
+            raise DataError(f"{table.path}: expected feature columns besides {[*others]}, got none")
         self.feature_names = tuple(features)
         self.sample_shape = (len(features),)
         self.dtype = table.dtype(self.feature_names)
@@ -97,8 +104,9 @@ class ParquetBlocks(Blocks):
         table, group = self._table, self._table.groups[block]
         parts = [table.numbers(group, self.feature_names)]
         if self.classes is not None:
-            [text] = table.columns(group, self._targets)
-            parts.append(np.searchsorted(self.classes, np.asarray(text.to_pylist())))
+            index = {name: k for k, name in enumerate(self.classes)}
+            texts = table.texts(group, self._targets[0])
+            parts.append(np.array([index[text] for text in texts], np.int64))
         elif self._targets:
             t = table.numbers(group, self._targets)
             parts.append(t[:, 0] if len(self._targets) == 1 else t)
@@ -117,7 +125,12 @@ class ParquetBlocks(Blocks):
         table = self._table
         if len(self._targets) != 1 or table.holds_numbers(self._targets[0]):
             return None
+        name = self._targets[0]
         classes: set[str] = set()
         for group in table.groups:
-            classes.update(table.texts(group, self._targets[0]))
+            classes.update(table.texts(group, name))
+        if missing := missing_labels(classes):
+            for group in table.groups:
+                where = partial(table.describe_location, group, name=name)
+                check_present(table.texts(group, name), missing, where)
         return tuple(sorted(classes))

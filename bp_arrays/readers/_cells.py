@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from decimal import Decimal, DecimalException
+
 
 def number(cell: str) -> float:
     """Parse the number in a cell; ValueError if it is not one.
@@ -25,6 +28,80 @@ def is_number(cell: str) -> bool:
     return True
 
 
+def has_decimal_comma(cell: str) -> bool:
+    """Return whether a cell contains a number with a comma for the point.
+
+    >>> has_decimal_comma("-1,5"), has_decimal_comma("1,"), has_decimal_comma("1.5")
+    (True, False, False)
+    """
+    before, comma, after = cell.partition(",")
+    return (
+        bool(comma)
+        and before[-1:].isdigit()
+        and after[:1].isdigit()
+        and is_number(f"{before}.{after}")
+    )
+
+
+TRUTH = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}
+"""The words for true and false that pandas reads."""
+
+
+def truth(cell: str) -> float:
+    """Return 1.0 for true and 0.0 for false; ValueError for anything else.
+
+    >>> truth(" True "), truth("false")
+    (1.0, 0.0)
+    """
+    try:
+        return TRUTH[cell.strip()]
+    except KeyError:
+        raise ValueError(cell) from None
+
+
+def exact_number(cell: str) -> Decimal | None:
+    """Return the number in a cell without rounding; None for text, NaN and infinity.
+
+    As floats, identifiers of 17 digits and more would be equal that are not.
+
+    >>> exact_number("9007199254740993"), exact_number("1.0") == 1, exact_number("one")
+    (Decimal('9007199254740993'), True, None)
+    """
+    if not is_number(cell):
+        return None
+    try:
+        value = Decimal(cell.strip())
+    except DecimalException:  # an exponent of more than 18 digits
+        return None
+    return value if value.is_finite() else None
+
+
 def is_missing(cell: str) -> bool:
     """Return whether a cell is empty or contains "nan"."""
-    return cell.strip().lower() in ("", "nan")
+    return cell.strip().lower() in ("", "nan", "-nan")
+
+
+MISSING_WORDS = frozenset(
+    {
+        *("NA", "N/A", "n/a", "#N/A", "#NA", "#N/A N/A", "<NA>", "NULL", "null", "None"),
+        *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    }
+)
+"""Words that pandas reads as missing values, besides those of `is_missing`."""
+
+
+def missing_labels(labels: Collection[str], known_classes: Collection[str] = ()) -> set[str]:
+    """Return those of the distinct labels in a column that are missing values.
+
+    "NA" beside numbers is a missing value. Beside text it may be the name of a class, such as
+    North America or the sodium ion; if the classes are known, it is one if it is among them.
+
+    >>> sorted(missing_labels(["1", "2", "NA", ""])), missing_labels(["EU", "NA", ""])
+    (['', 'NA'], {''})
+    """
+    missing = set(filter(is_missing, labels))
+    words = MISSING_WORDS.intersection(labels).difference(known_classes)
+    are_missing = bool(known_classes) or all(
+        is_number(label) for label in labels if label not in missing | words
+    )
+    return missing | words if are_missing else missing

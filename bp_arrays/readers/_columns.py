@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bp_arrays.errors import DataError
@@ -42,19 +42,31 @@ def chosen_columns(
             f"{path}: expected the name of the target column; use --target with one of: "
             f"{_first_names(names)}"
         )
+    positions = {name: index for index, name in enumerate(names)}
     target_index = None
-    if target is not None and (require_target or target in names):
-        target_index = column_index(path, target, names, "target column")
+    if target is not None and (require_target or target in positions):
+        target_index = column_index(path, target, positions, "target column")
     if columns is None:
         features = [index for index in range(len(names)) if index != target_index]
     else:
-        features = [column_index(path, name, names, "column") for name in columns]
+        features = [column_index(path, name, positions, "column") for name in columns]
     if not features:
         raise DataError(f"{path}: expected feature columns besides the target {target!r}, got none")
     return features, target_index
 
 
-def column_index(path: Path, name: str, names: Sequence[str], role: str) -> int:
+def check_distinct(path: Path, names: Sequence[str]) -> None:
+    """Raise DataError if two columns have one name."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DataError(
+                f"{path}: expected distinct column names, got {name!r} twice; rename one"
+            )
+        seen.add(name)
+
+
+def column_index(path: Path, name: str, positions: Mapping[str, int], role: str) -> int:
     """Return the index of the column with this name.
 
     Raises
@@ -62,12 +74,12 @@ def column_index(path: Path, name: str, names: Sequence[str], role: str) -> int:
     DataError
         If there is none, with the nearest name that exists.
     """
-    if name in names:
-        return list(names).index(name)
-    lower = {known.lower(): known for known in reversed(names)}
+    if name in positions:
+        return positions[name]
+    lower = {known.lower(): known for known in reversed(list(positions))}
     near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
     hint = f" did you mean {lower[near[0]]!r}?" if near else ""
-    raise DataError(f"{path} has no {role} {name!r}:{hint} It has: {_first_names(names)}")
+    raise DataError(f"{path} has no {role} {name!r}:{hint} It has: {_first_names(list(positions))}")
 
 
 def _first_names(names: Sequence[str]) -> str:

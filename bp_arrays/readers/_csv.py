@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from operator import itemgetter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
-from bp_arrays.errors import DataError
+from bp_arrays.errors import DataError, InputError
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.readers._cells import is_missing, is_number, number
-from bp_arrays.readers._columns import chosen_columns
+from bp_arrays.readers._cells import has_decimal_comma, is_number
+from bp_arrays.readers._columns import check_distinct, chosen_columns
+from bp_arrays.readers._compressed import unpacked
 from bp_arrays.readers._dataset import Dataset, Task
+from bp_arrays.readers._row_parser import RowParser
 from bp_arrays.readers._spool import Spool
-from bp_arrays.readers._targets import targets_from_text
+from bp_arrays.readers._targets import convert_targets
 
 PIECE = 2**20
 """Numbers that are collected before they go to the spool."""
+
+SAMPLE_ROWS = 20
+"""Rows that are read to tell which of several delimiters in the header divides the cells."""
 
 MANY_TEXTS = 1000
 """Distinct target texts up to which equal texts are stored once."""
@@ -33,8 +41,12 @@ def read_csv(
     *,
     columns: Sequence[str] | None = None,
     require_target: bool = True,
+    known_classes: Collection[str] = (),
+    sep: str | None = None,
 ) -> Dataset:
     """Read a table of numbers from a CSV file: one sample per line, one column the target.
+
+    Features are numbers, or true and false, which count as 1 and 0.
 
     The file is read once, line by line. Numbers beyond 1 GiB go to a temporary file and are
     memory-mapped; the targets stay in memory.
@@ -42,25 +54,32 @@ def read_csv(
     Parameters
     ----------
     path : Path
-        UTF-8, with or without a byte order mark; any line endings.
+        UTF-8, with or without a byte order mark; any line endings; compressed with gzip or zip
+        or not.
     target : str
         The name of the column to predict; classes may be text.
     task : "classification", "regression" or None
-        None infers the task, see `targets_from_text`.
+        None infers the task, see `convert_targets`.
     columns : sequence of str, optional
         The feature columns, in this order; by default all except the target.
     require_target : bool, default True
-        Whether a missing target column is an error. If not, a target column without a single
-        value counts as missing.
+        Whether a missing target column, or a missing target, is an error.
+    known_classes : collection of str
+        Unless required, names of classes even where they look like missing values, such as "NA".
+    sep : str, optional
+        The delimiter; by default the comma, semicolon or tab that divides the header and the
+        rows below it into equally many cells.
 
     Raises
     ------
     DataError
         With line and column, for text or an empty cell in a number column, NaN, lines of
         another length; for a missing, repeated or nameless column; for a file that is empty,
-        not UTF-8, or malformed.
+        not UTF-8, malformed, or damaged; for two delimiters that fit equally well.
     """
-    numbered_rows = _rows(path)
+    if sep is not None:
+        check_separator(sep)
+    numbered_rows = _rows(path, sep)
     _, names = next(numbered_rows, (0, []))
     _check_header(path, names)
     features, target_index = chosen_columns(
@@ -69,18 +88,15 @@ def read_csv(
 
     values, cells, lines = array("d"), [], array("q")
     texts: dict[str, str] = {}
-    pick = _picker(features)
+    parser = RowParser(names, features)
     with Spool(str(path)) as spool:
         for line, row in numbered_rows:
             if len(row) != len(names):
                 raise DataError(
                     f"{path}, line {line}: expected {len(names)} cells as in the header, "
-                    f"got {len(row)}; quote texts that contain commas"
+                    f"got {len(row)}; quote texts that contain the delimiter"
                 )
-            try:
-                values.extend(map(number, pick(row)))
-            except ValueError:
-                raise _not_a_number(path, line, row, names, features) from None
+            values.extend(parser.parse(row, f"{path}, line {line}"))
             lines.append(line)
             if target_index is not None:
                 cells.append(_interned(row[target_index], texts))
@@ -98,9 +114,13 @@ def read_csv(
             f"number, got {x[bad]}; fill it or drop the row"
         )
     t, classes = None, None
-    if target_index is not None and (require_target or not all(map(is_missing, cells))):
-        t, classes = targets_from_text(
-            cells, task, lambda row: f"{path}, line {lines[row]}, column {target!r}"
+    if target_index is not None:
+        t, classes = convert_targets(
+            cells,
+            task,
+            lambda row: f"{path}, line {lines[row]}, column {target!r}",
+            required=require_target,
+            known_classes=known_classes,
         )
     return Dataset(
         x=x,
@@ -112,13 +132,15 @@ def read_csv(
     )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, sep: str | None = None) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number, from 1, and the cells of each line that is not empty."""
-    with path.open(encoding="utf-8-sig", newline="") as text:
+    with (
+        unpacked(path) as binary,
+        io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text,
+    ):
         try:
-            header = (text.read(65536).splitlines() or [""])[0]
+            delimiter = sep or _delimiter(path, text)
             text.seek(0)
-            delimiter = next((mark for mark in ",;\t" if mark in header), ",")
             reader = csv.reader(text, delimiter=delimiter, strict=True)
             yield reader.line_num, [name.strip() for name in next(reader, [])]
             for row in reader:
@@ -136,11 +158,54 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             ) from None
 
 
+def check_separator(sep: str) -> None:
+    """Raise InputError unless sep can divide the cells of a line."""
+    if len(sep) != 1 or sep.isalnum() or sep in '"\r\n.+-_':
+        raise InputError(f"sep: expected one character, such as ',' ';' '|' or a tab, got {sep!r}")
+
+
+def _delimiter(path: Path, text: TextIO) -> str:
+    """Find the delimiter: that in the header or, if there are several, the one that fits the rows.
+
+    A name may contain a comma, as in "area (m, gross);rooms", and so may a number. The delimiter
+    that divides most rows like the header is chosen, then the one between most numbers.
+    """
+    marks = [mark for mark in ",;\t" if len(_first_rows(text, mark, 1)[0]) > 1]
+    if len(marks) < 2:
+        return marks[0] if marks else ","
+    fits = {mark: _fit(*_first_rows(text, mark, 1 + SAMPLE_ROWS)) for mark in marks}
+    best = [mark for mark in marks if fits[mark] == max(fits.values())]
+    if len(best) > 1 and fits[best[0]] > (0.0, 0.0):
+        raise DataError(
+            f"{path}: expected one delimiter, got {' and '.join(map(repr, best))}, which fit "
+            "equally well; name it with --sep, in Python with sep="
+        )
+    return best[0]
+
+
+def _first_rows(text: TextIO, mark: str, count: int) -> list[list[str]]:
+    """Return the rows up to the count, or to the first that is malformed: at least one."""
+    text.seek(0)
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        for row in islice(csv.reader(text, delimiter=mark, strict=True), count):
+            rows.append(row)
+    return rows or [[]]
+
+
+def _fit(header: list[str], *rows: list[str]) -> tuple[float, float]:
+    """Return the fraction of rows as long as the header, and that of numbers in their cells."""
+    alike = [row for row in rows if len(row) == len(header)]
+    cells = [cell for row in alike for cell in row]
+    numbers = sum(is_number(cell) or has_decimal_comma(cell) for cell in cells)
+    return len(alike) / max(len(rows), 1), numbers / max(len(cells), 1)
+
+
 def _first_not_utf8(path: Path) -> int:
     """Return the offset of the first byte that is not UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     done = 0
-    with path.open("rb") as file:
+    with unpacked(path) as file:
         for piece in iter(lambda: file.read(2**20), b""):
             waiting = len(decoder.getstate()[0])  # the first bytes of a character
             try:
@@ -159,11 +224,7 @@ def _check_header(path: Path, names: list[str]) -> None:
             f"{path}: expected a name for column {names.index('') + 1} in the header, got none; "
             "name it or, if it only counts the rows, drop it"
         )
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise DataError(
-            f"{path}: expected distinct column names, got {repeated!r} twice; rename one"
-        )
+    check_distinct(path, names)
     if all(is_number(name) for name in names):
         raise DataError(
             f"{path}: expected a header line with the column names, got only numbers in line 1; "
@@ -174,21 +235,3 @@ def _check_header(path: Path, names: list[str]) -> None:
 def _interned(cell: str, texts: dict[str, str]) -> str:
     """Return equal texts as one object: a class name is in memory once, not once per row."""
     return texts.get(cell, cell) if len(texts) >= MANY_TEXTS else texts.setdefault(cell, cell)
-
-
-def _picker(columns: list[int]) -> Callable[[list[str]], Sequence[str]]:
-    """Return a fast function that selects cells; `itemgetter` of one column gives no tuple."""
-    if len(columns) == 1:
-        return itemgetter(slice(columns[0], columns[0] + 1))
-    return itemgetter(*columns)
-
-
-def _not_a_number(
-    path: Path, line: int, row: list[str], names: list[str], features: list[int]
-) -> DataError:
-    column = next(column for column in features if not is_number(row[column]))
-    value = f"the text {row[column]!r:.60}" if row[column].strip() else "an empty cell"
-    return DataError(
-        f"{path}, line {line}, column {names[column]!r}: expected a number, got {value}; "
-        "correct it, drop the row, or exclude the column"
-    )

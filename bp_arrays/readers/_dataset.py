@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import first_not_finite
 from bp_arrays.typing import HostArray
@@ -23,6 +25,7 @@ class Dataset:
         for .npy files and large tables.
     t : array, or None for data without targets
         Classes: int64 (rows,), k stands for `classes[k]`. Values: float64 (rows, outputs).
+        A row without a target, where targets are not required, has class −1 or NaN.
     classes : tuple of str, or None
         The names of the classes, in ascending order; None for values.
     feature_names : tuple of str
@@ -77,6 +80,15 @@ class Dataset:
     def task(self) -> Task:
         """The task: "classification" if the targets are classes, else "regression"."""
         return "regression" if self.classes is None else "classification"
+
+    @property
+    def has_target(self) -> HostArray:
+        """Whether each row has a target: bool (rows,)."""
+        if self.t is None:
+            return np.zeros(self.rows, bool)
+        if self.classes is not None:
+            return np.asarray(self.t >= 0)
+        return np.asarray(np.any(~np.isnan(self.t), axis=1))
 
     @property
     def rows(self) -> int:

@@ -22,13 +22,12 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from bp_arrays.errors import DataError
+from bp_arrays.readers._compressed import GZIP_MAGIC
 from bp_arrays.readers._dataset import Dataset, Task, flat_rows
-from bp_arrays.readers._targets import targets_from_numbers
+from bp_arrays.readers._targets import convert_targets
 from bp_arrays.typing import HostArray
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-
-GZIP_MAGIC = b"\x1f\x8b"
 
 DEFLATE_LIMIT = 1032
 """Upper bound of the ratio by which a deflate stream can unpack."""
@@ -55,7 +54,7 @@ def read_idx(
     task : "classification", "regression" or None
         None treats integers as classes.
     require_target : bool, default True
-        Whether missing labels are an error.
+        Whether missing labels are an error, all of them or one (NaN).
 
     Raises
     ------
@@ -78,7 +77,9 @@ def read_idx(
             raise DataError(f"{labels}: expected labels (1 axis), got {values.ndim} axes")
         if task is None and values.dtype.kind != "f":
             task = "classification"
-        t, classes = targets_from_numbers(values, task, lambda row: f"{labels}, label {row}")
+        t, classes = convert_targets(
+            values, task, lambda row: f"{labels}, label {row}", required=require_target
+        )
     return Dataset(
         x=flat_rows(x, str(images)),
         t=t,

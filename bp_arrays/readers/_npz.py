@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -13,14 +13,21 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.readers._dataset import Dataset, Task, flat_rows
-from bp_arrays.readers._targets import targets_from_numbers
+from bp_arrays.readers._parsing import parsing
+from bp_arrays.readers._targets import convert_targets
 from bp_arrays.typing import HostArray, Shape
 
 X_NAMES = ("x", "X", "x_train", "X_train")
 T_NAMES = ("t", "y", "T", "Y", "t_train", "y_train", "T_train", "Y_train")
 
 
-def read_npz(path: Path, task: Task | None = None, *, require_target: bool = True) -> Dataset:
+def read_npz(
+    path: Path,
+    task: Task | None = None,
+    *,
+    require_target: bool = True,
+    known_classes: Collection[str] = (),
+) -> Dataset:
     """Read samples and targets from the arrays of an .npz file, into memory.
 
     A member of a zip archive cannot be memory-mapped: data larger than memory belongs in .npy
@@ -33,27 +40,27 @@ def read_npz(path: Path, task: Task | None = None, *, require_target: bool = Tru
         If the file is not an .npz archive, is truncated or damaged, contains Python objects, or
         lacks the arrays.
     """
-    with path.open("rb") as file:
-        try:
-            arrays, x_name, t_name = _members(path, file, require_target)
-        except DataError:
-            raise
-        # raised by zipfile and its decompressors for a damaged archive
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            RuntimeError,
-            OSError,
-            ValueError,
-        ) as error:
-            raise DataError(
-                f"{path}: not a readable .npz archive (truncated or damaged?): {error}"
-            ) from None
-    return _dataset(path, arrays, x_name, t_name, task)
+    with path.open("rb") as file, parsing(path, ".npz archive"):
+        arrays, x_name, t_name = _members(path, file, require_target)
+    return _dataset(
+        path,
+        arrays,
+        x_name,
+        t_name,
+        task,
+        require_target=require_target,
+        known_classes=known_classes,
+    )
 
 
-def read_npy_pair(x: Path, t: Path | None, task: Task | None = None) -> Dataset:
+def read_npy_pair(
+    x: Path,
+    t: Path | None,
+    task: Task | None = None,
+    *,
+    require_target: bool = True,
+    known_classes: Collection[str] = (),
+) -> Dataset:
     """Read samples from one .npy file and, for training, targets from another.
 
     The samples are memory-mapped, unless they are in Fortran order, which scatters each row over
@@ -68,7 +75,15 @@ def read_npy_pair(x: Path, t: Path | None, task: Task | None = None) -> Dataset:
     arrays = {"x": mapped if mapped.flags.c_contiguous else read_npy(x)}
     if t is not None:
         arrays["t"] = read_npy(t)
-    return _dataset(x, arrays, "x", None if t is None else "t", task)
+    return _dataset(
+        x,
+        arrays,
+        "x",
+        None if t is None else "t",
+        task,
+        require_target=require_target,
+        known_classes=known_classes,
+    )
 
 
 def read_npy(path: Path) -> HostArray:
@@ -82,7 +97,13 @@ def _members(
 ) -> tuple[dict[str, HostArray], str, str | None]:
     """Read samples and targets, of training and test rows, and their names in the archive."""
     with zipfile.ZipFile(file) as archive:
-        members = {info.filename: info for info in archive.infolist()}
+        members: dict[str, zipfile.ZipInfo] = {}
+        for info in archive.infolist():
+            if members.setdefault(info.filename, info) is not info:
+                name = info.filename.removesuffix(".npy")
+                raise DataError(
+                    f"{path}: expected distinct names of arrays, got {name!r} twice; rename one"
+                )
         names = [name.removesuffix(".npy") for name in members if name.endswith(".npy")]
         x_name = next((name for name in X_NAMES if name in names), None)
         t_name = next((name for name in T_NAMES if name in names), None)
@@ -109,6 +130,9 @@ def _dataset(
     x_name: str,
     t_name: str | None,
     task: Task | None,
+    *,
+    require_target: bool,
+    known_classes: Collection[str],
 ) -> Dataset:
     x_test, t_test = _test_name(x_name), _test_name(t_name or "")
     held_out = None
@@ -121,8 +145,14 @@ def _dataset(
     t, classes = None, None
     target_names: tuple[str, ...] = ("target",)
     if values is not None:
-        t, classes = targets_from_numbers(values, task, lambda row: f"{path}, {t_name}[{row}]")
-        if classes is None and t.shape[1] > 1:
+        t, classes = convert_targets(
+            values,
+            task,
+            lambda row: f"{path}, {t_name}[{row}]",
+            required=require_target,
+            known_classes=known_classes,
+        )
+        if t is not None and classes is None and t.shape[1] > 1:
             target_names = tuple(f"target_{k}" for k in range(t.shape[1]))
     return Dataset(
         x=flat_rows(x, f"{path}, array {x_name}"),
@@ -162,7 +192,8 @@ def mapped_npy(path: Path) -> HostArray:
         start = file.tell()
     if 0 in shape or shape == ():  # nothing to map
         return read_npy(path)
-    return np.memmap(path, dtype, "r", start, shape, order="F" if fortran else "C")
+    with parsing(path, ".npy file"):
+        return np.memmap(path, dtype, "r", start, shape, order="F" if fortran else "C")
 
 
 def _read_array(name: str, file: BinaryIO, size: int) -> HostArray:
@@ -172,24 +203,25 @@ def _read_array(name: str, file: BinaryIO, size: int) -> HostArray:
     data = file.read(expected)
     if len(data) != expected:
         raise DataError(f"{name}: expected {expected} bytes, got {len(data)}: truncated")
-    array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-    return np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)
+    with parsing(name, ".npy file"):
+        array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+        return np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)
 
 
 def _header(name: str, file: BinaryIO, size: int) -> tuple[Shape, bool, np.dtype[Any]]:
     """Read shape, Fortran order and dtype, and compare them with the size of the file."""
-    try:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise ValueError(f"format version {version}")
-    except (ValueError, EOFError) as error:
-        raise DataError(
-            f"{name}: not a readable .npy file (truncated or damaged?): {error}"
-        ) from None
+    with parsing(name, ".npy file"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of headers by Python 2, and of odd escapes in others
+        try:
+            version = np.lib.format.read_magic(file)
+            if version == (1, 0):
+                shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            elif version == (2, 0):
+                shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+            else:
+                raise ValueError(f"format version {version}")
+        except MemoryError:  # of Python's parser, for deeply nested brackets and signs
+            raise ValueError("the header is nested too deeply") from None
     if dtype.hasobject:
         raise DataError(
             f"{name}: expected numbers or text, got Python objects, which are never loaded; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,10 @@ from bp_arrays.inputs import first_not_finite
 from bp_arrays.readers._columns import chosen_columns
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._parquet_table import Group, ParquetTable, parquet_files
+from bp_arrays.readers._parsing import parsing
 from bp_arrays.readers._spool import Spool
-from bp_arrays.readers._targets import targets_from_numbers, targets_from_text
+from bp_arrays.readers._targets import convert_targets
+from bp_arrays.readers._text_array import Locator
 from bp_arrays.typing import HostArray
 
 
@@ -24,6 +26,7 @@ def read_parquet(
     *,
     columns: Sequence[str] | None = None,
     require_target: bool = True,
+    known_classes: Collection[str] = (),
 ) -> Dataset:
     """Read the table in a Parquet file or in a folder of them, one column the target.
 
@@ -32,7 +35,7 @@ def read_parquet(
     Parameters
     ----------
     path : Path
-    target, task, columns, require_target
+    target, task, columns, require_target, known_classes
         As for `read_csv`.
 
     Raises
@@ -52,16 +55,27 @@ def read_parquet(
     table.dtype(features)
     if not sum(group.rows for group in table.groups):
         raise DataError(f"{path}: expected at least one row, got none")
-    targets = []
+    targets, present = [], []
     with Spool(str(path)) as spool:
         for group in table.groups:
             spool.append(_finite_numbers(table, group, features))
             if target_index is not None:
-                targets.append(_target_values(table, group, names[target_index]))
+                name = names[target_index]
+                values, is_present = _target_values(table, group, name, required=require_target)
+                targets.append(values)
+                present.append(is_present)
         x = spool.array()
     t, classes = None, None
     if target_index is not None:
-        t, classes = _targets(table, names[target_index], np.concatenate(targets), task)
+        values = np.concatenate(targets)
+        t, classes = convert_targets(
+            values.tolist() if values.dtype.kind == "O" else values,
+            task,
+            _locator(table, names[target_index]),
+            required=require_target,
+            known_classes=known_classes,
+            present=np.concatenate(present),
+        )
     return Dataset(
         x=x,
         t=t,
@@ -83,22 +97,30 @@ def _finite_numbers(table: ParquetTable, group: Group, features: Sequence[str]) 
     return x
 
 
-def _target_values(table: ParquetTable, group: Group, name: str) -> HostArray:
-    """Read the target column of one row group: numbers, or text."""
-    if table.holds_numbers(name):
-        return table.numbers(group, [name])[:, 0]
-    return np.array(table.texts(group, name), dtype=object)
+def _target_values(
+    table: ParquetTable, group: Group, name: str, *, required: bool
+) -> tuple[HostArray, HostArray]:
+    """Read the target column of one row group: numbers, or text; and which rows have a value."""
+    if not table.holds_numbers(name):
+        texts = table.texts(group, name, required=required)
+        return np.array(texts, dtype=object), np.ones(len(texts), bool)
+    column, present = table.column(group, name, required=required)
+    with parsing(group.path, "Parquet file"):
+        if table.holds_decimals(name):  # floats would merge those that differ in the 17th digit
+            decimals = column.to_pylist()
+            texts = ["" if value is None else format(value, "f") for value in decimals]
+            return np.array(texts, dtype=object), present
+        values = np.zeros(len(column), table.dtype([name]))
+        values[present] = column.drop_null().to_numpy()
+    return values, present
 
 
-def _targets(
-    table: ParquetTable, name: str, values: HostArray, task: Task | None
-) -> tuple[HostArray, tuple[str, ...] | None]:
+def _locator(table: ParquetTable, name: str) -> Locator:
+    """Return a function from a row of the whole table to its description."""
     firsts = np.cumsum([0, *(group.rows for group in table.groups)])
 
     def describe_location(row: int) -> str:
         block = int(np.searchsorted(firsts, row, side="right")) - 1
         return table.describe_location(table.groups[block], row - int(firsts[block]), name)
 
-    if values.dtype.kind == "O":
-        return targets_from_text(values.tolist(), task, describe_location)
-    return targets_from_numbers(values, task, describe_location)
+    return describe_location

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.extras import require_extra
+from bp_arrays.readers._columns import check_distinct
+from bp_arrays.readers._parsing import parsing
 from bp_arrays.typing import HostArray
 
 SUFFIXES = (".parquet", ".pq")
@@ -49,15 +52,17 @@ class ParquetTable:
         self.groups: list[Group] = []
         self._types: dict[str, Any] = {}
         for path in self.paths:
-            with _readable(path) as parquet:
+            with _opened(path) as parquet, _parsing(path):
                 metadata, schema = parquet.metadata, parquet.schema_arrow
-            types = {name: schema.field(name).type for name in _columns(path, schema)}
+                types = {name: schema.field(name).type for name in _columns(path, schema)}
+                group_rows = [
+                    metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)
+                ]
             if path is self.paths[0]:
                 self._types = types
             _check_same_columns(path, types, self.paths[0], self._types)
             first_row = 0
-            for number in range(metadata.num_row_groups):
-                rows = metadata.row_group(number).num_rows
+            for number, rows in enumerate(group_rows):
                 self.groups.append(Group(path, number, first_row, rows))
                 first_row += rows
 
@@ -85,6 +90,12 @@ class ParquetTable:
         """Return whether a column is of numbers or booleans."""
         return _number_dtype(self._types[name]) is not None
 
+    def holds_decimals(self, name: str) -> bool:
+        """Return whether a column is of decimal numbers."""
+        import pyarrow
+
+        return bool(pyarrow.types.is_decimal(self._types[name]))
+
     def columns(self, group: Group, names: Sequence[str]) -> Iterator[Any]:
         """Yield these columns of one row group as pyarrow arrays without nulls.
 
@@ -95,49 +106,67 @@ class ParquetTable:
         DataError
             If the file is damaged; with column and row, if a value is null.
         """
-        with _readable(group.path) as parquet:
+        with _opened(group.path) as parquet:
             for name in names:
-                read = parquet.read_row_group(group.number, columns=[name], use_threads=False)
-                column = read.column(name)
-                if column.null_count:
-                    row = int(np.argmax(np.asarray(column.is_null())))
-                    raise DataError(
-                        f"{self.describe_location(group, row, name)}: expected a value, got null; "
-                        "drop or fill such rows"
-                    )
+                column = _read_column(parquet, group, name)
+                self._check_no_null(group, name, column)
                 yield column
 
-    def numbers(self, group: Group, names: Sequence[str]) -> HostArray:
-        """Read columns of numbers of one row group into an array (rows, columns)."""
-        array = None
-        for k, column in enumerate(self.columns(group, names)):
-            if array is None:  # by the rows that were read, not by those the file declares
-                array = np.empty((len(column), len(names)), self.dtype(names))
-            array[:, k] = column.to_numpy()
-        assert array is not None, "a table has at least one column"
-        return array
-
-    def texts(self, group: Group, name: str) -> list[str]:
-        """Read a column of text of one row group.
+    def column(self, group: Group, name: str, *, required: bool) -> tuple[Any, HostArray]:
+        """Read a column of one row group, and which of its values are not null.
 
         Raises
         ------
         DataError
-            If a value is not text.
+            As for `columns`, for null only if all values are required.
         """
-        [column] = self.columns(group, [name])
-        values: list[Any] = column.to_pylist()
+        with _opened(group.path) as parquet:
+            column = _read_column(parquet, group, name)
+        if required:
+            self._check_no_null(group, name, column)
+        with _parsing(group.path):
+            return column, np.asarray(column.is_valid())
+
+    def numbers(self, group: Group, names: Sequence[str]) -> HostArray:
+        """Read columns of numbers of one row group into an array (rows, columns)."""
+        columns = self.columns(group, names)
+        first = next(columns)  # of as many rows as the file declares, which may be damaged
+        array = np.empty((len(first), len(names)), self.dtype(names))
+        for k, column in enumerate(chain([first], columns)):
+            with _parsing(group.path):
+                array[:, k] = column.to_numpy()
+        return array
+
+    def texts(self, group: Group, name: str, *, required: bool = True) -> list[str]:
+        """Read a column of text of one row group, without spaces around the texts.
+
+        Raises
+        ------
+        DataError
+            If a value is not text; if it is null, unless values are not required: then it is "".
+        """
+        column, _ = self.column(group, name, required=required)
+        with _parsing(group.path):
+            values: list[Any] = ["" if value is None else value for value in column.to_pylist()]
         odd = next((row for row, value in enumerate(values) if not isinstance(value, str)), None)
         if odd is not None:
             raise DataError(
                 f"{self.describe_location(group, odd, name)}: expected a number or text as the "
                 f"target, got {values[odd]!r:.60} ({column.type}); choose another target"
             )
-        return values
+        return [value.strip() for value in values]
 
     def describe_location(self, group: Group, row: int, name: str) -> str:
         """Describe the location of a cell for messages."""
         return f"{group.path}, row {group.first_row + row} (counted from 0), column {name!r}"
+
+    def _check_no_null(self, group: Group, name: str, column: Any) -> None:
+        if column.null_count:
+            row = int(np.argmax(np.asarray(column.is_null())))
+            raise DataError(
+                f"{self.describe_location(group, row, name)}: expected a value, got null; "
+                "drop or fill such rows"
+            )
 
     def _number_dtype(self, name: str) -> np.dtype[Any]:
         dtype = _number_dtype(self._types[name])
@@ -149,6 +178,19 @@ class ParquetTable:
         return dtype
 
 
+def _read_column(parquet: Any, group: Group, name: str) -> Any:
+    """Read one column of a row group; DataError if it is damaged, or has other rows."""
+    with _parsing(group.path):
+        table = parquet.read_row_group(group.number, columns=[name], use_threads=False)
+        column = table.column(name)
+    if len(column) != group.rows:
+        raise DataError(
+            f"{group.path}, column {name!r}: expected {group.rows} rows in row group "
+            f"{group.number}, got {len(column)}: truncated or damaged"
+        )
+    return column
+
+
 def parquet_files(
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
 ) -> list[Path]:
@@ -157,7 +199,8 @@ def parquet_files(
     Raises
     ------
     DataError
-        If a file or folder does not exist, or there is no Parquet file in it.
+        If a file or folder does not exist, or there is no Parquet file in it; if a folder has
+        Parquet files in folders of its own, such as the partitions of Hive.
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     files = []
@@ -165,7 +208,7 @@ def parquet_files(
         if not item.is_dir():
             files.append(item)
             continue
-        files += sorted(file for file in item.iterdir() if file.suffix.lower() in SUFFIXES)
+        files += sorted(_files_of_folder(item))
     if not files:
         raise DataError(
             f"{', '.join(map(str, paths)) or 'path'}: expected Parquet files, found none"
@@ -176,14 +219,45 @@ def parquet_files(
     return files
 
 
+def holds_parquet(folder: Path) -> bool:
+    """Return whether a folder has Parquet files, or folders with some, as in Hive's tables."""
+    return any(map(_is_shard, folder.iterdir())) or _nested(folder) is not None
+
+
+def _files_of_folder(folder: Path) -> list[Path]:
+    nested = _nested(folder)
+    if nested is not None:
+        key, is_partition, _ = nested.name.partition("=")
+        reason = f", a partition by {key!r}, which is no column then" if is_partition else ""
+        raise DataError(
+            f"{folder}: expected Parquet files in one folder, got some in {nested.name!r} too"
+            f"{reason}; write the table as one file, or as files in one folder"
+        )
+    return [path for path in folder.iterdir() if _is_shard(path)]
+
+
+def _nested(folder: Path) -> Path | None:
+    """Return a folder with Parquet files, or a partition, in a folder; None if there is none."""
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
+    return next((f for f in folders if "=" in f.name or any(map(_is_shard, f.iterdir()))), None)
+
+
+def _is_shard(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not _is_hidden(path) and not path.is_dir()
+
+
+def _is_hidden(path: Path) -> bool:
+    """Return whether a file in a folder is no data: a checksum, _SUCCESS, _metadata, ...
+
+    So it is by the convention of Hive and Spark, which pyarrow and polars follow.
+    """
+    return path.name.startswith((".", "_"))
+
+
 def _columns(path: Path, schema: Any) -> list[str]:
     """List the column names, without the index that pandas stores as columns."""
     names = list(schema.names)
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise DataError(
-            f"{path}: expected distinct column names, got {repeated!r} twice; rename one"
-        )
+    check_distinct(path, names)
     index = (schema.pandas_metadata or {}).get("index_columns", [])
     return [name for name in names if name not in index]
 
@@ -218,19 +292,24 @@ def _number_dtype(kind: Any) -> np.dtype[Any] | None:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[Any]:
-    """Open a file; an error of pyarrow becomes a DataError of one line with the path."""
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file."""
     require_extra("parquet")
-    import pyarrow
     from pyarrow import parquet
 
-    try:
-        with parquet.ParquetFile(path, buffer_size=BUFFER) as file:
-            yield file
-    except (pyarrow.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise
-        raise DataError(
-            f"{path}: not a readable Parquet file (truncated or damaged?): "
-            f"{' '.join(str(error).split())}"
-        ) from None
+    with _parsing(path):
+        file = parquet.ParquetFile(path, buffer_size=BUFFER)
+    with file:
+        yield file
+
+
+@contextmanager
+def _parsing(path: Path) -> Iterator[None]:
+    """Turn whatever pyarrow raises for a damaged file into a DataError of one line."""
+    import pyarrow
+
+    with parsing(path, "Parquet file"):
+        try:
+            yield
+        except pyarrow.ArrowMemoryError as error:  # of a size that the damaged file declares
+            raise ValueError(str(error)) from None

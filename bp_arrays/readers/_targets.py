@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from decimal import Decimal
 
 import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.readers._cells import is_missing, is_number, number
+from bp_arrays.readers._cells import MISSING_WORDS, exact_number, is_number, missing_labels, number
 from bp_arrays.readers._dataset import Task
+from bp_arrays.readers._text_array import Locator, texts_of_array
 from bp_arrays.typing import HostArray
 
 CLASS_LIMIT = 20
@@ -18,8 +20,88 @@ CLASS_LIMIT = 20
 Targets = tuple[HostArray, tuple[str, ...] | None]
 """Classes int64 (rows,) and their names, or values float64 (rows, outputs) and None."""
 
-Locator = Callable[[int], str]
-"""Describe the location of a row for messages: "data.csv, line 7, column 'age'"."""
+OptionalTargets = tuple[HostArray | None, tuple[str, ...] | None]
+"""The same, where None stands for data without targets."""
+
+
+def convert_targets(
+    values: Sequence[str] | HostArray,
+    task: Task | None,
+    describe_location: Locator,
+    *,
+    required: bool = True,
+    known_classes: Collection[str] = (),
+    present: HostArray | None = None,
+) -> OptionalTargets:
+    """Convert the targets of a data set, all or some of which may be missing if not required.
+
+    Parameters
+    ----------
+    values : sequence of str, or array (rows,) or (rows, outputs)
+        Missing are empty texts, "NA" and the like where they are missing values, NaN, and rows of
+        nothing but NaN.
+    task, describe_location
+        As for `targets_from_text`.
+    required : bool, default True
+        Whether a missing target is an error.
+    known_classes : collection of str
+        Unless required, names that are classes even where they look like missing values.
+    present : bool array (rows,), optional
+        Unless required, False for further rows without a target.
+
+    Returns
+    -------
+    t : array, or None if there is no target
+        Class −1, or NaN, for a row without a target.
+    classes : tuple of str, or None
+
+    Raises
+    ------
+    DataError
+        As for `targets_from_text` and `targets_from_numbers`.
+
+    Examples
+    --------
+    >>> convert_targets(["b", "", "a"], None, str, required=False)
+    (array([ 1, -1,  0]), ('a', 'b'))
+    """
+    if required or (isinstance(values, np.ndarray) and values.ndim not in (1, 2)):
+        if isinstance(values, np.ndarray):
+            return targets_from_numbers(values, task, describe_location)
+        return targets_from_text(values, task, describe_location)
+    if isinstance(values, np.ndarray) and values.dtype.kind in "US":
+        values = texts_of_array(values, describe_location)
+    has_target = _has_target(values, known_classes)
+    if present is not None:
+        has_target = has_target & present
+    rows = np.flatnonzero(has_target)
+    if not len(rows):
+        return None, None
+
+    def describe_row(row: int) -> str:
+        return describe_location(int(rows[row]))
+
+    if isinstance(values, np.ndarray):
+        t, classes = targets_from_numbers(values[rows], task, describe_row)
+    else:
+        t, classes = _targets_from_labels(
+            [values[row].strip() for row in rows.tolist()], task, describe_row
+        )
+    filled = np.full((len(has_target), *t.shape[1:]), np.nan if classes is None else -1, t.dtype)
+    filled[rows] = t
+    return filled, classes
+
+
+def _has_target(values: Sequence[str] | HostArray, known_classes: Collection[str]) -> HostArray:
+    """Return which rows have a target: bool (rows,)."""
+    if not isinstance(values, np.ndarray):
+        labels = [cell.strip() for cell in values]
+        missing = missing_labels(set(labels), known_classes)
+        return np.array([label not in missing for label in labels], bool)
+    if values.dtype.kind != "f":
+        return np.ones(len(values), bool)
+    present = ~np.isnan(values)
+    return np.asarray(present if values.ndim == 1 else np.any(present, axis=1))
 
 
 def targets_from_text(
@@ -27,8 +109,9 @@ def targets_from_text(
 ) -> Targets:
     """Convert the cells of a target column.
 
-    Text means classes, except in a column of mostly numbers with more than `CLASS_LIMIT`
-    distinct values, where it is an error. For numbers see `targets_from_numbers`.
+    Classes are named as they are written, apart from spaces around them: "007" is not "7". Text
+    means classes, except in a column of mostly numbers with more than `CLASS_LIMIT` distinct
+    values, where it is an error. Numbers mean classes or values as in `targets_from_numbers`.
 
     Parameters
     ----------
@@ -41,8 +124,9 @@ def targets_from_text(
     Raises
     ------
     DataError
-        For an empty cell; for text in a column of numbers; for text that hardly ever repeats,
-        which cannot be classes.
+        For an empty cell, and for "NA" and the like beside numbers; for text in a column of
+        numbers; for text that hardly ever repeats, which cannot be classes; without a task, for
+        classes that differ only in the spelling of a number, such as 1 and 1.0.
 
     Examples
     --------
@@ -50,31 +134,90 @@ def targets_from_text(
     >>> t.tolist(), classes
     ([0, 1, 0], ('no', 'yes'))
     """
-    for row, cell in enumerate(cells):
-        if is_missing(cell):
-            raise DataError(
-                f"{describe_location(row)}: expected a target, got "
-                f"{cell.strip() or 'an empty cell'}; fill it or drop the row"
-            )
-    if all(map(is_number, cells)):
-        return targets_from_numbers(np.array(list(map(number, cells))), task, describe_location)
-    distinct = {cell.strip() for cell in cells}
-    if task is None:
-        texts = [row for row, cell in enumerate(cells) if not is_number(cell)]
-        if len(distinct) > CLASS_LIMIT and 2 * len(texts) < len(cells):
-            task = "regression"
-        elif 2 * len(distinct) > len(cells) and len(cells) > 2 * CLASS_LIMIT:
-            raise DataError(
-                f"{describe_location(0)}: expected classes, got {len(distinct)} different texts in "
-                f"{len(cells)} rows; choose another target, or use --task classification"
-            )
-    if task == "regression":
-        row = next(row for row, cell in enumerate(cells) if not is_number(cell))
+    labels = [cell.strip() for cell in cells]
+    check_present(labels, missing_labels(set(labels)), describe_location)
+    return _targets_from_labels(labels, task, describe_location)
+
+
+def _targets_from_labels(
+    labels: list[str], task: Task | None, describe_location: Locator
+) -> Targets:
+    distinct = set(labels)
+    if all(map(is_number, distinct)):
+        values = np.array(list(map(number, labels)))
+        _check_finite(values, describe_location)
+        if (task or _task_of_numbers(values, distinct)) == "regression":
+            return values[:, None], None
+    elif (task or _task_of_text(labels, distinct, describe_location)) == "regression":
+        row = next(row for row, label in enumerate(labels) if not is_number(label))
         raise DataError(
-            f"{describe_location(row)}: expected a number, got the text {cells[row]!r}; correct it"
+            f"{describe_location(row)}: expected a number, got the text {labels[row]!r}; correct it"
         )
-    names, t = np.unique(np.array([cell.strip() for cell in cells]), return_inverse=True)
-    return t.astype(np.int64), tuple(str(name) for name in names)
+    if task is None:
+        _check_spelling(labels, describe_location)
+    names = _sorted_names(distinct)
+    index = {name: k for k, name in enumerate(names)}
+    return np.array([index[label] for label in labels], np.int64), names
+
+
+def check_present(
+    labels: Iterable[str], missing: Collection[str], describe_location: Locator
+) -> None:
+    """Raise DataError if a label is one of the missing values."""
+    for row, label in enumerate(labels):
+        if label in missing:
+            word = label in MISSING_WORDS
+            raise DataError(
+                f"{describe_location(row)}: expected a target, got {label or 'an empty cell'}"
+                f"{', a missing value' * word}; fill it or drop the row"
+                f"{', or rename it if it is a class' * word}"
+            )
+
+
+def _task_of_numbers(values: HostArray, distinct: set[str]) -> Task:
+    """Infer the task of a column of numbers; texts are compared as numbers without rounding."""
+    if len(np.unique(values)) > CLASS_LIMIT:
+        return "regression"
+    numbers = {exact_number(label) for label in distinct}
+    is_few = len(numbers) <= CLASS_LIMIT and 2 * len(numbers) <= len(values)
+    are_whole = all(value is not None and value == value.to_integral_value() for value in numbers)
+    return "classification" if is_few and are_whole else "regression"
+
+
+def _task_of_text(labels: list[str], distinct: set[str], describe_location: Locator) -> Task:
+    """Infer the task of a column with text in it; DataError if its texts hardly ever repeat."""
+    texts = sum(not is_number(label) for label in labels)
+    if len(distinct) > CLASS_LIMIT and 2 * texts < len(labels):
+        return "regression"
+    if 2 * len(distinct) > len(labels) and len(labels) > 2 * CLASS_LIMIT:
+        raise DataError(
+            f"{describe_location(0)}: expected classes, got {len(distinct)} different texts in "
+            f"{len(labels)} rows; choose another target, or use --task classification"
+        )
+    return "classification"
+
+
+def _check_spelling(labels: list[str], describe_location: Locator) -> None:
+    """Raise DataError if two labels are one number: one class written in two ways, or two."""
+    first_rows: dict[str, int] = {}
+    for row, label in enumerate(labels):
+        first_rows.setdefault(label, row)
+    spelling: dict[Decimal, str] = {}
+    for label, row in first_rows.items():
+        value = exact_number(label)
+        if value is not None and (other := spelling.setdefault(value, label)) != label:
+            raise DataError(
+                f"{describe_location(row)}: expected one spelling of each class, got {label!r} and "
+                f"{other!r}, which are the same number; write them alike, or use --task "
+                "classification if they are two classes, --task regression if they are values"
+            )
+
+
+def _sorted_names(distinct: set[str]) -> tuple[str, ...]:
+    """Sort the names of classes: as numbers, if all are numbers, else as text."""
+    if not all(map(is_number, distinct)):
+        return tuple(sorted(distinct))
+    return tuple(sorted(distinct, key=lambda name: (exact_number(name) or Decimal(0), name)))
 
 
 def targets_from_numbers(
@@ -107,8 +250,7 @@ def targets_from_numbers(
     (4, 1)
     """
     if values.dtype.kind in "US":
-        texts = [str(value) for value in values.astype(str).ravel()]
-        return targets_from_text(texts, task, describe_location)
+        return targets_from_text(texts_of_array(values, describe_location), task, describe_location)
     if values.dtype.kind not in "biuf":
         raise DataError(
             f"{describe_location(0)}: expected numbers or text, got dtype {values.dtype}"
@@ -118,12 +260,7 @@ def targets_from_numbers(
             f"{describe_location(0)}: expected targets of shape (rows,), or (rows, outputs) for "
             f"values or one-hot classes, got {values.shape}"
         )
-    bad = first_not_finite(values)
-    if bad is not None:
-        raise DataError(
-            f"{describe_location(bad[0])}: expected a finite target, got {values[bad]}; "
-            "fill it or drop the row"
-        )
+    _check_finite(values, describe_location)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim == 2:
@@ -142,6 +279,15 @@ def targets_from_numbers(
     kinds, t = np.unique(values, return_inverse=True)
     names = (str(int(kind)) if kind == int(kind) else repr(float(kind)) for kind in kinds)
     return t.astype(np.int64), tuple(names)
+
+
+def _check_finite(values: HostArray, describe_location: Locator) -> None:
+    bad = first_not_finite(values)
+    if bad is not None:
+        raise DataError(
+            f"{describe_location(bad[0])}: expected a finite target, got {values[bad]}; "
+            "fill it or drop the row"
+        )
 
 
 def _are_classes(values: HostArray) -> bool:

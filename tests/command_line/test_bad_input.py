@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -245,6 +246,21 @@ def test_predictions_that_are_classes_of_numbers(run, tmp_path):
     x = np.repeat([[0.0], [1.0]], 20, axis=0)
     (tmp_path / "d.csv").write_text("a,y\n" + "".join(f"{v},{v}\n" for v in x[:, 0]))
     run("train", "d.csv", "--target", "y", "--device", "cpu", "--out", "m")
-    (tmp_path / "e.csv").write_text("a,y\n1,1\n")
+    for spelling, score in {"1": "100.00%", "1.0": "100.00%", "2": "know: 2"}.items():
+        (tmp_path / "e.csv").write_text(f"a,y\n1,{spelling}\n")
+        result = run("predict", "m", "e.csv", "--device", "cpu")
+        assert result.out.splitlines()[1].startswith("1.0,") and score in result.err
+    (tmp_path / "e.csv").write_text("a,y\n1,1\n1,1.0\n")  # two names: only one is the class
     result = run("predict", "m", "e.csv", "--device", "cpu")
-    assert result.out.splitlines()[1].startswith("1,") and "100.00%" in result.err
+    assert "50.00% (classes the model does not know: 1)" in result.err
+
+
+def test_classes_that_are_one_float_are_classes_of_their_own(run, tmp_path):
+    ids = [f"900719925474099{2 + k % 4}" for k in range(200)]
+    lines = [f"{k},{name}" for k, name in enumerate(ids)]
+    (tmp_path / "ids.csv").write_text("\n".join(["a,id", *lines]))
+    words = ("--target", "id", "--device", "cpu", "--quiet", "--epochs", 1, "--out", "m")
+    assert run("train", "ids.csv", *words, "--report", "r.json").code == 0
+    assert json.loads((tmp_path / "r.json").read_text())["data"]["classes"] == sorted(set(ids))
+    names = [line.split(",")[0] for line in run("predict", "m", "ids.csv").out.splitlines()[1:]]
+    assert set(names) <= set(ids)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import struct
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -43,6 +44,24 @@ def test_columns_in_another_order_with_others_and_without_the_target(run, model,
     assert result.err == "predicted 3 rows\n"
 
 
+def test_a_delimiter_that_is_told(run, flowers, tmp_path):
+    (tmp_path / "bars.csv").write_text(flowers.read_text().replace(",", "|"))
+    words = ("--target", "kind", "--device", "cpu", "--out", "m", "--sep", "|", "--quiet")
+    assert run("train", "bars.csv", *words).code == 0
+    (tmp_path / "tabs.csv").write_text(flowers.read_text().replace(",", "\t"))
+    expected = run("predict", "m", flowers, "--device", "cpu")
+    for name, sep in (("bars.csv", "|"), ("tabs.csv", "tab"), ("tabs.csv", "\\t")):
+        assert run("predict", "m", name, "--device", "cpu", "--sep", sep) == expected
+        assert run("explain", "m", name, "--sep", sep, "--weight", "1.bias:1").code == 0
+    for data, sep, message in (
+        ("bars.csv", "||", "argument --sep: expected one character"),
+        ("digits", ";", "--sep: expected a .csv file, got digits; drop --sep"),
+        ("tabs.csv", ";", "has no column 'width'"),
+    ):
+        result = run("predict", "m", data, "--sep", sep)
+        assert result.code == 2 and message in result.err and result.out == ""
+
+
 def test_a_missing_column_is_named(run, model, tmp_path):
     (tmp_path / "new.csv").write_text("width,heigth\n1,2\n")
     result = run("predict", model, "new.csv")
@@ -55,6 +74,115 @@ def test_targets_of_one_class_or_of_unknown_ones(run, model, tmp_path):
     assert "accuracy 50.00% (classes the model does not know: weed)" in result.err
     (tmp_path / "new.csv").write_text("width,height,kind\n1,-1,rose\n")
     assert "accuracy 100.00%\n" in run("predict", model, "new.csv", "--device", "cpu").err
+
+
+@pytest.mark.parametrize("missing", ["", "NA", "nan", " null "])
+def test_rows_without_a_target_are_predicted_and_not_scored(run, model, tmp_path, missing):
+    rows = ["0,0,daisy", f"1,-1,{missing}", "2,-2,rose", f"0,0,{missing}"]
+    (tmp_path / "some.csv").write_text("\n".join(["width,height,kind", *rows]))
+    words = ("--device", "cpu", "--report", "r.json")
+    result = run("predict", model, "some.csv", *words)
+    assert [row[0] for row in rows_of(result.out)[1:]] == ["daisy", "rose", "tulip", "daisy"]
+    assert "predicted 4 rows: accuracy 50.00% on the 2 of 4 rows that have a target" in result.err
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["rows"], report["scored_rows"], report["accuracy"]) == (4, 2, 0.5)
+    assert report["confusion"]["counts"] == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+    result = run("explain", model, "some.csv", "--sample", 2, "--weight", "1.bias:1")
+    assert result.code == 2 and "some.csv, row 2: expected a target, got none" in result.err
+    assert run("explain", model, "some.csv", "--weight", "1.bias:1").code == 0
+    (tmp_path / "none.csv").write_text("\n".join(["width,height,kind", f"0,0,{missing}"]))
+    assert run("predict", model, "none.csv", "--device", "cpu").err == "predicted 1 rows\n"
+
+
+def test_a_class_that_looks_like_a_missing_value_is_one(run, flowers, tmp_path):
+    flowers.write_text(flowers.read_text().replace("rose", "NA"))
+    run("train", flowers, "--target", "kind", "--device", "cpu", "--out", "m")
+    (tmp_path / "new.csv").write_text("width,height,kind\n1,-1,NA\n1,-1,NULL\n1,-1,NA\n")
+    result = run("predict", "m", "new.csv", "--device", "cpu")
+    assert "accuracy 100.00% on the 2 of 3 rows that have a target\n" in result.err
+
+
+def test_true_and_false_are_the_classes_1_and_0_of_other_files(run, tmp_path):
+    x = np.repeat([[0.0], [1.0]], 20, axis=0)
+    np.savez(tmp_path / "d.npz", x=x, t=x[:, 0] > 0)
+    lines = [f"{a},{a > 0}" for a in x[:, 0]]
+    (tmp_path / "d.csv").write_text("\n".join(["a,target", *lines]))
+    for data, words in {"d.npz": (), "d.csv": ("--target", "target")}.items():
+        run("train", data, *words, "--device", "cpu", "--out", "m", "--epochs", 10)
+        for other in ("d.npz", "d.csv"):
+            result = run("predict", "m", other, "--device", "cpu")
+            assert result.err == "predicted 40 rows: accuracy 100.00%\n", (data, other)
+
+
+def test_values_that_are_missing_in_any_file_are_not_scored(run, prices, tmp_path):
+    """The mean by hand is the witness."""
+    run("train", prices, "--target", "price", "--device", "cpu", "--out", "m", "--epochs", 2)
+    table = np.loadtxt(prices, delimiter=",", skiprows=1)[:5]
+    x, t = table[:, :3], np.round(table[:, 3])
+    t[[1, 4]] = np.nan
+    np.savez(tmp_path / "d.npz", x=x, t=t)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "t.npy", t)
+    lines = [",".join(map(repr, row)) for row in np.column_stack([x, t]).tolist()]
+    (tmp_path / "d.csv").write_text("\n".join(["rooms,area,age,price", *lines]))
+    names = ["d.csv", "d.npz", "x.npy,t.npy"]
+    if find_spec("pyarrow"):
+        import pyarrow
+        from pyarrow import parquet
+
+        whole = [None if np.isnan(value) else int(value) for value in t]
+        columns = dict(zip(("rooms", "area", "age"), x.T, strict=True))
+        for name, price in {
+            "nulls": whole,
+            "nan": t,
+            "text": [str(v or "") for v in whole],
+        }.items():
+            parquet.write_table(
+                pyarrow.table(columns | {"price": price}),
+                tmp_path / f"{name}.parquet",
+                row_group_size=2,
+            )
+            names.append(f"{name}.parquet")
+    for name in names:
+        words = ("--device", "cpu", "--report", "r.json", "--out", "o.csv")
+        result = run("predict", "m", name, *words)
+        assert "on the 3 of 5 rows that have a target" in result.out, name
+        y = np.loadtxt(tmp_path / "o.csv", skiprows=1)
+        assert np.isfinite(y).all() and len(y) == 5
+        report = json.loads((tmp_path / "r.json").read_text())
+        assert report["mean_squared_error"] == pytest.approx(np.nanmean((y - t) ** 2), rel=1e-5)
+
+
+@pytest.mark.parametrize("value", ["1e300", "-1e39", "3.5e38"])
+def test_values_beyond_the_dtype_are_refused_as_train_does(run, model, tmp_path, value):
+    (tmp_path / "new.csv").write_text(f"width,height,kind\n0,0,daisy\n0,{value},daisy\n")
+    np.savez(tmp_path / "new.npz", x=[[0.0, 0.0], [0.0, float(value)]], t=["daisy"] * 2)
+    for name, column in {"new.csv": "column 'height'", "new.npz": "feature 1"}.items():
+        message = f"a feature exceeds 3.4e+38, the largest number in float32, in row 1, {column}"
+        for words in (("predict", model, name, "--out", "o.csv"), ("explain", model, name)):
+            result = run(*words)
+            assert result.code == 2 and result.err.count("\n") == 1 and result.out == ""
+            assert message in result.err
+    assert not (tmp_path / "o.csv").exists()
+
+
+def test_targets_beyond_the_dtype_are_refused_too(run, prices, tmp_path):
+    run("train", prices, "--target", "price", "--device", "cpu", "--out", "m", "--epochs", 1)
+    (tmp_path / "new.csv").write_text("rooms,area,age,price\n0,0,0,\n0,0,0,1e300\n")
+    result = run("predict", "m", "new.csv")
+    assert result.code == 2 and result.out == ""
+    assert "a target exceeds 3.4e+38, the largest number in float32, in row 1, col" in result.err
+
+
+def test_outputs_that_are_not_finite_are_refused(run, tmp_path):
+    """A feature within float32 may be without it as soon as it is multiplied."""
+    model = bp.Model(bp.Linear(2), input_shape=1, device="cpu")
+    model.set_parameters({"weight": [[10.0, -10.0]]})
+    model.save(tmp_path / "m")
+    (tmp_path / "new.csv").write_text("a\n1\n1e38\n")
+    result = run("predict", "m", "new.csv", "--device", "cpu", "--out", "o.csv")
+    assert result.code == 2 and not (tmp_path / "o.csv").exists()
+    assert "row 1 (counted from 0): expected a finite output of the model, got inf" in result.err
 
 
 def test_values_go_through_a_file(run, prices, tmp_path):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import numpy as np
 import pytest
 
-from bp_arrays.errors import DataError
+from bp_arrays.errors import DataError, InputError
 from bp_arrays.readers._csv import read_csv
+from bp_arrays.readers._parquet import read_parquet
 
 
 @pytest.fixture
@@ -37,10 +41,93 @@ def test_line_ends_byte_order_marks_and_delimiters(table, end, mark, delimiter):
     assert data.x.tolist() == [[1.0], [2.0]] and data.t.tolist() == [[0.5], [1.5]]
 
 
+HEADERS = {
+    "a comma in the names": ("area (m, gross);rooms;price, EUR", ";", "1.5;2;3.5"),
+    "one comma": ("area (m, gross);rooms", ";", "1.5;2"),
+    "a comma in a quoted name": ('"area (m, gross)";rooms', ";", "1.5;2"),
+    "a semicolon in a name": ("area;gross,rooms", ",", "1.5,2"),
+    "a comma and a semicolon, between tabs": ("a,b\tc;d\ty", "\t", "1.5\t2\t3"),
+    "commas with tabs for the eye": ("a,\tb,\ty", ",", "1,\t2.5,\t3"),
+    "semicolons with tabs for the eye": ("a;\tb;\ty", ";", "1;\t2.5;\t3"),
+    "texts with the other delimiter": ("a,note;remark,y", ",", "1,x; y,2"),
+    "a line end in a quoted name": ('"area\n(m, gross)";rooms;y', ";", "1.5;2;3"),
+}
+
+
+@pytest.mark.parametrize(("header", "delimiter", "row"), HEADERS.values(), ids=HEADERS)
+def test_the_delimiter_is_the_one_that_fits_the_rows(table, header, delimiter, row):
+    """Python's csv module, told the delimiter, is the witness."""
+    text = f"{header}\n{row}\n\n{row}\n"
+    names, *rows = (r for r in csv.reader(io.StringIO(text), delimiter=delimiter) if r)
+    names = [name.strip() for name in names]
+    for sep in (None, delimiter):
+        data = read_csv(table(text), names[-1], "regression", columns=names[:1], sep=sep)
+        assert data.feature_names == (names[0],) and data.target_names == (names[-1],)
+        assert data.x.tolist() == [[float(r[0])] for r in rows]
+        assert data.t.tolist() == [[float(r[-1])] for r in rows]
+
+
+def test_two_delimiters_that_fit_are_refused(table):
+    path = table("a;b,c\nx;y,z\n")
+    with pytest.raises(DataError, match=r"expected one delimiter, got ',' and ';'.*--sep"):
+        read_csv(path, "c")
+    assert read_csv(table("a;b,c\n1,z\n"), "c", sep=",").classes == ("z",)
+
+
+def test_decimal_commas_are_named(table):
+    for header in ("a;y", "area (m, gross);y, EUR"):
+        with pytest.raises(DataError, match="got the text '1,5'; write decimals with a point"):
+            read_csv(table(f"{header}\n1,5;2,5\n"), header.split(";")[1])
+
+
+def test_a_delimiter_that_is_told(table):
+    assert read_csv(table("a|b|y\n1|2|3\n"), "y", sep="|").x.tolist() == [[1.0, 2.0]]
+    for sep in ("", ",,", '"', "\n", "e", "7", "."):
+        with pytest.raises(InputError, match="sep: expected one character"):
+            read_csv(table("a,y\n1,2\n"), "y", sep=sep)
+
+
 def test_quoted_fields(table):
     data = read_csv(table('"a, first","y ""q"""\n"1","x, y"\n2,"x\ny"\n3,"x, y"\n'), 'y "q"')
     assert data.feature_names == ("a, first",)
     assert data.classes == ("x\ny", "x, y")
+
+
+def test_true_and_false_count_as_in_parquet(table, tmp_path):
+    """Parquet is the witness; and pandas, for the words."""
+    words = [("True", "False"), ("true", "false"), ("TRUE", "FALSE")]
+    for yes, no in words:
+        path = table(f"a,flag,y\n1,{yes},2.5\n2, {no},3.5\n3,{yes},4.5\n")
+        data = read_csv(path, "y")
+        assert data.x.tolist() == [[1.0, 1.0], [2.0, 0.0], [3.0, 1.0]]
+        assert read_csv(path, "y", columns=["flag"]).x.tolist() == [[1.0], [0.0], [1.0]]
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.read_csv(path, skipinitialspace=True)
+        assert frame["flag"].dtype == bool
+        pytest.importorskip("pyarrow")
+        frame.to_parquet(tmp_path / "t.parquet")
+        parquet = read_parquet(tmp_path / "t.parquet", "y")
+        np.testing.assert_array_equal(parquet.x, data.x)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (
+            ["True", "1"],
+            "line 3, column 'flag': expected true or false as in the first row, got th",
+        ),
+        (["False", "yes"], "line 3, column 'flag': expected true or false as in the first row"),
+        (["True", ""], "line 3, column 'flag': expected true or false .* got an empty cell"),
+        (["True", "NA"], "line 3, column 'flag': expected true or false .* the missing value 'NA'"),
+        (["0", "True"], "line 3, column 'flag': expected a number, got the text 'True'"),
+        (["yes", "no"], "line 2, column 'flag': expected a number, got the text 'yes'"),
+    ],
+)
+def test_true_and_false_are_not_mixed_with_other_values(table, cells, message):
+    text = "a,flag,y\n" + "".join(f"1,{cell},{k}.5\n" for k, cell in enumerate(cells))
+    with pytest.raises(DataError, match=message):
+        read_csv(table(text), "y")
 
 
 def test_columns_are_matched_by_name_and_others_ignored(table):
@@ -68,6 +155,8 @@ BAD = {
         "line 3, column 'b': expected a number, got the text 'two'",
     ),
     "empty cell": ("a,b,y\n1,,0\n", "line 2, column 'b': expected a number, got an empty cell"),
+    "missing": ("a,b,y\n1,NA,0\n", "line 2, column 'b': expected a number, got the missing value"),
+    "missing target": ("a,y\n1,0\n1,NA\n", "line 3, column 'y': expected a target, got NA, a mis"),
     "underscore": ("a,b,y\n1,1_000,0\n", "line 2, column 'b'.*'1_000'"),
     "NaN": ("a,b,y\n1,2,0\n1,nan,0\n", "line 3, column 'b': expected a finite number, got nan"),
     "infinity": ("a,b,y\n1,1e999,0\n", "line 2, column 'b': expected a finite number, got inf"),

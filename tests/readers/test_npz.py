@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
 
 from bp_arrays.errors import DataError
-from bp_arrays.readers._npz import read_npy, read_npy_pair, read_npz
+from bp_arrays.readers._npz import mapped_npy, read_npy, read_npy_pair, read_npz
 
 X = np.arange(12.0).reshape(6, 2)
 T = np.array([0, 1, 0, 1, 0, 1])
@@ -58,6 +59,14 @@ def test_storage_order_and_byte_order_do_not_matter(tmp_path):
     data = read_npz(tmp_path / "d.npz")
     np.testing.assert_array_equal(data.x, X)
     assert data.x.dtype.isnative
+
+
+def test_names_in_bytes(tmp_path):
+    np.savez(tmp_path / "d.npz", x=X, t=np.array(["é".encode(), b"b"] * 3))
+    assert read_npz(tmp_path / "d.npz").classes == ("b", "é")
+    np.savez(tmp_path / "d.npz", x=X, t=np.array(["é".encode("latin-1"), b"b"] * 3))
+    with pytest.raises(DataError, match=r"d.npz, t\[0\]: expected text in UTF-8, got .*0xe9"):
+        read_npz(tmp_path / "d.npz")
 
 
 def test_npy_pair(tmp_path):
@@ -144,6 +153,58 @@ def test_damage_anywhere_is_a_data_error_or_harmless(tmp_path, save):
             read_npz(path)
         except DataError as error:
             assert "\n" not in str(error)
+
+
+HEADERS = {
+    "an open bracket": "{'descr': '<f8', 'fortran_order': False, 'shape': (6, 2",
+    "an open quote": "{'descr': '<f8', 'fortran_order': False, 'shape: (6, 2)}",
+    "a line end in a text": "{'descr': '<f8\n', 'fortran_order': False, 'shape': (6, 2)}",
+    "an odd escape": r"{'descr': '\<f8', 'fortran_order': False, 'shape': (6, 2)}",
+    "signs nested too deeply": "-" * 9000 + "1",
+    "brackets nested too deeply": "[" * 9000,
+    "a sum nested too deeply": "1+" * 4000 + "1",
+    "a shape of parts": "{'descr': '<f8', 'fortran_order': False, 'shape': (6.0, 2)}",
+    "a shape beyond int64": f"{{'descr': '<f8', 'fortran_order': False, 'shape': (0, {10**30})}}",
+    "a dtype of lists": "{'descr': [('a', '<f8', 'x')], 'fortran_order': False, 'shape': (6,)}",
+    "a number by Python 2 of another size": "{'descr': '<f8', 'fortran_order': 0L, 'shape': (7L,)}",
+    "NUL": "{'descr': '<f8', 'fortran_order': False, 'shape': (6, 2), \0}",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_headers_that_python_cannot_parse(tmp_path, header):
+    text = header.encode().ljust(118) + b"\n"
+    data = b"" if "(0," in header else X.tobytes()
+    content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+    path = tmp_path / "x.npy"
+    path.write_bytes(content)
+    for read in (read_npy, mapped_npy, lambda path: read_npy_pair(path, None)):
+        with pytest.raises(DataError) as error:
+            read(path)
+        assert "x.npy" in str(error.value) and "\n" not in str(error.value)
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        archive.writestr("x.npy", content)
+    with pytest.raises(DataError, match=r"d\.npz"):
+        read_npz(tmp_path / "d.npz", require_target=False)
+
+
+def test_a_header_by_python_2_is_read(tmp_path):
+    """NumPy is the witness, which warns of it."""
+    text = b"{'descr': '<f8', 'fortran_order': False, 'shape': (6L, 2L)}".ljust(117) + b"\n"
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + text + X.tobytes())
+    with pytest.warns(UserWarning, match="additional header parsing"):
+        np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), X)
+    np.testing.assert_array_equal(read_npy(tmp_path / "x.npy"), X)
+
+
+def test_two_arrays_of_one_name(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        archive.write(tmp_path / "x.npy", "x.npy")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.write(tmp_path / "x.npy", "x.npy")
+    with pytest.raises(DataError, match=r"d.npz: expected distinct names of arrays, got 'x' twice"):
+        read_npz(tmp_path / "d.npz", require_target=False)
 
 
 def test_damaged_npy(tmp_path):

@@ -60,6 +60,16 @@ def test_every_kind_of_number(write):
     assert open_dataset(str(write(small)), target="t").x.dtype == np.float32
 
 
+def test_decimal_targets_are_classes_as_written_or_values(write):
+    """Decimals beyond the digits of a float stay apart as classes."""
+    ids = [Decimal(f"900719925474099{2 + k % 4}") for k in range(40)]
+    data = open_dataset(str(write({"a": A[:40], "t": ids})), target="t")
+    assert [data.classes[k] for k in data.t] == list(map(str, ids)) and len(data.classes) == 4
+    prices = [Decimal(k) / 8 for k in range(40)]
+    data = open_dataset(str(write({"a": A[:40], "t": prices})), target="t")
+    assert data.classes is None and data.t[:, 0].tolist() == [k / 8 for k in range(40)]
+
+
 def test_a_folder_is_its_files_in_the_order_of_their_names(write, tmp_path):
     for k, rows in enumerate([slice(0, 20), slice(20, 50)]):
         columns = {name: values[rows] for name, values in TABLE.items()}
@@ -71,6 +81,48 @@ def test_a_folder_is_its_files_in_the_order_of_their_names(write, tmp_path):
     blocks = bp.data.ParquetBlocks(tmp_path, "price", columns=["a", "b"])
     assert blocks.block_rows == [8, 8, 4, 8, 8, 8, 6]
     np.testing.assert_array_equal(np.concatenate([blocks.read(k)[0] for k in range(7)]), data.x)
+
+
+HIDDEN = [".0.parquet", "_0.parquet", ".0.parquet.crc", "_SUCCESS", "_metadata", "_common_metadata"]
+
+
+@pytest.mark.parametrize("name", [*HIDDEN, "_temporary/0.parquet", ".ipynb_checkpoints/0.parquet"])
+def test_hidden_files_in_a_folder_are_no_data(write, tmp_path, name):
+    """pyarrow.dataset is the witness, where it skips them too."""
+    write({"a": A, "price": B}, "0.parquet")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"")
+    data = open_dataset(str(tmp_path), target="price")
+    witness = pytest.importorskip("pyarrow.dataset").dataset(tmp_path, format="parquet")
+    assert data.x[:, 0].tolist() == witness.to_table()["a"].to_pylist()
+    assert bp.data.ParquetBlocks(tmp_path, "price").rows == len(A)
+    (tmp_path / "0.parquet").unlink()
+    with pytest.raises(bp.DataError, match="expected Parquet files, found none"):
+        bp.data.ParquetBlocks(tmp_path, "price")
+    with pytest.raises(bp.DataError, match="expected a file, got a folder"):
+        open_dataset(str(tmp_path), target="price")
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("year=2020", r"got some in 'year=2020' too, a partition by 'year'"),
+        ("year=2020/month=1", r"got some in 'year=2020' too, a partition by 'year'"),
+        ("more", "expected Parquet files in one folder, got some in 'more' too; write"),
+        ("more.parquet", "expected Parquet files in one folder, got some in 'more.parquet' too"),
+    ],
+)
+def test_parquet_files_in_folders_of_the_folder_are_refused(
+    write, tmp_path, folder, message, beside
+):
+    if beside:
+        write({"a": A, "price": B}, "0.parquet")
+    (tmp_path / folder).mkdir(parents=True)
+    write({"a": A, "price": B}, f"{folder}/0.parquet")
+    for read in (open_dataset, bp.data.ParquetBlocks):
+        with pytest.raises(bp.DataError, match=message):
+            read(str(tmp_path), target="price")
 
 
 def test_the_index_of_pandas_is_no_column(write, tmp_path):
@@ -138,6 +190,49 @@ def test_mistakes_in_a_table(write, kind):
     assert message in str(error.value) and str(path) in str(error.value)
 
 
+@pytest.mark.parametrize("word", ["NA", "", "null"])
+def test_missing_values_in_a_target_of_text(write, word):
+    cells = ["0", "1", "0", "1"] * 5
+    cells[11] = word
+    path = write({"a": A[:20], "t": cells})
+    message = r"row 11 \(counted from 0\), column 't': expected a target, got"
+    with pytest.raises(bp.DataError, match=message):
+        open_dataset(str(path), target="t")
+    with pytest.raises(bp.DataError, match=message):
+        bp.data.ParquetBlocks(path, "t")
+    if word:
+        path = write({"a": A[:20], "t": ["EU", *cells[1:]]})
+        assert word in open_dataset(str(path), target="t").classes
+        blocks = bp.data.ParquetBlocks(path, "t")
+        assert [blocks.classes[k] for k in blocks.read(1)[1]] == cells[8:16]
+
+
+KINDS = {
+    "text": (["b", None, "a", None], ["b", "a"]),
+    "text views": (pyarrow.array(["b", None, "a", None], pyarrow.string_view()), ["b", "a"]),
+    "a dictionary": (pyarrow.array(["b", None, "a", None]).dictionary_encode(), ["b", "a"]),
+    "whole numbers": ([2**53 + 1, None, 2**53, None], [str(2**53 + 1), str(2**53)]),
+    "booleans": ([True, None, False, None], ["1", "0"]),
+    "decimals": ([Decimal(2), None, Decimal(1), None], ["2", "1"]),
+    "floats": ([2.0, None, 1.0, float("nan")], ["2", "1"]),
+    "nothing but null at first": ([None, 7, None, 5], ["7", "5"]),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_targets_that_may_be_null(write, kind):
+    values, expected = KINDS[kind]
+    path = write({"a": A[:4], "t": values}, row_group_size=1)
+    data = open_dataset(str(path), target="t", task="classification", require_target=False)
+    assert [data.classes[k] for k in data.t if k >= 0] == expected
+    if isinstance(values, pyarrow.Array):
+        values = values.to_pylist()
+    present = [value is not None and value == value for value in values]
+    assert data.has_target.tolist() == (data.t >= 0).tolist() == present
+    with pytest.raises(bp.DataError, match=r"row \d \(counted from 0\), column 't': expected a"):
+        open_dataset(str(path), target="t", task="classification")
+
+
 def test_columns_that_are_not_there(write):
     path = write(TABLE)
     for arguments, message in [
@@ -187,6 +282,47 @@ def test_damaged_files(write, tmp_path):
         with pytest.raises(bp.DataError, match=r"damaged.parquet: not a readable Parquet") as error:
             open_dataset(str(path), target="price")
         assert "\n" not in str(error.value), kind
+
+
+@pytest.fixture
+def plain(write):
+    """The bytes of a file whose names and texts can be found in it."""
+    table = pyarrow.table({"aé": A, "kind": ["é", "b"] * 25})
+    options = {"compression": "none", "use_dictionary": False, "store_schema": False}
+    return write(table, **options).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"a\xc3\xa9", b"a\xff\xfe"), (b"\x02\x00\x00\x00\xc3\xa9", b"\x02\x00\x00\x00\xff\xfe")],
+    ids=["a column's name", "a text"],
+)
+def test_what_should_be_utf8_and_is_not(plain, tmp_path, old, new):
+    assert old in plain
+    (tmp_path / "bad.parquet").write_bytes(plain.replace(old, new))
+    for read in (open_dataset, bp.data.ParquetBlocks):
+        with pytest.raises(
+            bp.DataError, match=r"bad.parquet: not a readable Parquet file"
+        ) as error:
+            read(str(tmp_path / "bad.parquet"), target="kind")
+        assert "\n" not in str(error.value)
+
+
+def test_damage_to_the_numbers_in_the_footer(plain, tmp_path):
+    """Among them those of the rows of a group, which some of its columns have and some have not."""
+    path, messages = tmp_path / "bad.parquet", []
+    start = len(plain) - 8 - int.from_bytes(plain[-8:-4], "little")
+    for position in range(start, start + 60):
+        damaged = bytearray(plain)
+        damaged[position] = (damaged[position] + 64) % 256
+        path.write_bytes(damaged)
+        for read in (open_dataset, lambda *a, **k: bp.data.ParquetBlocks(*a, **k).read(0)):
+            try:
+                read(str(path), target="kind")
+            except bp.DataError as error:
+                messages.append(str(error))
+    assert any("expected 8 rows in row group 0, got 0" in message for message in messages)
+    assert not any("\n" in message for message in messages)
 
 
 def test_missing_files(tmp_path):
