@@ -9,8 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bp_arrays.errors import DataError
-from bp_arrays.losses import Loss
+from bp_arrays.errors import DataError, InputError
+from bp_arrays.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Loss,
+    MeanSquaredError,
+    loss_named,
+)
 from bp_arrays.readers import Dataset
 from bp_arrays.typing import HostArray
 
@@ -21,6 +27,13 @@ LOGITS: dict[str, Outputs] = {
     "BinaryCrossEntropy": "independent logits",
 }
 """Losses of classes that include softmax or sigmoid: the outputs are logits."""
+
+DEFAULT_LOSSES: dict[Outputs, Loss] = {
+    "values": MeanSquaredError(),
+    "logits": CrossEntropy(),
+    "independent logits": BinaryCrossEntropy(),
+}
+"""The loss that `train` takes by default for each kind of outputs."""
 
 KEY = "meaning"  # the key in model files: another one would orphan those already saved
 
@@ -38,26 +51,32 @@ class Schema:
     target_names : tuple of str
     outputs : "values", "logits" or "independent logits"
         Probabilities of classes are the outputs themselves, their softmax, or their sigmoid.
+    loss : Loss
+        The loss of the training, with its settings.
     """
 
     classes: tuple[str, ...] | None
     feature_names: tuple[str, ...]
     target_names: tuple[str, ...]
     outputs: Outputs
+    loss: Loss
 
     @classmethod
     def of(cls, data: Dataset, loss: Loss) -> Schema:
         """Return the schema of a model trained with this loss on this data."""
         outputs = LOGITS.get(type(loss).__name__, "values")
-        return cls(data.classes, data.feature_names, data.target_names, outputs)
+        return cls(data.classes, data.feature_names, data.target_names, outputs, loss)
 
     def to_metadata(self) -> dict[str, str]:
         """Encode the schema as metadata of a model file."""
-        return {KEY: json.dumps(asdict(self))}
+        loss = {"name": type(self.loss).__name__, **asdict(self.loss)}
+        return {KEY: json.dumps(asdict(self) | {"loss": loss})}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], path: Any) -> Schema:
         """Decode the schema from metadata; a model saved without one has outputs of values.
+
+        A file that does not name its loss gets the default of `train`.
 
         Raises
         ------
@@ -65,13 +84,15 @@ class Schema:
             If the metadata is damaged.
         """
         if KEY not in metadata:
-            return cls(None, (), (), "values")
+            return cls(None, (), (), "values", DEFAULT_LOSSES["values"])
         try:
             fields = json.loads(metadata[KEY])
             for name in ("classes", "feature_names", "target_names"):
                 fields[name] = None if fields[name] is None else tuple(map(str, fields[name]))
-            return cls(**fields)
-        except (ValueError, TypeError, KeyError):
+            settings = fields.pop("loss", None)
+            default = DEFAULT_LOSSES[fields["outputs"]]
+            return cls(**fields, loss=default if settings is None else _decoded(**settings))
+        except (ValueError, TypeError, KeyError, InputError):
             raise DataError(
                 f"{path}: the schema of its inputs and outputs is damaged; train the model again"
             ) from None
@@ -89,3 +110,10 @@ class Schema:
         if self.outputs == "independent logits":
             return np.asarray(0.5 + 0.5 * np.tanh(0.5 * y))  # the sigmoid, without overflow
         return y
+
+
+def _decoded(name: str, **settings: Any) -> Loss:
+    """Return the loss of this name with these settings; JSON has lists for tuples."""
+    return loss_named(name)(
+        **{key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bp_arrays.command_line._schema import Schema
+from bp_arrays.layers import Context
+from bp_arrays.losses import Loss
 from bp_arrays.readers import Dataset
 from bp_arrays.training import ConfusionMatrix
 from bp_arrays.typing import HostArray
@@ -22,7 +25,7 @@ class Score:
     summary : str
         One phrase, printed after "predicted 10 rows: ".
     values : dict of str to float
-        "accuracy", or "mean_squared_error".
+        "accuracy", or the loss of the training by its name, such as "mean_squared_error".
     confusion : ConfusionMatrix, or None
         For classes only. A class unknown to the model has a row and an empty column.
     """
@@ -43,9 +46,14 @@ def score_predictions(y: HostArray, data: Dataset, schema: Schema) -> Score | No
     if schema.classes is not None and data.classes is not None:
         return _of_classes(y, data.t, data.classes, schema)
     if schema.classes is None and data.classes is None and data.t.shape == y.shape:
-        error = float(np.square(y - data.t).mean())
-        return Score(f"mean squared error {error:.4g}", {"mean_squared_error": error})
+        return _of_values(y, data.t, schema.loss)
     return None
+
+
+def _of_values(y: HostArray, t: HostArray, loss: Loss) -> Score:
+    error = float(loss.forward(y.astype(np.float64), t.astype(np.float64), Context(np))[0])
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\d)(?=[A-Z])", " ", type(loss).__name__).lower()
+    return Score(f"{words} {error:.4g}", {words.replace(" ", "_"): error})
 
 
 def _of_classes(y: HostArray, t: HostArray, names: tuple[str, ...], schema: Schema) -> Score:
