@@ -114,6 +114,5 @@ class Schema:
 
 def _decoded(name: str, **settings: Any) -> Loss:
     """Return the loss of this name with these settings; JSON has lists for tuples."""
-    return loss_named(name)(
-        **{key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
-    )
+    kind: Any = loss_named(name)
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})  # type: ignore[no-any-return]
