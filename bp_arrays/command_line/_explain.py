@@ -76,6 +76,11 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
     schema = Schema.from_metadata(model.metadata, args.model)
     data = matching_data(model, schema, args.data)
     loss = loss_named(args.loss)() if args.loss else schema.loss
+    if loss is None:
+        raise InputError(
+            "explain: expected --loss NAME, as the training's had another threshold for each "
+            "output; choose one, such as --loss mean_squared_error"
+        )
     row = _row(args.sample, data.rows)
     if data.t is None:
         raise InputError(f"{data.source}: expected targets, got none: the loss needs them")

@@ -51,26 +51,26 @@ class Schema:
     target_names : tuple of str
     outputs : "values", "logits" or "independent logits"
         Probabilities of classes are the outputs themselves, their softmax, or their sigmoid.
-    loss : Loss
-        The loss of the training, with its settings.
+    loss : Loss, or None
+        The loss of the training, with its settings, on targets in their units; None for Huber's
+        with a threshold for each output.
     """
 
     classes: tuple[str, ...] | None
     feature_names: tuple[str, ...]
     target_names: tuple[str, ...]
     outputs: Outputs
-    loss: Loss
+    loss: Loss | None
 
     @classmethod
-    def of(cls, data: Dataset, loss: Loss) -> Schema:
+    def of(cls, data: Dataset, loss: Loss | None) -> Schema:
         """Return the schema of a model trained with this loss on this data."""
         outputs = LOGITS.get(type(loss).__name__, "values")
         return cls(data.classes, data.feature_names, data.target_names, outputs, loss)
 
     def to_metadata(self) -> dict[str, str]:
         """Encode the schema as metadata of a model file."""
-        loss = {"name": type(self.loss).__name__, **asdict(self.loss)}
-        return {KEY: json.dumps(asdict(self) | {"loss": loss})}
+        return {KEY: json.dumps(asdict(self) | {"loss": _encoded(self.loss)})}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], path: Any) -> Schema:
@@ -89,9 +89,9 @@ class Schema:
             fields = json.loads(metadata[KEY])
             for name in ("classes", "feature_names", "target_names"):
                 fields[name] = None if fields[name] is None else tuple(map(str, fields[name]))
-            settings = fields.pop("loss", None)
             default = DEFAULT_LOSSES[fields["outputs"]]
-            return cls(**fields, loss=default if settings is None else _decoded(**settings))
+            loss = _decoded(fields["loss"]) if "loss" in fields else default
+            return cls(**fields | {"loss": loss})
         except (ValueError, TypeError, KeyError, InputError):
             raise DataError(
                 f"{path}: the schema of its inputs and outputs is damaged; train the model again"
@@ -112,7 +112,15 @@ class Schema:
         return y
 
 
-def _decoded(name: str, **settings: Any) -> Loss:
+def _encoded(loss: Loss | None) -> dict[str, Any] | None:
+    return None if loss is None else {"name": type(loss).__name__, **asdict(loss)}
+
+
+def _decoded(fields: dict[str, Any] | None) -> Loss | None:
     """Return the loss of this name with these settings; JSON has lists for tuples."""
-    kind: Any = loss_named(name)
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})  # type: ignore[no-any-return]
+    if fields is None:
+        return None
+    kind: Any = loss_named(fields["name"])
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    del settings["name"]
+    return kind(**settings)  # type: ignore[no-any-return]

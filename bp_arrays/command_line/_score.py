@@ -10,7 +10,7 @@ import numpy as np
 
 from bp_arrays.command_line._schema import Schema
 from bp_arrays.layers import Context
-from bp_arrays.losses import Loss
+from bp_arrays.losses import Loss, MeanSquaredError
 from bp_arrays.readers import Dataset
 from bp_arrays.training import ConfusionMatrix
 from bp_arrays.typing import HostArray
@@ -46,7 +46,7 @@ def score_predictions(y: HostArray, data: Dataset, schema: Schema) -> Score | No
     if schema.classes is not None and data.classes is not None:
         return _of_classes(y, data.t, data.classes, schema)
     if schema.classes is None and data.classes is None and data.t.shape == y.shape:
-        return _of_values(y, data.t, schema.loss)
+        return _of_values(y, data.t, schema.loss or MeanSquaredError())
     return None
 
 

@@ -26,16 +26,25 @@ from bp_arrays.command_line._recipe import (
 )
 from bp_arrays.command_line._report import report_of, to_json
 from bp_arrays.command_line._schema import Schema
-from bp_arrays.command_line._standardizing import measured_scales
+from bp_arrays.command_line._standardizing import Columns
+from bp_arrays.command_line._target_units import TargetUnits
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
 from bp_arrays.devices import device
 from bp_arrays.errors import DataError
 from bp_arrays.files import write_atomically
 from bp_arrays.inputs import SelectedRows
-from bp_arrays.layers import Sequential
+from bp_arrays.layers import Sequential, Standardize
 from bp_arrays.model import Model
 from bp_arrays.readers import Dataset, open_dataset, split
-from bp_arrays.training import R2, Accuracy, ConfusionMatrix, EarlyStopping, evaluate, fit
+from bp_arrays.training import (
+    R2,
+    Accuracy,
+    ConfusionMatrix,
+    EarlyStopping,
+    Metric,
+    evaluate,
+    fit,
+)
 from bp_arrays.typing import Array
 
 DEVICE_BYTES = 2**30
@@ -76,8 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--standardize",
         action=argparse.BooleanOptionalAction,
-        help="standardize inputs, and outputs that are values, with the mean and scale of the "
-        "training rows (default: on, except for notes)",
+        help="standardize inputs, and targets that are values, with the mean and the standard "
+        "deviation of the training rows; the saved model takes and gives the units of the data "
+        "(default: on, except for notes)",
     )
 
     group = parser.add_argument_group("network and training")
@@ -98,7 +108,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--loss",
         help="the loss (default: cross_entropy for classes, mean_squared_error for values; "
-        "notes: l2)",
+        "notes: l2); of standardized targets, so that the threshold of huber is one standard "
+        "deviation, but printed in the units of the data",
     )
     add("--optimizer", help="the optimizer (default: adam; notes: sgd)")
     add(
@@ -154,7 +165,7 @@ def run(args: argparse.Namespace) -> int:
         print(plan(job), flush=True)
     result = train(job, patience=args.patience, progress=not args.quiet)
     if args.out is not None:
-        job.model.save(args.out.resolve())
+        result.model.save(args.out.resolve())
     if args.report is not None:
         report = report_of(job, result, saved=args.out)
         write_atomically(args.report.resolve(), to_json(report))
@@ -179,17 +190,22 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
     parts = split(data, test=args.test, validation=validation, seed=args.seed)
     loss = build_loss(recipe, data)
     layers = build_layers(recipe, loss, data)
-    model = Model(
-        Sequential(*layers), data.x.shape[1], device=target, dtype=args.dtype, seed=args.seed
-    )
-    model.metadata = Schema.of(data, loss).to_metadata()
-    model.set_parameters(measured_scales(layers, data, parts.train))
+    t, units, net = targets_for(loss, data), None, Sequential(*layers)
+    if isinstance(layers[-1], Standardize):
+        units, net = TargetUnits(Columns.of(t[parts.train]), loss), Sequential(*layers[:-1])
+        t = units.standardized(t)
+    model = Model(net, data.x.shape[1], device=target, dtype=args.dtype, seed=args.seed)
+    model.metadata = Schema.of(data, loss if units is None else units.user_loss).to_metadata()
+    if isinstance(layers[0], Standardize):
+        features = Columns.of(SelectedRows(data.x, parts.train), one_unit=data.one_unit)
+        model.set_parameters(features.parameters("0"))
     return TrainingJob(
         name=args.data,
         data=data,
         parts=parts,
         recipe=recipe,
-        t=targets_for(loss, data),
+        t=t,
+        units=units,
         layers=layers,
         loss=loss,
         optimizer=build_optimizer(recipe, recipe.epochs * -(-len(parts.train) // recipe.batch)),
@@ -200,7 +216,9 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
 
 def train(job: TrainingJob, *, patience: int | None, progress: bool) -> TrainingResult:
     """Train, then evaluate the trained model on the training rows and on the test rows."""
-    metrics = (R2(),) if job.data.classes is None else (Accuracy(),)
+    metrics: tuple[Metric, ...] = (Accuracy(),) if job.data.classes else (R2(),)
+    if job.units is not None:
+        metrics += (job.units.metric,)
     training, validation, test = (
         (_moved(job.model, SelectedRows(job.data.x, rows)), job.t[rows]) for rows in job.parts[:3]
     )
@@ -223,10 +241,17 @@ def train(job: TrainingJob, *, patience: int | None, progress: bool) -> Training
     def scores(x: Array, t: Array) -> dict[str, float]:
         if not len(t):
             return {}
-        return evaluate(job.model, x, t, loss=job.loss, metrics=metrics)
+        values = evaluate(job.model, x, t, loss=job.loss, metrics=metrics)
+        return values if job.units is None else job.units.values(values)
 
-    confusion = _confusion(job, test[0])
-    return TrainingResult(history, scores(*training), scores(*test), seconds, confusion)
+    return TrainingResult(
+        model=job.model if job.units is None else job.units.model(job.model),
+        history=history if job.units is None else job.units.history(history),
+        train=scores(*training),
+        test=scores(*test),
+        seconds=seconds,
+        confusion=_confusion(job, test[0]),
+    )
 
 
 def _confusion(job: TrainingJob, x: Array) -> ConfusionMatrix | None:

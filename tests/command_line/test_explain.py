@@ -102,7 +102,7 @@ def backward_of_output_bias(folder, capsys, *words):
     command = ["explain", str(folder / "m"), str(folder / "values.csv"), "--sample", "2"]
     assert main([*command, "--weight", "3.bias:1", *words]) == 0
     out = capsys.readouterr().out
-    return float(re.search(r"([-+.\de−]+) by backward", out)[1].replace("−", "-"))
+    return float(re.search(r"by backward: +(\S+)", out)[1].replace("−", "-"))
 
 
 DERIVATIVES = {
