@@ -17,6 +17,7 @@ from bp_arrays.command_line import _options as options
 from bp_arrays.command_line._main import INTERRUPTED
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot, plot
+from bp_arrays.command_line._precision import dtype_for
 from bp_arrays.command_line._recipe import (
     build_layers,
     build_loss,
@@ -133,7 +134,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seed of all random numbers, the same on every device (default: 0)",
     )
     add("--device", default="auto", help="auto, cpu, cuda, ...: see bp-arrays devices")
-    add("--dtype", default="float32", help="float32 or float64 (default: float32)")
+    add(
+        "--dtype",
+        help="float32 or float64 (default: float32, or float64 for values that float32 cannot "
+        "tell apart)",
+    )
 
     group = parser.add_argument_group("results")
     add = group.add_argument
@@ -181,9 +186,10 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
     """Check every option, read the data, and build the training run."""
     recipe = recipe_for(args)
     target = device(args.device).require()
-    target.dtype(args.dtype)
+    if args.dtype is not None:
+        target.dtype(args.dtype)
     data = open_dataset(args.data, target=args.target, task=args.task)
-    check_data(data, args.dtype)
+    check_classes(data)
     validation = args.validation
     if validation is None:
         validation = PATIENT_VALIDATION if args.patience else 0.0
@@ -191,13 +197,15 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
     loss = build_loss(recipe, data)
     layers = build_layers(recipe, loss, data)
     t, units, net = targets_for(loss, data), None, Sequential(*layers)
-    if isinstance(layers[-1], Standardize):
-        units, net = TargetUnits(Columns.of(t[parts.train]), loss), Sequential(*layers[:-1])
+    features = Columns.of(SelectedRows(data.x, parts.train), one_unit=data.one_unit)
+    targets = None if data.classes else Columns.of(t[parts.train])
+    dtype = dtype_for(data, features, targets, target, args.dtype)
+    if targets is not None and isinstance(layers[-1], Standardize):
+        units, net = TargetUnits(targets, loss), Sequential(*layers[:-1])
         t = units.standardized(t)
-    model = Model(net, data.x.shape[1], device=target, dtype=args.dtype, seed=args.seed)
+    model = Model(net, data.x.shape[1], device=target, dtype=dtype, seed=args.seed)
     model.metadata = Schema.of(data, loss if units is None else units.user_loss).to_metadata()
     if isinstance(layers[0], Standardize):
-        features = Columns.of(SelectedRows(data.x, parts.train), one_unit=data.one_unit)
         model.set_parameters(features.parameters("0"))
     return TrainingJob(
         name=args.data,
@@ -263,20 +271,13 @@ def _confusion(job: TrainingJob, x: Array) -> ConfusionMatrix | None:
     return ConfusionMatrix.of(job.data.t[rows], y.argmax(axis=1), job.data.classes)
 
 
-def check_data(data: Dataset, dtype: str) -> None:
-    """Raise DataError for data with a single class, or with values too large for this dtype."""
+def check_classes(data: Dataset) -> None:
+    """Raise DataError for data with a single class."""
     if data.classes is not None and len(data.classes) < 2:
         raise DataError(
             f"{data.source}: expected two classes or more, got only {data.classes[0]!r}; "
             "choose another target, or --task regression"
         )
-    largest = float(np.finfo("float32" if dtype == "bfloat16" else dtype).max)
-    for name, values in (("a feature", data.x), ("a target", data.t)):
-        if values is not None and max(-float(values.min()), float(values.max())) > largest:
-            raise DataError(
-                f"{data.source}: {name} exceeds {largest:.3g}, the largest number in {dtype}; "
-                "change its unit, or use --dtype float64"
-            )
 
 
 def _moved(model: Model, x: SelectedRows) -> Array:

@@ -534,6 +534,46 @@ def test_the_threshold_of_huber_is_one_standard_deviation(run, tmp_path):
     assert f"huber {expected:.4g}" in result.out
 
 
+@pytest.mark.parametrize("words", [(), ("--dtype", "float64")])
+def test_targets_that_float32_cannot_tell_apart(run, tmp_path, words):
+    regression_table(tmp_path, 0.01)
+    plain = train_units(run, tmp_path, "--test", 0)["train_r2"]
+    y = regression_table(tmp_path, 0.01, offset=1e6)
+    report = train_units(run, tmp_path, "--test", 0, *words)
+    run("predict", "m", "unit.csv", "--device", "cpu", "--out", "p.csv")
+    p = np.loadtxt(tmp_path / "p.csv", skiprows=1)
+    assert len(set(p)) > 390
+    assert r2_score(y, p) == pytest.approx(plain, abs=0.01)
+    assert r2_score(y, p) == pytest.approx(report["train_r2"], abs=1e-6)
+    assert np.square(y - p).mean() == pytest.approx(report["train_loss"], rel=1e-6)
+
+
+def test_features_that_float32_cannot_tell_apart(run, tmp_path):
+    y = regression_table(tmp_path, 1.0)
+    plain = train_units(run, tmp_path, "--test", 0)["train_r2"]
+    table = np.loadtxt(tmp_path / "unit.csv", delimiter=",", skiprows=1)
+    table[:, 0] = 1.7e9 + 10.0 * table[:, 0]  # seconds
+    np.savetxt(tmp_path / "unit.csv", table, "%.17g", ",", header="a,b,y", comments="")
+    assert train_units(run, tmp_path, "--test", 0)["train_r2"] == pytest.approx(plain, abs=0.01)
+    run("predict", "m", "unit.csv", "--device", "cpu", "--out", "p.csv")
+    p = np.loadtxt(tmp_path / "p.csv", skiprows=1)
+    assert r2_score(y, p) == pytest.approx(plain, abs=0.01)
+
+
+def test_years_prices_and_what_float32_represents_stay_in_it(run, tmp_path):
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.integers(1990, 2020, 50), np.full(50, 1e9 + 1), rng.normal(size=50)], axis=1)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "t.npy", 300_000.0 + 40_000.0 * x[:, 2])
+    words = ("--device", "cpu", "--epochs", 1, "--report", "r.json", "--task", "regression")
+    run("train", "x.npy,t.npy", *words)
+    assert report_in(tmp_path)["dtype"] == "float32"
+    x = (1e6 + x[:, 2:]).astype(np.float32)  # float64 would add no digits
+    np.save(tmp_path / "x.npy", x)
+    run("train", "x.npy,t.npy", *words, "--dtype", "float32")
+    assert report_in(tmp_path)["dtype"] == "float32"
+
+
 @pytest.mark.parametrize("value", [0.0, 5.5, -1e-8, 1e8])
 def test_a_constant_target_is_learned(run, tmp_path, value):
     regression_table(tmp_path, 0.0, offset=value)
