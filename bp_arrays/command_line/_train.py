@@ -30,7 +30,7 @@ from bp_arrays.command_line._schema import Schema
 from bp_arrays.command_line._standardizing import Columns
 from bp_arrays.command_line._target_units import TargetUnits
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
-from bp_arrays.devices import device
+from bp_arrays.devices import ask_for_float64, device
 from bp_arrays.errors import DataError
 from bp_arrays.files import write_atomically
 from bp_arrays.inputs import SelectedRows
@@ -185,6 +185,7 @@ def run(args: argparse.Namespace) -> int:
 def prepare(args: argparse.Namespace) -> TrainingJob:
     """Check every option, read the data, and build the training run."""
     recipe = recipe_for(args)
+    ask_for_float64()  # the data may require it
     target = device(args.device).require()
     if args.dtype is not None:
         target.dtype(args.dtype)
