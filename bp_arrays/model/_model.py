@@ -579,6 +579,8 @@ class Model:
     def save(self, path: str | os.PathLike[str], *, training_state: bool = False) -> None:
         """Write architecture, parameters and `metadata` to a safetensors file; see `bp.load`.
 
+        Values of `metadata` that are no text are written as text, by str().
+
         Parameters
         ----------
         path : path
@@ -622,8 +624,8 @@ class Model:
         """Write an ONNX file that computes what `predict` does, for any number of rows.
 
         Its input is "input", its output "output"; parameters keep their names, and `metadata` is
-        included. Layers are written with ONNX's own operators if there is one for the model's
-        dtype, others as the operations that their forward calls in `xp`.
+        included, as text. Layers are written with ONNX's own operators if there is one for the
+        model's dtype, others as the operations that their forward calls in `xp`.
 
         Parameters
         ----------
@@ -648,7 +650,7 @@ class Model:
             self._host_tree(),
             only_shape(self.inputs, "to_onnx"),
             self.dtype,
-            metadata=self.metadata,
+            metadata={str(key): str(value) for key, value in self.metadata.items()},
             operators=operators or {},
         )
         write_atomically(path, content)
