@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.checks import argument_error
+from bp_arrays.checks import argument_error, as_integer
 from bp_arrays.devices import Device, device as find_device, device_of
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.files import write_atomically
@@ -478,8 +478,7 @@ class Model:
     def _batches(self, x: Any, batch_size: int | None) -> tuple[bool, Iterator[Tree]]:
         """Return whether outputs go to the host, and x in batches on the device."""
         rows = PREDICTION_ROWS if batch_size is None else batch_size
-        if rows < 1:
-            raise argument_error("predict", "batch_size", batch_size, "batch_size >= 1")
+        rows = as_integer("predict", "batch_size", rows, at_least=1)
         if batch_size is not None and (isinstance(x, SampleBatches) or is_iterable_of_batches(x)):
             raise InputError("batch_size: do not pass it, the batches of x have their own")
         if isinstance(x, SampleBatches):
