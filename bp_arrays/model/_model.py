@@ -156,8 +156,15 @@ class Model:
         self.training_state: Any = None
         self.layout, self.output_shape = _laid_out(net, self.inputs)
         device.dtype(self.dtype)  # raises if the device lacks it, before weights are drawn
+
+        def checked(entry: Entry) -> np.ndarray[Any, Any]:
+            value = values(entry)
+            if entry.parameter.positive:
+                _check_positive(value, entry.name, self.dtype)
+            return value
+
         self._theta, self._state = (
-            device.asarray(_fill(entries, values), self.dtype)
+            device.asarray(_fill(entries, checked), self.dtype)
             for entries in (self.layout.trainable, self.layout.fixed)
         )
         self._theta_is_shared = self._state_is_shared = False
@@ -213,6 +220,10 @@ class Model:
     @state_vector.setter
     def state_vector(self, state: Array) -> None:
         self._check_vector("state_vector", state, self._state)
+        for entry in self.layout.fixed:
+            if entry.parameter.positive:
+                part = self.device.to_numpy(state[entry.offset : entry.offset + entry.size])
+                _check_positive(part.reshape(entry.shape), entry.name, self.dtype)
         self._state, self._state_is_shared = self.device.detached(state), True
 
     def _check_vector(self, name: str, vector: Any, current: Array) -> None:
