@@ -51,7 +51,8 @@ def score_predictions(y: HostArray, data: Dataset, schema: Schema) -> Score | No
 
 
 def _of_values(y: HostArray, t: HostArray, loss: Loss) -> Score:
-    error = float(loss.forward(y.astype(np.float64), t.astype(np.float64), Context(np))[0])
+    with np.errstate(over="ignore", under="ignore"):  # a square beyond float64 is infinite
+        error = float(loss.forward(y.astype(np.float64), t.astype(np.float64), Context(np))[0])
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\d)(?=[A-Z])", " ", type(loss).__name__).lower()
     return Score(f"{words} {error:.4g}", {words.replace(" ", "_"): error})
 
