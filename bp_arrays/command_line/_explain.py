@@ -18,18 +18,11 @@ from bp_arrays.errors import InputError
 from bp_arrays.explanation import Explanation, explain
 from bp_arrays.files import write_atomically
 from bp_arrays.layers import Linear, Sequential
-from bp_arrays.losses import BinaryCrossEntropy, CrossEntropy, L2Loss, Loss, loss_named
+from bp_arrays.losses import L2Loss, Loss, loss_named
 from bp_arrays.model import Model, load
 from bp_arrays.readers import Dataset, read_notes
 
 NOTES = "notes"
-
-LOSSES: dict[str, type[Loss]] = {
-    "values": L2Loss,
-    "logits": CrossEntropy,
-    "independent logits": BinaryCrossEntropy,
-}
-"""The loss for each kind of model outputs."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +78,12 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
     model = load(args.model, device="cpu")
     schema = Schema.from_metadata(model.metadata, args.model)
     data = matching_data(model, schema, args.data, sep=args.sep)
-    loss = loss_named(args.loss)() if args.loss else LOSSES[schema.outputs]()
+    loss = loss_named(args.loss)() if args.loss else schema.loss
+    if loss is None:
+        raise InputError(
+            "explain: expected --loss NAME, as the training's had another threshold for each "
+            "output; choose one, such as --loss mean_squared_error"
+        )
     row = _row(args.sample, data.rows)
     if data.t is None:
         raise InputError(f"{data.source}: expected targets, got none: the loss needs them")

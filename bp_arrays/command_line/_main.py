@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
-import os
 import re
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import bp_arrays
+from bp_arrays.command_line._streams import discard_unwritten, standard_streams
 from bp_arrays.errors import BpArraysError, InputError, unknown_name
 
 COMMANDS = {
@@ -35,6 +36,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
 
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; an output that cannot be written is an error, for argparse it is not."""
+        print(self.format_help(), end="", file=file)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -50,18 +55,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 after an error, which is one line on stderr; 130 after Ctrl-C;
         141 if the reader of the output has closed it.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    with standard_streams():
+        return _main(sys.argv[1:] if argv is None else list(argv))
+
+
+def _main(argv: list[str]) -> int:
     try:
         with warnings.catch_warnings():
             if not sys.warnoptions:  # an overflow shows as a loss that is not finite
                 warnings.simplefilter("ignore", RuntimeWarning)
-            code = _run(argv)
+            try:
+                code = _run(argv)
+            except SystemExit:  # of --help and --version
+                sys.stdout.flush()
+                raise
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_unwritten()
         return BROKEN_PIPE
     except BpArraysError as error:
         return _fail(str(error))
@@ -71,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         return _fail(f"out of memory; use less data or smaller layers ({error})")
     except KeyboardInterrupt:
-        print("bp-arrays: interrupted", file=sys.stderr)
+        _print_error("bp-arrays: interrupted")
         return INTERRUPTED
 
 
@@ -113,5 +124,11 @@ def _nearest_option(parser: Parser, word: str) -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"bp-arrays: error: {' '.join(message.split())}", file=sys.stderr)
+    _print_error(f"bp-arrays: error: {' '.join(message.split())}")
     return FAILED
+
+
+def _print_error(line: str) -> None:
+    with suppress(OSError):  # nobody can be told if standard error fails too
+        print(line, file=sys.stderr)
+    discard_unwritten()

@@ -17,6 +17,7 @@ from bp_arrays.command_line._plotting import check_plot
 from bp_arrays.command_line._report import to_json
 from bp_arrays.command_line._schema import Schema
 from bp_arrays.command_line._score import Score, score_predictions
+from bp_arrays.devices import ask_for_float64
 from bp_arrays.errors import DataError
 from bp_arrays.files import write_atomically
 from bp_arrays.inputs import first_not_finite
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     check_outputs(outputs, args.data, str(args.model))
     if args.plot is not None:
         check_plot(args.plot)
+    ask_for_float64()  # the model may be of it
     model = load(args.model, args.device)
     schema = Schema.from_metadata(model.metadata, args.model)
     data = matching_data(model, schema, args.data, sep=args.sep)

@@ -11,8 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bp_arrays.errors import DataError
-from bp_arrays.losses import Loss
+from bp_arrays.errors import DataError, InputError
+from bp_arrays.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Loss,
+    MeanSquaredError,
+    loss_named,
+)
 from bp_arrays.readers import TRUTH, Dataset, exact_number
 from bp_arrays.typing import HostArray
 
@@ -23,6 +29,13 @@ LOGITS: dict[str, Outputs] = {
     "BinaryCrossEntropy": "independent logits",
 }
 """Losses of classes that include softmax or sigmoid: the outputs are logits."""
+
+DEFAULT_LOSSES: dict[Outputs, Loss] = {
+    "values": MeanSquaredError(),
+    "logits": CrossEntropy(),
+    "independent logits": BinaryCrossEntropy(),
+}
+"""The loss that `train` takes by default for each kind of outputs."""
 
 KEY = "meaning"  # the key in model files: another one would orphan those already saved
 
@@ -40,26 +53,32 @@ class Schema:
     target_names : tuple of str
     outputs : "values", "logits" or "independent logits"
         Probabilities of classes are the outputs themselves, their softmax, or their sigmoid.
+    loss : Loss, or None
+        The loss of the training, with its settings, on targets in their units; None for Huber's
+        with a threshold for each output.
     """
 
     classes: tuple[str, ...] | None
     feature_names: tuple[str, ...]
     target_names: tuple[str, ...]
     outputs: Outputs
+    loss: Loss | None
 
     @classmethod
-    def of(cls, data: Dataset, loss: Loss) -> Schema:
+    def of(cls, data: Dataset, loss: Loss | None) -> Schema:
         """Return the schema of a model trained with this loss on this data."""
         outputs = LOGITS.get(type(loss).__name__, "values")
-        return cls(data.classes, data.feature_names, data.target_names, outputs)
+        return cls(data.classes, data.feature_names, data.target_names, outputs, loss)
 
     def to_metadata(self) -> dict[str, str]:
         """Encode the schema as metadata of a model file."""
-        return {KEY: json.dumps(asdict(self))}
+        return {KEY: json.dumps(asdict(self) | {"loss": _encoded(self.loss)})}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], path: Any) -> Schema:
         """Decode the schema from metadata; a model saved without one has outputs of values.
+
+        A file that does not name its loss gets the default of `train`.
 
         Raises
         ------
@@ -67,13 +86,15 @@ class Schema:
             If the metadata is damaged.
         """
         if KEY not in metadata:
-            return cls(None, (), (), "values")
+            return cls(None, (), (), "values", DEFAULT_LOSSES["values"])
         try:
             fields = json.loads(metadata[KEY])
             for name in ("classes", "feature_names", "target_names"):
                 fields[name] = None if fields[name] is None else tuple(map(str, fields[name]))
-            return cls(**fields)
-        except (ValueError, TypeError, KeyError):
+            default = DEFAULT_LOSSES[fields["outputs"]]
+            loss = _decoded(fields["loss"]) if "loss" in fields else default
+            return cls(**fields | {"loss": loss})
+        except (ValueError, TypeError, KeyError, InputError):
             raise DataError(
                 f"{path}: the schema of its inputs and outputs is damaged; train the model again"
             ) from None
@@ -116,3 +137,17 @@ class Schema:
 def _value(name: str) -> Decimal | None:
     """Return the number that a class is; a table of numbers has 1 where one of text has True."""
     return Decimal(TRUTH[name]) if name in TRUTH else exact_number(name)
+
+
+def _encoded(loss: Loss | None) -> dict[str, Any] | None:
+    return None if loss is None else {"name": type(loss).__name__, **asdict(loss)}
+
+
+def _decoded(fields: dict[str, Any] | None) -> Loss | None:
+    """Return the loss of this name with these settings; JSON has lists for tuples."""
+    if fields is None:
+        return None
+    kind: Any = loss_named(fields["name"])
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    del settings["name"]
+    return kind(**settings)  # type: ignore[no-any-return]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bp_arrays.command_line._schema import Schema
+from bp_arrays.layers import Context
+from bp_arrays.losses import Loss, MeanSquaredError
 from bp_arrays.readers import Dataset
 from bp_arrays.training import ConfusionMatrix
 from bp_arrays.typing import HostArray
@@ -22,7 +25,7 @@ class Score:
     summary : str
         One phrase, printed after "predicted 10 rows: ".
     values : dict of str to float
-        "accuracy", or "mean_squared_error".
+        "accuracy", or the loss of the training by its name, such as "mean_squared_error".
     rows : int
         The number of rows that have a target.
     confusion : ConfusionMatrix, or None
@@ -55,10 +58,15 @@ def score_predictions(y: HostArray, data: Dataset, schema: Schema) -> Score | No
     if schema.classes is not None and data.classes is not None:
         return _of_classes(y, t, data.classes, schema, where)
     if schema.classes is None and data.classes is None and t.shape == y.shape:
-        error = float(np.square(y - t).mean())
-        summary = f"mean squared error {error:.4g}{where}"
-        return Score(summary, {"mean_squared_error": error}, len(t))
+        return _of_values(y, t, schema.loss or MeanSquaredError(), where)
     return None
+
+
+def _of_values(y: HostArray, t: HostArray, loss: Loss, where: str) -> Score:
+    with np.errstate(over="ignore", under="ignore"):  # a square beyond float64 is infinite
+        error = float(loss.forward(y.astype(np.float64), t.astype(np.float64), Context(np))[0])
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\d)(?=[A-Z])", " ", type(loss).__name__).lower()
+    return Score(f"{words} {error:.4g}{where}", {words.replace(" ", "_"): error}, len(t))
 
 
 def _of_classes(

@@ -1,65 +1,69 @@
-"""Mean and scale of data, for the Standardize layers of a network."""
+"""Mean and scale of columns, for the Standardize layers of a network and for its targets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from bp_arrays.inputs import Rows, SelectedRows, pieces
-from bp_arrays.layers import Layer, Standardize
-from bp_arrays.readers import Dataset
+from bp_arrays.inputs import Rows, pieces
 from bp_arrays.typing import HostArray
 
+ROUNDING = 4.0 * np.finfo(np.float64).eps
+"""A column whose values differ by no more than this, relative to the largest, is constant."""
 
-def measured_scales(
-    layers: Sequence[Layer], data: Dataset, rows: HostArray
-) -> dict[str, HostArray]:
-    """Compute the parameters of the first and last layer, where they are Standardize.
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """What the columns of an array (rows, columns) have in common, each array (columns,).
 
     Parameters
     ----------
-    layers : sequence of Layer
-    data : Dataset
-    rows : int array
-        The training rows; no others are used.
+    mean : array
+    scale : array
+        The standard deviation; 1 for a constant column.
+    largest : array
+        The largest absolute value.
+    constant : bool array
     """
-    scales = {}
-    if isinstance(layers[0], Standardize):
-        scales[0] = input_scale(SelectedRows(data.x, rows), one_unit=data.one_unit)
-    if isinstance(layers[-1], Standardize) and data.t is not None:
-        scales[len(layers) - 1] = output_scale(data.t[rows])
-    return {f"{k}.{name}": value for k, scale in scales.items() for name, value in scale.items()}
 
+    mean: HostArray
+    scale: HostArray
+    largest: HostArray
+    constant: HostArray
 
-def input_scale(x: HostArray | Rows, *, one_unit: bool) -> dict[str, HostArray]:
-    """Compute the mean and the scale of each feature of x (rows, features).
+    @classmethod
+    def of(cls, x: HostArray | Rows, *, one_unit: bool = False) -> Columns:
+        """Measure columns of any scale, in float64, in parts: x may be larger than memory.
 
-    Features of one unit, such as pixels, share one scale, the root of their mean variance: a
-    pixel that is rarely lit must not be scaled up until it dominates the others. A constant
-    feature has the scale 1.
-    """
-    sums = np.zeros(x.shape[1:])
-    for _, part in pieces(x):
-        sums += np.sum(part, axis=0, dtype=np.float64)
-    mean = sums / len(x)
-    squares = np.zeros_like(mean)
-    for _, part in pieces(x):
-        squares += np.sum(np.square(part - mean), axis=0)
-    variance = squares / len(x)
-    if one_unit:
-        variance = np.full_like(variance, variance.mean())
-    scale = np.sqrt(variance)
-    constant = scale <= 1e-12 * np.abs(mean)  # 0 up to rounding
-    return {"mean": mean, "scale": np.where(constant, 1.0, scale)}
+        Columns of one unit, such as pixels, share one scale, the root of their mean variance: a
+        pixel that is rarely lit must not be scaled up until it dominates the others.
+        """
+        low, high = np.full(x.shape[1:], np.inf), np.full(x.shape[1:], -np.inf)
+        for _, part in pieces(x):
+            low = np.minimum(low, np.min(part, axis=0))
+            high = np.maximum(high, np.max(part, axis=0))
+        largest = np.maximum(np.abs(low), np.abs(high))
+        width = high - low
+        constant = width <= ROUNDING * largest
+        # squares of values between 0 and 1 neither overflow nor vanish, whatever the unit
+        unit = np.where(constant, 1.0, np.max(width) if one_unit else width)
+        sums, rest, squares = np.zeros((3, *low.shape))
+        for _, part in pieces(x):
+            sums += np.sum((part - low) / unit, axis=0)
+        shift = np.where(constant, 0.0, sums / len(x))
+        for _, part in pieces(x):
+            centered = (part - low) / unit - shift
+            rest += np.sum(centered, axis=0)  # 0 up to the rounding of the first sums
+            squares += np.sum(np.square(centered), axis=0)
+        shift = np.where(constant, 0.0, shift + rest / len(x))
+        variance = np.where(constant, 0.0, squares / len(x))
+        if one_unit:
+            variance = np.full_like(variance, variance.mean())
+            constant = np.full_like(constant, constant.all())
+        scale = np.where(constant, 1.0, unit * np.sqrt(variance))
+        return cls(low + unit * shift, scale, largest, constant)
 
-
-def output_scale(t: HostArray) -> dict[str, HostArray]:
-    """Compute the parameters that turn Standardize into its inverse: y s + μ for targets t.
-
-    (y − m) / d = y s + μ for m = −μ / s and d = 1 / s. The layers before it then work with
-    numbers of size 1, while loss, history and predictions are in the units of t (rows, outputs).
-    """
-    measured = input_scale(t, one_unit=False)
-    mean, scale = measured["mean"], measured["scale"]
-    return {"mean": -mean / scale, "scale": 1.0 / scale}
+    def parameters(self, name: str) -> dict[str, HostArray]:
+        """Return the parameters of the Standardize layer of this name."""
+        return {f"{name}.mean": self.mean, f"{name}.scale": self.scale}

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from bp_arrays.command_line import _options as options
-from bp_arrays.command_line._check_range import check_range
 from bp_arrays.command_line._main import INTERRUPTED
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot, plot
+from bp_arrays.command_line._precision import dtype_for
 from bp_arrays.command_line._recipe import (
     build_layers,
     build_loss,
@@ -27,16 +27,25 @@ from bp_arrays.command_line._recipe import (
 )
 from bp_arrays.command_line._report import report_of, to_json
 from bp_arrays.command_line._schema import Schema
-from bp_arrays.command_line._standardizing import measured_scales
+from bp_arrays.command_line._standardizing import Columns
+from bp_arrays.command_line._target_units import TargetUnits
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
-from bp_arrays.devices import device
+from bp_arrays.devices import ask_for_float64, device
 from bp_arrays.errors import DataError
 from bp_arrays.files import write_atomically
 from bp_arrays.inputs import SelectedRows
-from bp_arrays.layers import Sequential
+from bp_arrays.layers import Sequential, Standardize
 from bp_arrays.model import Model
 from bp_arrays.readers import Dataset, open_dataset, split
-from bp_arrays.training import R2, Accuracy, ConfusionMatrix, EarlyStopping, evaluate, fit
+from bp_arrays.training import (
+    R2,
+    Accuracy,
+    ConfusionMatrix,
+    EarlyStopping,
+    Metric,
+    evaluate,
+    fit,
+)
 from bp_arrays.typing import Array
 
 DEVICE_BYTES = 2**30
@@ -83,8 +92,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--standardize",
         action=argparse.BooleanOptionalAction,
-        help="standardize inputs, and outputs that are values, with the mean and scale of the "
-        "training rows (default: on, except for notes)",
+        help="standardize inputs, and targets that are values, with the mean and the standard "
+        "deviation of the training rows; the saved model takes and gives the units of the data "
+        "(default: on, except for notes)",
     )
 
     group = parser.add_argument_group("network and training")
@@ -105,7 +115,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--loss",
         help="the loss (default: cross_entropy for classes, mean_squared_error for values; "
-        "notes: l2)",
+        "notes: l2); of standardized targets, so that the threshold of huber is one standard "
+        "deviation, but printed in the units of the data",
     )
     add("--optimizer", help="the optimizer (default: adam; notes: sgd)")
     add(
@@ -129,7 +140,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seed of all random numbers, the same on every device (default: 0)",
     )
     add("--device", default="auto", help="auto, cpu, cuda, ...: see bp-arrays devices")
-    add("--dtype", default="float32", help="float32 or float64 (default: float32)")
+    add(
+        "--dtype",
+        help="float32 or float64 (default: float32, or float64 for values that float32 cannot "
+        "tell apart)",
+    )
 
     group = parser.add_argument_group("results")
     add = group.add_argument
@@ -161,7 +176,7 @@ def run(args: argparse.Namespace) -> int:
         print(plan(job), flush=True)
     result = train(job, patience=args.patience, progress=not args.quiet)
     if args.out is not None:
-        job.model.save(args.out.resolve())
+        result.model.save(args.out.resolve())
     if args.report is not None:
         report = report_of(job, result, saved=args.out)
         write_atomically(args.report.resolve(), to_json(report))
@@ -176,27 +191,36 @@ def run(args: argparse.Namespace) -> int:
 def prepare(args: argparse.Namespace) -> TrainingJob:
     """Check every option, read the data, and build the training run."""
     recipe = recipe_for(args)
+    ask_for_float64()  # the data may require it
     target = device(args.device).require()
-    target.dtype(args.dtype)
+    if args.dtype is not None:
+        target.dtype(args.dtype)
     data = open_dataset(args.data, target=args.target, task=args.task, sep=args.sep)
-    check_data(data, args.dtype)
+    check_classes(data)
     validation = args.validation
     if validation is None:
         validation = PATIENT_VALIDATION if args.patience else 0.0
     parts = split(data, test=args.test, validation=validation, seed=args.seed)
     loss = build_loss(recipe, data)
     layers = build_layers(recipe, loss, data)
-    model = Model(
-        Sequential(*layers), data.x.shape[1], device=target, dtype=args.dtype, seed=args.seed
-    )
-    model.metadata = Schema.of(data, loss).to_metadata()
-    model.set_parameters(measured_scales(layers, data, parts.train))
+    t, units, net = targets_for(loss, data), None, Sequential(*layers)
+    features = Columns.of(SelectedRows(data.x, parts.train), one_unit=data.one_unit)
+    targets = None if data.classes else Columns.of(t[parts.train])
+    dtype = dtype_for(data, features, targets, target, args.dtype)
+    if targets is not None and isinstance(layers[-1], Standardize):
+        units, net = TargetUnits(targets, loss), Sequential(*layers[:-1])
+        t = units.standardized(t)
+    model = Model(net, data.x.shape[1], device=target, dtype=dtype, seed=args.seed)
+    model.metadata = Schema.of(data, loss if units is None else units.user_loss).to_metadata()
+    if isinstance(layers[0], Standardize):
+        model.set_parameters(features.parameters("0"))
     return TrainingJob(
         name=args.data,
         data=data,
         parts=parts,
         recipe=recipe,
-        t=targets_for(loss, data),
+        t=t,
+        units=units,
         layers=layers,
         loss=loss,
         optimizer=build_optimizer(recipe, recipe.epochs * -(-len(parts.train) // recipe.batch)),
@@ -207,7 +231,9 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
 
 def train(job: TrainingJob, *, patience: int | None, progress: bool) -> TrainingResult:
     """Train, then evaluate the trained model on the training rows and on the test rows."""
-    metrics = (R2(),) if job.data.classes is None else (Accuracy(),)
+    metrics: tuple[Metric, ...] = (Accuracy(),) if job.data.classes else (R2(),)
+    if job.units is not None:
+        metrics += (job.units.metric,)
     training, validation, test = (
         (_moved(job.model, SelectedRows(job.data.x, rows)), job.t[rows]) for rows in job.parts[:3]
     )
@@ -230,10 +256,17 @@ def train(job: TrainingJob, *, patience: int | None, progress: bool) -> Training
     def scores(x: Array, t: Array) -> dict[str, float]:
         if not len(t):
             return {}
-        return evaluate(job.model, x, t, loss=job.loss, metrics=metrics)
+        values = evaluate(job.model, x, t, loss=job.loss, metrics=metrics)
+        return values if job.units is None else job.units.values(values)
 
-    confusion = _confusion(job, test[0])
-    return TrainingResult(history, scores(*training), scores(*test), seconds, confusion)
+    return TrainingResult(
+        model=job.model if job.units is None else job.units.model(job.model),
+        history=history if job.units is None else job.units.history(history),
+        train=scores(*training),
+        test=scores(*test),
+        seconds=seconds,
+        confusion=_confusion(job, test[0]),
+    )
 
 
 def _confusion(job: TrainingJob, x: Array) -> ConfusionMatrix | None:
@@ -245,14 +278,13 @@ def _confusion(job: TrainingJob, x: Array) -> ConfusionMatrix | None:
     return ConfusionMatrix.of(job.data.t[rows], y.argmax(axis=1), job.data.classes)
 
 
-def check_data(data: Dataset, dtype: str) -> None:
-    """Raise DataError for data with a single class, or with values too large for this dtype."""
+def check_classes(data: Dataset) -> None:
+    """Raise DataError for data with a single class."""
     if data.classes is not None and len(data.classes) < 2:
         raise DataError(
             f"{data.source}: expected two classes or more, got only {data.classes[0]!r}; "
             "choose another target, or --task regression"
         )
-    check_range(data, dtype, "change its unit, or use --dtype float64")
 
 
 def _moved(model: Model, x: SelectedRows) -> Array:

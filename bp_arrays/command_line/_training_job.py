@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bp_arrays.command_line._recipe import Recipe
+from bp_arrays.command_line._target_units import TargetUnits
 from bp_arrays.layers import Layer, Linear
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
@@ -24,9 +25,11 @@ class TrainingJob:
         The data as the user named it.
     data, parts, recipe
     t : array
-        The targets in the form the loss expects.
+        The targets in the form the loss expects, standardized if there are units.
+    units : TargetUnits, or None
+        The units of the targets.
     layers : tuple of Layer
-        The layers of the model, in order.
+        The layers of the trained model, in order.
     loss, optimizer, model
     seed : int
     """
@@ -36,6 +39,7 @@ class TrainingJob:
     parts: Split
     recipe: Recipe
     t: HostArray
+    units: TargetUnits | None
     layers: tuple[Layer, ...]
     loss: Loss
     optimizer: Optimizer
@@ -64,6 +68,8 @@ class TrainingResult:
 
     Parameters
     ----------
+    model : Model
+        The trained model; takes and gives the units of the data.
     history : History
     train, test : dict of str to float
         Loss and metric of the trained model on the training rows and on the test rows; empty
@@ -74,6 +80,7 @@ class TrainingResult:
         On the test rows; None without any, or if the targets are values.
     """
 
+    model: Model
     history: History
     train: dict[str, float]
     test: dict[str, float]

@@ -16,6 +16,7 @@ from bp_arrays.data._iterable_feed import ReadyFeed
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import DeviceMismatchError, InputError
 from bp_arrays.inputs import BatchSpec, Inputs, as_inputs, is_iterable_of_batches
+from bp_arrays.random import checked_seed
 from bp_arrays.trees import Tree
 
 BATCH_SIZE = 32
@@ -111,7 +112,7 @@ class Batches:
         self.x, self.t, self.weight = x, t, weight
         self.batch_size = BATCH_SIZE if batch_size is None else int(batch_size)
         self.shuffle: bool | Order = True if shuffle is None else shuffle
-        self.seed, self.window = seed, window
+        self.seed, self.window = checked_seed(seed), window
         self.device = None if device is None else find_device(device)
         self.dtype = dtype
         self.inputs: Inputs | None = None if inputs is None else as_inputs(inputs, "inputs")

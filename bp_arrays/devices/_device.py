@@ -171,18 +171,19 @@ class Device:
         Raises
         ------
         InputError
-            If it does not hold numbers, or this device lacks its dtype: nothing is truncated
-            without `dtype`.
+            If it does not hold numbers, or complex ones where `dtype` is real; or if this device
+            lacks its dtype: nothing is truncated without `dtype`.
         """
         self.require()
         source = device_of_or_none(host)
-        array = source.to_numpy(host) if source is not None else _numeric_array(host)
+        array = source.to_numpy(host) if source is not None else _array_like(host)
+        _check_numeric(array, dtype)
         if dtype is None:
             dtype = array.dtype.name
-        elif dtype == "bfloat16":  # NumPy lacks it, so the library rounds
+        if "bfloat16" in (dtype, array.dtype.name):  # NumPy lacks it, so the library rounds
             array = array.astype(np.float32)
-        elif array.dtype.char == "g":  # only NumPy and JAX can read a long double
-            array = array.astype(np.float64)
+        elif array.dtype.char in "gG":  # only NumPy and JAX can read a long double
+            array = array.astype(np.float64 if array.dtype.char == "g" else np.complex128)
         target = self.dtype(dtype)
         if not array.dtype.isnative:  # PyTorch and JAX refuse other byte orders
             array = array.astype(array.dtype.newbyteorder("="))
@@ -272,11 +273,16 @@ def _native(device: Device) -> Any:
     return library(device.require().backend).native(device.kind, device.index)
 
 
-def _numeric_array(host: Any) -> HostArray:
+def _array_like(host: Any) -> HostArray:
     try:
-        array = np.asarray(host)
+        return np.asarray(host)
     except (ValueError, TypeError) as error:
         raise InputError(f"expected an array: {error}") from None
-    if array.dtype.kind not in "biufc":
+
+
+def _check_numeric(array: HostArray, dtype: str | None) -> None:
+    is_number = array.dtype.kind in "biufc" or array.dtype.name == "bfloat16"  # of ml_dtypes
+    if not is_number:
         raise InputError(f"expected numbers, got an array of dtype {array.dtype}")
-    return array
+    if array.dtype.kind == "c" and dtype in FLOATS:
+        raise InputError(f"expected real numbers for {dtype}, got an array of dtype {array.dtype}")

@@ -13,15 +13,17 @@ from bp_arrays.devices._backend import Availability, Backend, imported, probed
 from bp_arrays.typing import Array, HostArray, Namespace
 
 
-def ask_for_float64(*, compiled: str) -> None:
-    """Enable float64 in JAX, with the folder `compiled` as the cache of compiled functions.
+def ask_for_float64(*, compiled: str | None = None) -> None:
+    """Enable float64 in JAX; with a folder `compiled`, it is the cache of compiled functions.
 
     JAX reads these settings when it is imported: if it already is, nothing changes.
     """
     if "jax" in sys.modules:
         return
+    os.environ.setdefault("JAX_ENABLE_X64", "1")
+    if compiled is None:
+        return
     for name, value in {
-        "JAX_ENABLE_X64": "1",
         "JAX_COMPILATION_CACHE_DIR": compiled,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

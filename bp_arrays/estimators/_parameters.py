@@ -122,7 +122,8 @@ def hidden_sizes(estimator: Parameters) -> list[int]:
         If a size is not an integer >= 1.
     """
     sizes = estimator.hidden_layer_sizes
-    is_sequence = hasattr(sizes, "__iter__") and not isinstance(sizes, str)
+    is_scalar = isinstance(sizes, str) or (isinstance(sizes, np.ndarray) and sizes.ndim == 0)
+    is_sequence = hasattr(sizes, "__iter__") and not is_scalar
     sizes = list(sizes) if is_sequence else [sizes]
     if not all(_is_count(size) for size in sizes):
         _refuse(estimator, "hidden_layer_sizes", "integers >= 1 (each > 0)")

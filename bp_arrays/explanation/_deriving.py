@@ -122,7 +122,9 @@ def _loss_terms(loss: Loss, y: Vector, t: Vector, model: Model, context: Context
     """Return ∂L/∂y_k as terms; for a custom loss as symbols, by central differences."""
     outputs = [Name("y").symbol(float(value), k + 1) for k, value in enumerate(y)]
     if t.shape == (1,) and loss.takes_classes:
-        t = np.eye(y.size)[int(t[0])][None]
+        one_hot = np.arange(y.size) == t
+        counted = loss.counted(t)
+        t = (one_hot if counted is None else one_hot & counted).astype(y.dtype)[None]
     targets = [Name("t").symbol(float(value), k + 1) for k, value in enumerate(np.ravel(t))]
     terms = loss_derivative(loss, outputs, targets)
     if terms is not None:

@@ -214,9 +214,7 @@ def _cross_entropy(loss: losses.CrossEntropy, y: list[Symbol], t: list[Symbol]) 
     p = softmax(np.asarray([a.value for a in y]))
     q = [(1.0 - s) * b.value + s / n if s else b.value for b in t]
     total = math.fsum(q)
-    weight = 1.0
-    if loss.class_weights is not None and loss.reduction == "sum":
-        weight = math.fsum(w * b.value for w, b in zip(loss.class_weights, t, strict=True))
+    weight = _weight(loss, t)
     terms: list[Term] = []
     for k in range(n):
         pk = Symbol(y[k].text.replace("y", "p"), y[k].latex.replace("y", "p"), float(p[k]))
@@ -229,3 +227,12 @@ def _cross_entropy(loss: losses.CrossEntropy, y: list[Symbol], t: list[Symbol]) 
             term = Product([Symbol("c", "c", weight), term])
         terms.append(term)
     return terms
+
+
+def _weight(loss: losses.CrossEntropy, t: list[Symbol]) -> float:
+    """Return the coefficient of one sample in L: in a mean its weight divides itself, unless 0."""
+    weights = loss.class_weights or (1.0,) * len(t)
+    weight = math.fsum(w * b.value for w, b in zip(weights, t, strict=True))  # 0 if t is ignored
+    if loss.class_weights is None and loss.ignore_index is None:
+        return 1.0
+    return weight if loss.reduction == "sum" else float(weight > 0.0)

@@ -221,11 +221,10 @@ def _layer(module: Any, path: str, shape: Shape) -> tuple[Layer, Shape]:
 
     where = f"from_torch: module {path!r}, " if path else "from_torch: "
     name = type(module).__name__
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
-    if any(hooks) or module._backward_pre_hooks:
-        raise InputError(f"{where}{name}: expected no hooks, which would be lost; remove them")
+    _check_hooks(module, where)
     layer: Layer
     if type(module) is torch.nn.Sequential:
+        _check_forward(module, where)
         layers = []
         for key, part in module._modules.items():  # named_children skips repeated modules
             layer, shape = _layer(part, f"{path}.{key}" if path else key, shape)
@@ -235,6 +234,9 @@ def _layer(module: Any, path: str, shape: Shape) -> tuple[Layer, Shape]:
     if pair is None:
         known = ", ".join(["Sequential", *(pair.module for pair in PAIRS)])
         raise InputError(f"{where}{name} has no counterpart; from_torch converts {known}")
+    _check_forward(module, where)
+    if pair.layer is Linear:
+        _check_linear(module, where)
     try:
         layer = pair.to_layer(module, shape)
         output_shape = layer.init(shape)[1]
@@ -245,6 +247,44 @@ def _layer(module: Any, path: str, shape: Shape) -> tuple[Layer, Shape]:
             f"{where}{module}: expected {module.in_features} values on the last axis, got {shape}"
         )
     return layer, output_shape
+
+
+def _check_hooks(module: Any, where: str) -> None:
+    """Raise InputError for hooks, also those of all modules, which may change what it computes."""
+    from torch.nn.modules import module as common
+
+    names = ("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")
+    if any(getattr(module, f"_{name}") for name in names):
+        raise InputError(
+            f"{where}{type(module).__name__}: expected no hooks, which would be lost; remove them"
+        )
+    if any(getattr(common, f"_global_{name}", None) for name in names):
+        raise InputError(
+            f"{where}expected no hooks of all modules, which would be lost; remove them"
+        )
+
+
+def _check_forward(module: Any, where: str) -> None:
+    """Raise InputError if the module does not compute what its class does."""
+    if "forward" in vars(module) or "_call_impl" in vars(module):
+        raise InputError(
+            f"{where}{type(module).__name__}: expected the forward of its class, got one of this "
+            "module alone, which would be lost; write a layer that computes it"
+        )
+
+
+def _check_linear(module: Any, where: str) -> None:
+    """Raise InputError unless weight and bias are parameters of the shapes the module names."""
+    rows, columns = module.out_features, module.in_features
+    parameters = dict(module.named_parameters(recurse=False))
+    for name, shape in (("weight", (rows, columns)), ("bias", (rows,))):
+        if name == "bias" and module.bias is None:
+            continue
+        got = tuple(parameters[name].shape) if name in parameters else "none"
+        if got != shape:
+            raise InputError(
+                f"{where}{module}: expected a parameter {name!r} of shape {shape}, got {got}"
+            )
 
 
 def _parameters(module: Any, path: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:

@@ -62,7 +62,7 @@ class InputSpec:
             return
         if self.kind == "number":
             raise InputError(f"InputSpec(size={self.size!r}): expected kind='index' with a size")
-        if isinstance(self.size, bool) or not _is_integer(self.size) or self.size < 1:
+        if not _is_integer(self.size) or self.size < 1:
             raise InputError(f"InputSpec(size): expected a positive integer, got {self.size!r}")
         object.__setattr__(self, "size", int(self.size))
 
@@ -161,4 +161,4 @@ def _check_names(inputs: Mapping[Any, Any], argument: str) -> None:
 
 
 def _is_integer(n: Any) -> bool:
-    return isinstance(n, (int, np.integer))
+    return isinstance(n, (int, np.integer)) and not isinstance(n, bool)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.checks import argument_error
+from bp_arrays.checks import argument_error, as_integer
 from bp_arrays.devices import Device, device as find_device, device_of
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.files import write_atomically
@@ -156,8 +156,15 @@ class Model:
         self.training_state: Any = None
         self.layout, self.output_shape = _laid_out(net, self.inputs)
         device.dtype(self.dtype)  # raises if the device lacks it, before weights are drawn
+
+        def checked(entry: Entry) -> np.ndarray[Any, Any]:
+            value = values(entry)
+            if entry.parameter.positive:
+                _check_positive(value, entry.name, self.dtype)
+            return value
+
         self._theta, self._state = (
-            device.asarray(_fill(entries, values), self.dtype)
+            device.asarray(_fill(entries, checked), self.dtype)
             for entries in (self.layout.trainable, self.layout.fixed)
         )
         self._theta_is_shared = self._state_is_shared = False
@@ -213,6 +220,10 @@ class Model:
     @state_vector.setter
     def state_vector(self, state: Array) -> None:
         self._check_vector("state_vector", state, self._state)
+        for entry in self.layout.fixed:
+            if entry.parameter.positive:
+                part = self.device.to_numpy(state[entry.offset : entry.offset + entry.size])
+                _check_positive(part.reshape(entry.shape), entry.name, self.dtype)
         self._state, self._state_is_shared = self.device.detached(state), True
 
     def _check_vector(self, name: str, vector: Any, current: Array) -> None:
@@ -478,8 +489,7 @@ class Model:
     def _batches(self, x: Any, batch_size: int | None) -> tuple[bool, Iterator[Tree]]:
         """Return whether outputs go to the host, and x in batches on the device."""
         rows = PREDICTION_ROWS if batch_size is None else batch_size
-        if rows < 1:
-            raise argument_error("predict", "batch_size", batch_size, "batch_size >= 1")
+        rows = as_integer("predict", "batch_size", rows, at_least=1)
         if batch_size is not None and (isinstance(x, SampleBatches) or is_iterable_of_batches(x)):
             raise InputError("batch_size: do not pass it, the batches of x have their own")
         if isinstance(x, SampleBatches):
@@ -579,6 +589,8 @@ class Model:
     def save(self, path: str | os.PathLike[str], *, training_state: bool = False) -> None:
         """Write architecture, parameters and `metadata` to a safetensors file; see `bp.load`.
 
+        Values of `metadata` that are no text are written as text, by str().
+
         Parameters
         ----------
         path : path
@@ -622,8 +634,8 @@ class Model:
         """Write an ONNX file that computes what `predict` does, for any number of rows.
 
         Its input is "input", its output "output"; parameters keep their names, and `metadata` is
-        included. Layers are written with ONNX's own operators if there is one for the model's
-        dtype, others as the operations that their forward calls in `xp`.
+        included, as text. Layers are written with ONNX's own operators if there is one for the
+        model's dtype, others as the operations that their forward calls in `xp`.
 
         Parameters
         ----------
@@ -648,7 +660,7 @@ class Model:
             self._host_tree(),
             only_shape(self.inputs, "to_onnx"),
             self.dtype,
-            metadata=self.metadata,
+            metadata={str(key): str(value) for key, value in self.metadata.items()},
             operators=operators or {},
         )
         write_atomically(path, content)

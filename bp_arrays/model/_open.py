@@ -79,13 +79,16 @@ def load(
         file.check_arrays(_expected_arrays(header))
         target, dtype = find_device(device), dtype or header.dtype
         _check_dtype(target, dtype)
-        model = Model.from_values(
-            header.net,
-            header.inputs,
-            lambda entry: file.read(entry.name),
-            device=target,
-            dtype=dtype,
-        )
+        try:
+            model = Model.from_values(
+                header.net,
+                header.inputs,
+                lambda entry: file.read(entry.name),
+                device=target,
+                dtype=dtype,
+            )
+        except InputError as error:  # a value that its parameter, or the dtype, does not have
+            raise DataError(str(error)) from None
         model.seed, model.metadata = header.seed, dict(header.metadata)
         state = header.training
         if state is not None:

@@ -54,4 +54,5 @@ class Cosine(Schedule):
 
 def cosine_between(start: float, end: float, fraction: float) -> float:
     """Interpolate along half a cosine: `start` at fraction 0, `end` at fraction 1 and beyond."""
-    return end + (start - end) * (1.0 + math.cos(math.pi * min(fraction, 1.0))) / 2.0
+    # halved before the product, which could overflow
+    return end + (start - end) * ((1.0 + math.cos(math.pi * min(fraction, 1.0))) / 2.0)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bp_arrays.checks import check_integer, check_number
+from bp_arrays.errors import InputError
 from bp_arrays.schedules._schedule import Schedule
+
+MAX_EXPONENT, POWER_EXPONENT = 709.78, 700.0
+"""Natural logarithms up to which a rate is a float, and up to which a power is a normal one."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,8 @@ class StepDecay(Schedule):
     Raises
     ------
     InputError
-        If a parameter is out of its range.
+        If a parameter is out of its range; when called, if a rate that grows is beyond the largest
+        float.
 
     Examples
     --------
@@ -43,7 +50,7 @@ class StepDecay(Schedule):
         check_integer(self, "every", at_least=1)
 
     def __call__(self, step: int, monitored: Sequence[float] = ()) -> float:
-        return self.initial * self.factor ** (step // self.every)
+        return _geometric(self, self.factor, step // self.every, step)
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,8 @@ class Exponential(Schedule):
     Raises
     ------
     InputError
-        If a parameter is out of its range.
+        If a parameter is out of its range; when called, if a rate that grows is beyond the largest
+        float.
 
     Examples
     --------
@@ -77,4 +85,17 @@ class Exponential(Schedule):
         check_number(self, "decay", above=0.0)
 
     def __call__(self, step: int, monitored: Sequence[float] = ()) -> float:
-        return self.initial * self.decay**step
+        return _geometric(self, self.decay, step, step)
+
+
+def _geometric(schedule: StepDecay | Exponential, factor: float, power: int, step: int) -> float:
+    """Return initial · factor^power, also where the power alone is beyond the range of floats."""
+    exponent = math.log(schedule.initial) + power * math.log(factor)
+    if exponent > MAX_EXPONENT:
+        raise InputError(
+            f"{schedule}: expected a rate below {sys.float_info.max:.3g}, got a larger one for "
+            f"update {step}; use a smaller factor or fewer updates"
+        )
+    if abs(power * math.log(factor)) < POWER_EXPONENT:
+        return schedule.initial * factor**power
+    return math.exp(exponent)  # 0 if it is below the smallest float

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays.checks import array_error
+from bp_arrays.inputs import as_numpy
 from bp_arrays.plots import ConfusionCounts
 from bp_arrays.typing import HostArray
 
@@ -48,9 +50,21 @@ class ConfusionMatrix:
 
     @classmethod
     def of(cls, t: Any, predicted: Any, classes: Sequence[str]) -> ConfusionMatrix:
-        """Count pairs of true and predicted classes, arrays (samples,) of numbers from 0."""
+        """Count pairs of true and predicted classes, arrays (samples,) of numbers from 0.
+
+        Raises
+        ------
+        InputError
+            If a class is not a whole number from 0 to len(classes) − 1, or the numbers of samples
+            differ.
+        """
         n = len(classes)
-        pairs = np.asarray(t, dtype=np.int64) * n + np.asarray(predicted, dtype=np.int64)
+        true, guessed = _numbers("t", t, n), _numbers("predicted", predicted, n)
+        if true.shape != guessed.shape:
+            raise array_error(
+                "ConfusionMatrix.of", "predicted", f"shape {true.shape}", guessed.shape
+            )
+        pairs = true * n + guessed
         return cls(np.bincount(pairs, minlength=n * n).reshape(n, n), tuple(map(str, classes)))
 
     @property
@@ -148,6 +162,16 @@ class ConfusionMatrix:
         return "\n".join(
             [f"{len(self.classes)} classes; most frequent confusions:", *(lines or ["  none"])]
         )
+
+
+def _numbers(name: str, values: Any, classes: int) -> HostArray:
+    """Return class numbers (samples,) as int64, checked."""
+    array = as_numpy(values, name)
+    wrong = array[(array < 0) | (array >= classes) | (array != np.floor(array))]
+    if len(wrong):
+        expected = f"whole numbers from 0 to {classes - 1}"
+        raise array_error("ConfusionMatrix.of", name, expected, wrong[0])
+    return array.astype(np.int64)
 
 
 def _fraction(part: HostArray, whole: HostArray) -> HostArray:

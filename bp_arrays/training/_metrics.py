@@ -161,10 +161,14 @@ def _fraction(correct: Array, y: Array, ctx: Context) -> tuple[Any, ...]:
     return ctx.xp.sum(ctx.xp.astype(correct, y.dtype)), float(math.prod(correct.shape))
 
 
+RECORDED = ("loss", "learning_rate", "seconds")
+"""The series of every history."""
+
+
 def check_metrics(metrics: Any) -> None:
     """Raise InputError unless these are metrics with names of their own.
 
-    Two of one name would be one series of the history.
+    Two of one name, or one of a series that `fit` records, would be one series of the history.
     """
     listed = isinstance(metrics, Sequence) and not isinstance(metrics, str)
     if not listed or not all(isinstance(metric, Metric) for metric in metrics):
@@ -173,6 +177,11 @@ def check_metrics(metrics: Any) -> None:
         )
     names = [metric.name for metric in metrics]
     for name in names:
+        if not isinstance(name, str) or not name or name in RECORDED or name.startswith("val_"):
+            raise InputError(
+                f"metrics: expected names other than {', '.join(RECORDED)} and val_..., got "
+                f"{name!r:.60}; give the metric another name"
+            )
         if names.count(name) > 1:
             raise InputError(
                 f"metrics: expected different names, got {name!r} twice; measure one of the two "

@@ -20,8 +20,7 @@ class Progress:
         self._bar: Any = None
         self._shown = 0.0
         if enabled:
-            bar = _new_bar(total)
-            self._bar = None if bar.disable else bar
+            self._bar = _new_bar(total)
 
     def steps(self, count: int, loss: float, rate: float) -> None:
         """Advance the bar by this number of steps."""
@@ -52,13 +51,26 @@ class Progress:
 
 
 def _new_bar(total: int | None) -> Any:
-    """Create a bar, disabled outside terminals and notebooks."""
+    """Create a bar, or return None outside terminals and notebooks."""
     if not in_notebook():
+        if not _is_terminal(sys.stderr):
+            return None
         from tqdm import tqdm
 
-        return tqdm(total=total, unit="step", disable=None)  # shown if stderr is a terminal
+        return tqdm(total=total, unit="step")
+    if not _is_open(sys.stdout):
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # without ipywidgets, the bar is text
         from tqdm.auto import tqdm
     # A notebook shows stderr in the color of errors: the bar goes to stdout.
     return tqdm(total=total, unit="step", file=sys.stdout)
+
+
+def _is_open(stream: Any) -> bool:
+    """Return whether there is such a stream: a process without a console has None."""
+    return stream is not None and not getattr(stream, "closed", False)
+
+
+def _is_terminal(stream: Any) -> bool:
+    return _is_open(stream) and hasattr(stream, "isatty") and bool(stream.isatty())

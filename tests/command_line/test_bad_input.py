@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+import bp_arrays as bp
 from bp_arrays.command_line import _train as train
 
 
@@ -107,11 +108,10 @@ CONTENTS = {
     ),
     "row.csv": ("a,y\n1,0.5\n", "expected a row for training besides the 1 held out, got 1 row"),
     "empty.csv": ("", "expected a header line"),
-    "big.csv": (
-        "a,y\n1e300,0.5\n1,1.5\n",
-        "a feature exceeds 3.4e+38, the largest number in float32",
+    "huge.csv": (
+        "a,y\n1e308,0.5\n1,1.5\n",
+        "feature 'a' reaches 1e+308, and the largest number in float64 is 1.8e+308; change its",
     ),
-    "large.csv": ("a,y\n1,1e300\n1,1.5\n", "a target exceeds 3.4e+38"),
     "bad.npz": ("PK", "not a readable .npz archive"),
     "bad.npy": ("", "expected two .npy files, got one"),
     "images-idx3-ubyte": ("\0\0\x08\x03", "truncated"),
@@ -125,6 +125,40 @@ def test_files(fails, tmp_path, name):
     (tmp_path / name).write_text(content)
     target = ["--target", "y"] if name.endswith(".csv") else []
     fails("train", name, *target, message=message)
+
+
+ROUGH = {
+    "a,y\n1e300,0.5\n1,1.5\n": "feature 'a' reaches 1e+300, and the largest number in float32 is",
+    "a,y\n1,1e300\n2,1.5\n": "target 'y' reaches 1e+300",
+    "a,y\n1e-45,1\n2e-45,2\n3e-45,3\n4e-45,4\n": "feature 'a' varies by",
+    "a,y\n1,1e-45\n2,2e-45\n3,3e-45\n4,4e-45\n": "target 'y' varies by",
+    "a,y\n1,1000000.01\n2,1000000.02\n3,1000000.03\n4,1000000.05\n": (
+        "target 'y' has values near 1e+06 that vary by 0.0"
+    ),
+    "a,y\n16777217,1\n16777218,2\n16777219,3\n16777220,4\n": "which float32 cannot tell apart",
+}
+
+
+@pytest.mark.parametrize("content", ROUGH)
+def test_values_that_the_requested_dtype_cannot_represent(fails, tmp_path, content):
+    (tmp_path / "rough.csv").write_text(content)
+    words = ("train", "rough.csv", "--target", "y", "--task", "regression", "--device", "cpu")
+    fails(*words, "--dtype", "float32", "--out", "m", message=ROUGH[content])
+    fails(*words, "--dtype", "float32", message="use --dtype float64")
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("content", ROUGH)
+def test_values_that_the_default_dtype_cannot_represent_are_learned_in_float64(
+    run, tmp_path, content
+):
+    (tmp_path / "rough.csv").write_text(content)
+    words = ("train", "rough.csv", "--target", "y", "--task", "regression", "--device", "cpu")
+    result = run(*words, "--epochs", 1, "--out", "m")
+    assert result.code == 0 and "cpu in float64" in result.out
+    assert ROUGH[content] in result.err and result.err.count("\n") == 1
+    assert result.err.endswith(": training in float64\n")
+    assert bp.load(tmp_path / "m", "cpu").dtype == "float64"
 
 
 def test_a_target_must_be_named_and_exist(fails, flowers):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
 import pytest
 
+import bp_arrays as bp
 from bp_arrays.command_line import main
 
 
@@ -91,3 +95,47 @@ def test_data_without_targets_has_no_error_to_propagate(table, capsys):
     words = ["explain", str(table / "values.safetensors"), str(table / "bare.csv")]
     assert main(words) == 2
     assert "expected targets, got none" in capsys.readouterr().err
+
+
+def backward_of_output_bias(folder, capsys, *words):
+    """Return "by backward" of the output's bias for row 2 of values.csv."""
+    command = ["explain", str(folder / "m"), str(folder / "values.csv"), "--sample", "2"]
+    assert main([*command, "--weight", "3.bias:1", *words]) == 0
+    out = capsys.readouterr().out
+    return float(re.search(r"by backward: +(\S+)", out)[1].replace("−", "-"))
+
+
+DERIVATIVES = {
+    "mean-squared-error": lambda r: 2.0 * r,
+    "l2": lambda r: r,
+    "mean-absolute-error": np.sign,
+}
+
+
+@pytest.mark.parametrize("loss", [None, *DERIVATIVES])
+def test_the_loss_is_that_of_the_training(table, tmp_path, capsys, loss):
+    (tmp_path / "values.csv").write_text((table / "values.csv").read_text())
+    words = ["train", str(tmp_path / "values.csv"), "--target", "value", "--device", "cpu"]
+    words += ["--layers", "4", "--epochs", "2", "--quiet", "--out", str(tmp_path / "m")]
+    assert main([*words, *(["--loss", loss] if loss else [])]) == 0
+    model = bp.load(tmp_path / "m", "cpu")
+    a, b, t = np.loadtxt(tmp_path / "values.csv", delimiter=",", skiprows=1)[1]
+    r = float(model.predict([[a, b]])[0, 0]) - t
+    units = 1.0 / float(model.parameters["4.scale"][0])  # y = units · (output) + mean
+    expected = DERIVATIVES[loss or "mean-squared-error"](r) * units
+    assert backward_of_output_bias(tmp_path, capsys) == pytest.approx(expected, rel=1e-4)
+    named = ["--loss", loss or "mean_squared_error"]
+    assert backward_of_output_bias(tmp_path, capsys, *named) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_file_that_does_not_name_its_loss(table, tmp_path, capsys):
+    (tmp_path / "values.csv").write_text((table / "values.csv").read_text())
+    model = bp.load(table / "values.safetensors", "cpu")
+    schema = json.loads(model.metadata["meaning"])
+    assert schema["loss"].pop("name") == "MeanSquaredError"
+    assert schema.pop("loss") == {"reduction": "mean"}
+    model.metadata = {"meaning": json.dumps(schema)}
+    model.save(tmp_path / "m")
+    default = backward_of_output_bias(tmp_path, capsys)
+    assert default == backward_of_output_bias(tmp_path, capsys, "--loss", "mean_squared_error")
+    assert default == pytest.approx(2.0 * backward_of_output_bias(tmp_path, capsys, "--loss", "l2"))

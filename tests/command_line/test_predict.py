@@ -257,7 +257,11 @@ def test_models_that_are_none(run, flowers, tmp_path):
 
 def test_damaged_meaning(run, flowers, tmp_path):
     model = bp.Model(bp.Identity(), input_shape=(2,), device="cpu")
-    for text in ("{", "[]", '{"classes": 3}', '{"classes": null}'):
+    damaged_loss = (
+        '{"classes": null, "feature_names": [], "target_names": [], "outputs": "values", '
+        '"loss": {"name": "Huber", "threshold": -1}}'
+    )
+    for text in ("{", "[]", '{"classes": 3}', '{"classes": null}', damaged_loss):
         model.metadata = {"meaning": text}
         model.save(tmp_path / "m")
         result = run("predict", "m", flowers)
@@ -282,6 +286,18 @@ def test_a_report_of_classes_where_the_targets_are_known(run, model, flowers, tm
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
     assert "weed" in result.err and "weed" not in result.out  # the screen may be a pipe
     assert len(rows_of(result.out)) == 61
+
+
+@pytest.mark.parametrize("loss", ["mean_absolute_error", "l2_loss"])
+def test_values_are_scored_by_the_loss_of_the_training(run, prices, tmp_path, loss):
+    words = ("--device", "cpu", "--out", "m", "--epochs", 1, "--loss", loss)
+    run("train", prices, "--target", "price", *words)
+    result = run("predict", "m", prices, "--device", "cpu", "--out", "p.csv", "--report", "r.json")
+    y = np.loadtxt(tmp_path / "p.csv", skiprows=1)
+    r = y - np.loadtxt(prices, delimiter=",", skiprows=1)[:, 3]
+    expected = {"mean_absolute_error": np.abs(r).mean(), "l2_loss": np.square(r).mean() / 2}[loss]
+    assert json.loads((tmp_path / "r.json").read_text())[loss] == pytest.approx(expected)
+    assert f"predicted 200 rows: {loss.replace('_', ' ')} {expected:.4g}" in result.out
 
 
 def test_a_report_of_values(run, prices, tmp_path):

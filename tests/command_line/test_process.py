@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import bp_arrays
+from bp_arrays.command_line import main
 
 PYTHON = [sys.executable, "-m", "bp_arrays"]
 
@@ -99,3 +102,86 @@ def test_names_outside_the_terminals_alphabet(tmp_path):
     assert process(*words, env=plain).returncode == 0
     result = process("predict", tmp_path / "m", tmp_path / "d.csv", env=plain)
     assert result.returncode == 0 and "Traceback" not in result.stderr
+
+
+SHELL = pytest.mark.skipif(os.name != "posix", reason="redirections of a POSIX shell")
+
+
+def in_shell(words, redirection, folder):
+    """Run `bp-arrays WORDS` with a redirection such as `>&-`, which closes standard output."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *PYTHON, *words],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=300,
+    )
+
+
+@SHELL
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_process_without_standard_streams(tmp_path, redirection):
+    (tmp_path / "d.csv").write_text("a,y\n1,2\n2,4\n3,6\n4,8\n5,10\n")
+    cpu = ["--device", "cpu"]
+    words = ["train", "d.csv", "--target", "y", "--epochs", "1", "--out", "m", *cpu]
+    result = in_shell(words, redirection, tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    result = in_shell(["predict", "m", "d.csv", "--out", "p.csv", *cpu], redirection, tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "p.csv").read_text().startswith("prediction\n")
+    result = in_shell(["train", "none.csv", "--target", "y"], redirection, tmp_path)
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.count("\n") == ("2>&-" not in redirection)  # the line of the error
+
+
+@SHELL
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["devices"]])
+def test_an_output_that_cannot_be_written(tmp_path, words):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    result = in_shell(words, "> /dev/full", tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == "bp-arrays: error: No space left on device\n"
+
+
+@SHELL
+def test_an_error_that_nobody_reads(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [*PYTHON, "train", "none.csv"]
+    result = subprocess.run(command, stdout=writing, stderr=writing, cwd=tmp_path)
+    os.close(writing)
+    assert result.returncode == 2
+
+
+class WriteOnly:
+    """The least that `sys.stdout` may be, says Python's documentation: an object with `write`."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("stream", [lambda: None, closed, io.StringIO, WriteOnly])
+def test_streams_that_a_host_program_put_in_place(monkeypatch, tmp_path, stream):
+    monkeypatch.chdir(tmp_path)
+    out, err = stream(), stream()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    codes = [main(["train", "notes", "--device", "cpu", "--epochs", "1"]), main(["trane"])]
+    streams = sys.stdout, sys.stderr
+    monkeypatch.undo()
+    assert codes == [0, 2] and streams == (out, err)
+    if stream in (io.StringIO, WriteOnly):
+        texts = [each.text if stream is WriteOnly else each.getvalue() for each in streams]
+        assert texts[0].splitlines()[-1].startswith("trained 2-3-2")
+        assert texts[1].startswith("bp-arrays: error: unknown command 'trane'")
+        assert texts[1].count("\n") == 1

@@ -6,10 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import r2_score
 
 import bp_arrays as bp
 from bp_arrays.command_line._recipe import SCHEDULES
-from bp_arrays.command_line._standardizing import input_scale, output_scale
+from bp_arrays.command_line._standardizing import Columns
 from bp_arrays.training import _progress as progress
 
 
@@ -399,23 +400,187 @@ def test_a_picture_before_the_first_epoch_ended(run, tmp_path, monkeypatch):
 
 def test_a_scale_measured_in_parts_is_that_of_the_whole():
     x = np.random.default_rng(0).normal(size=(20_000, 3)) * (1.0, 1e-3, 1e3) + (0.0, 1e4, -5.0)
-    scale = input_scale(x, one_unit=False)
-    np.testing.assert_allclose(scale["mean"], x.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(scale["scale"], x.std(axis=0), rtol=1e-9)
-    shared = input_scale(x, one_unit=True)["scale"]
+    columns = Columns.of(x)
+    np.testing.assert_allclose(columns.mean, x.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(columns.scale, x.std(axis=0), rtol=1e-9)
+    np.testing.assert_array_equal(columns.largest, np.abs(x).max(axis=0))
+    shared = Columns.of(x, one_unit=True).scale
     np.testing.assert_allclose(shared, np.sqrt(x.var(axis=0).mean()) * np.ones(3))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+def test_the_scale_of_numbers_whose_squares_overflow_or_vanish(scale):
+    x = np.random.default_rng(0).normal((0.0, 5.0), size=(1000, 2))
+    columns, shared = Columns.of(scale * x), Columns.of(scale * x, one_unit=True)
+    np.testing.assert_allclose(columns.scale, scale * x.std(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(columns.mean, scale * x.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(shared.scale, scale * np.sqrt(x.var(axis=0).mean()), rtol=1e-12)
 
 
 def test_a_feature_that_never_changes_is_not_divided_by_its_noise():
     x = np.column_stack([np.full(1000, 0.1), np.arange(1000.0), np.zeros(1000)])
-    assert input_scale(x, one_unit=False)["scale"][[0, 2]].tolist() == [1.0, 1.0]
+    x[::3, 0] = np.nextafter(0.1, 1.0)
+    columns = Columns.of(x)
+    assert columns.scale[[0, 2]].tolist() == [1.0, 1.0]
+    assert columns.constant.tolist() == [True, False, True]
 
 
-def test_the_scale_of_outputs_is_the_inverse_of_that_of_inputs():
-    t = np.random.default_rng(0).normal(size=(50, 2)) * 7.0 + 100.0
-    there, back = input_scale(t, one_unit=False), output_scale(t)
-    z = (t - there["mean"]) / there["scale"]
-    np.testing.assert_allclose((z - back["mean"]) / back["scale"], t)
+def regression_table(folder, scale, offset=0.0, inputs=1.0):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 2))
+    y = offset + scale * (np.sin(x[:, 0]) + 0.5 * x[:, 1])
+    rows = [
+        f"{a!r},{b!r},{v!r}" for (a, b), v in zip((inputs * x).tolist(), y.tolist(), strict=True)
+    ]
+    (folder / "unit.csv").write_text("\n".join(["a,b,y", *rows]) + "\n")
+    return y
+
+
+def train_units(run, folder, *words):
+    words = ("--device", "cpu", "--report", "r.json", "--out", "m", "--layers", 16, *words)
+    result = run("train", "unit.csv", "--target", "y", "--quiet", "--epochs", 10, *words)
+    assert result.code == 0, result.err
+    return report_in(folder)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e-4, 1e3, 1e8])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--optimizer", "adam"),
+        ("--optimizer", "sgd", "--rate", 0.05),
+        ("--optimizer", "adagrad", "--rate", 0.05),
+        ("--optimizer", "rmsprop"),
+        ("--loss", "mean_absolute_error"),
+        ("--loss", "huber"),
+        ("--loss", "l2", "--optimizer", "sgd"),
+    ],
+    ids=lambda words: words[1],
+)
+def test_targets_of_any_unit_are_learned_equally_well(run, tmp_path, scale, words):
+    regression_table(tmp_path, 1.0)
+    plain = train_units(run, tmp_path, *words)
+    y = regression_table(tmp_path, scale)
+    report = train_units(run, tmp_path, *words)
+    assert report["test_r2"] == pytest.approx(plain["test_r2"], abs=0.02)
+    assert plain["test_r2"] > 0.5
+    # the saved model speaks the units of the data: its loss is what was reported
+    power = 1 if "mean_absolute_error" in words else 2
+    assert report["train_loss"] / scale**power == pytest.approx(plain["train_loss"], rel=0.05)
+    run("predict", "m", "unit.csv", "--device", "cpu", "--out", "p.csv", "--report", "p.json")
+    p = np.loadtxt(tmp_path / "p.csv", skiprows=1)
+    assert r2_score(y, p) == pytest.approx(report["train_r2"], abs=0.05)
+
+
+@pytest.mark.parametrize("inputs", [1e-30, 1e-8, 1e8, 1e30])
+def test_features_of_any_unit_are_learned_equally_well(run, tmp_path, inputs):
+    regression_table(tmp_path, 1.0)
+    plain = train_units(run, tmp_path)["test_r2"]
+    regression_table(tmp_path, 1.0, inputs=inputs)
+    assert train_units(run, tmp_path)["test_r2"] == pytest.approx(plain, abs=0.02)
+
+
+def outputs_of_units(folder, scales):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3))
+    t = np.sin(x) * scales + np.multiply(scales, 3.0)
+    np.save(folder / "x.npy", x)
+    np.save(folder / "t.npy", t)
+    return x, t
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", "mean_absolute_error", "huber", "l2"])
+def test_outputs_of_different_units_are_learned_equally_well(run, tmp_path, loss):
+    words = ("--device", "cpu", "--epochs", 10, "--report", "r.json", "--out", "m")
+    words += ("--validation", 0.1, "--test", 0, "--loss", loss)
+    scores = []
+    for scales in ((1.0, 1.0, 1.0), (1e-8, 1.0, 1e8)):
+        x, t = outputs_of_units(tmp_path, scales)
+        result = run("train", "x.npy,t.npy", *words)
+        assert result.code == 0, result.err
+        y = bp.load(tmp_path / "m", device="cpu").predict(x).astype(np.float64)
+        scores.append(r2_score(t, y, multioutput="raw_values"))
+    np.testing.assert_allclose(*scores, atol=0.02)
+    assert min(scores[0]) > 0.5
+    report = report_in(tmp_path)
+    r = y - t
+    s = t.std(axis=0)
+    expected = {
+        "mean_squared_error": np.square(r).mean(),
+        "mean_absolute_error": np.abs(r).mean(),
+        "l2": np.square(r).sum(axis=1).mean() / 2.0,
+        # of threshold 1 in standard deviations
+        "huber": np.mean(s**2 * np.where(abs(r) < s, (r / s) ** 2 / 2, abs(r) / s - 0.5)),
+    }[loss]
+    rows = {"train": 360, "validation": 40}
+    whole = report["train_loss"] * rows["train"] + report["history"]["val_loss"][-1] * 40
+    assert whole / 400 == pytest.approx(expected, rel=0.02)
+    assert set(report["history"]) == {
+        "loss", "learning_rate", "seconds", "r2", "val_loss", "val_r2"
+    }  # fmt: skip
+    explained = run("explain", "m", "x.npy,t.npy", "--weight", "3.bias:2")
+    if loss == "huber":
+        assert explained.code == 2 and "expected --loss NAME" in explained.err
+    else:
+        assert explained.code == 0
+
+
+def test_the_threshold_of_huber_is_one_standard_deviation(run, tmp_path):
+    y = regression_table(tmp_path, 1e3)
+    train_units(run, tmp_path, "--loss", "huber", "--test", 0)
+    result = run("predict", "m", "unit.csv", "--device", "cpu", "--out", "p.csv")
+    r, s = np.loadtxt(tmp_path / "p.csv", skiprows=1) - y, y.std()
+    expected = np.where(abs(r) < s, r**2 / 2, s * (abs(r) - s / 2)).mean()
+    assert f"huber {expected:.4g}" in result.out
+
+
+@pytest.mark.parametrize("words", [(), ("--dtype", "float64")])
+def test_targets_that_float32_cannot_tell_apart(run, tmp_path, words):
+    regression_table(tmp_path, 0.01)
+    plain = train_units(run, tmp_path, "--test", 0)["train_r2"]
+    y = regression_table(tmp_path, 0.01, offset=1e6)
+    report = train_units(run, tmp_path, "--test", 0, *words)
+    run("predict", "m", "unit.csv", "--device", "cpu", "--out", "p.csv")
+    p = np.loadtxt(tmp_path / "p.csv", skiprows=1)
+    assert len(set(p)) > 390
+    assert r2_score(y, p) == pytest.approx(plain, abs=0.01)
+    assert r2_score(y, p) == pytest.approx(report["train_r2"], abs=1e-6)
+    assert np.square(y - p).mean() == pytest.approx(report["train_loss"], rel=1e-6)
+
+
+def test_features_that_float32_cannot_tell_apart(run, tmp_path):
+    y = regression_table(tmp_path, 1.0)
+    plain = train_units(run, tmp_path, "--test", 0)["train_r2"]
+    table = np.loadtxt(tmp_path / "unit.csv", delimiter=",", skiprows=1)
+    table[:, 0] = 1.7e9 + 10.0 * table[:, 0]  # seconds
+    np.savetxt(tmp_path / "unit.csv", table, "%.17g", ",", header="a,b,y", comments="")
+    assert train_units(run, tmp_path, "--test", 0)["train_r2"] == pytest.approx(plain, abs=0.01)
+    run("predict", "m", "unit.csv", "--device", "cpu", "--out", "p.csv")
+    p = np.loadtxt(tmp_path / "p.csv", skiprows=1)
+    assert r2_score(y, p) == pytest.approx(plain, abs=0.01)
+
+
+def test_years_prices_and_what_float32_represents_stay_in_it(run, tmp_path):
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.integers(1990, 2020, 50), np.full(50, 1e9 + 1), rng.normal(size=50)], axis=1)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "t.npy", 300_000.0 + 40_000.0 * x[:, 2])
+    words = ("--device", "cpu", "--epochs", 1, "--report", "r.json", "--task", "regression")
+    run("train", "x.npy,t.npy", *words)
+    assert report_in(tmp_path)["dtype"] == "float32"
+    x = (1e6 + x[:, 2:]).astype(np.float32)  # float64 would add no digits
+    np.save(tmp_path / "x.npy", x)
+    run("train", "x.npy,t.npy", *words, "--dtype", "float32")
+    assert report_in(tmp_path)["dtype"] == "float32"
+
+
+@pytest.mark.parametrize("value", [0.0, 5.5, -1e-8, 1e8])
+def test_a_constant_target_is_learned(run, tmp_path, value):
+    regression_table(tmp_path, 0.0, offset=value)
+    report = train_units(run, tmp_path, "--task", "regression")
+    p = bp.load(tmp_path / "m", device="cpu").predict(np.zeros((1, 2)))
+    assert p == pytest.approx(value, abs=0.05, rel=1e-3)
+    assert report["test_loss"] < 0.05
 
 
 def test_a_report_comes_with_the_confusion_matrix(run, tmp_path):

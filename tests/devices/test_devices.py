@@ -101,6 +101,38 @@ def test_a_tensor_that_records_gradients_is_detached():
     assert not bp.device("torch:cpu").asarray(tensor).requires_grad
 
 
+NO_NUMBERS = [
+    np.ones(2, "M8[s]"),
+    np.ones(2, "m8[s]"),
+    np.array(["1"]),
+    np.array([b"1"]),
+    np.array([None]),
+    np.ones(2, [("a", float)]),
+]
+
+
+@pytest.mark.parametrize("values", NO_NUMBERS)
+def test_what_is_no_number_is_refused_in_one_line(device, values):
+    for dtype in (None, "float32"):
+        with pytest.raises(bp.InputError, match=r"expected numbers, got an array of dtype"):
+            device.asarray(values, dtype)
+
+
+@pytest.mark.parametrize("kind", [np.complex64, np.complex128, np.clongdouble])
+def test_complex_numbers_do_not_lose_their_imaginary_part(device, kind):
+    with pytest.raises(bp.InputError, match="expected real numbers for float32"):
+        device.asarray(np.ones(2, kind), "float32")
+
+
+def test_long_doubles_and_bfloat16_of_ml_dtypes_are_rounded(device):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    for values in (np.full(2, 1.5, np.longdouble), np.full(2, 1.5, ml_dtypes.bfloat16)):
+        assert device.to_numpy(device.asarray(values, "float32")).tolist() == [1.5, 1.5]
+        model = bp.Model(bp.Identity(), 2, device=device, dtype="float32")
+        if values.dtype.kind == "f":
+            assert model.predict(values[None]).tolist() == [[1.5, 1.5]]
+
+
 def test_bfloat16_where_the_library_has_it():
     for name in ("torch:cpu", "jax:cpu"):
         device = bp.device(name)

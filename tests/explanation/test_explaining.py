@@ -117,6 +117,37 @@ def test_losses_with_settings(loss):
         check(bp.explain(model, RNG.normal(size=5), [0.2, 0.9, 0.4], loss))
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(
+    ("settings", "t"),
+    [
+        ({"class_weights": (0.0, 1.0, 2.0)}, 0),
+        ({"class_weights": (0.0, 1.0, 2.0), "label_smoothing": 0.1}, 0),
+        ({"class_weights": (0.0, 1.0, 2.0)}, [1.0, 0.0, 0.0]),
+        ({"ignore_index": 1}, 1),
+        ({"ignore_index": -100}, -100),
+        ({"ignore_index": -100, "class_weights": (0.0, 1.0, 2.0)}, 2),
+    ],
+)
+def test_a_sample_that_does_not_count_has_no_gradient(reduction, settings, t):
+    loss = bp.CrossEntropy(**settings, reduction=reduction)
+    model = bp.Model(bp.Sequential(bp.Linear(4), bp.Tanh(), bp.Linear(3)), 5, seed=1)
+    explanation = bp.explain(model, RNG.normal(size=5), t, loss)
+    check(explanation)
+    assert (explanation.weight("2.weight", 1, 1).value == 0.0) == (t != 2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "t"),
+    [(bp.CrossEntropy(), 1), (bp.L2Loss(), [0.5, 1.0]), (bp.BinaryCrossEntropy(), [1, 0])],
+)
+def test_a_batch_of_one_is_a_sample(loss, t):
+    model = bp.Model(bp.Linear(2), 3, device="cpu", seed=0)
+    sample = bp.explain(model, [1.0, 2.0, 3.0], t, loss)
+    batch = bp.explain(model, [[1.0, 2.0, 3.0]], [t], loss)
+    assert batch.to_text() == sample.to_text()
+
+
 class Cube(bp.Layer):
     """A layer nobody has written a formula for."""
 

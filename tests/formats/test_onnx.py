@@ -124,6 +124,16 @@ def test_what_is_in_the_file(tmp_path):
     assert (found.producer_name, found.producer_version) == ("bp_arrays", bp.__version__)
 
 
+def test_metadata_that_is_no_text_is_kept_as_text_in_every_format(tmp_path):
+    model = model_of(bp.Linear(2), "float32")
+    model.metadata = {"epochs": 5, 7: None}
+    expected = {"epochs": "5", "7": "None"}
+    found = onnx.load(exported(model, tmp_path))
+    assert {p.key: p.value for p in found.metadata_props} == expected
+    model.save(tmp_path / "m")
+    assert bp.load(tmp_path / "m", "cpu").metadata == expected
+
+
 # -- layers of one's own ---------------------------------------------------------------------
 
 

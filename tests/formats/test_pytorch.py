@@ -253,6 +253,27 @@ def hooked():
     return module
 
 
+def own_forward(make):
+    module = make()
+    module.forward = lambda x: torch.zeros(len(x), 8)
+    return nn.Sequential(module)
+
+
+def weight_of(value):
+    module = nn.Linear(8, 8)
+    del module.weight
+    module.weight = value
+    return nn.Sequential(module)
+
+
+def pruned():
+    from torch.nn.utils import prune
+
+    module = nn.Linear(8, 8)
+    prune.l1_unstructured(module, "weight", 0.5)
+    return module
+
+
 def normed():
     return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(8, 8)))
 
@@ -275,6 +296,15 @@ def two_dtypes():
         (same_twice, "got one shared by '0.weight' and '2.weight'"),
         (hooked, "'0'.*hooks"),
         (normed, "ParametrizedLinear"),
+        (pruned, "expected no hooks"),
+        (lambda: own_forward(lambda: nn.Linear(8, 8)), "'0', Linear: expected the forward of its"),
+        (lambda: own_forward(nn.ReLU), "'0', ReLU: expected the forward of its class"),
+        (lambda: own_forward(nn.Sequential), "'0', Sequential: expected the forward of its class"),
+        (lambda: weight_of(torch.ones(8, 8)), r"'0'.*'weight' of shape \(8, 8\), got none"),
+        (
+            lambda: weight_of(nn.Parameter(torch.ones(8, 1))),
+            r"'weight' of shape \(8, 8\), got \(8, 1\)",
+        ),
         (two_dtypes, "one float dtype, got float32, float64"),
         (lambda: nn.Linear(8, 8, dtype=torch.complex64), "got complex64"),
         (lambda: nn.Linear(8, 8, device="meta"), "expected values for parameter 'weight'"),
@@ -340,3 +370,14 @@ def test_a_module_on_another_device(device):
     model = bp.from_torch(module, 8, device=device)
     expected = module.weight.detach().cpu().numpy().T
     np.testing.assert_array_equal(model.host_parameters()["weight"], expected)
+
+
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook", "full_backward_hook"])
+def test_hooks_of_all_modules_are_refused(kind):
+    register = getattr(nn.modules.module, f"register_module_{kind}")
+    handle = register(lambda *arguments: None)
+    try:
+        with pytest.raises(bp.InputError, match="no hooks of all modules"):
+            bp.from_torch(nn.Linear(8, 8), 8, device="cpu")
+    finally:
+        handle.remove()

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import several_inputs
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 import bp_arrays as bp
 from bp_arrays.formats._architecture import DEPTH_LIMIT
@@ -296,16 +297,17 @@ def test_places_that_cannot_be_written_to_are_named(tmp_path):
         bp.load(tmp_path)
 
 
-def test_a_file_in_which_the_scale_is_still_named_deviation_opens(tmp_path):
-    from safetensors import safe_open
-    from safetensors.numpy import save_file
+def stored(path):
+    """The arrays and the metadata of a model file."""
+    with safe_open(path, framework="numpy") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
 
+
+def test_a_file_in_which_the_scale_is_still_named_deviation_opens(tmp_path):
     model = make()
     model.set_parameters({"0.scale": [1, 2, 3, 4]})
     model.save(tmp_path / "new.safetensors")
-    with safe_open(tmp_path / "new.safetensors", framework="numpy") as file:
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        metadata = file.metadata()
+    arrays, metadata = stored(tmp_path / "new.safetensors")
     arrays["0.deviation"] = arrays.pop("0.scale")
     save_file(arrays, tmp_path / "old.safetensors", metadata=metadata)
     again = bp.load(tmp_path / "old.safetensors", device="cpu")
@@ -314,3 +316,20 @@ def test_a_file_in_which_the_scale_is_still_named_deviation_opens(tmp_path):
     save_file(arrays, tmp_path / "both.safetensors", metadata=metadata)
     with pytest.raises(bp.DataError, match=r"0\.deviation"):
         bp.load(tmp_path / "both.safetensors", device="cpu")
+
+
+def test_a_scale_of_zero_is_refused_wherever_it_comes_from(tmp_path, device):
+    model = bp.Model(bp.Standardize(), 2, device=device)
+    zeros = device.asarray([0.0, 0.0, 1.0, 0.0], "float32")
+    with pytest.raises(bp.InputError, match=r"scale\[1\]: expected a finite number > 0, got 0.0"):
+        model.state_vector = zeros
+    assert model.predict([[1.0, 2.0]]).tolist() == [[1.0, 2.0]]
+    model.set_parameters({"scale": [1.0, 1e-12]})
+    model.save(tmp_path / "m")
+    with pytest.raises(bp.DataError, match=r"m: scale\[1\]: expected a finite number > 0"):
+        bp.load(tmp_path / "m", "cpu", dtype="float16")  # 0 in float16
+    arrays, metadata = stored(tmp_path / "m")
+    arrays["scale"][0] = 0.0
+    save_file(arrays, tmp_path / "damaged", metadata=metadata)
+    with pytest.raises(bp.DataError, match=r"damaged: scale\[0\]: expected a finite number > 0"):
+        bp.load(tmp_path / "damaged", "cpu")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -139,6 +140,25 @@ def test_warmup_hands_the_history_on():
 def test_last_value_is_kept(schedule, last):
     for step in (10, 11, 15, 20, 1000):
         assert schedule(step) == pytest.approx(last, rel=1e-12)
+
+
+@pytest.mark.parametrize("schedule", [StepDecay, lambda i, factor, _: Exponential(i, factor)])
+def test_a_rate_whose_power_alone_is_no_float(schedule):
+    for initial, factor in ((1e-300, 10.0), (1e300, 0.1)):
+        rates = schedule(initial, factor, 1)
+        for step in (0, 10, 300, 400, 600):
+            exact = Fraction(initial) * Fraction(factor) ** step
+            assert rates(step) == pytest.approx(float(exact), rel=1e-11)
+    assert schedule(1.0, 0.1, 1)(10**6) == 0.0
+    with pytest.raises(InputError, match=r"below 1.8e\+308, got a larger one for update 400"):
+        schedule(1e-3, 10.0, 1)(400)
+
+
+@pytest.mark.parametrize(
+    "schedule", [Cosine(1.7e308, 3), OneCycle(1.7e308, 10), Warmup(2, Cosine(1.7e308, 3))]
+)
+def test_the_largest_rates_stay_finite(schedule):
+    assert all(0.0 <= schedule(step) <= 1.7e308 for step in (*range(12), 10**15))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 10])

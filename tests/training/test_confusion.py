@@ -36,6 +36,21 @@ def test_a_class_without_samples_and_one_never_predicted():
     assert str(matrix).splitlines()[4].split() == ["c", ".", ".", ".", "-"]
 
 
+@pytest.mark.parametrize(
+    ("t", "predicted", "message"),
+    [
+        ([0, 1], [0, 4], r"predicted=\): expected whole numbers from 0 to 2, got 4"),
+        ([0, -1], [0, 1], r"t=\): expected whole numbers from 0 to 2, got -1"),
+        ([0, 1.5], [0, 1], "got 1.5"),
+        ([0, math.nan], [0, 1], "got nan"),
+        ([0, 1], [0], r"expected shape \(2,\), got \(1,\)"),
+    ],
+)
+def test_what_is_no_class_is_not_counted_as_another_one(t, predicted, message):
+    with pytest.raises(bp.InputError, match=message):
+        ConfusionMatrix.of(t, predicted, ("a", "b", "c"))
+
+
 def test_the_text_lines_up_and_long_names_are_numbered():
     text = str(ConfusionMatrix.of([0, 1, 1], [0, 0, 1], ("Iris setosa", "Iris\nversicolor")))
     assert text.splitlines() == [

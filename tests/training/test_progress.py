@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -30,3 +32,24 @@ def test_a_terminal_has_a_bar():
     os.close(theirs)
     os.close(ours)
     assert result.stdout == b"" and b"3/3" in shown and b"loss" in shown
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("stream", [lambda: None, closed, io.StringIO, object])
+@pytest.mark.parametrize("notebook", [False, True])
+def test_without_standard_streams_there_is_no_bar(monkeypatch, stream, notebook):
+    if notebook and stream in (io.StringIO, object):
+        pytest.skip("a notebook shows the bar on any stream")
+    kernel = types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(kernel=1))
+    monkeypatch.setitem(sys.modules, "IPython", kernel if notebook else None)
+    out = stream()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", out)
+    exec(compile(CODE, "progress", "exec"), {})
+    monkeypatch.undo()
+    assert not isinstance(out, io.StringIO) or out.closed or out.getvalue() == ""

@@ -428,6 +428,17 @@ def test_going_back_restores_the_state_of_the_same_step(device):
         np.testing.assert_array_equal(values, before[name], name)
 
 
+@dataclass(frozen=True)
+class Named(bp.Metric):
+    """A metric with a name of the user's choice."""
+
+    called: object
+
+    @property
+    def name(self):
+        return self.called
+
+
 BAD = {
     "penalty=0.1": ({"penalty": 0.1}, "penalty: expected a penalty"),
     "metrics='a'": ({"metrics": "accuracy"}, "metrics: expected a list of metrics"),
@@ -436,6 +447,9 @@ BAD = {
         {"metrics": [bp.Accuracy(), bp.Accuracy()]},
         "expected different names, got 'accuracy' twice",
     ),
+    "the loss": ({"metrics": [Named("loss")]}, "expected names other than loss, learning_rate"),
+    "val_loss": ({"metrics": [Named("val_loss")]}, "seconds and val_..., got 'val_loss'"),
+    "no name": ({"metrics": [Named(None)]}, "seconds and val_..., got None"),
     "callbacks=1": ({"callbacks": bp.EarlyStopping()}, r"fit\(callbacks=\): expected a list"),
     "epochs=0": ({"epochs": 0}, r"fit\(epochs=0\): expected"),
     "seed=-1": ({"seed": -1}, "seed"),
