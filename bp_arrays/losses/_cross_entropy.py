@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from bp_arrays.checks import array_error, check_integer, check_number, check_numbers
 from bp_arrays.kernels import logistic
@@ -19,10 +19,15 @@ class BinaryCrossEntropy(Loss):
 
     ℓ = −1/n Σ_j (t_j log p_j + (1 − t_j) log(1 − p_j)), ∂ℓ/∂y_j = (p_j − t_j)/n.
 
+    Targets are 0 and 1, or probabilities between them.
+
     Parameters
     ----------
     reduction : "mean" or "sum", default "mean"
     """
+
+    target_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
+    output_kind: ClassVar[Literal["values", "logits"] | None] = "logits"
 
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
         xp, n = ctx.xp, float(math.prod(y.shape[1:]))
@@ -83,6 +88,8 @@ class CrossEntropy(Loss):
     ignore_index: int | None = None
 
     takes_classes: ClassVar[bool] = True
+    target_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
+    output_kind: ClassVar[Literal["values", "logits"] | None] = "logits"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,6 +141,10 @@ class CrossEntropy(Loss):
     def check_shapes(self, y: Shape, t: Shape) -> None:
         if len(y) < 2:
             raise array_error("CrossEntropy", "y", "logits (batch, ..., classes)", y)
+        if y[-1] < 2:  # the softmax of one number is 1: loss and gradient would be 0
+            expected = "one output for each of two classes or more"
+            advice = "for one output use BinaryCrossEntropy"
+            raise array_error("CrossEntropy", "y", expected, f"{y[-1]} output", advice)
         if t == y and self.ignore_index is not None:
             expected = f"classes {y[:-1]}, which ignore_index requires"
             raise array_error("CrossEntropy", "t", expected, f"probabilities {t}")

@@ -15,7 +15,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from bp_arrays.checks import array_error, check_choice
 from bp_arrays.layers import Context
@@ -44,6 +44,13 @@ class Loss(ABC):
 
     takes_classes: ClassVar[bool] = False
     """Whether targets may be class numbers, one per sample."""
+
+    target_range: ClassVar[tuple[float, float] | None] = None
+    """The lowest and the highest target that is not a class number; None if any number fits."""
+
+    output_kind: ClassVar[Literal["values", "logits"] | None] = None
+    """"values" if the loss compares outputs with targets directly, "logits" if it includes a
+    softmax or sigmoid, None if unknown. Some metrics fit only one of them."""
 
     def __post_init__(self) -> None:
         check_choice(self, "reduction", ("mean", "sum"))

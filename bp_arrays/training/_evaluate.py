@@ -103,7 +103,11 @@ def evaluate(
     batches = as_batches(x, t, sample_weight, batch_size=batch_size)
     rows = batches.batch_size if batches is x else batch_size or EVALUATION_ROWS
     return evaluate_feed(
-        model, batches.feed(BatchSpec.of(model, loss)), loss=loss, metrics=metrics, rows=rows
+        model,
+        batches.feed(BatchSpec.of(model, loss, metrics)),
+        loss=loss,
+        metrics=metrics,
+        rows=rows,
     )
 
 

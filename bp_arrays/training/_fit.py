@@ -127,7 +127,7 @@ def fit(
         metrics=metrics,
         compiled=compiled,
     )
-    spec = BatchSpec.of(model, loss)
+    spec = BatchSpec.of(model, loss, metrics)
     data = as_batches(x, t, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
     feed, rows = data.feed(spec), data.batch_size
     validation_feed = _validation_feed(validation, spec)

@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bp_arrays.checks import check_integer, check_number
+import numpy as np
+
+from bp_arrays.checks import argument_error, check_integer, check_number
 from bp_arrays.errors import InputError
+from bp_arrays.inputs import describe_location, first_bad_index, first_index, first_outside
 from bp_arrays.layers import Context
-from bp_arrays.typing import Array
+from bp_arrays.losses import Loss
+from bp_arrays.typing import Array, HostArray, Shape
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,29 @@ class Metric:
         """Return the metric, computed from the total sums, on the host in float64."""
         raise NotImplementedError
 
+    def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
+        """Raise InputError unless the metric means something for such data; by default it does.
+
+        Called before training, and for each batch of an iterable.
+
+        Parameters
+        ----------
+        t : array (rows, ...)
+            Targets on the host that suit the loss.
+        output_shape : tuple of int
+            The shape of one output.
+        loss : Loss
+            The loss with which the metric is computed.
+        """
+
 
 @dataclass(frozen=True)
 class Accuracy(Metric):
     """The fraction of positions whose largest output is that of the target class.
 
     For outputs (batch, ..., classes) targets are classes (batch, ...), or probabilities of the
-    outputs' shape, of which the largest is the target class. For one or several binary outputs use
-    `BinaryAccuracy`.
+    outputs' shape that sum to 1, of which the largest is the target class. For one or several
+    binary outputs use `BinaryAccuracy`.
 
     Parameters
     ----------
@@ -51,7 +70,7 @@ class Accuracy(Metric):
     Raises
     ------
     InputError
-        If `ignore_index` is not a whole number.
+        If `ignore_index` is not a whole number; in training, for one output, or other targets.
 
     Examples
     --------
@@ -71,6 +90,39 @@ class Accuracy(Metric):
     @property
     def name(self) -> str:
         return "accuracy"
+
+    def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
+        shape, classes = (len(t), *output_shape), (output_shape or (1,))[-1]
+        if classes < 2:
+            raise InputError(
+                "Accuracy: expected one output for each of two classes or more, got one output, "
+                "which is always the largest; use BinaryAccuracy()"
+            )
+        if t.shape not in (shape, shape[:-1]):
+            raise InputError(
+                f"Accuracy: expected classes {shape[:-1]} or probabilities {shape}, got targets "
+                f"{t.shape}"
+            )
+        if t.ndim == len(shape):
+            index = first_outside(t, 0.0, 1.0)
+            index = first_index(t, _is_uneven) if index is None else index[:-1]
+            if index is not None:
+                raise InputError(
+                    f"Accuracy, {describe_location('t', index)}: expected classes, or "
+                    f"probabilities from 0 to 1 that sum to 1, got {t[index].tolist()!s:.60}; use "
+                    "BinaryAccuracy() for several labels per sample, R2() for values"
+                )
+            return
+        index = first_bad_index(t, None, classes, counted=self._counted)
+        if index is not None:
+            raise InputError(
+                f"Accuracy, {describe_location('t', index)}: expected classes 0 to {classes - 1}, "
+                f"got {t[index]}; to ignore it as the loss does use "
+                f"Accuracy(ignore_index={t[index]})"
+            )
+
+    def _counted(self, t: HostArray) -> HostArray | None:
+        return None if self.ignore_index is None else np.asarray(t != self.ignore_index)
 
     def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
         xp = ctx.xp
@@ -94,12 +146,14 @@ class BinaryAccuracy(Metric):
     Parameters
     ----------
     threshold : float, default 0.0
-        The threshold of outputs: 0 for logits, 0.5 for probabilities. That of targets is 0.5.
+        The threshold of outputs: 0 for logits, 0.5 for probabilities. That of targets, which lie
+        in [0, 1], is 0.5.
 
     Raises
     ------
     InputError
-        If the threshold is not a finite number.
+        If the threshold is not a finite number; in training, for other targets, outputs that are
+        one per class, or a threshold outside (0, 1) with a loss that compares outputs with 0 and 1.
     """
 
     threshold: float = 0.0
@@ -110,6 +164,27 @@ class BinaryAccuracy(Metric):
     @property
     def name(self) -> str:
         return "accuracy"
+
+    def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
+        if loss.takes_classes or t.shape != (len(t), *output_shape):
+            raise InputError(
+                f"BinaryAccuracy: expected targets 0 and 1 for each output, got the classes of "
+                f"{type(loss).__name__}; use Accuracy()"
+            )
+        index = first_outside(t, 0.0, 1.0)
+        if index is not None:
+            raise InputError(
+                f"BinaryAccuracy, {describe_location('t', index)}: expected a target from 0 to 1, "
+                f"got {t[index]}; code two classes as 0 and 1, or use R2() for values"
+            )
+        if loss.output_kind == "values" and not 0.0 < self.threshold < 1.0:
+            raise argument_error(
+                "BinaryAccuracy",
+                "threshold",
+                self.threshold,
+                f"a number between 0 and 1, as {type(loss).__name__} compares outputs with 0 and 1",
+                "use BinaryAccuracy(0.5)",
+            )
 
     def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
         correct = (y > self.threshold) == (t > 0.5)
@@ -125,11 +200,24 @@ class R2(Metric):
 
     1 is a perfect fit; 0 is as good as the mean of the targets. For outputs (batch, ..., outputs)
     every position counts like a sample.
+
+    Raises
+    ------
+    InputError
+        In training, for targets that are classes, and with a loss of logits.
     """
 
     @property
     def name(self) -> str:
         return "r2"
+
+    def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
+        if loss.output_kind == "logits" or t.shape != (len(t), *output_shape):
+            use = "Accuracy()" if loss.takes_classes else "BinaryAccuracy()"
+            raise InputError(
+                "R2: expected outputs and targets that are values, such as those of "
+                f"MeanSquaredError, got {type(loss).__name__}; use {use}"
+            )
 
     def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
         # squares about the mean of each batch, as a large mean would cancel the digits of t²
@@ -155,6 +243,12 @@ class R2(Metric):
             for r, s in zip(residual.tolist(), spread.tolist(), strict=True)
         ]
         return sum(scores) / len(scores)
+
+
+def _is_uneven(t: HostArray) -> HostArray:
+    """Return True for each position whose probabilities do not sum to 1."""
+    # those of many classes in half precision do up to a few thousandths
+    return np.asarray(np.abs(t.sum(axis=-1, dtype=np.float64) - 1.0) > 0.01)
 
 
 def _fraction(correct: Array, y: Array, ctx: Context) -> tuple[Any, ...]:
