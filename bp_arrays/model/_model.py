@@ -603,10 +603,8 @@ class Model:
             vectors = map(self.device.to_numpy, state.vectors)
             arrays |= dict(zip(vector_names(state), vectors, strict=True))
         # NumPy has no bfloat16: arrays of such a model are float32 on the host
-        stored = np.float32 if self.dtype == "bfloat16" else np.dtype(self.dtype)
         arrays = {
-            name: np.ascontiguousarray(value, dtype=stored).reshape(value.shape)
-            for name, value in arrays.items()
+            name: np.ascontiguousarray(value).reshape(value.shape) for name, value in arrays.items()
         }
         if state is not None:
             arrays[MONITORED] = np.asarray(state.monitored, dtype=np.float64)

@@ -48,6 +48,7 @@ class StaticStep:
         # constants of its own: as this step makes them, no other step can use them
         self.step = replace(step, xp=graph.xp, _constants={})
         self.dtype = model.device.dtype(model.dtype)
+        self.wide = self.xp.result_type(self.dtype, self.xp.float32)  # of losses and scalars
         self.index = self.device.dtype(index_dtype(self.device))
         with graph.on_stream():
             theta, others = model.current_vectors()
@@ -55,7 +56,7 @@ class StaticStep:
             self.optimizer_vectors = self._copy(model.training_state.vectors)
             self.position = self._zeros((1,), self.index)  # of the step in its epoch
             self.first = self._zeros((1,), self.index)  # number of updates before the epoch
-            self.recent = self._zeros((WINDOW,), self.dtype)
+            self.recent = self._zeros((WINDOW,), self.wide)
             self.rows, self.slots = (
                 self.xp.arange(n, dtype=self.index, device=self.native)
                 for n in (batch_size, WINDOW)
@@ -218,7 +219,7 @@ class StaticStep:
             self.kernel(self.theta, g, self.optimizer_vectors, numbers)
             return
         graph = self.graph
-        scalars = tuple(self.xp.astype(numbers[k], self.dtype) for k in range(numbers.shape[0]))
+        scalars = tuple(self.xp.astype(numbers[k], self.wide) for k in range(numbers.shape[0]))
         theta, g, vectors, scalars = graph.wrapped((self.theta, g, self.optimizer_vectors, scalars))
         updated = graph.unwrapped(self.optimizer.update(theta, g, vectors, scalars, graph.xp))
         # `update` may return views of its arguments: copy before overwriting them
