@@ -381,3 +381,42 @@ def test_a_mask_that_does_not_fit_is_refused(weight, message):
             model, np.ones((6, 5, 4)), np.zeros((6, 5), int), loss=bp.CrossEntropy(),
             optimizer=bp.SGD(0.1), sample_weight=weight,
         )  # fmt: skip
+
+
+HALF = {
+    "L2Loss": (bp.L2Loss(), lambda f, y, t: f.mse_loss(y, t, reduction="sum") / (2 * len(y))),
+    "MeanSquaredError": (bp.MeanSquaredError(), lambda f, y, t: f.mse_loss(y, t)),
+    "MeanAbsoluteError": (bp.MeanAbsoluteError(), lambda f, y, t: f.l1_loss(y, t)),
+    "Huber": (bp.Huber(), lambda f, y, t: f.huber_loss(y, t)),
+    "BinaryCrossEntropy": (
+        bp.BinaryCrossEntropy(),
+        lambda f, y, t: f.binary_cross_entropy_with_logits(y, t),
+    ),
+    "CrossEntropy": (bp.CrossEntropy(), lambda f, y, t: f.cross_entropy(y, t.argmax(1))),
+}
+
+
+@pytest.mark.parametrize("name", HALF)
+@pytest.mark.parametrize("size", [0.0, 1e-7, 1e-3, 1.0, 300.0, 6e4])
+@pytest.mark.parametrize("rows", [3, 2**17])
+def test_losses_in_float16_are_those_of_float64_up_to_one_rounding(name, size, rows):
+    """Squares of 300 overflow in float16, and so does a sum of 131,072 weights."""
+    torch = pytest.importorskip("torch", reason="witness PyTorch is not installed")
+    if rows > 3 and size not in (1e-3, 300.0):
+        return
+    loss, theirs = HALF[name]
+    rng = np.random.default_rng(0)
+    y = (size * np.tanh(rng.normal(size=(rows, 2)))).astype(np.float16)
+    t = (rng.random((rows, 1)) < 0.5) * np.array([[1, -1]]) + np.array([[0, 1]])
+    if loss.output_kind == "values":
+        t = (size * t).astype(np.float16)
+    t = t.astype(np.float16)
+    given = t.argmax(axis=1) if loss.takes_classes else t
+    there = torch.tensor(y.astype(np.float64), requires_grad=True)
+    expected = theirs(torch.nn.functional, there, torch.tensor(t.astype(np.float64)))
+    expected.backward()
+    for weight in (None, np.ones(rows, np.float16)):
+        value, gradient = both(loss, y, given, weight)
+        assert value == pytest.approx(expected.item(), rel=1e-5, abs=1e-12)
+        assert gradient.dtype == np.float16
+        np.testing.assert_allclose(gradient, there.grad.numpy(), rtol=1e-3, atol=2.0**-25)
