@@ -306,6 +306,7 @@ class Model:
         xp: Namespace | None = None,
         traced: bool = False,
         constants: dict[Any, Array] | None = None,
+        sum_dtype: Any = None,
     ) -> Context:
         """Return the context of one pass of this model.
 
@@ -325,6 +326,8 @@ class Model:
             Whether a compiler traces the pass and chooses the device of new arrays.
         constants : dict, optional
             The cache of `Context.constant`.
+        sum_dtype : dtype, optional
+            As `Context.sum_dtype`.
         """
         xp = self.device.xp if xp is None else xp
         native = None if traced else self.device.native
@@ -341,6 +344,7 @@ class Model:
             random,
             state_updates=updates,
             constants=constants,
+            sum_dtype=sum_dtype,
         )
 
     def forward(

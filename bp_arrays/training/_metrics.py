@@ -1,7 +1,8 @@
 """Metrics: accuracy, binary accuracy and R², summed over batches.
 
 A metric adds up a few sums over the batches, on the device, and computes one number from them at
-the end of the epoch, so that it never waits for the device in between.
+the end of the epoch, so that it never waits for the device in between. Sums within a batch are in
+`ctx.sum_dtype`, those over batches in float64: on the device, or on the host if it lacks float64.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import numpy as np
 from bp_arrays.checks import argument_error, check_integer, check_number
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import describe_location, first_bad_index, first_index, first_outside
+from bp_arrays.kernels import wide_dtype
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
-from bp_arrays.typing import Array, HostArray, Shape
+from bp_arrays.typing import Array, HostArray, Namespace, Shape
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,25 @@ class Metric:
         raise NotImplementedError
 
     def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
-        """Return numbers or arrays of one batch, to be summed over the batches."""
+        """Return numbers or arrays of one batch, to be merged over the batches."""
         raise NotImplementedError
 
+    def merge(
+        self, total: tuple[Any, ...], sums: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Any, ...]:
+        """Return what `sums` of the batches so far and of the next one come to: by default a + b.
+
+        The first total may be zeros.
+
+        Parameters
+        ----------
+        total, sums : tuples of numbers or arrays in float64
+        xp : namespace of the arrays
+        """
+        return tuple([a + b for a, b in zip(total, sums, strict=True)])
+
     def value(self, sums: tuple[Any, ...]) -> float:
-        """Return the metric, computed from the total sums, on the host in float64."""
+        """Return the metric, computed from the merged sums, on the host in float64."""
         raise NotImplementedError
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
@@ -131,9 +147,9 @@ class Accuracy(Metric):
         correct = predicted == xp.astype(target, predicted.dtype)
         if self.ignore_index is None or t.ndim == y.ndim:
             return _fraction(correct, y, ctx)
-        counted = t != self.ignore_index
+        counted, dtype = t != self.ignore_index, _sum_dtype(y, ctx)
         correct = xp.logical_and(correct, counted)
-        return xp.sum(xp.astype(correct, y.dtype)), xp.sum(xp.astype(counted, y.dtype))
+        return xp.sum(xp.astype(correct, dtype)), xp.sum(xp.astype(counted, dtype))
 
     def value(self, sums: tuple[Any, ...]) -> float:
         return float(sums[0] / sums[1]) if sums[1] else math.nan
@@ -198,8 +214,9 @@ class BinaryAccuracy(Metric):
 class R2(Metric):
     """The coefficient of determination 1 − Σ(t − y)² / Σ(t − mean t)², the mean over outputs.
 
-    1 is a perfect fit; 0 is as good as the mean of the targets. For outputs (batch, ..., outputs)
-    every position counts like a sample.
+    1 is a perfect fit; 0 is as good as the mean of the targets. For targets that are all equal it
+    is 1 if the outputs are equal to them, else 0, as in scikit-learn. For outputs
+    (batch, ..., outputs) every position counts like a sample.
 
     Raises
     ------
@@ -220,27 +237,47 @@ class R2(Metric):
             )
 
     def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
-        # squares about the mean of each batch, as a large mean would cancel the digits of t²
-        xp, n = ctx.xp, float(math.prod(t.shape[:-1]))
-        if t.ndim > 2:
-            y, t = (xp.reshape(each, (int(n), each.shape[-1])) for each in (y, t))
-        total = xp.sum(t, axis=0)
-        centered = t - total / n
+        """Return n, the mean of the targets in two parts, and the sums of squares of a batch.
+
+        The mean is a first target and the mean distance from it, whose squares do not cancel as
+        those of numbers far from 0 do; of equal targets the distance is 0 exactly.
+        """
+        xp, rows, dtype = ctx.xp, math.prod(t.shape[:-1]), _sum_dtype(y, ctx)
+        y, t = (xp.reshape(xp.astype(each, dtype), (rows, each.shape[-1])) for each in (y, t))
+        n, origin = float(rows), t[:1, ...]
+        distance = t - origin
+        mean = xp.sum(distance, axis=0) / n
+        centered = distance - mean
         residual = t - y
         return (
             n,
-            total,
-            total * total / n,
+            xp.sum(origin, axis=0),
+            mean,
             xp.sum(centered * centered, axis=0),
             xp.sum(residual * residual, axis=0),
         )
 
+    def merge(
+        self, total: tuple[Any, ...], sums: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Any, ...]:
+        """Merge means and squares about them: Chan, Golub, LeVeque, 1979, equation 2.1."""
+        n, origin, mean, squares, residual = total
+        rows, first, distance, more_squares, more_residual = sums
+        share = rows / (n + rows)
+        shift = (first - origin) + (distance - mean)
+        return (
+            n + rows,
+            origin,
+            mean + shift * share,
+            squares + more_squares + shift * shift * (n * share),
+            residual + more_residual,
+        )
+
     def value(self, sums: tuple[Any, ...]) -> float:
-        n, total, between, within, residual = sums
-        spread = within + (between - total * total / n)
+        _, _, _, squares, residual = sums
         scores = [
-            1.0 - r / s if s > 0.0 else (1.0 if r == 0.0 else -math.inf)
-            for r, s in zip(residual.tolist(), spread.tolist(), strict=True)
+            1.0 - r / s if s > 0.0 else float(r == 0.0)
+            for r, s in zip(residual.tolist(), squares.tolist(), strict=True)
         ]
         return sum(scores) / len(scores)
 
@@ -251,8 +288,13 @@ def _is_uneven(t: HostArray) -> HostArray:
     return np.asarray(np.abs(t.sum(axis=-1, dtype=np.float64) - 1.0) > 0.01)
 
 
+def _sum_dtype(y: Array, ctx: Context) -> Any:
+    return wide_dtype(y, ctx.xp) if ctx.sum_dtype is None else ctx.sum_dtype
+
+
 def _fraction(correct: Array, y: Array, ctx: Context) -> tuple[Any, ...]:
-    return ctx.xp.sum(ctx.xp.astype(correct, y.dtype)), float(math.prod(correct.shape))
+    right = ctx.xp.astype(correct, _sum_dtype(y, ctx))
+    return ctx.xp.sum(right), float(math.prod(correct.shape))
 
 
 def check_metrics(metrics: Any) -> None:

@@ -19,6 +19,7 @@ from bp_arrays.data import Batch, RowFeed
 from bp_arrays.execution import StepGraph, update_kernel
 from bp_arrays.inputs import index_dtype
 from bp_arrays.model import Gradient
+from bp_arrays.training._evaluate import merged
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._runner import Vectors, Window, check_equal
 from bp_arrays.trees import Tree, leaves, map_tree
@@ -42,6 +43,7 @@ class StaticStep:
     def __init__(self, step: TrainingStep, batch_size: int, *, verifies: bool) -> None:
         model, optimizer = step.model, step.optimizer
         self.model, self.optimizer, self.batch_size = model, optimizer, batch_size
+        self.metrics = step.objective.metrics
         self.device, self.native = model.device, model.device.native
         self.xp: Any = model.device.xp
         graph = StepGraph(model.device)
@@ -203,7 +205,7 @@ class StaticStep:
         sums = (result.loss * result.weight, result.weight, result.sums)
         if self.totals is None:
             self.totals = map_tree(self._zero_like, sums)
-        map_tree(lambda total, value: _write(total, total + value), self.totals, sums)
+        map_tree(_write, self.totals, merged(self.metrics, self.totals, sums, xp))
         _write(self.position, position + 1)
 
     def _gradient(self, batch: Batch, counter: Array) -> Gradient:
@@ -258,9 +260,8 @@ class StaticStep:
         return self.xp.zeros(shape, dtype=dtype, device=self.native)
 
     def _zero_like(self, value: Any) -> Array:
-        if isinstance(value, (int, float)):
-            return self._zeros((), self._float64)
-        return self.xp.zeros_like(value)
+        """Return zeros in float64, in which the sums of an epoch are right."""
+        return self._zeros(getattr(value, "shape", ()), self._float64)
 
 
 def _write(array: Array, values: Array) -> None:
