@@ -116,6 +116,7 @@ def loss_case(
         inputs,
         compute,
         limit,
+        wide=frozenset({"value"}),
         derivatives=derivatives,
         dtypes=dtypes,
     )
