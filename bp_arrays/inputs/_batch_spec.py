@@ -101,6 +101,10 @@ class BatchSpec:
             t, rows, self.loss, self.output_shape, self.device, self.dtype, self.metrics
         )
 
+    def check_weights(self, weight: Any, rows: int) -> HostArray:
+        """Return sample weights on the host, checked; a batch may have the weight 0."""
+        return check_weights(weight, rows, self.device, self.positions, self.metrics)
+
     # -- batch by batch ------------------------------------------------------------------------
 
     def move(self, samples: Tree) -> Tree:
@@ -134,7 +138,7 @@ class BatchSpec:
         """Return a batch of sample weights, checked, on the device; None stays None."""
         if weight is None:
             return None
-        host = check_weights(weight, rows, self.device, self.positions)
+        host = self.check_weights(weight, rows)
         return target_on_device(weight, host, self.device, self.dtype)
 
     def batch(self, x: Any, t: Any = None, weight: Any = None) -> tuple[Tree, Any, Any]:

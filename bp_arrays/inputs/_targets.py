@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,14 +79,27 @@ def prepare_targets(
     return target_on_device(t, host, device, needed)
 
 
-def check_weights(weight: Any, rows: int, device: Device, positions: Shape = ()) -> HostArray:
+def check_weights(
+    weight: Any,
+    rows: int,
+    device: Device,
+    positions: Shape = (),
+    metrics: Sequence[Any] = (),
+) -> HostArray:
     """Return sample weights (rows,), or (rows, *positions) for each position, on the host, checked.
 
     Raises
     ------
     InputError, DeviceMismatchError
-        If there is not one finite weight >= 0 for each row, or for each position.
+        If there is not one finite weight >= 0 for each row, or for each position, or a metric does
+        not take weights.
     """
+    for metric in metrics:
+        if "weight" not in inspect.signature(metric.sums).parameters:
+            raise InputError(
+                f"sample_weight: expected metrics that take weights, {type(metric).__name__} does "
+                "not; define sums(self, y, t, ctx, weight=None)"
+            )
     host = as_numpy(weight, "sample_weight", device)
     if host.shape not in ((rows,), (rows, *positions)):
         also = f" or {(rows, *positions)}" if positions else ""
@@ -99,7 +113,12 @@ def check_weights(weight: Any, rows: int, device: Device, positions: Shape = ())
 
 
 def prepare_weights(
-    weight: Any, rows: int, device: Device, dtype: str, positions: Shape = ()
+    weight: Any,
+    rows: int,
+    device: Device,
+    dtype: str,
+    positions: Shape = (),
+    metrics: Sequence[Any] = (),
 ) -> Array | None:
     """Return sample weights (rows,), or (rows, *positions), on the device; None stays None.
 
@@ -110,7 +129,7 @@ def prepare_weights(
     """
     if weight is None:
         return None
-    host = check_weights(weight, rows, device, positions)
+    host = check_weights(weight, rows, device, positions, metrics)
     if not host.any():
         raise InputError("sample_weight: expected a weight > 0, got only zeros")
     return target_on_device(weight, host, device, dtype)

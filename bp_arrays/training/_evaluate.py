@@ -122,7 +122,7 @@ def evaluate(
     batch_size : int, default 1024
         Rows of an array per forward pass.
     sample_weight : array (rows,), or (rows, ...) of positions, optional
-        Weights of the samples in the loss.
+        Weights of the samples in the loss and the metrics.
 
     Raises
     ------

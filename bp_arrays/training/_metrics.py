@@ -32,8 +32,20 @@ class Metric:
         """The name of the series in the history."""
         raise NotImplementedError
 
-    def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
-        """Return numbers or arrays of one batch, to be merged over the batches."""
+    def sums(
+        self, y: Array, t: Array, ctx: Context, weight: Array | None = None
+    ) -> tuple[Any, ...]:
+        """Return numbers or arrays of one batch, to be merged over the batches.
+
+        Parameters
+        ----------
+        y : array (batch, ..., outputs)
+        t : array
+            Targets as the loss expects them.
+        ctx : Context
+        weight : array (batch,), or (batch, ...) of positions, optional
+            The sample weights. A metric without this parameter is refused where there are weights.
+        """
         raise NotImplementedError
 
     def merge(
@@ -76,7 +88,7 @@ class Accuracy(Metric):
 
     For outputs (batch, ..., classes) targets are classes (batch, ...), or probabilities of the
     outputs' shape that sum to 1, of which the largest is the target class. For one or several
-    binary outputs use `BinaryAccuracy`.
+    binary outputs use `BinaryAccuracy`. With sample weights it is the fraction of the weight.
 
     Parameters
     ----------
@@ -140,16 +152,17 @@ class Accuracy(Metric):
     def _counted(self, t: HostArray) -> HostArray | None:
         return None if self.ignore_index is None else np.asarray(t != self.ignore_index)
 
-    def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
+    def sums(
+        self, y: Array, t: Array, ctx: Context, weight: Array | None = None
+    ) -> tuple[Any, ...]:
         xp = ctx.xp
         predicted = xp.argmax(y, axis=-1)
         target = t if t.ndim < y.ndim else xp.argmax(t, axis=-1)
         correct = predicted == xp.astype(target, predicted.dtype)
         if self.ignore_index is None or t.ndim == y.ndim:
-            return _fraction(correct, y, ctx)
-        counted, dtype = t != self.ignore_index, _sum_dtype(y, ctx)
-        correct = xp.logical_and(correct, counted)
-        return xp.sum(xp.astype(correct, dtype)), xp.sum(xp.astype(counted, dtype))
+            return _fraction(correct, None, y, ctx, weight)
+        counted = t != self.ignore_index
+        return _fraction(xp.logical_and(correct, counted), counted, y, ctx, weight)
 
     def value(self, sums: tuple[Any, ...]) -> float:
         return float(sums[0] / sums[1]) if sums[1] else math.nan
@@ -158,6 +171,8 @@ class Accuracy(Metric):
 @dataclass(frozen=True)
 class BinaryAccuracy(Metric):
     """The fraction of binary outputs on the same side of the threshold as the target.
+
+    With sample weights, the fraction of the weight.
 
     Parameters
     ----------
@@ -202,12 +217,14 @@ class BinaryAccuracy(Metric):
                 "use BinaryAccuracy(0.5)",
             )
 
-    def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
+    def sums(
+        self, y: Array, t: Array, ctx: Context, weight: Array | None = None
+    ) -> tuple[Any, ...]:
         correct = (y > self.threshold) == (t > 0.5)
-        return _fraction(correct, y, ctx)
+        return _fraction(correct, None, y, ctx, weight)
 
     def value(self, sums: tuple[Any, ...]) -> float:
-        return float(sums[0] / sums[1])
+        return float(sums[0] / sums[1]) if sums[1] else math.nan
 
 
 @dataclass(frozen=True)
@@ -216,7 +233,8 @@ class R2(Metric):
 
     1 is a perfect fit; 0 is as good as the mean of the targets. For targets that are all equal it
     is 1 if the outputs are equal to them, else 0, as in scikit-learn. For outputs
-    (batch, ..., outputs) every position counts like a sample.
+    (batch, ..., outputs) every position counts like a sample. Sample weights weigh both sums and
+    the mean.
 
     Raises
     ------
@@ -236,25 +254,37 @@ class R2(Metric):
                 f"MeanSquaredError, got {type(loss).__name__}; use {use}"
             )
 
-    def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
+    def sums(
+        self, y: Array, t: Array, ctx: Context, weight: Array | None = None
+    ) -> tuple[Any, ...]:
         """Return n, the mean of the targets in two parts, and the sums of squares of a batch.
 
         The mean is a first target and the mean distance from it, whose squares do not cancel as
         those of numbers far from 0 do; of equal targets the distance is 0 exactly.
         """
         xp, rows, dtype = ctx.xp, math.prod(t.shape[:-1]), _sum_dtype(y, ctx)
+        n: Any = float(rows)
+        column = None
+        if weight is not None:
+            column = xp.broadcast_to(_column(weight, t.ndim, dtype, xp), (*t.shape[:-1], 1))
+            column = xp.reshape(column, (rows, 1))
+            n = xp.sum(column)
+
+        def total(values: Array) -> Array:
+            return xp.sum(values if column is None else column * values, axis=0)
+
         y, t = (xp.reshape(xp.astype(each, dtype), (rows, each.shape[-1])) for each in (y, t))
-        n, origin = float(rows), t[:1, ...]
+        origin = t[:1, ...]
         distance = t - origin
-        mean = xp.sum(distance, axis=0) / n
+        mean = total(distance) / _divisor(n, xp)
         centered = distance - mean
         residual = t - y
         return (
             n,
             xp.sum(origin, axis=0),
             mean,
-            xp.sum(centered * centered, axis=0),
-            xp.sum(residual * residual, axis=0),
+            total(centered * centered),
+            total(residual * residual),
         )
 
     def merge(
@@ -263,7 +293,7 @@ class R2(Metric):
         """Merge means and squares about them: Chan, Golub, LeVeque, 1979, equation 2.1."""
         n, origin, mean, squares, residual = total
         rows, first, distance, more_squares, more_residual = sums
-        share = rows / (n + rows)
+        share = rows / _divisor(n + rows, xp)
         shift = (first - origin) + (distance - mean)
         return (
             n + rows,
@@ -274,7 +304,9 @@ class R2(Metric):
         )
 
     def value(self, sums: tuple[Any, ...]) -> float:
-        _, _, _, squares, residual = sums
+        n, _, _, squares, residual = sums
+        if not n:
+            return math.nan
         scores = [
             1.0 - r / s if s > 0.0 else float(r == 0.0)
             for r, s in zip(residual.tolist(), squares.tolist(), strict=True)
@@ -292,9 +324,29 @@ def _sum_dtype(y: Array, ctx: Context) -> Any:
     return wide_dtype(y, ctx.xp) if ctx.sum_dtype is None else ctx.sum_dtype
 
 
-def _fraction(correct: Array, y: Array, ctx: Context) -> tuple[Any, ...]:
-    right = ctx.xp.astype(correct, _sum_dtype(y, ctx))
-    return ctx.xp.sum(right), float(math.prod(correct.shape))
+def _fraction(
+    correct: Array, counted: Array | None, y: Array, ctx: Context, weight: Array | None
+) -> tuple[Any, ...]:
+    """Return the weight of what is correct, and of all that is counted."""
+    xp, dtype = ctx.xp, _sum_dtype(y, ctx)
+    right = xp.astype(correct, dtype)
+    if weight is None:
+        if counted is None:
+            return xp.sum(right), float(math.prod(correct.shape))
+        return xp.sum(right), xp.sum(xp.astype(counted, dtype))
+    column = xp.broadcast_to(_column(weight, correct.ndim, dtype, xp), correct.shape)
+    total = column if counted is None else column * xp.astype(counted, dtype)
+    return xp.sum(column * right), xp.sum(total)
+
+
+def _column(weight: Array, ndim: int, dtype: Any, xp: Namespace) -> Array:
+    """Return weights with as many axes as the array that they weigh."""
+    return xp.reshape(xp.astype(weight, dtype), weight.shape + (1,) * (ndim - weight.ndim))
+
+
+def _divisor(n: Any, xp: Namespace) -> Any:
+    """Return a sum of weights to divide by: 1 for a batch of weight 0, not 0 / 0."""
+    return n if type(n) is float else xp.where(n > 0.0, n, 1.0)
 
 
 def check_metrics(metrics: Any) -> None:

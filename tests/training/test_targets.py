@@ -124,3 +124,74 @@ def test_a_custom_loss_states_the_range_of_its_targets():
     with pytest.raises(bp.InputError, match="expected a target from 0 to inf for Poisson"):
         model.gradients(X, -COLUMN, Poisson())
     assert np.isfinite(model.gradients(X, 100 * COLUMN, Poisson())[0])
+
+
+WEIGHTS = np.r_[RNG.uniform(size=9), 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["several labels", "classes", "an ignored class", "probabilities",
+                                  "labels as values", "values"])  # fmt: skip
+@pytest.mark.parametrize("batch_size", [1, 5, 12])
+def test_metrics_with_sample_weights_are_those_of_scikit_learn(device, name, batch_size):
+    scores = pytest.importorskip("sklearn.metrics", reason="witness scikit-learn is missing")
+    loss, metric, t = ACCEPTED[name]
+    y = np.random.default_rng(5).normal(size=(12, 3))
+    model = bp.Model(bp.Identity(), 3, device=device, dtype="float64")
+    settings = {"loss": loss, "metrics": [metric], "sample_weight": WEIGHTS}
+    value = bp.evaluate(model, y, t, batch_size=batch_size, **settings)[metric.name]
+    if isinstance(metric, bp.R2):
+        expected = scores.r2_score(t, y, sample_weight=WEIGHTS)
+    elif isinstance(metric, bp.BinaryAccuracy):
+        right = (t > 0.5) == (y > metric.threshold)
+        expected = np.average(right.mean(axis=1), weights=WEIGHTS)
+    else:
+        classes = t if t.ndim == 1 else t.argmax(axis=1)
+        counted = classes != metric.ignore_index
+        expected = scores.accuracy_score(
+            classes[counted], y.argmax(axis=1)[counted], sample_weight=WEIGHTS[counted]
+        )
+    assert value == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("net", ["sequence of classes", "sequence of values"])
+def test_weights_of_positions_weigh_positions(net, compiled):
+    rng = np.random.default_rng(1)
+    y, weight = rng.normal(size=(6, 4, 3)), rng.uniform(size=(6, 4))
+    if net == "sequence of classes":
+        t, loss, metric = rng.integers(0, 3, (6, 4)), bp.CrossEntropy(), bp.Accuracy()
+        expected = np.average(y.argmax(axis=2) == t, weights=weight)
+    else:
+        weight = weight[:, 0]
+        t, loss, metric = y + rng.normal(size=y.shape), MSE, bp.R2()
+        w = np.repeat(weight, 4)[:, None]
+        flat, off = t.reshape(24, 3), (t - y).reshape(24, 3)
+        centered = flat - (w * flat).sum(axis=0) / w.sum()
+        expected = np.mean(1 - (w * off**2).sum(axis=0) / (w * centered**2).sum(axis=0))
+    model = bp.Model(bp.Linear(3, bias=False), (4, 3), device="cpu", dtype="float64")
+    model.set_parameters({"weight": np.eye(3)})
+    history = bp.fit(
+        model, y, t, loss=loss, optimizer=bp.SGD(1e-12), metrics=[metric], sample_weight=weight,
+        batch_size=4, compiled=compiled,
+    )  # fmt: skip
+    assert history[metric.name][0] == pytest.approx(expected, rel=1e-9)
+
+
+class Rows(bp.Metric):
+    name = "rows"
+
+    def sums(self, y, t, ctx):
+        return (float(y.shape[0]),)
+
+    def value(self, sums):
+        return float(sums[0])
+
+
+def test_a_metric_without_weights_is_refused_where_there_are_some():
+    model = bp.Model(bp.Linear(1), 3, device="cpu", seed=0)
+    settings = {"loss": MSE, "metrics": [Rows()]}
+    assert bp.evaluate(model, X, COLUMN, **settings)["rows"] == 12
+    for data in ((X, COLUMN), ([(X, COLUMN, WEIGHTS)],)):
+        weight = {"sample_weight": WEIGHTS} if len(data) == 2 else {}
+        with pytest.raises(bp.InputError, match=r"Rows does not; define sums\(.*weight=None\)"):
+            bp.evaluate(model, *data, **settings, **weight)
