@@ -173,23 +173,27 @@ def check_kind(owner: Any, name: str, kind: type, expected: str) -> None:
         raise argument_error(type(owner).__name__, name, value, expected, advice)
 
 
-def check_numbers(owner: Any, name: str, *, at_least: float) -> None:
+def check_numbers(
+    owner: Any, name: str, *, at_least: float | None = None, above: float | None = None
+) -> None:
     """Convert the field `name` of a frozen dataclass to a tuple of floats.
 
     Raises
     ------
     InputError
-        If it is not a sequence of finite numbers >= `at_least`, or all are equal to it.
+        If it is not a sequence of finite numbers > `above`, or >= `at_least` with one of them
+        greater.
     """
     value = getattr(owner, name)
-    where, expected = type(owner).__name__, f"finite numbers >= {at_least:g}, one of them above"
+    where = type(owner).__name__
     parts = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
     try:
-        values = tuple(as_number(where, name, part, at_least=at_least) for part in parts)
+        values = tuple(as_number(where, name, part, above, at_least) for part in parts)
     except InputError:
         values = ()
-    if not any(part > at_least for part in values):
-        raise argument_error(where, name, value, expected)
+    if not values or (at_least is not None and not any(part > at_least for part in values)):
+        bound = f"> {above:g}" if at_least is None else f">= {at_least:g}, one of them above"
+        raise argument_error(where, name, value, f"finite numbers {bound}")
     object.__setattr__(owner, name, values)
 
 

@@ -43,10 +43,15 @@ class LossInUnits(Metric):
     def name(self) -> str:
         return SERIES
 
-    def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
+    def sums(
+        self, y: Array, t: Array, ctx: Context, weight: Array | None = None
+    ) -> tuple[Any, ...]:
         xp, single = ctx.xp, (math.prod(y.shape), 1)
         losses, _ = self.loss.per_sample(xp.reshape(y, single), xp.reshape(t, single), ctx)
-        return float(y.shape[0]), xp.sum(xp.reshape(losses, y.shape), axis=0)
+        losses = xp.reshape(losses, y.shape)
+        if weight is None:
+            return float(y.shape[0]), xp.sum(losses, axis=0)
+        return xp.sum(weight), xp.sum(xp.reshape(weight, (-1, 1)) * losses, axis=0)
 
     def value(self, sums: tuple[Any, ...]) -> float:
         # a loss of differences grows with the unit, or with its square; Huber's too, as its

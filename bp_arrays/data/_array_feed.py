@@ -62,7 +62,9 @@ class RowFeed(Feed):
             if spec.has_targets(t):
                 host, self.t_dtype = spec.check_targets(t, self.rows)
                 self.t = host if self.t_on_disk else target_on_device(t, host, device, self.t_dtype)
-            self.weight = prepare_weights(weight, self.rows, device, spec.dtype, spec.positions)
+            self.weight = prepare_weights(
+                weight, self.rows, device, spec.dtype, spec.positions, spec.metrics
+            )
 
     def _index_moved(self, array: Any, dtype: str) -> Any:
         """Return indices on the device in their dtype, so that batches need no conversion."""

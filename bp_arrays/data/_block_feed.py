@@ -30,7 +30,6 @@ from bp_arrays.inputs import (
     check_indices,
     check_not_empty,
     check_numbers,
-    check_weights,
     read_samples,
     row_count,
 )
@@ -202,7 +201,7 @@ class BlockFeed(Feed):
             if spec.has_targets(t):
                 t, self._t_dtype = spec.check_targets(t, rows)
             if weight is not None:
-                weight = check_weights(weight, rows, spec.device, spec.positions)
+                weight = spec.check_weights(weight, rows)
         except InputError as error:
             raise type(error)(f"{blocks.describe_location(block)}: {error}") from None
         if isinstance(x, np.ndarray):

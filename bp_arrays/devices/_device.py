@@ -139,6 +139,13 @@ class Device:
         """True for a CUDA device that is emulated on the CPU: what runs there ran on no GPU."""
         return library(self.require().backend).is_emulated(self.kind, self.index)
 
+    @property
+    def sum_dtype(self) -> str:
+        """The dtype in which sums over many numbers are right: "float64", or "float32" without."""
+        backend = library(self.backend)
+        has_float64 = backend.dtype("float64", self.kind, self.index) is not None
+        return "float64" if has_float64 else "float32"
+
     def dtype(self, name: str) -> Any:
         """Return the library's dtype of this name.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from bp_arrays.layers import Context
 from bp_arrays.losses import BinaryCrossEntropy, Loss, PerSample
@@ -14,6 +16,9 @@ class SummedBinaryCrossEntropy(Loss):
     """Binary cross-entropy summed over n independent outputs: n times `BinaryCrossEntropy`."""
 
     mean: BinaryCrossEntropy = field(default_factory=BinaryCrossEntropy)
+
+    target_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
+    output_kind: ClassVar[Literal["values", "logits"] | None] = "logits"
 
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
         n = float(y.shape[1])
@@ -29,6 +34,8 @@ class PoissonLoss(Loss):
 
     Source: McCullagh, Nelder, "Generalized Linear Models", 1989, section 6.
     """
+
+    target_range: ClassVar[tuple[float, float] | None] = (0.0, math.inf)
 
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
         xp = ctx.xp

@@ -10,24 +10,15 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from bp_arrays.activations import ACTIVATIONS, Sigmoid, Softmax, activation_named
 from bp_arrays.devices import device_of
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.estimators._losses import PoissonLoss, SummedBinaryCrossEntropy
+from bp_arrays.inputs import first_outside
 from bp_arrays.kernels import logistic
 from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, L2Loss, Loss, loss_named
 from bp_arrays.typing import Array, HostArray, Namespace
-
-REACHED = {
-    "identity": (-math.inf, math.inf),
-    "logistic": (0.0, 1.0),
-    "softmax": (0.0, 1.0),
-    "exp": (0.0, math.inf),
-}
-"""The range of each output activation: targets outside it cannot be learned."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +127,9 @@ def regressing(loss: str | Loss, targets: HostArray) -> TrainingObjective:
             "loss=CrossEntropy(): expected probabilities in two or more columns of y, got one "
             "column; use BinaryCrossEntropy(), or MLPClassifier for classes"
         )
-    low, high = REACHED[objective.out_activation]
-    outside = (targets < low) | (targets > high)
-    if outside.any():
-        index = tuple(np.argwhere(outside)[0])
+    low, high = objective.loss.target_range or (-math.inf, math.inf)
+    index = first_outside(targets, low, high)
+    if index is not None:
         bounds = f">= {low:g}" + (f" and <= {high:g}" if high < math.inf else "")
         raise InputError(
             f"y[{index[0]}]: expected a target {bounds} with loss={loss!r}, got {targets[index]}"

@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+DTYPES = ("float32", "float64")
+"""The dtypes for which formulas are compiled."""
+
 
 class NotElementwise(Exception):
     """The computation cannot be written as a loop over elements with the same bits."""
@@ -48,6 +51,11 @@ class FormulaSymbol:
     formula: Formula
     code: str
     is_array: bool
+
+    @property
+    def dtype(self) -> str:
+        """T stands for float32 or float64."""
+        return "T"
 
     def __add__(self, other: Any) -> FormulaSymbol:
         return self._with("+", other)
@@ -101,6 +109,12 @@ class FormulaSymbol:
 
 class FormulaFunctions:
     """The namespace of symbols: the functions that can be compiled."""
+
+    float32 = "float32"
+
+    def result_type(self, dtype: str, other: str) -> str:
+        """Return T, which is as wide as float32."""
+        return dtype
 
     def sqrt(self, x: FormulaSymbol) -> FormulaSymbol:
         return x._assigned(f"sqrt({x._as_element()})", True)

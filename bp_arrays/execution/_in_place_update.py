@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.execution._formula import traced
+from bp_arrays.execution._formula import DTYPES, traced
 from bp_arrays.execution._update_loop import LoopRequest, has_compiler, loop_request
 
 BLOCK = 8192
@@ -56,7 +56,7 @@ class InPlaceUpdate:
     ) -> None:
         self.update, self.elementwise, self.xp = update, elementwise, xp
         self._request: LoopRequest | None = None
-        if compiled and elementwise and has_compiler():
+        if compiled and elementwise and dtype in DTYPES and has_compiler():
             # a custom optimizer may do more than arithmetic, and raise anything for symbols: then
             # there is no loop, and the update runs on arrays
             with contextlib.suppress(Exception):

@@ -152,9 +152,17 @@ LOSSES: dict[type[Loss], tuple[str, str]] = {
 }
 """Formula of each loss, as text and as LaTeX, without weights and smoothing."""
 
+WEIGHTED_BINARY = (
+    "−1/n Σ (w t log σ(y) + (1 − t) log(1 − σ(y)))",
+    r"-\tfrac{1}{n} \sum_k (w_k t_k \log \sigma(y_k) + (1 - t_k) \log(1 - \sigma(y_k)))",
+)
+"""The formula of BinaryCrossEntropy with a weight of the positives."""
+
 
 def loss_formula(loss: Loss, latex: bool = False) -> str:
     """Return the formula of L in the notes' symbols; for a custom loss, its name."""
+    if isinstance(loss, losses.BinaryCrossEntropy) and loss.pos_weight != 1.0:
+        return WEIGHTED_BINARY[latex]
     name = type(loss).__name__
     default = (f"{name}(y, t)", rf"\text{{{name}}}(y, t)")
     return LOSSES.get(type(loss), default)[latex]
@@ -174,10 +182,7 @@ def loss_derivative(loss: Loss, y: list[Symbol], t: list[Symbol]) -> list[Term] 
         d = loss.threshold
         return [_scaled(_over(1.0, n), _clipped(a, b, d)) for a, b in zip(y, t, strict=True)]
     if type(loss) is losses.BinaryCrossEntropy:
-        return [
-            _scaled(_over(1.0, n), Difference(_function("σ", r"\sigma", a, logistic(a.value)), b))
-            for a, b in zip(y, t, strict=True)
-        ]
+        return _binary_cross_entropy(loss, y, t)
     if type(loss) is losses.CrossEntropy:
         return _cross_entropy(loss, y, t)
     return None
@@ -206,6 +211,24 @@ def _clipped(y: Symbol, t: Symbol, d: float) -> Term:
     if abs(r) <= d:
         return Difference(y, t)
     return Product([Symbol("d", "d", d), _sign(y, t)])
+
+
+def _binary_cross_entropy(
+    loss: losses.BinaryCrossEntropy, y: list[Symbol], t: list[Symbol]
+) -> list[Term]:
+    """Return (σ(y_k) − t_k)/n; with a weight w of t_k = 1, ((1 − t_k + w t_k) σ(y_k) − w t_k)/n."""
+    n, w = len(y), loss.pos_weight
+    weights = w if isinstance(w, tuple) else (w,) * n
+    terms: list[Term] = []
+    for yk, tk, wk in zip(y, t, weights, strict=True):
+        p: Term = _function("σ", r"\sigma", yk, logistic(yk.value))
+        target: Term = tk
+        if wk != 1.0:
+            weight = Symbol("w", "w", wk)
+            target = Product([weight, tk])
+            p = Product([Sum([Difference(ONE, tk), target]), p])
+        terms.append(_scaled(_over(1.0, n), Difference(p, target)))
+    return terms
 
 
 def _cross_entropy(loss: losses.CrossEntropy, y: list[Symbol], t: list[Symbol]) -> list[Term]:

@@ -57,7 +57,7 @@ class ModelFile:
         array: HostArray = self._file.get_tensor(self._stored_name(name))
         return array
 
-    def check_arrays(self, expected: Mapping[str, tuple[Shape, str]]) -> None:
+    def check_arrays(self, expected: Mapping[str, tuple[Shape, tuple[str, ...]]]) -> None:
         """Compare names, shapes and dtypes with what is expected, before any array is read.
 
         Raises
@@ -72,13 +72,13 @@ class ModelFile:
             raise DataError(
                 f"expected the arrays of the architecture, {len(different)} name(s) differ: {some}"
             )
-        for name, (shape, dtype) in expected.items():
+        for name, (shape, dtypes) in expected.items():
             array = self._file.get_slice(self._stored_name(name))
             stored_shape, stored = tuple(array.get_shape()), array.get_dtype()
-            if stored_shape != shape or stored != dtype:
+            if stored_shape != shape or stored not in dtypes:
                 raise DataError(
-                    f"{name}: expected {dtype} of shape {shape}, got {stored} of shape "
-                    f"{stored_shape}"
+                    f"{name}: expected {' or '.join(dtypes)} of shape {shape}, got {stored} of "
+                    f"shape {stored_shape}"
                 )
 
     def _stored_name(self, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from bp_arrays.devices import Device
@@ -37,6 +37,8 @@ class BatchSpec:
         The loss that the targets must suit; by default targets are optional, of any shape.
     output_shape : tuple of int, optional
         The shape of one output, with a loss.
+    metrics : sequence of Metric, optional
+        Metrics that the targets must suit, too.
     """
 
     def __init__(
@@ -46,15 +48,16 @@ class BatchSpec:
         inputs: Inputs | None = None,
         loss: Loss | None = None,
         output_shape: Shape = (),
+        metrics: Sequence[Any] = (),
     ) -> None:
         self.device, self.dtype, self.inputs = device, dtype, inputs
-        self.loss, self.output_shape = loss, output_shape
+        self.loss, self.output_shape, self.metrics = loss, output_shape, metrics
         device.require().dtype(dtype)
 
     @classmethod
-    def of(cls, model: Any, loss: Loss) -> BatchSpec:
-        """Return the specification of a batch for a model and a loss."""
-        return cls(model.device, model.dtype, model.inputs, loss, model.output_shape)
+    def of(cls, model: Any, loss: Loss, metrics: Sequence[Any] = ()) -> BatchSpec:
+        """Return the specification of a batch for a model, a loss and metrics."""
+        return cls(model.device, model.dtype, model.inputs, loss, model.output_shape, metrics)
 
     @property
     def positions(self) -> Shape:
@@ -94,7 +97,13 @@ class BatchSpec:
 
     def check_targets(self, t: Any, rows: int) -> tuple[HostArray, str]:
         """Return targets on the host, checked, and the name of their dtype on the device."""
-        return check_targets(t, rows, self.loss, self.output_shape, self.device, self.dtype)
+        return check_targets(
+            t, rows, self.loss, self.output_shape, self.device, self.dtype, self.metrics
+        )
+
+    def check_weights(self, weight: Any, rows: int) -> HostArray:
+        """Return sample weights on the host, checked; a batch may have the weight 0."""
+        return check_weights(weight, rows, self.device, self.positions, self.metrics)
 
     # -- batch by batch ------------------------------------------------------------------------
 
@@ -129,7 +138,7 @@ class BatchSpec:
         """Return a batch of sample weights, checked, on the device; None stays None."""
         if weight is None:
             return None
-        host = check_weights(weight, rows, self.device, self.positions)
+        host = self.check_weights(weight, rows)
         return target_on_device(weight, host, self.device, self.dtype)
 
     def batch(self, x: Any, t: Any = None, weight: Any = None) -> tuple[Tree, Any, Any]:

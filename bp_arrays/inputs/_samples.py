@@ -26,6 +26,9 @@ from bp_arrays.inputs._input_spec import Inputs, InputSpec, described
 from bp_arrays.trees import Tree, leaves
 from bp_arrays.typing import Array, HostArray
 
+ROUNDING = 1e-6
+"""How far outside its range a number may lie, as interpolated probabilities do by rounding."""
+
 
 def samples_to_device(x: Any, inputs: Inputs, device: Device, dtype: str, what: str = "x") -> Tree:
     """Return a batch of samples on the device, in the dtypes of `inputs`.
@@ -167,7 +170,7 @@ def index_dtype(device: Device) -> str:
 
 def first_bad_index(
     array: Any,
-    device: Device,
+    device: Device | None,
     size: int,
     *,
     counted: Callable[[HostArray], HostArray | None] | None = None,
@@ -176,18 +179,37 @@ def first_bad_index(
 
     `counted` returns a mask of the values to check; by default all are.
     """
-    for start, part in pieces(array):
-        values = part if isinstance(part, np.ndarray) else device.to_numpy(part)
+
+    def is_bad(values: HostArray) -> HostArray:
         bad = (values < 0) | (values >= size)
         if values.dtype.kind == "f":
             bad |= values != np.floor(values)  # true for NaN
         mask = None if counted is None else counted(values)
-        if mask is not None:
-            bad &= mask
+        return bad if mask is None else bad & mask
+
+    return first_index(array, is_bad, device)
+
+
+def first_index(
+    array: Any, is_bad: Callable[[HostArray], HostArray], device: Device | None = None
+) -> tuple[int, ...] | None:
+    """Return the index of the first value, or the first row, for which is_bad is true, or None.
+
+    Without a device the array is on the host.
+    """
+    for start, part in pieces(array):
+        if device is not None and not isinstance(part, np.ndarray):
+            part = device.to_numpy(part)
+        bad = is_bad(part)
         if bad.any():
             row, *rest = (int(i) for i in np.argwhere(bad)[0])
             return (start + row, *rest)
     return None
+
+
+def first_outside(array: HostArray, low: float, high: float) -> tuple[int, ...] | None:
+    """Return the index of the first number outside [low, high] by more than rounding, or None."""
+    return first_index(array, lambda values: (values < low - ROUNDING) | (values > high + ROUNDING))
 
 
 # -- several inputs ------------------------------------------------------------------------------

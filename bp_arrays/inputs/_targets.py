@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,18 +17,25 @@ from bp_arrays.inputs._arrays import (
     is_host_data,
     value_at,
 )
-from bp_arrays.inputs._samples import first_bad_index, index_dtype
+from bp_arrays.inputs._samples import first_bad_index, first_outside, index_dtype
 from bp_arrays.losses import Loss
 from bp_arrays.typing import Array, HostArray, Shape
 
 
 def check_targets(
-    t: Any, rows: int, loss: Loss | None, output_shape: Shape, device: Device, dtype: str
+    t: Any,
+    rows: int,
+    loss: Loss | None,
+    output_shape: Shape,
+    device: Device,
+    dtype: str,
+    metrics: Sequence[Any] = (),
 ) -> tuple[HostArray, str]:
     """Return targets in the shape of the loss, on the host, and their dtype on the device.
 
-    For one output, (rows,) is accepted as (rows, 1). Data on disk is read piece by piece. Without
-    a loss, targets are any finite numbers, one or more per row.
+    The one place where targets are checked: shape, kind and range for the loss, then for each
+    metric. For one output, (rows,) is accepted as (rows, 1). Data on disk is read piece by piece.
+    Without a loss, targets are any finite numbers, one or more per row.
 
     Raises
     ------
@@ -44,11 +53,15 @@ def check_targets(
     if host.shape == (rows,) and output_shape == (1,) and not loss.takes_classes:
         host = host.reshape(rows, 1)
     loss.check_shapes((rows, *output_shape), tuple(host.shape))
-    if host.ndim < len(output_shape) + 1:
+    is_classes = host.ndim < len(output_shape) + 1
+    if is_classes:
         _check_classes(host, output_shape[-1], device, loss)
-        return host, index_dtype(device)
-    check_finite(host, "t")
-    return host, dtype
+    else:
+        check_finite(host, "t")
+        _check_range(host, loss)
+    for metric in metrics:
+        metric.check_targets(host, output_shape, loss)
+    return host, index_dtype(device) if is_classes else dtype
 
 
 def prepare_targets(
@@ -59,21 +72,34 @@ def prepare_targets(
     Raises
     ------
     InputError, DeviceMismatchError
-        If the number of rows or the shape is wrong, a class is out of range, a value is NaN or
-        infinite, or t is an array of another device.
+        If the number of rows or the shape is wrong, a class or a value is out of range, a value
+        is NaN or infinite, or t is an array of another device.
     """
     host, needed = check_targets(t, rows, loss, output_shape, device, dtype)
     return target_on_device(t, host, device, needed)
 
 
-def check_weights(weight: Any, rows: int, device: Device, positions: Shape = ()) -> HostArray:
+def check_weights(
+    weight: Any,
+    rows: int,
+    device: Device,
+    positions: Shape = (),
+    metrics: Sequence[Any] = (),
+) -> HostArray:
     """Return sample weights (rows,), or (rows, *positions) for each position, on the host, checked.
 
     Raises
     ------
     InputError, DeviceMismatchError
-        If there is not one finite weight >= 0 for each row, or for each position.
+        If there is not one finite weight >= 0 for each row, or for each position, or a metric does
+        not take weights.
     """
+    for metric in metrics:
+        if "weight" not in inspect.signature(metric.sums).parameters:
+            raise InputError(
+                f"sample_weight: expected metrics that take weights, {type(metric).__name__} does "
+                "not; define sums(self, y, t, ctx, weight=None)"
+            )
     host = as_numpy(weight, "sample_weight", device)
     if host.shape not in ((rows,), (rows, *positions)):
         also = f" or {(rows, *positions)}" if positions else ""
@@ -87,7 +113,12 @@ def check_weights(weight: Any, rows: int, device: Device, positions: Shape = ())
 
 
 def prepare_weights(
-    weight: Any, rows: int, device: Device, dtype: str, positions: Shape = ()
+    weight: Any,
+    rows: int,
+    device: Device,
+    dtype: str,
+    positions: Shape = (),
+    metrics: Sequence[Any] = (),
 ) -> Array | None:
     """Return sample weights (rows,), or (rows, *positions), on the device; None stays None.
 
@@ -98,7 +129,7 @@ def prepare_weights(
     """
     if weight is None:
         return None
-    host = check_weights(weight, rows, device, positions)
+    host = check_weights(weight, rows, device, positions, metrics)
     if not host.any():
         raise InputError("sample_weight: expected a weight > 0, got only zeros")
     return target_on_device(weight, host, device, dtype)
@@ -113,6 +144,19 @@ def target_on_device(value: Any, host: HostArray, device: Device, dtype: str) ->
     if not is_host_data(value) and value.dtype == target and tuple(value.shape) == host.shape:
         return device.detached(value)
     return device.asarray(host, dtype)
+
+
+def _check_range(t: HostArray, loss: Loss) -> None:
+    if loss.target_range is None:
+        return
+    low, high = loss.target_range
+    index = first_outside(t, low, high)
+    if index is not None:
+        raise InputError(
+            f"{describe_location('t', index)}: expected a target from {low:g} to {high:g} for "
+            f"{type(loss).__name__}, got {value_at(t, index)}"
+            + ("; code two classes as 0 and 1" if high == 1.0 else "")
+        )
 
 
 def _check_classes(t: HostArray, classes: int, device: Device, loss: Loss) -> None:

@@ -48,6 +48,9 @@ class Context:
         Called for each layer in place of `layer.forward`, which it may call: reports and exports
         observe the forward pass and, by wrapping `backward`, the backward pass of every layer.
         None in training and prediction.
+    sum_dtype : dtype or None, default None
+        The dtype of sums over many numbers, such as those of metrics: float64 where the device has
+        it. By default float32 for half precision, else that of the numbers.
     trail : list of (str, Layer)
         The layers running at this moment with their names, innermost last; set by `forward`.
     """
@@ -60,6 +63,7 @@ class Context:
     state_updates: StateUpdates | None = None
     constants: dict[Any, Array] | None = None
     visit: Visit | None = None
+    sum_dtype: Any = None
     trail: list[tuple[str, AnyLayer]] = field(default_factory=list, compare=False, repr=False)
 
     def forward(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from bp_arrays.checks import array_error, check_integer, check_number, check_numbers
 from bp_arrays.kernels import logistic
@@ -19,17 +20,68 @@ class BinaryCrossEntropy(Loss):
 
     ℓ = −1/n Σ_j (t_j log p_j + (1 − t_j) log(1 − p_j)), ∂ℓ/∂y_j = (p_j − t_j)/n.
 
+    Targets are 0 and 1, or probabilities between them. With the weight w_j of the positives, t_j
+    log p_j counts w_j times: ∂ℓ/∂y_j = ((1 − t_j + w_j t_j) p_j − w_j t_j)/n.
+
     Parameters
     ----------
+    pos_weight : float or tuple of float, default 1.0
+        w > 0, for all outputs or one for each (the last axis); negatives per positive balances
+        the two. The mean is over the outputs and samples all the same, as in PyTorch.
     reduction : "mean" or "sum", default "mean"
+
+    Raises
+    ------
+    InputError
+        If a weight is not finite and > 0; in `forward`, if there is not one for each output.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bp_arrays.layers import Context
+    >>> y, t = np.zeros((1, 2)), np.array([[1.0, 0.0]])
+    >>> value, backward = BinaryCrossEntropy(pos_weight=3.0).forward(y, t, Context(np))
+    >>> round(float(value / np.log(2)), 6), backward().tolist()
+    (2.0, [[-0.75, 0.25]])
     """
+
+    pos_weight: float | tuple[float, ...] = 1.0
+
+    target_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
+    output_kind: ClassVar[Literal["values", "logits"] | None] = "logits"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.pos_weight, Iterable):
+            check_numbers(self, "pos_weight", above=0.0)
+        else:
+            check_number(self, "pos_weight", above=0.0)
 
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
         xp, n = ctx.xp, float(math.prod(y.shape[1:]))
+        if self.pos_weight != 1.0:
+            return self._weighted(y, t, ctx, n)
         # −t log σ(y) − (1 − t) log(1 − σ(y)) = log(1 + eʸ) − t y, without overflow:
         terms = (xp.maximum(y, 0.0) - t * y) + xp.log1p(xp.exp(-xp.abs(y)))
         losses = xp.sum(terms, axis=tuple(range(1, y.ndim))) / n
         return losses, lambda c: (c / n) * (logistic(y, xp=xp) - t)
+
+    def _weighted(self, y: Array, t: Array, ctx: Context, n: float) -> PerSample:
+        """Return the same with w t for t in the first term: q is the weight of both together."""
+        xp, w = ctx.xp, self.pos_weight
+        wt = (ctx.constant(w, y.dtype) if isinstance(w, tuple) else w) * t
+        q = (1.0 - t) + wt
+        # −w t log σ(y) − (1 − t) log(1 − σ(y)) = q log(1 + e⁻ʸ) + (1 − t) y
+        softplus = xp.maximum(-y, 0.0) + xp.log1p(xp.exp(-xp.abs(y)))
+        losses = xp.sum(q * softplus + (1.0 - t) * y, axis=tuple(range(1, y.ndim))) / n
+        return losses, lambda c: (c / n) * (q * logistic(y, xp=xp) - wt)
+
+    def check_shapes(self, y: Shape, t: Shape) -> None:
+        super().check_shapes(y, t)
+        w = self.pos_weight
+        if isinstance(w, tuple) and len(w) != y[-1]:
+            expected = f"one weight for each of the {y[-1]} outputs"
+            raise array_error("BinaryCrossEntropy", "pos_weight", expected, len(w))
 
 
 @dataclass(frozen=True)
@@ -83,6 +135,8 @@ class CrossEntropy(Loss):
     ignore_index: int | None = None
 
     takes_classes: ClassVar[bool] = True
+    target_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
+    output_kind: ClassVar[Literal["values", "logits"] | None] = "logits"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,6 +188,10 @@ class CrossEntropy(Loss):
     def check_shapes(self, y: Shape, t: Shape) -> None:
         if len(y) < 2:
             raise array_error("CrossEntropy", "y", "logits (batch, ..., classes)", y)
+        if y[-1] < 2:  # the softmax of one number is 1: loss and gradient would be 0
+            expected = "one output for each of two classes or more"
+            advice = "for one output use BinaryCrossEntropy"
+            raise array_error("CrossEntropy", "y", expected, f"{y[-1]} output", advice)
         if t == y and self.ignore_index is not None:
             expected = f"classes {y[:-1]}, which ignore_index requires"
             raise array_error("CrossEntropy", "t", expected, f"probabilities {t}")

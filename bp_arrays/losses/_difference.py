@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from bp_arrays.checks import check_number
 from bp_arrays.layers import Context
@@ -22,7 +23,14 @@ def _axes(y: Array) -> Shape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class L2Loss(Loss):
+class DifferenceLoss(Loss):
+    """Base class of losses that compare outputs with targets directly."""
+
+    output_kind: ClassVar[Literal["values", "logits"] | None] = "values"
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2Loss(DifferenceLoss):
     """The notes' loss: ℓ = ½ Σ_j (y_j − t_j)² for each sample, ∂ℓ/∂y_j = y_j − t_j.
 
     Parameters
@@ -44,7 +52,7 @@ class L2Loss(Loss):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeanSquaredError(Loss):
+class MeanSquaredError(DifferenceLoss):
     """ℓ = 1/n Σ_j (y_j − t_j)² over the n outputs of a sample, ∂ℓ/∂y_j = 2/n (y_j − t_j).
 
     Parameters
@@ -58,7 +66,7 @@ class MeanSquaredError(Loss):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeanAbsoluteError(Loss):
+class MeanAbsoluteError(DifferenceLoss):
     """ℓ = 1/n Σ_j |y_j − t_j| over the n outputs of a sample, ∂ℓ/∂y_j = sign(y_j − t_j)/n.
 
     Where y_j = t_j the derivative is taken as 0.
@@ -74,7 +82,7 @@ class MeanAbsoluteError(Loss):
 
 
 @dataclass(frozen=True)
-class Huber(Loss):
+class Huber(DifferenceLoss):
     """Huber's loss: squared near zero, absolute far away; r = y − t, n outputs.
 
     ℓ = 1/n Σ_j (½ r_j² where |r_j| ≤ d, else d (|r_j| − ½ d)),

@@ -5,6 +5,7 @@ output. `forward` combines the samples, value and gradient with the same coeffic
 
     L = Σ_i c_i ℓ_i        c_i = w_i / Σ w for "mean", w_i for "sum"
 
+For outputs in half precision all of this is computed in float32, and only δ is rounded.
 A loss that has a value at every position of a sample, such as CrossEntropy of a sequence,
 overrides `positions`; i then runs over all positions of all samples.
 """
@@ -15,9 +16,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from bp_arrays.checks import array_error, check_choice
+from bp_arrays.kernels import narrowed, widened
 from bp_arrays.layers import Context
 from bp_arrays.typing import Array, Shape
 
@@ -44,6 +46,13 @@ class Loss(ABC):
 
     takes_classes: ClassVar[bool] = False
     """Whether targets may be class numbers, one per sample."""
+
+    target_range: ClassVar[tuple[float, float] | None] = None
+    """The lowest and the highest target that is not a class number; None if any number fits."""
+
+    output_kind: ClassVar[Literal["values", "logits"] | None] = None
+    """"values" if the loss compares outputs with targets directly, "logits" if it includes a
+    softmax or sigmoid, None if unknown. Some metrics fit only one of them."""
 
     def __post_init__(self) -> None:
         check_choice(self, "reduction", ("mean", "sum"))
@@ -80,7 +89,7 @@ class Loss(ABC):
 
         Returns
         -------
-        value : 0-d array
+        value : 0-d array, in float32 for outputs in half precision
         backward : function without arguments that returns δ, of the shape of y
 
         Raises
@@ -94,7 +103,20 @@ class Loss(ABC):
             raise array_error(type(self).__name__, "y", "a batch that is not empty", shape)
         if weight is not None:
             self.check_weight_shape(shape, tuple(weight.shape))
-        xp, positions = ctx.xp, self.positions(shape)
+        xp = ctx.xp
+        wide = widened(y, xp)
+        if wide is y:
+            return self._combined(y, t, ctx, weight)
+        t = widened(t, xp) if t.dtype == y.dtype else t  # classes are integers
+        weight = None if weight is None else widened(weight, xp)
+        value, backward = self._combined(wide, t, ctx, weight)
+        return value, lambda: narrowed(backward(), y.dtype, xp)
+
+    def _combined(
+        self, y: Array, t: Array, ctx: Context, weight: Array | None
+    ) -> tuple[Array, Callable[[], Array]]:
+        """Combine the losses of the samples by their coefficients."""
+        xp, positions = ctx.xp, self.positions(tuple(y.shape))
         losses, derivative = self.per_sample(y, t, ctx)
         weight = self.sample_weights(t, y, ctx, weight)
         if weight is None:
@@ -119,6 +141,8 @@ class Loss(ABC):
 
     def total_weight(self, t: Array, y: Array, ctx: Context, weight: Array | None) -> Array:
         """Return the divisor of the mean of a batch."""
+        y = widened(y, ctx.xp)
+        weight = None if weight is None else widened(weight, ctx.xp)
         weights = self.sample_weights(t, y, ctx, weight)
         if weights is None:
             return float(math.prod(self.positions(tuple(y.shape))))

@@ -317,6 +317,7 @@ class Model:
         xp: Namespace | None = None,
         traced: bool = False,
         constants: dict[Any, Array] | None = None,
+        sum_dtype: Any = None,
     ) -> Context:
         """Return the context of one pass of this model.
 
@@ -336,6 +337,8 @@ class Model:
             Whether a compiler traces the pass and chooses the device of new arrays.
         constants : dict, optional
             The cache of `Context.constant`.
+        sum_dtype : dtype, optional
+            As `Context.sum_dtype`.
         """
         xp = self.device.xp if xp is None else xp
         native = None if traced else self.device.native
@@ -352,6 +355,7 @@ class Model:
             random,
             state_updates=updates,
             constants=constants,
+            sum_dtype=sum_dtype,
         )
 
     def forward(
@@ -615,10 +619,8 @@ class Model:
             vectors = map(self.device.to_numpy, state.vectors)
             arrays |= dict(zip(vector_names(state), vectors, strict=True))
         # NumPy has no bfloat16: arrays of such a model are float32 on the host
-        stored = np.float32 if self.dtype == "bfloat16" else np.dtype(self.dtype)
         arrays = {
-            name: np.ascontiguousarray(value, dtype=stored).reshape(value.shape)
-            for name, value in arrays.items()
+            name: np.ascontiguousarray(value).reshape(value.shape) for name, value in arrays.items()
         }
         if state is not None:
             arrays[MONITORED] = np.asarray(state.monitored, dtype=np.float64)

@@ -92,28 +92,35 @@ def load(
         model.seed, model.metadata = header.seed, dict(header.metadata)
         state = header.training
         if state is not None:
+            # in the dtypes that the optimizer itself chooses for these parameters
+            zeros = state.optimizer.init(model.current_vectors()[0], target.xp)
+            vectors = map(file.read, vector_names(state))
             model.training_state = replace(
                 state,
                 vectors=tuple(
-                    target.asarray(file.read(name), dtype) for name in vector_names(state)
+                    target.xp.astype(target.asarray(v), zero.dtype)
+                    for v, zero in zip(vectors, zeros, strict=True)
                 ),
                 monitored=tuple(file.read(MONITORED).tolist()),
             )
     return model
 
 
-def _expected_arrays(header: Header) -> dict[str, tuple[Shape, str]]:
-    """Return the shape and the stored dtype of every array that this header requires."""
+def _expected_arrays(header: Header) -> dict[str, tuple[Shape, tuple[str, ...]]]:
+    """Return the shape and the stored dtypes of every array that this header requires."""
     try:
         layout = Layout(header.net.init(shapes_of(header.inputs))[0])
     except Exception as error:  # a custom layer may raise anything for the sizes of a damaged file
         raise DataError(f"the layers do not fit each other: {error!s:.200}") from None
     stored = STORED_AS[header.dtype]
-    expected = {entry.name: (entry.shape, stored) for entry in layout.entries}
+    expected: dict[str, tuple[Shape, tuple[str, ...]]]
+    expected = {entry.name: (entry.shape, (stored,)) for entry in layout.entries}
     if header.training is not None:
-        vector = ((layout.trainable_size,), stored)
+        # of a model in float16 they are float32, and were float16 in the first versions
+        dtypes = ("F32", "F16") if stored == "F16" else (stored,)
+        vector = ((layout.trainable_size,), dtypes)
         expected |= dict.fromkeys(vector_names(header.training), vector)
-        expected[MONITORED] = ((header.training.epoch,), "F64")
+        expected[MONITORED] = ((header.training.epoch,), ("F64",))
     return expected
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bp_arrays.checks import check_number
-from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
+from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State, zeros_like
+from bp_arrays.optimizers._precision import in_float32
 from bp_arrays.schedules import Schedule
 from bp_arrays.typing import Array, Namespace
 
@@ -52,8 +53,9 @@ class Adagrad(Optimizer):
         check_number(self, "epsilon", above=0.0)
 
     def init(self, theta: Array, xp: Namespace) -> State:
-        return (xp.zeros_like(theta),)
+        return (zeros_like(theta, xp),)
 
+    @in_float32
     def update(
         self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, State]:

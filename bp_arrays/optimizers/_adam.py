@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from bp_arrays.checks import check_number
-from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
+from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State, zeros_like
+from bp_arrays.optimizers._precision import in_float32
 from bp_arrays.schedules import Schedule
 from bp_arrays.typing import Array, Namespace
 
@@ -62,12 +63,13 @@ class Adam(Optimizer):
         check_number(self, "epsilon", above=0.0)
 
     def init(self, theta: Array, xp: Namespace) -> State:
-        return xp.zeros_like(theta), xp.zeros_like(theta)
+        return zeros_like(theta, xp), zeros_like(theta, xp)
 
     def scalars(self, step: int, eta: float) -> tuple[float, ...]:
         """Return (η, c₁, c₂), with the bias corrections cᵢ = 1 / (1 − βᵢᵗ) of update t = step."""
         return eta, 1.0 / one_minus_power(self.beta1, step), 1.0 / one_minus_power(self.beta2, step)
 
+    @in_float32
     def update(
         self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, State]:
@@ -119,6 +121,7 @@ class AdamW(Adam):
         super().__post_init__()
         check_number(self, "weight_decay", at_least=0.0)
 
+    @in_float32
     def update(
         self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, State]:

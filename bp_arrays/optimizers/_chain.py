@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bp_arrays.checks import argument_error
 from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
+from bp_arrays.optimizers._precision import in_float32
 from bp_arrays.optimizers._transforms import Transform
 from bp_arrays.typing import Array, Namespace
 
@@ -64,6 +65,7 @@ class Chain(Optimizer):
     def scalars(self, step: int, eta: float) -> tuple[float, ...]:
         return self.optimizer.scalars(step, eta)
 
+    @in_float32
     def update(
         self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, State]:

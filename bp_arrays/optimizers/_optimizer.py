@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bp_arrays.checks import check_number
+from bp_arrays.kernels import wide_dtype
 from bp_arrays.schedules import Schedule
 from bp_arrays.typing import Array, Namespace
 
 State = tuple[Array, ...]
-"""State of an optimizer between updates: vectors of the shape and dtype of theta."""
+"""State of an optimizer between updates: vectors of the shape of theta, and of its dtype, or
+float32 if that is half precision."""
 
 Scalars = tuple[float | Array, ...]
-"""Numbers that change with every update: Python floats, or 0-d arrays of theta's dtype."""
+"""Numbers that change with every update: Python floats, or 0-d arrays of the state's dtype."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Optimizer(ABC):
         state : tuple of arrays
             As returned by `init` or the previous update.
         scalars : tuple
-            As returned by `scalars`: Python floats, or 0-d arrays of theta's dtype.
+            As returned by `scalars`: Python floats, or 0-d arrays of the state's dtype.
         xp : namespace
             Their array namespace.
 
@@ -111,3 +113,8 @@ class Optimizer(ABC):
         state : tuple of arrays
             For the next update.
         """
+
+
+def zeros_like(theta: Array, xp: Namespace) -> Array:
+    """Return zeros of the shape of theta, in float32 if it is in half precision."""
+    return xp.zeros_like(theta, dtype=wide_dtype(theta, xp))

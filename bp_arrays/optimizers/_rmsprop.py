@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bp_arrays.checks import check_number
-from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
+from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State, zeros_like
+from bp_arrays.optimizers._precision import in_float32
 from bp_arrays.schedules import Schedule
 from bp_arrays.typing import Array, Namespace
 
@@ -60,9 +61,10 @@ class RMSProp(Optimizer):
         check_number(self, "momentum", at_least=0.0, below=1.0)
 
     def init(self, theta: Array, xp: Namespace) -> State:
-        v = xp.zeros_like(theta)
-        return (v, xp.zeros_like(theta)) if self.momentum else (v,)
+        v = zeros_like(theta, xp)
+        return (v, zeros_like(theta, xp)) if self.momentum else (v,)
 
+    @in_float32
     def update(
         self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, State]:

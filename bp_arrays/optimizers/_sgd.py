@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bp_arrays.checks import argument_error, check_bool, check_number
-from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
+from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State, zeros_like
+from bp_arrays.optimizers._precision import in_float32
 from bp_arrays.schedules import Schedule
 from bp_arrays.typing import Array, Namespace
 
@@ -60,8 +61,9 @@ class SGD(Optimizer):
             raise argument_error("SGD", "momentum", 0.0, "momentum > 0 with nesterov=True")
 
     def init(self, theta: Array, xp: Namespace) -> State:
-        return (xp.zeros_like(theta),) if self.momentum else ()
+        return (zeros_like(theta, xp),) if self.momentum else ()
 
+    @in_float32
     def update(
         self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, State]:

@@ -34,5 +34,13 @@ class TrainingState:
     monitored: tuple[float, ...] = ()
 
     def moved_to(self, device: Device, dtype: str) -> TrainingState:
-        """Return the same state with its vectors on another device."""
-        return replace(self, vectors=tuple(device.asarray(v, dtype) for v in self.vectors))
+        """Return the same state on another device, for θ of this dtype.
+
+        Vectors in float32 stay in float32, as those of a model in half precision are.
+        """
+        vectors = (device.asarray(v, self._dtype_of(v, dtype)) for v in self.vectors)
+        return replace(self, vectors=tuple(vectors))
+
+    @staticmethod
+    def _dtype_of(vector: Any, dtype: str) -> str:
+        return "float32" if str(vector.dtype).endswith("float32") else dtype

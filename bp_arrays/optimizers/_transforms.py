@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bp_arrays.checks import check_number
+from bp_arrays.kernels import narrowed, widened
 from bp_arrays.typing import Array, Namespace
 
 
@@ -40,8 +41,9 @@ class ClipByGlobalNorm(Transform):
     """Clipping by the global norm: g · min(1, max_norm / ‖g‖₂).
 
     The norm is that of the whole vector, so the direction does not change. It is computed in units
-    of the largest element: squares would overflow in float32 from 1e19 on. A zero gradient stays
-    zero; one with NaN or infinity becomes NaN throughout.
+    of the largest element, and in float32 for half precision: squares would overflow in float32
+    from 1e19 on, the norm itself near the largest number. A zero gradient stays zero; one with NaN
+    or infinity becomes NaN throughout.
 
     Parameters
     ----------
@@ -75,11 +77,15 @@ class ClipByGlobalNorm(Transform):
     def __call__(self, g: Array, theta: Array, xp: Namespace) -> Array:
         if g.shape[0] == 0:  # an empty array has no maximum
             return g
-        largest = xp.max(xp.abs(g))
-        unit = xp.where(largest == 0.0, 1.0, largest)
-        h = g / unit
-        norm = unit * xp.sqrt(xp.sum(h * h))
-        return g * (self.max_norm / xp.maximum(norm, self.max_norm))
+        wide = widened(g, xp)
+        largest = xp.max(xp.abs(wide))
+        root = xp.sqrt(xp.where(largest == 0.0, 1.0, largest))
+        # two divisions, as JAX multiplies by the reciprocal, and takes that of 1e38 for 0
+        h = wide / root / root
+        norm = xp.maximum(xp.sqrt(xp.sum(h * h)), 1.0)  # in units of the largest element, so >= 1
+        bound = self.max_norm / norm
+        # NaN is not <= anything, so it is clipped, and NaN throughout
+        return xp.where(largest <= bound, g, narrowed(h * bound, g.dtype, xp))
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,9 @@ class Case:
         norm, each relative to the norm of the float64 reference.
     exact : frozenset of str
         Results that must be equal to the last bit: random bits, masks, integers.
+    wide : frozenset of str
+        Results that are in float32 where the tested dtype is half precision: losses and the states
+        of optimizers.
     derivatives : Derivatives, optional
         Input of the oracles that check the backward.
     witnesses : tuple of Witness
@@ -80,6 +83,7 @@ class Case:
     compute: Compute
     limit: float = DEFAULT_LIMIT
     exact: frozenset[str] = frozenset()
+    wide: frozenset[str] = frozenset()
     derivatives: Derivatives | None = None
     witnesses: tuple[Witness, ...] = ()
     dtypes: tuple[str, ...] = DTYPES
@@ -89,6 +93,10 @@ class Case:
     def name(self) -> str:
         """Name of the case, unique in the registry: "Sigmoid, batch of 1"."""
         return f"{self.component}, {self.variant}"
+
+    def dtype_of(self, result: str, dtype: str) -> str:
+        """Return the dtype in which a floating-point result is expected, tested in `dtype`."""
+        return "float32" if result in self.wide and dtype not in DTYPES else dtype
 
     def __repr__(self) -> str:
         return f"Case({self.name!r})"

@@ -93,7 +93,8 @@ def _judge(
     result = results[name]
     if not placement.device.owns(result):
         return float("inf"), f"{name} {_elsewhere(result)}"
-    dtype = placement.dtype if truth.dtype.kind == "f" else truth.dtype.name
+    is_float = truth.dtype.kind == "f"
+    dtype = case.dtype_of(name, placement.dtype) if is_float else truth.dtype.name
     if result.dtype != placement.device.dtype(dtype):
         actual = str(result.dtype).rpartition(".")[2]  # without the library's name
         return float("inf"), f"{name}: expected dtype {dtype}, got {actual}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -15,46 +15,87 @@ from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
 from bp_arrays.training._metrics import Metric, check_metrics
+from bp_arrays.typing import Namespace
 
 EVALUATION_ROWS = 1024
 """The default batch size of `evaluate`."""
 
+UNREAD = 32
+"""Batches whose sums wait on a device without float64 until they are read together."""
+
+
+Sums = tuple[Any, Any, tuple[tuple[Any, ...], ...]]
+"""The loss · weight, the weight and the sums of each metric."""
+
+
+def merged(metrics: Sequence[Metric], total: Sums, batch: Sums, xp: Namespace) -> Sums:
+    """Return the sums of the batches so far and the next one, numbers or arrays in float64."""
+    value, weight, measured = total
+    each = zip(metrics, measured, batch[2], strict=True)
+    return value + batch[0], weight + batch[1], tuple([m.merge(a, b, xp) for m, a, b in each])
+
 
 class Totals:
-    """The loss and the metrics of an epoch, summed on the device and read once.
+    """The loss and the metrics of an epoch, summed in float64 and read once.
+
+    A device with float64 sums on its own and is read at the end; for any other the sums of up to
+    `UNREAD` batches wait on the device, and are added on the host.
 
     The mean over batches is the sum of loss · weight over the sum of the weights, where the weight
     of a batch is the divisor of its mean: so the epoch's loss is the mean over all its samples.
     """
 
-    def __init__(self, loss: Loss, metrics: Sequence[Metric]) -> None:
+    def __init__(self, loss: Loss, metrics: Sequence[Metric], device: Device) -> None:
         self.loss = loss
         self.metrics = metrics
-        self._value: Any = 0.0
-        self._weight: Any = 0.0
-        self._measured: Any = ()
+        self._device = device
+        self._on_device = device.sum_dtype == "float64"
+        self._float64 = device.dtype("float64") if self._on_device else None
+        self._total: Sums | None = None
+        self._unread: list[Sums] = []
 
     def add(self, value: Any, weight: Any, measured: tuple[tuple[Any, ...], ...]) -> None:
         """Add the loss · weight, the weight and the sums of each metric of one batch."""
-        self._value = self._value + value
-        self._weight = self._weight + weight
-        if measured:
-            totals = self._measured or [(0.0,) * len(sums) for sums in measured]
-            self._measured = [
-                tuple([a + b for a, b in zip(total, sums, strict=True)])
-                for total, sums in zip(totals, measured, strict=True)
-            ]
+        batch = (value, weight, measured)
+        if not self._on_device:
+            self._unread.append(batch)
+            if len(self._unread) == UNREAD:
+                self._read()
+        elif self._total is None:
+            self._total = _converted(self._as_float64, *batch)
+        else:
+            self._total = merged(self.metrics, self._total, batch, self._device.xp)
 
-    def values(self, device: Device) -> dict[str, float]:
+    def _as_float64(self, value: Any) -> Any:
+        """Return a float, or an array in float64: a copy, as steps overwrite their memory."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        return self._device.xp.astype(value, self._float64)
+
+    def _read(self) -> None:
+        for unread in self._unread:
+            batch, total = _converted(self._on_host, *unread), self._total
+            self._total = batch if total is None else merged(self.metrics, total, batch, np)
+        self._unread.clear()
+
+    def _on_host(self, value: Any) -> Any:
+        return np.asarray(self._device.to_numpy(value), np.float64)
+
+    def values(self) -> dict[str, float]:
         """Return the values by name; waits for the device."""
-        total = _as_numpy(self._value, device)
+        self._read()
+        assert self._total is not None
+        total, weight, measured = _converted(self._on_host, *self._total)
         if self.loss.reduction == "mean":  # 0, not 0 / 0, if the total weight is 0
-            weight = _as_numpy(self._weight, device)
             total = total / weight if weight else total
         values = {"loss": float(total)}
-        for metric, sums in zip(self.metrics, self._measured, strict=True):
-            values[metric.name] = metric.value(tuple(_as_numpy(s, device) for s in sums))
+        for metric, sums in zip(self.metrics, measured, strict=True):
+            values[metric.name] = metric.value(sums)
         return values
+
+
+def _converted(convert: Callable[[Any], Any], value: Any, weight: Any, measured: Any) -> Sums:
+    return convert(value), convert(weight), tuple([tuple(map(convert, s)) for s in measured])
 
 
 def evaluate(
@@ -81,7 +122,7 @@ def evaluate(
     batch_size : int, default 1024
         Rows of an array per forward pass.
     sample_weight : array (rows,), or (rows, ...) of positions, optional
-        Weights of the samples in the loss.
+        Weights of the samples in the loss and the metrics.
 
     Raises
     ------
@@ -103,7 +144,11 @@ def evaluate(
     batches = as_batches(x, t, sample_weight, batch_size=batch_size)
     rows = batches.batch_size if batches is x else batch_size or EVALUATION_ROWS
     return evaluate_feed(
-        model, batches.feed(BatchSpec.of(model, loss)), loss=loss, metrics=metrics, rows=rows
+        model,
+        batches.feed(BatchSpec.of(model, loss, metrics)),
+        loss=loss,
+        metrics=metrics,
+        rows=rows,
     )
 
 
@@ -112,18 +157,13 @@ def evaluate_feed(
 ) -> dict[str, float]:
     """Return the loss and the metrics on checked data, in batches of `rows`."""
     objective = Objective(model.net, model.layout, loss, tuple(metrics))
-    totals = Totals(loss, metrics)
+    totals = Totals(loss, metrics, model.device)
+    sum_dtype = model.device.dtype(model.device.sum_dtype)
     quiet = np.errstate(under="ignore")  # an underflow to 0 is meant
     with quiet, model.device.activate(), closing(feed.epoch(rows, None)) as batches:
-        context = model.context(training=False, needs_input_gradient=False)
+        context = model.context(training=False, needs_input_gradient=False, sum_dtype=sum_dtype)
         theta, state = model.current_vectors()
         for batch in batches:
             result = objective.forward(theta, state, batch, context)
             totals.add(result.loss * result.weight, result.weight, result.sums)
-        return totals.values(model.device)
-
-
-def _as_numpy(value: Any, device: Device) -> Any:
-    if isinstance(value, float):
-        return np.float64(value)
-    return device.to_numpy(value).astype(np.float64)
+        return totals.values()

@@ -77,7 +77,7 @@ def fit(
     seed : int, default 0
         Seed of the order of the rows and of Dropout's masks, which are the same on every device.
     sample_weight : array (rows,), or (rows, ...) of positions, optional
-        The weight of each sample in the loss, >= 0.
+        The weight of each sample in the loss and the metrics, >= 0.
     penalty : L2Penalty, optional
         A penalty on large weights, part of the recorded "loss", not of "val_loss".
     validation : (x, t) or (x, t, sample_weight), or batches as x may be, optional
@@ -127,7 +127,7 @@ def fit(
         metrics=metrics,
         compiled=compiled,
     )
-    spec = BatchSpec.of(model, loss)
+    spec = BatchSpec.of(model, loss, metrics)
     data = as_batches(x, t, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
     feed, rows = data.feed(spec), data.batch_size
     validation_feed = _validation_feed(validation, spec)

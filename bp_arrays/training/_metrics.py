@@ -1,7 +1,8 @@
 """Metrics: accuracy, binary accuracy and R², summed over batches.
 
 A metric adds up a few sums over the batches, on the device, and computes one number from them at
-the end of the epoch, so that it never waits for the device in between.
+the end of the epoch, so that it never waits for the device in between. Sums within a batch are in
+`ctx.sum_dtype`, those over batches in float64: on the device, or on the host if it lacks float64.
 """
 
 from __future__ import annotations
@@ -11,10 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bp_arrays.checks import check_integer, check_number
+import numpy as np
+
+from bp_arrays.checks import argument_error, check_integer, check_number
 from bp_arrays.errors import InputError
+from bp_arrays.inputs import describe_location, first_bad_index, first_index, first_outside
+from bp_arrays.kernels import wide_dtype
 from bp_arrays.layers import Context
-from bp_arrays.typing import Array
+from bp_arrays.losses import Loss
+from bp_arrays.typing import Array, HostArray, Namespace, Shape
 
 
 @dataclass(frozen=True)
@@ -26,13 +32,54 @@ class Metric:
         """The name of the series in the history."""
         raise NotImplementedError
 
-    def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
-        """Return numbers or arrays of one batch, to be summed over the batches."""
+    def sums(
+        self, y: Array, t: Array, ctx: Context, weight: Array | None = None
+    ) -> tuple[Any, ...]:
+        """Return numbers or arrays of one batch, to be merged over the batches.
+
+        Parameters
+        ----------
+        y : array (batch, ..., outputs)
+        t : array
+            Targets as the loss expects them.
+        ctx : Context
+        weight : array (batch,), or (batch, ...) of positions, optional
+            The sample weights. A metric without this parameter is refused where there are weights.
+        """
         raise NotImplementedError
 
+    def merge(
+        self, total: tuple[Any, ...], sums: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Any, ...]:
+        """Return what `sums` of the batches so far and of the next one come to: by default a + b.
+
+        The first total may be zeros.
+
+        Parameters
+        ----------
+        total, sums : tuples of numbers or arrays in float64
+        xp : namespace of the arrays
+        """
+        return tuple([a + b for a, b in zip(total, sums, strict=True)])
+
     def value(self, sums: tuple[Any, ...]) -> float:
-        """Return the metric, computed from the total sums, on the host in float64."""
+        """Return the metric, computed from the merged sums, on the host in float64."""
         raise NotImplementedError
+
+    def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
+        """Raise InputError unless the metric means something for such data; by default it does.
+
+        Called before training, and for each batch of an iterable.
+
+        Parameters
+        ----------
+        t : array (rows, ...)
+            Targets on the host that suit the loss.
+        output_shape : tuple of int
+            The shape of one output.
+        loss : Loss
+            The loss with which the metric is computed.
+        """
 
 
 @dataclass(frozen=True)
@@ -40,8 +87,8 @@ class Accuracy(Metric):
     """The fraction of positions whose largest output is that of the target class.
 
     For outputs (batch, ..., classes) targets are classes (batch, ...), or probabilities of the
-    outputs' shape, of which the largest is the target class. For one or several binary outputs use
-    `BinaryAccuracy`.
+    outputs' shape that sum to 1, of which the largest is the target class. For one or several
+    binary outputs use `BinaryAccuracy`. With sample weights it is the fraction of the weight.
 
     Parameters
     ----------
@@ -51,7 +98,7 @@ class Accuracy(Metric):
     Raises
     ------
     InputError
-        If `ignore_index` is not a whole number.
+        If `ignore_index` is not a whole number; in training, for one output, or other targets.
 
     Examples
     --------
@@ -72,16 +119,50 @@ class Accuracy(Metric):
     def name(self) -> str:
         return "accuracy"
 
-    def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
+    def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
+        shape, classes = (len(t), *output_shape), (output_shape or (1,))[-1]
+        if classes < 2:
+            raise InputError(
+                "Accuracy: expected one output for each of two classes or more, got one output, "
+                "which is always the largest; use BinaryAccuracy()"
+            )
+        if t.shape not in (shape, shape[:-1]):
+            raise InputError(
+                f"Accuracy: expected classes {shape[:-1]} or probabilities {shape}, got targets "
+                f"{t.shape}"
+            )
+        if t.ndim == len(shape):
+            index = first_outside(t, 0.0, 1.0)
+            index = first_index(t, _is_uneven) if index is None else index[:-1]
+            if index is not None:
+                raise InputError(
+                    f"Accuracy, {describe_location('t', index)}: expected classes, or "
+                    f"probabilities from 0 to 1 that sum to 1, got {t[index].tolist()!s:.60}; use "
+                    "BinaryAccuracy() for several labels per sample, R2() for values"
+                )
+            return
+        index = first_bad_index(t, None, classes, counted=self._counted)
+        if index is not None:
+            raise InputError(
+                f"Accuracy, {describe_location('t', index)}: expected classes 0 to {classes - 1}, "
+                f"got {t[index]}; to ignore it as the loss does use "
+                f"Accuracy(ignore_index={t[index]})"
+            )
+
+    def _counted(self, t: HostArray) -> HostArray | None:
+        return None if self.ignore_index is None else np.asarray(t != self.ignore_index)
+
+    def sums(
+        self, y: Array, t: Array, ctx: Context, weight: Array | None = None
+    ) -> tuple[Any, ...]:
         xp = ctx.xp
         predicted = xp.argmax(y, axis=-1)
         target = t if t.ndim < y.ndim else xp.argmax(t, axis=-1)
         correct = predicted == xp.astype(target, predicted.dtype)
         if self.ignore_index is None or t.ndim == y.ndim:
-            return _fraction(correct, y, ctx)
+            return _fraction(correct, None, y, ctx, weight)
         counted = t != self.ignore_index
-        correct = xp.logical_and(correct, counted)
-        return xp.sum(xp.astype(correct, y.dtype)), xp.sum(xp.astype(counted, y.dtype))
+        return _fraction(xp.logical_and(correct, counted), counted, y, ctx, weight)
 
     def value(self, sums: tuple[Any, ...]) -> float:
         return float(sums[0] / sums[1]) if sums[1] else math.nan
@@ -91,15 +172,19 @@ class Accuracy(Metric):
 class BinaryAccuracy(Metric):
     """The fraction of binary outputs on the same side of the threshold as the target.
 
+    With sample weights, the fraction of the weight.
+
     Parameters
     ----------
     threshold : float, default 0.0
-        The threshold of outputs: 0 for logits, 0.5 for probabilities. That of targets is 0.5.
+        The threshold of outputs: 0 for logits, 0.5 for probabilities. That of targets, which lie
+        in [0, 1], is 0.5.
 
     Raises
     ------
     InputError
-        If the threshold is not a finite number.
+        If the threshold is not a finite number; in training, for other targets, outputs that are
+        one per class, or a threshold outside (0, 1) with a loss that compares outputs with 0 and 1.
     """
 
     threshold: float = 0.0
@@ -111,54 +196,157 @@ class BinaryAccuracy(Metric):
     def name(self) -> str:
         return "accuracy"
 
-    def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
+    def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
+        if loss.takes_classes or t.shape != (len(t), *output_shape):
+            raise InputError(
+                f"BinaryAccuracy: expected targets 0 and 1 for each output, got the classes of "
+                f"{type(loss).__name__}; use Accuracy()"
+            )
+        index = first_outside(t, 0.0, 1.0)
+        if index is not None:
+            raise InputError(
+                f"BinaryAccuracy, {describe_location('t', index)}: expected a target from 0 to 1, "
+                f"got {t[index]}; code two classes as 0 and 1, or use R2() for values"
+            )
+        if loss.output_kind == "values" and not 0.0 < self.threshold < 1.0:
+            raise argument_error(
+                "BinaryAccuracy",
+                "threshold",
+                self.threshold,
+                f"a number between 0 and 1, as {type(loss).__name__} compares outputs with 0 and 1",
+                "use BinaryAccuracy(0.5)",
+            )
+
+    def sums(
+        self, y: Array, t: Array, ctx: Context, weight: Array | None = None
+    ) -> tuple[Any, ...]:
         correct = (y > self.threshold) == (t > 0.5)
-        return _fraction(correct, y, ctx)
+        return _fraction(correct, None, y, ctx, weight)
 
     def value(self, sums: tuple[Any, ...]) -> float:
-        return float(sums[0] / sums[1])
+        return float(sums[0] / sums[1]) if sums[1] else math.nan
 
 
 @dataclass(frozen=True)
 class R2(Metric):
     """The coefficient of determination 1 − Σ(t − y)² / Σ(t − mean t)², the mean over outputs.
 
-    1 is a perfect fit; 0 is as good as the mean of the targets. For outputs (batch, ..., outputs)
-    every position counts like a sample.
+    1 is a perfect fit; 0 is as good as the mean of the targets. For targets that are all equal it
+    is 1 if the outputs are equal to them, else 0, as in scikit-learn. For outputs
+    (batch, ..., outputs) every position counts like a sample. Sample weights weigh both sums and
+    the mean.
+
+    Raises
+    ------
+    InputError
+        In training, for targets that are classes, and with a loss of logits.
     """
 
     @property
     def name(self) -> str:
         return "r2"
 
-    def sums(self, y: Array, t: Array, ctx: Context) -> tuple[Any, ...]:
-        # squares about the mean of each batch, as a large mean would cancel the digits of t²
-        xp, n = ctx.xp, float(math.prod(t.shape[:-1]))
-        if t.ndim > 2:
-            y, t = (xp.reshape(each, (int(n), each.shape[-1])) for each in (y, t))
-        total = xp.sum(t, axis=0)
-        centered = t - total / n
+    def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
+        if loss.output_kind == "logits" or t.shape != (len(t), *output_shape):
+            use = "Accuracy()" if loss.takes_classes else "BinaryAccuracy()"
+            raise InputError(
+                "R2: expected outputs and targets that are values, such as those of "
+                f"MeanSquaredError, got {type(loss).__name__}; use {use}"
+            )
+
+    def sums(
+        self, y: Array, t: Array, ctx: Context, weight: Array | None = None
+    ) -> tuple[Any, ...]:
+        """Return n, the mean of the targets in two parts, and the sums of squares of a batch.
+
+        The mean is a first target and the mean distance from it, whose squares do not cancel as
+        those of numbers far from 0 do; of equal targets the distance is 0 exactly.
+        """
+        xp, rows, dtype = ctx.xp, math.prod(t.shape[:-1]), _sum_dtype(y, ctx)
+        n: Any = float(rows)
+        column = None
+        if weight is not None:
+            column = xp.broadcast_to(_column(weight, t.ndim, dtype, xp), (*t.shape[:-1], 1))
+            column = xp.reshape(column, (rows, 1))
+            n = xp.sum(column)
+
+        def total(values: Array) -> Array:
+            return xp.sum(values if column is None else column * values, axis=0)
+
+        y, t = (xp.reshape(xp.astype(each, dtype), (rows, each.shape[-1])) for each in (y, t))
+        origin = t[:1, ...]
+        distance = t - origin
+        mean = total(distance) / _divisor(n, xp)
+        centered = distance - mean
         residual = t - y
         return (
             n,
-            total,
-            total * total / n,
-            xp.sum(centered * centered, axis=0),
-            xp.sum(residual * residual, axis=0),
+            xp.sum(origin, axis=0),
+            mean,
+            total(centered * centered),
+            total(residual * residual),
+        )
+
+    def merge(
+        self, total: tuple[Any, ...], sums: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Any, ...]:
+        """Merge means and squares about them: Chan, Golub, LeVeque, 1979, equation 2.1."""
+        n, origin, mean, squares, residual = total
+        rows, first, distance, more_squares, more_residual = sums
+        share = rows / _divisor(n + rows, xp)
+        shift = (first - origin) + (distance - mean)
+        return (
+            n + rows,
+            origin,
+            mean + shift * share,
+            squares + more_squares + shift * shift * (n * share),
+            residual + more_residual,
         )
 
     def value(self, sums: tuple[Any, ...]) -> float:
-        n, total, between, within, residual = sums
-        spread = within + (between - total * total / n)
+        n, _, _, squares, residual = sums
+        if not n:
+            return math.nan
         scores = [
-            1.0 - r / s if s > 0.0 else (1.0 if r == 0.0 else -math.inf)
-            for r, s in zip(residual.tolist(), spread.tolist(), strict=True)
+            1.0 - r / s if s > 0.0 else float(r == 0.0)
+            for r, s in zip(residual.tolist(), squares.tolist(), strict=True)
         ]
         return sum(scores) / len(scores)
 
 
-def _fraction(correct: Array, y: Array, ctx: Context) -> tuple[Any, ...]:
-    return ctx.xp.sum(ctx.xp.astype(correct, y.dtype)), float(math.prod(correct.shape))
+def _is_uneven(t: HostArray) -> HostArray:
+    """Return True for each position whose probabilities do not sum to 1."""
+    # those of many classes in half precision do up to a few thousandths
+    return np.asarray(np.abs(t.sum(axis=-1, dtype=np.float64) - 1.0) > 0.01)
+
+
+def _sum_dtype(y: Array, ctx: Context) -> Any:
+    return wide_dtype(y, ctx.xp) if ctx.sum_dtype is None else ctx.sum_dtype
+
+
+def _fraction(
+    correct: Array, counted: Array | None, y: Array, ctx: Context, weight: Array | None
+) -> tuple[Any, ...]:
+    """Return the weight of what is correct, and of all that is counted."""
+    xp, dtype = ctx.xp, _sum_dtype(y, ctx)
+    right = xp.astype(correct, dtype)
+    if weight is None:
+        if counted is None:
+            return xp.sum(right), float(math.prod(correct.shape))
+        return xp.sum(right), xp.sum(xp.astype(counted, dtype))
+    column = xp.broadcast_to(_column(weight, correct.ndim, dtype, xp), correct.shape)
+    total = column if counted is None else column * xp.astype(counted, dtype)
+    return xp.sum(column * right), xp.sum(total)
+
+
+def _column(weight: Array, ndim: int, dtype: Any, xp: Namespace) -> Array:
+    """Return weights with as many axes as the array that they weigh."""
+    return xp.reshape(xp.astype(weight, dtype), weight.shape + (1,) * (ndim - weight.ndim))
+
+
+def _divisor(n: Any, xp: Namespace) -> Any:
+    """Return a sum of weights to divide by: 1 for a batch of weight 0, not 0 / 0."""
+    return n if type(n) is float else xp.where(n > 0.0, n, 1.0)
 
 
 RECORDED = ("loss", "learning_rate", "seconds")

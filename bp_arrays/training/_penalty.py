@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.checks import check_number
+from bp_arrays.kernels import narrowed, widened
 from bp_arrays.model import Model, Penalty
 from bp_arrays.typing import Array, Namespace
 
@@ -56,9 +57,11 @@ class L2Penalty:
         mask = model.device.asarray(is_weight, model.dtype)
 
         def penalize(theta: Array, total: Any, xp: Namespace) -> tuple[Array, Array]:
-            w = mask * theta
+            w = widened(mask * theta, xp)  # the squares of a model in float16 would overflow
             if not isinstance(total, float):  # not 0 / 0 for a batch of total weight 0
                 total = xp.where(total > 0.0, total, 1.0)
-            return (0.5 * alpha) * xp.sum(w * w) / total, alpha * w / total
+            gradient = alpha * w / total
+            value = (0.5 * alpha) * xp.sum(w * w) / total
+            return value, narrowed(gradient, theta.dtype, xp)
 
         return penalize

@@ -84,6 +84,11 @@ class TrainingStep:
     reduce: Reduce = unchanged
     fused_update: Update | None = None
     _constants: dict[Any, Array] = field(default_factory=dict, repr=False)
+    _sum_dtype: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        device = self.model.device
+        object.__setattr__(self, "_sum_dtype", device.dtype(device.sum_dtype))
 
     def __call__(
         self,
@@ -135,4 +140,5 @@ class TrainingStep:
             xp=self.xp,
             traced=self.traced,
             constants=None if self.traced else self._constants,
+            sum_dtype=self._sum_dtype,
         )

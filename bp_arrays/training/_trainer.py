@@ -90,7 +90,7 @@ class Trainer:
         penalty = None if self._penalty is None else self._penalty.on(model)
         objective = Objective(model.net, model.layout, self.loss, self._metrics, penalty)
         step = TrainingStep(model, objective, self.optimizer, self._seed, model.device.xp)
-        self._spec = BatchSpec.of(model, self.loss)
+        self._spec = BatchSpec.of(model, self.loss, self._metrics)
         return runner_for(step, compiled=self._compiled)
 
     def resume(self) -> Runner:

@@ -191,7 +191,8 @@ def compare(*of, **settings):
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses(dtype, name):
     loss, t = LOSSES[name]
-    metrics = [bp.R2()] if t.ndim == 2 else [bp.Accuracy()]
+    metric = bp.R2() if loss.output_kind == "values" else bp.Accuracy()
+    metrics = [bp.BinaryAccuracy() if isinstance(loss, bp.BinaryCrossEntropy) else metric]
     weight = RNG.uniform(size=45)
     net = NETS["Tanh"]
     compare(net, loss, t, metrics=metrics, dtype=dtype)

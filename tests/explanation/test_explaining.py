@@ -107,6 +107,8 @@ def test_every_activation_with_every_loss(activation, loss):
         bp.CrossEntropy(class_weights=(1.0, 2.0, 3.0)),
         bp.CrossEntropy(class_weights=(1.0, 2.0, 3.0), reduction="sum"),
         bp.Huber(0.2),
+        bp.BinaryCrossEntropy(pos_weight=3.0),
+        bp.BinaryCrossEntropy(pos_weight=(0.5, 1.0, 2.0)),
         bp.MeanSquaredError(reduction="sum"),
     ],
 )

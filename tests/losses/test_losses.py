@@ -40,6 +40,21 @@ def witnesses(torch):
         (bp.Huber(0.7), T, lambda y: f.huber_loss(y, t, delta=0.7)),
         (bp.L2Loss(), T, lambda y: f.mse_loss(y, t, reduction="sum") / 12),
         (bp.BinaryCrossEntropy(), YES_NO, lambda y: f.binary_cross_entropy_with_logits(y, yes_no)),
+        (
+            bp.BinaryCrossEntropy(pos_weight=3.0),
+            YES_NO,
+            lambda y: f.binary_cross_entropy_with_logits(y, yes_no, pos_weight=torch.tensor(3.0)),
+        ),
+        (
+            bp.BinaryCrossEntropy(pos_weight=(0.5, 1.0, 2.0), reduction="sum"),
+            probabilities.numpy(),
+            lambda y: (
+                f.binary_cross_entropy_with_logits(
+                    y, probabilities, pos_weight=weights, reduction="sum"
+                )
+                / 3
+            ),
+        ),
         (bp.CrossEntropy(), CLASSES, lambda y: f.cross_entropy(y, classes)),
         (bp.CrossEntropy(), probabilities.numpy(), lambda y: f.cross_entropy(y, probabilities)),
         (
@@ -60,7 +75,7 @@ def witnesses(torch):
     ]
 
 
-@pytest.mark.parametrize("k", range(10))
+@pytest.mark.parametrize("k", range(12))
 def test_value_and_gradient_are_those_of_pytorch(k):
     torch = pytest.importorskip("torch", reason="witness PyTorch is not installed")
     loss, t, theirs = witnesses(torch)[k]
@@ -90,6 +105,25 @@ def test_a_batch_in_which_nothing_counts_is_zero_not_nan():
     np.testing.assert_array_equal(gradient, 0.0)
 
 
+def test_a_weight_of_positives_of_extreme_logits_is_that_of_pytorch(device, dtype):
+    torch = pytest.importorskip("torch", reason="witness PyTorch is not installed")
+    y, t = np.array([[1e4, -1e4], [-40.0, 40.0], [-80.0, 0.0]]), YES_NO[:3, :2]
+    there = torch.tensor(y, requires_grad=True)
+    f = torch.nn.functional
+    expected = f.binary_cross_entropy_with_logits(
+        there, torch.tensor(t), pos_weight=torch.tensor(7.0)
+    )
+    expected.backward()
+    context = bp.Context(device.xp, device.native)
+    value, backward = bp.BinaryCrossEntropy(pos_weight=7).forward(
+        device.asarray(y, dtype), device.asarray(t, dtype), context
+    )
+    assert float(value) == pytest.approx(expected.item(), rel=1e-6)
+    np.testing.assert_allclose(
+        device.to_numpy(backward()), there.grad.numpy(), rtol=1e-5, atol=1e-7
+    )
+
+
 @pytest.mark.parametrize("name", ["CrossEntropy", "BinaryCrossEntropy"])
 def test_extreme_logits_stay_finite_and_exact(name, device, dtype):
     context = bp.Context(device.xp, device.native)
@@ -108,6 +142,13 @@ def test_extreme_logits_stay_finite_and_exact(name, device, dtype):
     [
         (lambda: bp.L2Loss(reduction="none"), 'expected "mean" or "sum"'),
         (lambda: bp.Huber(0.0), "expected threshold > 0"),
+        (lambda: bp.BinaryCrossEntropy(pos_weight=0.0), "expected pos_weight > 0"),
+        (lambda: bp.BinaryCrossEntropy(pos_weight=(1.0, -1.0)), "expected finite numbers > 0"),
+        (lambda: bp.BinaryCrossEntropy(pos_weight="3"), "expected finite numbers > 0"),
+        (
+            lambda: both(bp.BinaryCrossEntropy(pos_weight=(1.0, 2.0)), Y, YES_NO),
+            "expected one weight for each of the 3 outputs",
+        ),
         (lambda: bp.CrossEntropy(label_smoothing=1.0), "expected 0 <= label_smoothing < 1"),
         (lambda: bp.CrossEntropy(class_weights=(1.0, -1.0)), "expected finite numbers >= 0"),
         (
@@ -381,3 +422,42 @@ def test_a_mask_that_does_not_fit_is_refused(weight, message):
             model, np.ones((6, 5, 4)), np.zeros((6, 5), int), loss=bp.CrossEntropy(),
             optimizer=bp.SGD(0.1), sample_weight=weight,
         )  # fmt: skip
+
+
+HALF = {
+    "L2Loss": (bp.L2Loss(), lambda f, y, t: f.mse_loss(y, t, reduction="sum") / (2 * len(y))),
+    "MeanSquaredError": (bp.MeanSquaredError(), lambda f, y, t: f.mse_loss(y, t)),
+    "MeanAbsoluteError": (bp.MeanAbsoluteError(), lambda f, y, t: f.l1_loss(y, t)),
+    "Huber": (bp.Huber(), lambda f, y, t: f.huber_loss(y, t)),
+    "BinaryCrossEntropy": (
+        bp.BinaryCrossEntropy(),
+        lambda f, y, t: f.binary_cross_entropy_with_logits(y, t),
+    ),
+    "CrossEntropy": (bp.CrossEntropy(), lambda f, y, t: f.cross_entropy(y, t.argmax(1))),
+}
+
+
+@pytest.mark.parametrize("name", HALF)
+@pytest.mark.parametrize("size", [0.0, 1e-7, 1e-3, 1.0, 300.0, 6e4])
+@pytest.mark.parametrize("rows", [3, 2**17])
+def test_losses_in_float16_are_those_of_float64_up_to_one_rounding(name, size, rows):
+    """Squares of 300 overflow in float16, and so does a sum of 131,072 weights."""
+    torch = pytest.importorskip("torch", reason="witness PyTorch is not installed")
+    if rows > 3 and size not in (1e-3, 300.0):
+        return
+    loss, theirs = HALF[name]
+    rng = np.random.default_rng(0)
+    y = (size * np.tanh(rng.normal(size=(rows, 2)))).astype(np.float16)
+    t = (rng.random((rows, 1)) < 0.5) * np.array([[1, -1]]) + np.array([[0, 1]])
+    if loss.output_kind == "values":
+        t = (size * t).astype(np.float16)
+    t = t.astype(np.float16)
+    given = t.argmax(axis=1) if loss.takes_classes else t
+    there = torch.tensor(y.astype(np.float64), requires_grad=True)
+    expected = theirs(torch.nn.functional, there, torch.tensor(t.astype(np.float64)))
+    expected.backward()
+    for weight in (None, np.ones(rows, np.float16)):
+        value, gradient = both(loss, y, given, weight)
+        assert value == pytest.approx(expected.item(), rel=1e-5, abs=1e-12)
+        assert gradient.dtype == np.float16
+        np.testing.assert_allclose(gradient, there.grad.numpy(), rtol=1e-3, atol=2.0**-25)

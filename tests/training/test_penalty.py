@@ -70,3 +70,12 @@ def test_a_batch_without_weight_does_not_divide_by_zero():
 def test_a_negative_strength_is_refused():
     with pytest.raises(bp.InputError, match="strength"):
         bp.L2Penalty(-1.0)
+
+
+def test_the_penalty_of_a_model_in_float16_does_not_overflow():
+    model = bp.Model(bp.Linear(300, bias=False), 300, device="cpu", dtype="float16")
+    theta = np.full(90_000, 30.0, np.float16)
+    value, gradient = bp.L2Penalty(1e-3).on(model)(theta, 64.0, model.device.xp)
+    assert float(value) == pytest.approx(0.5e-3 * 90_000 * 900 / 64, rel=1e-5)
+    assert gradient.dtype == np.float16
+    np.testing.assert_allclose(gradient, 1e-3 * 30 / 64, rtol=1e-3)

@@ -16,6 +16,17 @@ x, t = np.random.default_rng(0).normal(size=(40, 5)), np.arange(40) % 3
 history = bp.fit(model, x, t, loss=bp.CrossEntropy(), optimizer=bp.Adam(0.01), epochs=2,
                  metrics=[bp.Accuracy()], validation=(x, t))
 print(np.isfinite(history["val_loss"]).all(), model.predict(x).dtype)
+t = (10_000 + np.random.default_rng(1).normal(size=(500, 1))).astype(np.float32)
+y = t + np.random.default_rng(2).normal(size=(500, 1)).astype(np.float32)
+r2 = bp.evaluate(bp.Model(bp.Identity(), 1, device="jax:cpu"), y, t, loss=bp.L2Loss(),
+                 metrics=[bp.R2()], batch_size=7)["r2"]
+a, b = t.astype(float), y.astype(float)
+print(abs(r2 - (1 - ((a - b) ** 2).sum() / ((a - a.mean()) ** 2).sum())) < 1e-6)
+big = np.r_[2.0**25, np.ones(999)]
+loss = bp.evaluate(bp.Model(bp.Identity(), 1, device="jax:cpu"), np.ones((1000, 1)),
+                   np.r_[1.0, np.zeros(999)][:, None], loss=bp.MeanSquaredError(reduction="mean"),
+                   sample_weight=big, batch_size=1)["loss"]
+print(abs(loss / (999 / (2.0**25 + 999)) - 1) < 1e-6)
 """
 
 
@@ -26,4 +37,4 @@ def test_training_on_jax_as_it_comes():
         [sys.executable, "-c", CODE], capture_output=True, text=True, env=environment
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == ["True", "float32"]
+    assert result.stdout.split() == ["True", "float32", "True", "True"]

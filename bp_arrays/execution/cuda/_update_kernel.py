@@ -10,9 +10,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from bp_arrays.execution._formula import Formula, traced
-
-DTYPES = ("float32", "float64")
+from bp_arrays.execution._formula import DTYPES, Formula, traced
 
 Update = Callable[..., tuple[Any, tuple[Any, ...]]]
 

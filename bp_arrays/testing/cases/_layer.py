@@ -122,6 +122,7 @@ def loss_case(
         inputs,
         compute,
         limit,
+        wide=frozenset({"value"}),
         derivatives=derivatives,
         witnesses=witnesses,
         dtypes=dtypes,

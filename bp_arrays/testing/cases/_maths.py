@@ -216,6 +216,10 @@ LOSSES: dict[str, tuple[Callable[[str], Loss], LossInputs]] = {
         lambda reduction: BinaryCrossEntropy(reduction=reduction),
         _yes_no,
     ),
+    "BinaryCrossEntropy, pos_weight": (
+        lambda reduction: BinaryCrossEntropy(pos_weight=3.0, reduction=reduction),
+        _yes_no,
+    ),
     "CrossEntropy": (lambda reduction: CrossEntropy(reduction=reduction), _classes),
     "CrossEntropy, probabilities": (
         lambda reduction: CrossEntropy(reduction=reduction),

@@ -32,7 +32,7 @@ from bp_arrays.schedules import (
     StepDecay,
     Warmup,
 )
-from bp_arrays.testing._case import Case
+from bp_arrays.testing._case import DTYPES, DTYPES_WITH_HALF, Case
 from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import normal
 from bp_arrays.testing.witnesses import Witness
@@ -69,14 +69,16 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "Chain": Chain(ClipByGlobalNorm(2.0), WeightDecay(0.01), Adam(0.01)),
 }
 VECTORS = {
-    "ordinary": (101, 1.0),
-    "a single parameter": (1, 1.0),
-    "non-contiguous": (101, 1.0),
-    "tiny gradients": (101, 1e-6),
-    "huge gradients": (101, 1e6),
-    "large reduction": (30_001, 1.0),
+    "ordinary": (101, 1.0, DTYPES_WITH_HALF),
+    "a single parameter": (1, 1.0, DTYPES),
+    "non-contiguous": (101, 1.0, DTYPES),
+    "zero gradients": (101, 0.0, DTYPES_WITH_HALF),
+    "tiny gradients": (101, 1e-6, DTYPES_WITH_HALF),
+    "large gradients": (101, 1e4, DTYPES_WITH_HALF),
+    "huge gradients": (101, 1e6, DTYPES),
+    "large reduction": (30_001, 1.0, DTYPES_WITH_HALF),
 }
-"""Number of parameters and scale of the gradients of each variant."""
+"""Number of parameters, scale of the gradients and dtypes of each variant."""
 
 UPDATES = 4
 
@@ -192,6 +194,8 @@ def optimizer_cases() -> Iterator[Case]:
                 partial(_vectors, name, variant),
                 partial(_updates, optimizer),
                 witnesses=update_witnesses(name),
+                wide=frozenset({"state 0", "state 1"}),
+                dtypes=VECTORS[variant][2],
             )
 
 
@@ -223,7 +227,7 @@ def _steps(schedule: Schedule, placement: Placement, arrays: dict[str, Array]) -
 
 
 def _vectors(name: str, variant: str) -> HostArrays:
-    size, scale = VECTORS[variant]
+    size, scale, _ = VECTORS[variant]
     step = 2 if variant == "non-contiguous" else 1
 
     def vector(*path: str | int) -> np.ndarray[Any, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -35,10 +36,10 @@ def huber(y: Row, t: Row, d: float = 0.7) -> float:
     return math.fsum(of(y[j] - t[j]) for j in range(len(y))) / len(y)
 
 
-def binary(y: Row, t: Row) -> float:
-    """The mean of −t log p − (1 − t) log(1 − p), with −log σ(y) = softplus(−y)."""
+def binary(y: Row, t: Row, w: float = 1.0) -> float:
+    """The mean of −w t log p − (1 − t) log(1 − p), with −log σ(y) = softplus(−y)."""
     return math.fsum(
-        t[j] * softplus(-y[j]) + (1.0 - t[j]) * softplus(y[j]) for j in range(len(y))
+        w * t[j] * softplus(-y[j]) + (1.0 - t[j]) * softplus(y[j]) for j in range(len(y))
     ) / len(y)
 
 
@@ -48,6 +49,7 @@ OF_SAMPLES: dict[str, Callable[[Row, Row], float]] = {
     "MeanAbsoluteError": absolute,
     "Huber": huber,
     "BinaryCrossEntropy": binary,
+    "BinaryCrossEntropy, pos_weight": partial(binary, w=3.0),
 }
 """Losses with one value per sample, over all of its outputs."""
 

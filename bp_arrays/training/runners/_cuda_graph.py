@@ -53,7 +53,7 @@ class CudaGraphRunner(EagerRunner):
         static = self.static
         if static is None or not isinstance(feed, RowFeed):
             return super().epoch(feed, batch_size, order, bar)
-        totals = Totals(self.step.objective.loss, self.step.objective.metrics)
+        totals = self.new_totals()
         with static.on_stream():
             before = self.state.step
             try:
@@ -74,7 +74,7 @@ class CudaGraphRunner(EagerRunner):
         if feed.rows % static.batch_size:
             rate = self._smaller_batch(static, feed, totals, bar)
         self.refused = static.graph.refused
-        return totals.values(self.model.device) | {"learning_rate": rate}
+        return totals.values() | {"learning_rate": rate}
 
     def _static_step(self, batch_size: int) -> StaticStep | None:
         """Return the step of this training run; None if CUDA refuses it."""

@@ -10,7 +10,6 @@ from typing import Any
 
 from bp_arrays.data import Batch, Feed
 from bp_arrays.execution import compile_step
-from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._runner import (
@@ -53,7 +52,7 @@ class EagerRunner(Runner):
     def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
         model = self.model
         size = WINDOW if model.device.is_asynchronous else 1
-        totals = Totals(self.step.objective.loss, self.step.objective.metrics)
+        totals = self.new_totals()
         pending: list[tuple[Any, Batch | None]] = []
         rate, done = 0.0, 0
 
@@ -83,7 +82,7 @@ class EagerRunner(Runner):
                     check()
             if pending:
                 check()
-            return totals.values(model.device) | {"learning_rate": rate}
+            return totals.values() | {"learning_rate": rate}
 
     def single_step(self, batch: Batch) -> float:
         window = Window(self.state, self.vectors(), 0)

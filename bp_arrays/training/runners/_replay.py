@@ -16,7 +16,6 @@ import numpy as np
 
 from bp_arrays.data import Batch, Feed
 from bp_arrays.execution import Arena, InPlaceUpdate, fast_numpy
-from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._interrupts import Interruptible
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
@@ -70,7 +69,7 @@ class ReplayRunner(Runner):
         return "recorded step" if self.recorded else ""
 
     def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
-        totals = Totals(self.step.objective.loss, self.step.objective.metrics)
+        totals = self.new_totals()
         optimizer, state = self.optimizer, self.state
         count, rate = state.step, 0.0
         self._take_memory()
@@ -97,7 +96,7 @@ class ReplayRunner(Runner):
             finally:
                 if self.model.training_state is not None:
                     self.model.training_state = replace(state, step=count)
-        return totals.values(self.model.device) | {"learning_rate": rate}
+        return totals.values() | {"learning_rate": rate}
 
     def single_step(self, batch: Batch) -> float:
         state = self.state

@@ -15,6 +15,7 @@ from bp_arrays.data import Batch, Feed
 from bp_arrays.errors import NonFiniteLossError
 from bp_arrays.layers import walk
 from bp_arrays.optimizers import TrainingState
+from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._non_finite import is_finite, non_finite_loss
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
@@ -103,6 +104,11 @@ class Runner(ABC):
     @abstractmethod
     def last_good(self) -> Vectors:
         """Return the last parameters before the current ones that are known to be good."""
+
+    def new_totals(self) -> Totals:
+        """Return the sums of an epoch, of no batch yet."""
+        objective = self.step.objective
+        return Totals(objective.loss, objective.metrics, self.model.device)
 
     def next_scalars(self) -> tuple[float, tuple[float, ...]]:
         """Return the learning rate and all scalars of the next update."""

@@ -19,6 +19,7 @@ from bp_arrays.data import Batch, RowFeed
 from bp_arrays.execution import StepGraph, update_kernel
 from bp_arrays.inputs import index_dtype
 from bp_arrays.model import Gradient
+from bp_arrays.training._evaluate import merged
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._runner import Vectors, Window, check_equal
 from bp_arrays.trees import Tree, leaves, map_tree
@@ -42,12 +43,14 @@ class StaticStep:
     def __init__(self, step: TrainingStep, batch_size: int, *, verifies: bool) -> None:
         model, optimizer = step.model, step.optimizer
         self.model, self.optimizer, self.batch_size = model, optimizer, batch_size
+        self.metrics = step.objective.metrics
         self.device, self.native = model.device, model.device.native
         self.xp: Any = model.device.xp
         graph = StepGraph(model.device)
         # constants of its own: as this step makes them, no other step can use them
         self.step = replace(step, xp=graph.xp, _constants={})
         self.dtype = model.device.dtype(model.dtype)
+        self.wide = self.xp.result_type(self.dtype, self.xp.float32)  # of losses and scalars
         self.index = self.device.dtype(index_dtype(self.device))
         with graph.on_stream():
             theta, others = model.current_vectors()
@@ -55,7 +58,7 @@ class StaticStep:
             self.optimizer_vectors = self._copy(model.training_state.vectors)
             self.position = self._zeros((1,), self.index)  # of the step in its epoch
             self.first = self._zeros((1,), self.index)  # number of updates before the epoch
-            self.recent = self._zeros((WINDOW,), self.dtype)
+            self.recent = self._zeros((WINDOW,), self.wide)
             self.rows, self.slots = (
                 self.xp.arange(n, dtype=self.index, device=self.native)
                 for n in (batch_size, WINDOW)
@@ -202,7 +205,7 @@ class StaticStep:
         sums = (result.loss * result.weight, result.weight, result.sums)
         if self.totals is None:
             self.totals = map_tree(self._zero_like, sums)
-        map_tree(lambda total, value: _write(total, total + value), self.totals, sums)
+        map_tree(_write, self.totals, merged(self.metrics, self.totals, sums, xp))
         _write(self.position, position + 1)
 
     def _gradient(self, batch: Batch, counter: Array) -> Gradient:
@@ -218,7 +221,7 @@ class StaticStep:
             self.kernel(self.theta, g, self.optimizer_vectors, numbers)
             return
         graph = self.graph
-        scalars = tuple(self.xp.astype(numbers[k], self.dtype) for k in range(numbers.shape[0]))
+        scalars = tuple(self.xp.astype(numbers[k], self.wide) for k in range(numbers.shape[0]))
         theta, g, vectors, scalars = graph.wrapped((self.theta, g, self.optimizer_vectors, scalars))
         updated = graph.unwrapped(self.optimizer.update(theta, g, vectors, scalars, graph.xp))
         # `update` may return views of its arguments: copy before overwriting them
@@ -257,9 +260,8 @@ class StaticStep:
         return self.xp.zeros(shape, dtype=dtype, device=self.native)
 
     def _zero_like(self, value: Any) -> Array:
-        if isinstance(value, (int, float)):
-            return self._zeros((), self._float64)
-        return self.xp.zeros_like(value)
+        """Return zeros in float64, in which the sums of an epoch are right."""
+        return self._zeros(getattr(value, "shape", ()), self._float64)
 
 
 def _write(array: Array, values: Array) -> None:
