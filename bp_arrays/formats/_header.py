@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from bp_arrays.formats._architecture import layer_from_json, optimizer_from_json
 from bp_arrays.inputs import Inputs, InputSpec
 from bp_arrays.layers import Layer
 from bp_arrays.optimizers import TrainingState
-from bp_arrays.typing import Shape
+from bp_arrays.typing import HostArray, Shape
 
-SCHEMA = 2
+SCHEMA = 3
 """Increased when the meaning of the header changes; a file of a later schema is refused.
 
-1: "input_shape", a list of integers. 2: "inputs", see `_inputs_to_json`.
+1: "input_shape", a list of integers. 2: "inputs", see `_inputs_to_json`. 3: "checksums" of the
+arrays, and the "checksum" of the header with these.
 """
 
 MONITORED = "training_state.monitored"
@@ -44,6 +46,8 @@ class Header:
         Set by the user.
     training : TrainingState, optional
         Without its vectors, which are arrays of the file.
+    checksums : mapping of str to str, optional
+        Of each array of the file; None in files of schemas 1 and 2.
     """
 
     net: Layer
@@ -52,6 +56,7 @@ class Header:
     seed: int
     metadata: Mapping[str, str]
     training: TrainingState | None = None
+    checksums: Mapping[str, str] | None = None
 
     def to_json(self) -> str:
         """Return this header as JSON text.
@@ -69,8 +74,9 @@ class Header:
             "seed": self.seed,
             "metadata": {str(key): str(value) for key, value in self.metadata.items()},
             "training": None if self.training is None else _describe(self.training),
+            "checksums": dict(self.checksums or {}),
         }
-        return json.dumps(content, allow_nan=False)
+        return json.dumps(content | {"checksum": _checksum(content)}, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, classes: Mapping[str, type]) -> Header:
@@ -96,6 +102,10 @@ class Header:
                 else "the file is damaged, or not a model of bp_arrays"
             )
             raise DataError(f"expected model schema 1 to {SCHEMA}, got {schema!r:.40}; {advice}")
+        checksum = content.pop("checksum", None)
+        # also in a file whose schema is one that had none: that may be the damage
+        if (schema >= 3 or checksum is not None) and checksum != _checksum(content):
+            raise DataError("the header differs from its checksum; the file is damaged, use a copy")
         if schema == 1:
             inputs: Inputs = InputSpec(_shape(content.get("input_shape"), "input_shape"))
         else:
@@ -107,7 +117,21 @@ class Header:
             raise DataError("metadata: expected a string for each name")
         net = layer_from_json(content.get("net"), classes)
         training = _training(content.get("training"))
-        return cls(net, inputs, dtype, _count(content, "seed"), metadata, training)
+        checksums = content.get("checksums") if schema >= 3 else None
+        return cls(net, inputs, dtype, _count(content, "seed"), metadata, training, checksums)
+
+
+def array_checksum(array: HostArray) -> str:
+    """Return the BLAKE2b hash of a contiguous array: its dtype, shape and bytes."""
+    digest = hashlib.blake2b(f"{array.dtype.str}{array.shape}".encode(), digest_size=16)
+    digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Return the BLAKE2b hash of the header as JSON text, without the hash itself."""
+    text = json.dumps(content, allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _inputs_to_json(inputs: Inputs) -> Any:

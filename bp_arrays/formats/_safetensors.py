@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bp_arrays.errors import DataError, InputError
-from bp_arrays.formats._header import Header
+from bp_arrays.formats._header import Header, array_checksum
 from bp_arrays.typing import HostArray, Shape
 
 ENTRY = "bp_arrays"
@@ -31,6 +32,7 @@ def encode(header: Header, arrays: Mapping[str, HostArray]) -> bytes:
     """
     from safetensors.numpy import save
 
+    header = replace(header, checksums={name: array_checksum(a) for name, a in arrays.items()})
     content: bytes = save(dict(arrays), metadata={ENTRY: header.to_json()})
     if int.from_bytes(content[:8], "little") > HEADER_LIMIT:
         raise InputError(
@@ -53,8 +55,17 @@ class ModelFile:
         self._stored = set(file.keys())
 
     def read(self, name: str) -> HostArray:
-        """Return one array; call `check_arrays` first."""
-        array: HostArray = self._file.get_tensor(self._stored_name(name))
+        """Return one array; call `check_arrays` first.
+
+        Raises
+        ------
+        DataError
+            If it differs from its checksum.
+        """
+        stored, checksums = self._stored_name(name), self.header.checksums
+        array: HostArray = self._file.get_tensor(stored)
+        if checksums is not None and checksums.get(stored) != array_checksum(array):
+            raise DataError(f"{name} differs from its checksum; the file is damaged, use a copy")
         return array
 
     def check_arrays(self, expected: Mapping[str, tuple[Shape, tuple[str, ...]]]) -> None:

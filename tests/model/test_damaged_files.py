@@ -73,10 +73,10 @@ def training(**fields):
     ("changes", "message"),
     [
         (
-            {"schema": 3},
-            "expected model schema 1 to 2, got 3; update bp_arrays with pip install -U",
+            {"schema": 4},
+            "expected model schema 1 to 3, got 4; update bp_arrays with pip install -U",
         ),
-        ({"schema": 3, "net": ..., "dtype": ...}, "update bp_arrays"),
+        ({"schema": 4, "net": ..., "dtype": ...}, "update bp_arrays"),
         ({"schema": 0}, "damaged"),
         ({"schema": "1"}, "got '1'"),
         ({"schema": 1.0}, "got 1.0"),
@@ -229,6 +229,41 @@ def test_every_single_byte_of_the_header_may_be_damaged(tmp_path):
             assert len(str(error).splitlines()) == 1
         else:
             assert model.predict(np.ones((1, 4))).shape == (1, 2)
+
+
+@pytest.mark.parametrize("training_state", [False, True])
+def test_every_single_bit_of_a_file_may_be_flipped(tmp_path, training_state):
+    """Never another model: the same one, where a space is struck, or one clear error."""
+    model = bp.Model(bp.Linear(2), 3, device="cpu", dtype="float16", seed=7)
+    bp.fit(model, np.ones((4, 3)), np.ones((4, 2)), loss=bp.L2Loss(), optimizer=bp.Adam())
+    model.metadata = {"by": "me"}
+    path = tmp_path / "m.safetensors"
+    model.save(path, training_state=training_state)
+    content = path.read_bytes()
+    for place in range(len(content)):
+        struck = bytearray(content)
+        struck[place] ^= 1 << place % 8
+        path.write_bytes(struck)
+        try:
+            read = bp.load(path, device="cpu")
+        except bp.DataError as error:
+            assert len(str(error).splitlines()) == 1
+        else:
+            again = tmp_path / "again.safetensors"
+            read.save(again, training_state=training_state)
+            assert again.read_bytes() == content
+
+
+def test_damage_is_named_with_its_place(tmp_path):
+    path = tmp_path / "m.safetensors"
+    bp.Model(bp.Linear(2), 3, device="cpu", seed=7).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    refused(path, "weight differs from its checksum")
+    path.write_bytes(content.replace(b'\\"seed\\": 7', b'\\"seed\\": 5'))
+    refused(path, "header differs from its checksum")
+    path.write_bytes(content.replace(b'\\"schema\\": 3', b'\\"schema\\": 2'))
+    refused(path, "header differs from its checksum")
 
 
 @pytest.mark.parametrize(
