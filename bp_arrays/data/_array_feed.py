@@ -13,6 +13,7 @@ from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import (
     BatchSpec,
+    check_counted,
     index_dtype,
     is_mapped,
     is_on_host,
@@ -65,6 +66,9 @@ class RowFeed(Feed):
             self.weight = prepare_weights(
                 weight, self.rows, device, spec.dtype, spec.positions, spec.metrics
             )
+            if spec.loss is not None:
+                weights = None if weight is None else spec.check_weights(weight, self.rows)
+                check_counted(host, weights, spec.loss, spec.output_shape)
 
     def _index_moved(self, array: Any, dtype: str) -> Any:
         """Return indices on the device in their dtype, so that batches need no conversion."""

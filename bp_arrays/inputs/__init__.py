@@ -38,8 +38,10 @@ from bp_arrays.inputs._samples import (
 )
 from bp_arrays.inputs._selected import SelectedRows
 from bp_arrays.inputs._targets import (
+    check_counted,
     check_targets,
     check_weights,
+    no_sample_counts,
     prepare_targets,
     prepare_weights,
     target_on_device,
@@ -54,6 +56,7 @@ __all__ = [
     "SelectedRows",
     "as_inputs",
     "as_numpy",
+    "check_counted",
     "check_finite",
     "check_indices",
     "check_not_empty",
@@ -74,6 +77,7 @@ __all__ = [
     "is_on_host",
     "move_samples",
     "moved_to_device",
+    "no_sample_counts",
     "only_shape",
     "pieces",
     "prepare_targets",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.devices import Device
+from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import InputError
 from bp_arrays.inputs._arrays import (
     as_numpy,
@@ -18,6 +18,7 @@ from bp_arrays.inputs._arrays import (
     value_at,
 )
 from bp_arrays.inputs._samples import first_bad_index, first_outside, index_dtype
+from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.typing import Array, HostArray, Shape
 
@@ -133,6 +134,41 @@ def prepare_weights(
     if not host.any():
         raise InputError("sample_weight: expected a weight > 0, got only zeros")
     return target_on_device(weight, host, device, dtype)
+
+
+CHUNK = 4096
+"""Rows whose weights are computed at once; nearly always the first of them have one."""
+
+
+def check_counted(t: HostArray, weight: Any, loss: Loss, output_shape: Shape) -> None:
+    """Raise InputError if no sample counts: each has the weight 0.
+
+    Parameters
+    ----------
+    t : array (rows, ...)
+        Checked targets on the host.
+    weight : array (rows, ...), or None
+        Checked sample weights on the host.
+    loss : Loss
+        Its class weights and ignored targets count too.
+    output_shape : tuple of int
+    """
+    ctx = Context(find_device("cpu").xp)
+    for start in range(0, len(t), CHUNK):
+        part = np.asarray(t[start : start + CHUNK])
+        y = np.broadcast_to(np.zeros(()), (len(part), *output_shape))
+        weights = None if weight is None else weight[start : start + CHUNK].astype(np.float64)
+        if loss.total_weight(part, y, ctx, weights) > 0.0:
+            return
+    raise no_sample_counts()
+
+
+def no_sample_counts() -> InputError:
+    """Return the error of data in which the weight of every sample is 0."""
+    return InputError(
+        "t: expected samples that count, but each has the weight 0, by sample_weight or by "
+        "class_weights or ignore_index of the loss"
+    )
 
 
 def target_on_device(value: Any, host: HostArray, device: Device, dtype: str) -> Array:

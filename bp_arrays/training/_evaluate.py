@@ -11,7 +11,7 @@ import numpy as np
 from bp_arrays.data import Feed, as_batches
 from bp_arrays.devices import Device
 from bp_arrays.errors import InputError
-from bp_arrays.inputs import BatchSpec
+from bp_arrays.inputs import BatchSpec, no_sample_counts
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
 from bp_arrays.training._metrics import Metric, check_metrics
@@ -82,12 +82,20 @@ class Totals:
         return np.asarray(self._device.to_numpy(value), np.float64)
 
     def values(self) -> dict[str, float]:
-        """Return the values by name; waits for the device."""
+        """Return the values by name; waits for the device.
+
+        Raises
+        ------
+        InputError
+            If no sample counted.
+        """
         self._read()
         assert self._total is not None
         total, weight, measured = _converted(self._on_host, *self._total)
-        if self.loss.reduction == "mean":  # 0, not 0 / 0, if the total weight is 0
-            total = total / weight if weight else total
+        if self.loss.reduction == "mean":
+            if not weight:  # of batches, whose weights are known at the end only
+                raise no_sample_counts()
+            total = total / weight
         values = {"loss": float(total)}
         for metric, sums in zip(self.metrics, measured, strict=True):
             values[metric.name] = metric.value(sums)

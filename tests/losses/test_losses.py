@@ -332,13 +332,15 @@ def test_training_does_not_count_what_is_ignored(device):
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
 
-def test_training_in_which_nothing_counts_has_the_loss_0(device):
+def test_an_epoch_in_which_nothing_counts_is_refused(device):
     model = bp.Model(bp.Linear(3), 2, device=device)
-    history = bp.fit(
-        model, np.ones((4, 2)), np.full(4, -1), loss=bp.CrossEntropy(ignore_index=-1),
-        optimizer=bp.SGD(0.1), epochs=2, metrics=[bp.Accuracy(ignore_index=-1)],
-    )  # fmt: skip
-    assert history["loss"] == [0.0, 0.0] and np.isnan(history["accuracy"]).all()
+    x, t = np.ones((4, 2)), np.full(4, -1)
+    for data in ((x, t), ([(x, t)],)):
+        with pytest.raises(bp.InputError, match="expected samples that count"):
+            bp.fit(
+                model, *data, loss=bp.CrossEntropy(ignore_index=-1), optimizer=bp.SGD(0.1),
+                metrics=[bp.Accuracy(ignore_index=-1)],
+            )  # fmt: skip
 
 
 @pytest.mark.parametrize(

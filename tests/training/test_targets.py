@@ -195,3 +195,47 @@ def test_a_metric_without_weights_is_refused_where_there_are_some():
         weight = {"sample_weight": WEIGHTS} if len(data) == 2 else {}
         with pytest.raises(bp.InputError, match=r"Rows does not; define sums\(.*weight=None\)"):
             bp.evaluate(model, *data, **settings, **weight)
+
+
+ZEROS = np.zeros(12, int)
+NOTHING = {
+    "class weights": (bp.CrossEntropy(class_weights=(0.0, 1.0)), ZEROS, None),
+    "class weights, summed": (
+        bp.CrossEntropy(class_weights=(0.0, 1.0), reduction="sum"), ZEROS, None),
+    "all ignored": (bp.CrossEntropy(ignore_index=0), ZEROS, None),
+    "class weights times sample weights": (
+        bp.CrossEntropy(class_weights=(0.0, 1.0)), np.r_[1, ZEROS[1:]], np.r_[0.0, np.ones(11)]),
+    "sample weights": (CE, ZEROS, np.zeros(12)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_data_in_which_nothing_counts_is_refused_before_training(name):
+    loss, t, weight = NOTHING[name]
+    model = bp.Model(bp.Linear(2), 3, device="cpu", seed=0)
+    before = model.vector.copy()
+    message = "expected samples that count|expected a weight > 0"
+    with pytest.raises(bp.InputError, match=message):
+        bp.fit(model, X, t, loss=loss, optimizer=bp.Adam(), sample_weight=weight)
+    with pytest.raises(bp.InputError, match=message):
+        bp.evaluate(model, X, t, loss=loss, sample_weight=weight)
+    with pytest.raises(bp.InputError, match=message):
+        bp.fit(model, X, ZEROS + 1, loss=loss, optimizer=bp.Adam(), validation=(X, t, weight))
+    np.testing.assert_array_equal(model.vector, before)
+    batch = (X, t) if weight is None else (X, t, weight)
+    if loss.reduction == "mean":  # the weights of batches are known at the end
+        with pytest.raises(bp.InputError, match="expected samples that count"):
+            bp.evaluate(model, [batch], loss=loss)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_batch_of_weight_zero_within_an_epoch_changes_nothing(device, compiled):
+    classes = np.r_[ZEROS[:4], 1, 0, 1, 0]
+    loss = bp.CrossEntropy(class_weights=(0.0, 1.0))
+    model = bp.Model(bp.Linear(2), 3, device=device, dtype="float64", seed=0)
+    history = bp.fit(
+        model, X[:8], classes, loss=loss, optimizer=bp.SGD(1e-12), batch_size=4, shuffle=False,
+        metrics=[bp.Accuracy()], compiled=compiled,
+    )  # fmt: skip
+    y = model.predict(X[:8])[classes == 1]
+    assert history["loss"][0] == pytest.approx(np.logaddexp(0.0, y[:, 0] - y[:, 1]).mean())
