@@ -156,8 +156,15 @@ def witness_error(witness: Witness, case: Case) -> str:
         results = host_results(placement, case.compute(placement, placement.arrays(inputs)))
     except Exception as error:
         return f"raised {_one_line(error)}"
+    try:
+        values = witness.values(inputs, results)
+    except Exception as error:
+        return f"{witness.name} raised {_one_line(error)}"
     faults = []
-    for name, value in witness.values(inputs, results).items():
+    for name, value in values.items():
+        if name not in results:
+            faults.append(f"{name} is missing, {witness.name} has one")
+            continue
         if name in case.exact and value.dtype.kind != "f":
             off = 0.0 if np.array_equal(results[name], value) else float("inf")
         else:

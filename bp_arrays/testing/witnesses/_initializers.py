@@ -31,11 +31,11 @@ def _scaled(name: str, shape: tuple[int, int], path: tuple[str, ...]) -> HostArr
     if name in ("Zeros", "Ones"):
         return {"values": np.full(shape, float(name == "Ones"))}
     generator = host_generator(0, *path)
-    deviation = math.sqrt(VARIANCES[name.removesuffix("Uniform").removesuffix("Normal")](*shape))
+    std = math.sqrt(VARIANCES[name.removesuffix("Uniform").removesuffix("Normal")](*shape))
     if name.endswith("Normal"):
-        return {"values": deviation * generator.standard_normal(shape)}
+        return {"values": std * generator.standard_normal(shape)}
     # a uniform number in [−l, l) has the variance l²/3
-    return {"values": math.sqrt(3.0) * deviation * (2.0 * generator.random(shape) - 1.0)}
+    return {"values": math.sqrt(3.0) * std * (2.0 * generator.random(shape) - 1.0)}
 
 
 def _orthogonal(results: HostArrays, gain: float) -> HostArrays:

@@ -55,21 +55,21 @@ OF_SAMPLES: dict[str, Callable[[Row, Row], float]] = {
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What a cross-entropy does with targets and weights."""
+class Options:
+    """The options of a cross-entropy: smoothing, class weights, ignored class."""
 
     smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
     ignored: int | None = None
 
 
-OF_CLASSES: dict[str, Rules] = {
-    "CrossEntropy": Rules(),
-    "CrossEntropy, probabilities": Rules(),
-    "CrossEntropy, smoothed": Rules(smoothing=0.1),
-    "CrossEntropy, class weights": Rules(class_weights=(0.5, 1.0, 2.0)),
-    "CrossEntropy, ignored class": Rules(ignored=-100),
-    "CrossEntropy, all rules": Rules(0.1, (0.5, 1.0, 2.0), -100),
+OF_CLASSES: dict[str, Options] = {
+    "CrossEntropy": Options(),
+    "CrossEntropy, probabilities": Options(),
+    "CrossEntropy, smoothed": Options(smoothing=0.1),
+    "CrossEntropy, class weights": Options(class_weights=(0.5, 1.0, 2.0)),
+    "CrossEntropy, ignored class": Options(ignored=-100),
+    "CrossEntropy, all rules": Options(0.1, (0.5, 1.0, 2.0), -100),
 }
 """Losses with one value per position: −Σ_k q_k log p_k."""
 
@@ -92,15 +92,15 @@ def _samples(name: str, inputs: HostArrays) -> tuple[Row, Row]:
 
 def _classes(name: str, inputs: HostArrays) -> tuple[Row, Row]:
     """Return the loss and the weight of every position of every sample."""
-    rules, y = OF_CLASSES[name], inputs["y"]
+    options, y = OF_CLASSES[name], inputs["y"]
     weights = _weight_of_positions(inputs)
     losses = []
-    for k, (row, q) in enumerate(zip(_rows(y), _targets(rules, inputs), strict=True)):
-        if rules.class_weights is not None:
-            weights[k] *= math.fsum(q[j] * rules.class_weights[j] for j in range(len(q)))
-        elif rules.ignored is not None:
+    for k, (row, q) in enumerate(zip(_rows(y), _targets(options, inputs), strict=True)):
+        if options.class_weights is not None:
+            weights[k] *= math.fsum(q[j] * options.class_weights[j] for j in range(len(q)))
+        elif options.ignored is not None:
             weights[k] *= sum(q)  # 1, or 0 if it is ignored
-        log_p, s = log_softmax(row), rules.smoothing
+        log_p, s = log_softmax(row), options.smoothing
         smoothed = [(1.0 - s) * q[j] + s / len(q) for j in range(len(q))]
         losses.append(-math.fsum(smoothed[j] * log_p[j] for j in range(len(q))))
     return losses, weights
@@ -115,13 +115,13 @@ def _weight_of_positions(inputs: HostArrays) -> Row:
     return np.broadcast_to(column, shape).ravel().tolist()
 
 
-def _targets(rules: Rules, inputs: HostArrays) -> list[Row]:
+def _targets(options: Options, inputs: HostArrays) -> list[Row]:
     """Return q of every position: the probabilities as passed, or 1 at the class; 0 if ignored."""
     y, t = inputs["y"], inputs["t"]
     if t.ndim == y.ndim:
         return _rows(t)
     classes = t.ravel().tolist()
-    return [[float(k == c and c != rules.ignored) for k in range(y.shape[-1])] for c in classes]
+    return [[float(k == c and c != options.ignored) for k in range(y.shape[-1])] for c in classes]
 
 
 def _rows(a: HostArray) -> list[Row]:
