@@ -47,7 +47,10 @@ class Columns:
         width = high - low
         constant = width <= ROUNDING * largest
         # squares of values between 0 and 1 neither overflow nor vanish, whatever the unit
-        unit = np.where(constant, 1.0, np.max(width) if one_unit else width)
+        if one_unit:
+            unit = np.full_like(width, 1.0 if constant.all() else np.max(width))
+        else:
+            unit = np.where(constant, 1.0, width)
         sums, rest, squares = np.zeros((3, *low.shape))
         for _, part in pieces(x):
             sums += np.sum((part - low) / unit, axis=0)

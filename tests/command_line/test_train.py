@@ -408,6 +408,15 @@ def test_a_scale_measured_in_parts_is_that_of_the_whole():
     np.testing.assert_allclose(shared, np.sqrt(x.var(axis=0).mean()) * np.ones(3))
 
 
+def test_pixels_that_never_change_share_the_scale_of_the_others():
+    x = np.array([[0.0, 7.0, 0.0], [0.0, 7.0, 255.0]])
+    columns = Columns.of(x, one_unit=True)
+    expected = np.sqrt(x.var(axis=0).mean())
+    np.testing.assert_allclose(columns.scale, [expected] * 3, rtol=1e-15)
+    np.testing.assert_allclose(columns.mean, [0.0, 7.0, 127.5], rtol=1e-15)
+    assert Columns.of(x[:1], one_unit=True).scale.tolist() == [1.0, 1.0, 1.0]
+
+
 @pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
 def test_the_scale_of_numbers_whose_squares_overflow_or_vanish(scale):
     x = np.random.default_rng(0).normal((0.0, 5.0), size=(1000, 2))
