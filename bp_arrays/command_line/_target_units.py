@@ -46,11 +46,13 @@ class LossInUnits(Metric):
     def sums(
         self, y: Array, t: Array, ctx: Context, weight: Array | None = None
     ) -> tuple[Any, ...]:
-        xp, single = ctx.xp, (math.prod(y.shape), 1)
-        losses, _ = self.loss.per_sample(xp.reshape(y, single), xp.reshape(t, single), ctx)
+        xp, single, dtype = ctx.xp, (math.prod(y.shape), 1), ctx.sum_dtype_of(y)
+        column_y, column_t = (xp.reshape(xp.astype(each, dtype), single) for each in (y, t))
+        losses, _ = self.loss.per_sample(column_y, column_t, ctx)
         losses = xp.reshape(losses, y.shape)
         if weight is None:
             return float(y.shape[0]), xp.sum(losses, axis=0)
+        weight = xp.astype(weight, dtype)
         return xp.sum(weight), xp.sum(xp.reshape(weight, (-1, 1)) * losses, axis=0)
 
     def value(self, sums: tuple[Any, ...]) -> float:

@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score
 import bp_arrays as bp
 from bp_arrays.command_line._recipe import SCHEDULES
 from bp_arrays.command_line._standardizing import Columns
+from bp_arrays.command_line._target_units import LossInUnits
 from bp_arrays.training import _progress as progress
 
 
@@ -487,6 +488,22 @@ def test_features_of_any_unit_are_learned_equally_well(run, tmp_path, inputs):
     plain = train_units(run, tmp_path)["test_r2"]
     regression_table(tmp_path, 1.0, inputs=inputs)
     assert train_units(run, tmp_path)["test_r2"] == pytest.approx(plain, abs=0.02)
+
+
+@pytest.mark.parametrize("loss", ["MeanSquaredError", "MeanAbsoluteError", "Huber", "L2Loss"])
+def test_the_loss_in_units_of_many_rows_in_half_precision(loss):
+    loss, scales = getattr(bp, loss)(), (1.0, 0.5)
+    model = bp.Model(bp.Identity(), 2, device="cpu", dtype="float16")
+    x, t = np.full((9000, 2), 9.0), np.zeros((9000, 2))
+    metric = LossInUnits(loss, scales)
+    result = bp.evaluate(model, x, t, loss=loss, metrics=[metric], batch_size=9000)
+    expected = {
+        "MeanSquaredError": (81.0 + 81.0 / 4) / 2,
+        "MeanAbsoluteError": (9.0 + 9.0 / 2) / 2,
+        "Huber": (8.5 + 8.5 / 4) / 2,
+        "L2Loss": (81.0 + 81.0 / 4) / 2,
+    }[type(loss).__name__]
+    assert result["loss_in_units"] == pytest.approx(expected, rel=1e-6)
 
 
 def outputs_of_units(folder, scales):
