@@ -98,12 +98,12 @@ def _target(data: Dataset, schema: Schema, loss: Loss, row: int) -> Any:
     assert data.t is not None
     if data.classes is None or schema.classes is None:
         return data.t[row]
-    name = data.classes[int(data.t[row])]
-    [k] = schema.class_numbers([name])
+    number = int(data.t[row])
+    k = schema.class_numbers(data.classes)[number]  # of all: two spellings of 1 are two classes
     if k is None:
         raise InputError(
             f"{data.source}, row {row + 1}: expected a class of the model, "
-            f"{', '.join(schema.classes)}, got {name!r}"
+            f"{', '.join(schema.classes)}, got {data.classes[number]!r}"
         )
     return k if loss.takes_classes else np.eye(len(schema.classes))[k]
 

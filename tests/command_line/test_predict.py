@@ -114,6 +114,24 @@ def test_true_and_false_are_the_classes_1_and_0_of_other_files(run, tmp_path):
             assert result.err == "predicted 40 rows: accuracy 100.00%\n", (data, other)
 
 
+def test_explain_and_predict_know_the_same_classes(run, tmp_path):
+    lines = [f"{a},{a}" for a in [0, 1] * 20]
+    (tmp_path / "d.csv").write_text("\n".join(["a,target", *lines]))
+    words = ("--target", "target", "--device", "cpu", "--out", "m", "--epochs", 1)
+    assert run("train", "d.csv", *words).code == 0
+    for names, unknown in {("1", "1.0", "0"): "1.0", ("1.0", "1.0", "0"): None}.items():
+        rows = [f"{float(name)},{name}" for name in names]
+        (tmp_path / "e.csv").write_text("\n".join(["a,target", *rows]))
+        result = run("predict", "m", "e.csv", "--device", "cpu")
+        assert result.code == 0 and ("does not know: 1.0)" in result.err) == (unknown == "1.0")
+        result = run("explain", "m", "e.csv", "--sample", 2, "--weight", "1.bias:1")
+        assert result.code == (2 if unknown else 0), result.err
+        assert ("row 2: expected a class of the model, 0, 1, got '1.0'" in result.err) == (
+            unknown == "1.0"
+        )
+        assert run("explain", "m", "e.csv", "--weight", "1.bias:1").code == 0
+
+
 def test_values_that_are_missing_in_any_file_are_not_scored(run, prices, tmp_path):
     """The mean by hand is the witness."""
     run("train", prices, "--target", "price", "--device", "cpu", "--out", "m", "--epochs", 2)
