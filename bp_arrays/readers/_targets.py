@@ -124,9 +124,9 @@ def targets_from_text(
     Raises
     ------
     DataError
-        For an empty cell, and for "NA" and the like beside numbers; for text in a column of
-        numbers; for text that hardly ever repeats, which cannot be classes; without a task, for
-        classes that differ only in the spelling of a number, such as 1 and 1.0.
+        For an empty cell, and for "NA" and the like beside numbers, or True and False; for text in
+        a column of numbers; for text that hardly ever repeats, which cannot be classes; without a
+        task, for classes that differ only in the spelling of a number, such as 1 and 1.0.
 
     Examples
     --------
