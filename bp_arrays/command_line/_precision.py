@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bp_arrays.command_line._standardizing import Columns
+from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.devices import Device
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.readers import Dataset
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 def dtype_for(
     data: Dataset,
-    features: Columns,
-    targets: Columns | None,
+    features: ColumnStatistics,
+    targets: ColumnStatistics | None,
     device: Device,
     requested: str | None,
 ) -> str:
@@ -38,7 +38,7 @@ def dtype_for(
     Parameters
     ----------
     data : Dataset
-    features, targets : Columns
+    features, targets : ColumnStatistics
         Measured on the training rows; `targets` is None for classes.
     device : Device
     requested : str or None
@@ -65,7 +65,9 @@ def dtype_for(
     return "float64"
 
 
-def _problem(data: Dataset, features: Columns, targets: Columns | None, dtype: str) -> str | None:
+def _problem(
+    data: Dataset, features: ColumnStatistics, targets: ColumnStatistics | None, dtype: str
+) -> str | None:
     """Describe the first column that this dtype cannot represent, or return None."""
     found = _problem_of("feature", data.feature_names, data.x, features, dtype)
     if found is None and targets is not None and data.t is not None:
@@ -74,7 +76,7 @@ def _problem(data: Dataset, features: Columns, targets: Columns | None, dtype: s
 
 
 def _problem_of(
-    kind: str, names: Sequence[str], values: HostArray, columns: Columns, dtype: str
+    kind: str, names: Sequence[str], values: HostArray, columns: ColumnStatistics, dtype: str
 ) -> str | None:
     limits = np.finfo("float32" if dtype == "bfloat16" else dtype)  # they have one range
     eps = BFLOAT16_EPS if dtype == "bfloat16" else float(limits.eps)

@@ -14,8 +14,8 @@ ROUNDING = 4.0 * np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
-    """What the columns of an array (rows, columns) have in common, each array (columns,).
+class ColumnStatistics:
+    """Statistics of the columns of an array (rows, columns); each is an array (columns,).
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Columns:
     constant: HostArray
 
     @classmethod
-    def of(cls, x: HostArray | Rows, *, one_unit: bool = False) -> Columns:
+    def of(cls, x: HostArray | Rows, *, one_unit: bool = False) -> ColumnStatistics:
         """Measure columns of any scale, in float64, in parts: x may be larger than memory.
 
         Columns of one unit, such as pixels, share one scale, the root of their mean variance: a

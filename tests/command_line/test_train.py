@@ -10,7 +10,7 @@ from sklearn.metrics import r2_score
 
 import bp_arrays as bp
 from bp_arrays.command_line._recipe import SCHEDULES
-from bp_arrays.command_line._standardizing import Columns
+from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.command_line._target_units import LossInUnits
 from bp_arrays.training import _progress as progress
 
@@ -401,27 +401,27 @@ def test_a_picture_before_the_first_epoch_ended(run, tmp_path, monkeypatch):
 
 def test_a_scale_measured_in_parts_is_that_of_the_whole():
     x = np.random.default_rng(0).normal(size=(20_000, 3)) * (1.0, 1e-3, 1e3) + (0.0, 1e4, -5.0)
-    columns = Columns.of(x)
+    columns = ColumnStatistics.of(x)
     np.testing.assert_allclose(columns.mean, x.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(columns.scale, x.std(axis=0), rtol=1e-9)
     np.testing.assert_array_equal(columns.largest, np.abs(x).max(axis=0))
-    shared = Columns.of(x, one_unit=True).scale
+    shared = ColumnStatistics.of(x, one_unit=True).scale
     np.testing.assert_allclose(shared, np.sqrt(x.var(axis=0).mean()) * np.ones(3))
 
 
 def test_pixels_that_never_change_share_the_scale_of_the_others():
     x = np.array([[0.0, 7.0, 0.0], [0.0, 7.0, 255.0]])
-    columns = Columns.of(x, one_unit=True)
+    columns = ColumnStatistics.of(x, one_unit=True)
     expected = np.sqrt(x.var(axis=0).mean())
     np.testing.assert_allclose(columns.scale, [expected] * 3, rtol=1e-15)
     np.testing.assert_allclose(columns.mean, [0.0, 7.0, 127.5], rtol=1e-15)
-    assert Columns.of(x[:1], one_unit=True).scale.tolist() == [1.0, 1.0, 1.0]
+    assert ColumnStatistics.of(x[:1], one_unit=True).scale.tolist() == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
 def test_the_scale_of_numbers_whose_squares_overflow_or_vanish(scale):
     x = np.random.default_rng(0).normal((0.0, 5.0), size=(1000, 2))
-    columns, shared = Columns.of(scale * x), Columns.of(scale * x, one_unit=True)
+    columns, shared = ColumnStatistics.of(scale * x), ColumnStatistics.of(scale * x, one_unit=True)
     np.testing.assert_allclose(columns.scale, scale * x.std(axis=0), rtol=1e-12)
     np.testing.assert_allclose(columns.mean, scale * x.mean(axis=0), rtol=1e-9)
     np.testing.assert_allclose(shared.scale, scale * np.sqrt(x.var(axis=0).mean()), rtol=1e-12)
@@ -430,7 +430,7 @@ def test_the_scale_of_numbers_whose_squares_overflow_or_vanish(scale):
 def test_a_feature_that_never_changes_is_not_divided_by_its_noise():
     x = np.column_stack([np.full(1000, 0.1), np.arange(1000.0), np.zeros(1000)])
     x[::3, 0] = np.nextafter(0.1, 1.0)
-    columns = Columns.of(x)
+    columns = ColumnStatistics.of(x)
     assert columns.scale[[0, 2]].tolist() == [1.0, 1.0]
     assert columns.constant.tolist() == [True, False, True]
 
