@@ -81,8 +81,8 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
     loss = loss_named(args.loss)() if args.loss else schema.loss
     if loss is None:
         raise InputError(
-            "explain: expected --loss NAME, as the training's had another threshold for each "
-            "output; choose one, such as --loss mean_squared_error"
+            "explain: expected --loss NAME; this model was trained with a Huber loss that has a "
+            "different threshold for each output, which explain cannot show"
         )
     row = _row(args.sample, data.rows)
     if data.t is None:

@@ -45,9 +45,10 @@ def convert_targets(
     required : bool, default True
         Whether a missing target is an error.
     known_classes : collection of str
-        Unless required, names that are classes even where they look like missing values.
+        Used only with required=False: names that are classes even if they look like missing
+        values, such as "NA".
     present : bool array (rows,), optional
-        Unless required, False for further rows without a target.
+        Used only with required=False: False for other rows without a target.
 
     Returns
     -------

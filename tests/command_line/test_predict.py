@@ -55,7 +55,7 @@ def test_a_delimiter_that_is_told(run, flowers, tmp_path):
         assert run("explain", "m", name, "--sep", sep, "--weight", "1.bias:1").code == 0
     for data, sep, message in (
         ("bars.csv", "||", "argument --sep: expected one character"),
-        ("digits", ";", "--sep: expected a .csv file, got digits; drop --sep"),
+        ("digits", ";", "sep: expected a .csv file, got digits; drop sep"),
         ("tabs.csv", ";", "has no column 'width'"),
     ):
         result = run("predict", "m", data, "--sep", sep)
