@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
+from bp_arrays.command_line._check_range import check_range
+from bp_arrays.command_line._dtype_limits import limits_of
+from bp_arrays.readers import Dataset
 
 
 @pytest.fixture
@@ -169,6 +172,18 @@ def test_values_that_are_missing_in_any_file_are_not_scored(run, prices, tmp_pat
         assert np.isfinite(y).all() and len(y) == 5
         report = json.loads((tmp_path / "r.json").read_text())
         assert report["mean_squared_error"] == pytest.approx(np.nanmean((y - t) ** 2), rel=1e-5)
+
+
+def test_the_limits_of_dtypes_are_those_of_torch():
+    torch = pytest.importorskip("torch", reason="witness PyTorch is missing")
+    for dtype in ("float64", "float32", "float16", "bfloat16"):
+        expected = torch.finfo(getattr(torch, dtype))
+        assert limits_of(dtype) == (expected.eps, expected.tiny, expected.max)
+    data = Dataset(np.array([[3.38e38], [3.4e38]]), None, None, (), (), "d")
+    assert torch.tensor(data.x).to(torch.bfloat16).isinf().tolist() == [[False], [True]]
+    check_range(data, "float32", "")
+    with pytest.raises(bp.DataError, match=r"exceeds 3.39e\+38, the largest .* bfloat16, in row 1"):
+        check_range(data, "bfloat16", "change its unit")
 
 
 @pytest.mark.parametrize("value", ["1e300", "-1e39", "3.5e38"])

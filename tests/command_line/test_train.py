@@ -9,9 +9,11 @@ import pytest
 from sklearn.metrics import r2_score
 
 import bp_arrays as bp
+from bp_arrays.command_line._precision import dtype_for
 from bp_arrays.command_line._recipe import SCHEDULES
 from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.command_line._target_units import LossInUnits
+from bp_arrays.readers import Dataset
 from bp_arrays.training import _progress as progress
 
 
@@ -433,6 +435,13 @@ def test_a_feature_that_never_changes_is_not_divided_by_its_noise():
     columns = ColumnStatistics.of(x)
     assert columns.scale[[0, 2]].tolist() == [1.0, 1.0]
     assert columns.constant.tolist() == [True, False, True]
+
+
+def test_values_too_close_for_a_dtype_are_described_by_the_training_rows():
+    x = np.array([[1e6 + 0.01], [1e6 + 0.02], [1e6 + 0.03], [7e9]])
+    data, training = Dataset(x, None, None, (), (), "d"), ColumnStatistics.of(x[:3])
+    with pytest.raises(bp.DataError, match=r"values near 1e\+06 that vary by 0\.00816"):
+        dtype_for(data, training, None, bp.device("cpu"), "float32")
 
 
 def regression_table(folder, scale, offset=0.0, inputs=1.0):
