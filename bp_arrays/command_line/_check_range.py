@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bp_arrays.command_line._dtype_limits import limits_of
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import pieces
 from bp_arrays.readers import Dataset
@@ -11,7 +12,7 @@ from bp_arrays.readers import Dataset
 
 def check_range(data: Dataset, dtype: str, advice: str) -> None:
     """Raise DataError, with row and column, if a feature or target is infinite in the dtype."""
-    largest = float(np.finfo("float32" if dtype == "bfloat16" else dtype).max)
+    largest = limits_of(dtype).largest
     checked = [("a feature", data.x, data.feature_names)]
     if data.t is not None and data.classes is None:
         checked.append(("a target", np.where(np.isnan(data.t), 0.0, data.t), data.target_names))

@@ -81,8 +81,8 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
     loss = loss_named(args.loss)() if args.loss else schema.loss
     if loss is None:
         raise InputError(
-            "explain: expected --loss NAME, as the training's had another threshold for each "
-            "output; choose one, such as --loss mean_squared_error"
+            "explain: expected --loss NAME; this model was trained with a Huber loss that has a "
+            "different threshold for each output, which explain cannot show"
         )
     row = _row(args.sample, data.rows)
     if data.t is None:
@@ -98,12 +98,12 @@ def _target(data: Dataset, schema: Schema, loss: Loss, row: int) -> Any:
     assert data.t is not None
     if data.classes is None or schema.classes is None:
         return data.t[row]
-    name = data.classes[int(data.t[row])]
-    [k] = schema.class_numbers([name])
+    number = int(data.t[row])
+    k = schema.class_numbers(data.classes)[number]  # of all: two spellings of 1 are two classes
     if k is None:
         raise InputError(
             f"{data.source}, row {row + 1}: expected a class of the model, "
-            f"{', '.join(schema.classes)}, got {name!r}"
+            f"{', '.join(schema.classes)}, got {data.classes[number]!r}"
         )
     return k if loss.takes_classes else np.eye(len(schema.classes))[k]
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bp_arrays.command_line._standardizing import Columns
+from bp_arrays.command_line._dtype_limits import limits_of
+from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.devices import Device
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.readers import Dataset
@@ -15,9 +16,7 @@ from bp_arrays.typing import HostArray
 
 DEFAULT = "float32"
 
-BFLOAT16_EPS = 2.0**-7
-
-ROUGH = 0.01
+MAX_ROUNDING = 0.01
 """Rounding of a column by more than this fraction of its standard deviation is too much.
 
 Or by 16 times the relative rounding of the dtype, if that is more, as in half precision.
@@ -28,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 def dtype_for(
     data: Dataset,
-    features: Columns,
-    targets: Columns | None,
+    features: ColumnStatistics,
+    targets: ColumnStatistics | None,
     device: Device,
     requested: str | None,
 ) -> str:
@@ -38,7 +37,7 @@ def dtype_for(
     Parameters
     ----------
     data : Dataset
-    features, targets : Columns
+    features, targets : ColumnStatistics
         Measured on the training rows; `targets` is None for classes.
     device : Device
     requested : str or None
@@ -65,37 +64,46 @@ def dtype_for(
     return "float64"
 
 
-def _problem(data: Dataset, features: Columns, targets: Columns | None, dtype: str) -> str | None:
+def _problem(
+    data: Dataset, features: ColumnStatistics, targets: ColumnStatistics | None, dtype: str
+) -> str | None:
     """Describe the first column that this dtype cannot represent, or return None."""
-    found = _problem_of("feature", data.feature_names, data.x, features, dtype)
-    if found is None and targets is not None and data.t is not None:
-        found = _problem_of("target", data.target_names, data.t, targets, dtype)
-    return found
+    problem = _problem_of("feature", data.feature_names, data.x, features, dtype)
+    if problem is None and targets is not None and data.t is not None:
+        problem = _problem_of("target", data.target_names, data.t, targets, dtype)
+    return problem
 
 
 def _problem_of(
-    kind: str, names: Sequence[str], values: HostArray, columns: Columns, dtype: str
+    kind: str, names: Sequence[str], values: HostArray, columns: ColumnStatistics, dtype: str
 ) -> str | None:
-    limits = np.finfo("float32" if dtype == "bfloat16" else dtype)  # they have one range
-    eps = BFLOAT16_EPS if dtype == "bfloat16" else float(limits.eps)
-    largest, smallest = float(limits.max), float(limits.tiny)
-    exact = dtype == "float64" or (
+    eps, dtype_min, dtype_max = limits_of(dtype)
+    is_exact = dtype == "float64" or (
         dtype != "bfloat16" and np.can_cast(values.dtype, dtype, casting="safe")
     )
-    greatest = np.maximum(np.abs(values.min(axis=0)), np.abs(values.max(axis=0)))  # of all rows
-    for problems, text in (
-        # a difference of two values must be a number too, and the reciprocal of the scale
-        (greatest > largest / 2, "reaches {large:.3g}, and the largest number in {dtype} is {max}"),
-        (columns.scale > 1.0 / smallest, "varies by {scale:.3g}, too much for {dtype}"),
-        (~columns.constant & (columns.scale < 4.0 * smallest),
-         "varies by {scale:.3g}, too little for {dtype}"),
-        (~columns.constant & (eps * columns.largest > max(ROUGH, 16 * eps) * columns.scale)
-         & (not exact),
-         "has values near {large:.6g} that vary by {scale:.3g}, which {dtype} cannot tell apart"),
-    ):  # fmt: skip
-        for k in np.flatnonzero(problems)[:1]:
-            name = f"{kind} {names[k]!r}" if names else f"{kind} {k} (counted from 0)"
-            return f"{name} " + text.format(
-                large=greatest[k], scale=columns.scale[k], dtype=dtype, max=f"{largest:.3g}"
-            )
+    column_max = np.maximum(np.abs(values.min(axis=0)), np.abs(values.max(axis=0)))  # of all rows
+    training_max, scale, varies = columns.largest, columns.scale, ~columns.constant
+    tolerance = max(MAX_ROUNDING, 16 * eps) * scale
+
+    def name(k: int) -> str:
+        return f"{kind} {names[k]!r}" if names else f"{kind} {k} (counted from 0)"
+
+    # a difference of two values must be a number too, and the reciprocal of the scale
+    if (k := _first(column_max > dtype_max / 2)) is not None:
+        largest = f"the largest number in {dtype} is {dtype_max:.3g}"
+        return f"{name(k)} reaches {column_max[k]:.3g}, and {largest}"
+    if (k := _first(scale > 1.0 / dtype_min)) is not None:
+        return f"{name(k)} varies by {scale[k]:.3g}, too much for {dtype}"
+    if (k := _first(varies & (scale < 4.0 * dtype_min))) is not None:
+        return f"{name(k)} varies by {scale[k]:.3g}, too little for {dtype}"
+    if is_exact:
+        return None
+    if (k := _first(varies & (eps * training_max > tolerance))) is not None:
+        near = f"has values near {training_max[k]:.6g} that vary by {scale[k]:.3g}"
+        return f"{name(k)} {near}, which {dtype} cannot tell apart"
     return None
+
+
+def _first(mask: HostArray) -> int | None:
+    """Return the index of the first True, or None."""
+    return int(np.argmax(mask)) if mask.any() else None

@@ -88,7 +88,8 @@ def _check_outputs(y: HostArray, source: str) -> None:
     if bad is not None:
         raise DataError(
             f"{source}, row {bad[0]} (counted from 0): expected a finite output of the model, got "
-            f"{y[bad]}; correct its features, which are far from those of the training data"
+            f"{y[bad]}; check the features of this row: they are probably far outside the range of "
+            "the training data"
         )
 
 

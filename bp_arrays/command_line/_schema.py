@@ -54,8 +54,8 @@ class Schema:
     outputs : "values", "logits" or "independent logits"
         Probabilities of classes are the outputs themselves, their softmax, or their sigmoid.
     loss : Loss, or None
-        The loss of the training, with its settings, on targets in their units; None for Huber's
-        with a threshold for each output.
+        The loss of the training, with its settings, on targets in their units; None if it was
+        Huber's loss with a different threshold for each output.
     """
 
     classes: tuple[str, ...] | None

@@ -14,8 +14,8 @@ ROUNDING = 4.0 * np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
-    """What the columns of an array (rows, columns) have in common, each array (columns,).
+class ColumnStatistics:
+    """Statistics of the columns of an array (rows, columns); each is an array (columns,).
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Columns:
     constant: HostArray
 
     @classmethod
-    def of(cls, x: HostArray | Rows, *, one_unit: bool = False) -> Columns:
+    def of(cls, x: HostArray | Rows, *, one_unit: bool = False) -> ColumnStatistics:
         """Measure columns of any scale, in float64, in parts: x may be larger than memory.
 
         Columns of one unit, such as pixels, share one scale, the root of their mean variance: a
@@ -47,7 +47,10 @@ class Columns:
         width = high - low
         constant = width <= ROUNDING * largest
         # squares of values between 0 and 1 neither overflow nor vanish, whatever the unit
-        unit = np.where(constant, 1.0, np.max(width) if one_unit else width)
+        if one_unit:
+            unit = np.full_like(width, 1.0 if constant.all() else np.max(width))
+        else:
+            unit = np.where(constant, 1.0, width)
         sums, rest, squares = np.zeros((3, *low.shape))
         for _, part in pieces(x):
             sums += np.sum((part - low) / unit, axis=0)

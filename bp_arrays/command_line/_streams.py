@@ -37,7 +37,7 @@ def standard_streams() -> Iterator[None]:
 
 def _writable(stream: Any, stack: ExitStack) -> TextIO:
     if stream is None or getattr(stream, "closed", False):
-        # it also takes the number of a closed descriptor, which a file would otherwise get
+        # opening it also occupies descriptor 1 or 2, which the next file opened would otherwise get
         return stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
     if not (hasattr(stream, "flush") and hasattr(stream, "isatty")):
         return _WriteOnly(stream)  # type: ignore[return-value]

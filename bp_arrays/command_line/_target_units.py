@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.command_line._standardizing import Columns
+from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.layers import Context, Sequential, Standardize
 from bp_arrays.losses import Huber, L2Loss, Loss, MeanAbsoluteError
 from bp_arrays.model import Model
@@ -46,11 +46,13 @@ class LossInUnits(Metric):
     def sums(
         self, y: Array, t: Array, ctx: Context, weight: Array | None = None
     ) -> tuple[Any, ...]:
-        xp, single = ctx.xp, (math.prod(y.shape), 1)
-        losses, _ = self.loss.per_sample(xp.reshape(y, single), xp.reshape(t, single), ctx)
+        xp, single, dtype = ctx.xp, (math.prod(y.shape), 1), ctx.sum_dtype_of(y)
+        column_y, column_t = (xp.reshape(xp.astype(each, dtype), single) for each in (y, t))
+        losses, _ = self.loss.per_sample(column_y, column_t, ctx)
         losses = xp.reshape(losses, y.shape)
         if weight is None:
             return float(y.shape[0]), xp.sum(losses, axis=0)
+        weight = xp.astype(weight, dtype)
         return xp.sum(weight), xp.sum(xp.reshape(weight, (-1, 1)) * losses, axis=0)
 
     def value(self, sums: tuple[Any, ...]) -> float:
@@ -68,13 +70,13 @@ class TargetUnits:
 
     Parameters
     ----------
-    columns : Columns
+    columns : ColumnStatistics
         Mean and standard deviation of each output, on the training rows.
     loss : Loss
         The loss of the standardized targets.
     """
 
-    columns: Columns
+    columns: ColumnStatistics
     loss: Loss
 
     def standardized(self, t: HostArray) -> HostArray:
@@ -88,13 +90,14 @@ class TargetUnits:
 
     @property
     def user_loss(self) -> Loss | None:
-        """The same loss of outputs in the user's units; None if no single threshold is."""
+        """The loss for outputs in the user's units; None for Huber's loss if the outputs have
+        different scales."""
         if not isinstance(self.loss, Huber):
             return self.loss
         scale, *others = set(self.columns.scale.tolist())
         return None if others else replace(self.loss, threshold=self.loss.threshold * scale)
 
-    def values(self, values: dict[str, float]) -> dict[str, float]:
+    def values_in_units(self, values: dict[str, float]) -> dict[str, float]:
         """Return measured values with the loss in the user's units."""
         renamed = {}
         for name, value in values.items():
@@ -104,16 +107,18 @@ class TargetUnits:
                 renamed.setdefault(name, value)
         return renamed
 
-    def history(self, history: History) -> History:
+    def history_in_units(self, history: History) -> History:
         """Return a history with its losses in the user's units."""
         converted = History()
         for epoch in range(history.epochs):
-            converted.record(self.values({k: series[epoch] for k, series in history.items()}))
+            converted.record(
+                self.values_in_units({k: series[epoch] for k, series in history.items()})
+            )
         converted.stopped = history.stopped
         converted.compiled_by, converted.not_compiled = history.compiled_by, history.not_compiled
         return converted
 
-    def model(self, model: Model) -> Model:
+    def model_in_units(self, model: Model) -> Model:
         """Return a trained model with a last layer that gives outputs in the user's units.
 
         (y − m) / d = y s + μ for m = −μ / s and d = 1 / s.

@@ -27,7 +27,7 @@ from bp_arrays.command_line._recipe import (
 )
 from bp_arrays.command_line._report import report_of, to_json
 from bp_arrays.command_line._schema import Schema
-from bp_arrays.command_line._standardizing import Columns
+from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.command_line._target_units import TargetUnits
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
 from bp_arrays.devices import ask_for_float64, device
@@ -204,8 +204,8 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
     loss = build_loss(recipe, data)
     layers = build_layers(recipe, loss, data)
     t, units, net = targets_for(loss, data), None, Sequential(*layers)
-    features = Columns.of(SelectedRows(data.x, parts.train), one_unit=data.one_unit)
-    targets = None if data.classes else Columns.of(t[parts.train])
+    features = ColumnStatistics.of(SelectedRows(data.x, parts.train), one_unit=data.one_unit)
+    targets = None if data.classes else ColumnStatistics.of(t[parts.train])
     dtype = dtype_for(data, features, targets, target, args.dtype)
     if targets is not None and isinstance(layers[-1], Standardize):
         units, net = TargetUnits(targets, loss), Sequential(*layers[:-1])
@@ -257,11 +257,11 @@ def train(job: TrainingJob, *, patience: int | None, progress: bool) -> Training
         if not len(t):
             return {}
         values = evaluate(job.model, x, t, loss=job.loss, metrics=metrics)
-        return values if job.units is None else job.units.values(values)
+        return values if job.units is None else job.units.values_in_units(values)
 
     return TrainingResult(
-        model=job.model if job.units is None else job.units.model(job.model),
-        history=history if job.units is None else job.units.history(history),
+        model=job.model if job.units is None else job.units.model_in_units(job.model),
+        history=history if job.units is None else job.units.history_in_units(history),
         train=scores(*training),
         test=scores(*test),
         seconds=seconds,

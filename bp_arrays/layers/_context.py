@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bp_arrays.kernels import wide_dtype
 from bp_arrays.typing import Array, Backward, ParameterTree
 
 if TYPE_CHECKING:
@@ -162,6 +163,10 @@ class Context:
         if self.constants is not None:
             self.constants[key] = array
         return array
+
+    def sum_dtype_of(self, x: Array) -> Any:
+        """Return `sum_dtype`; if it is None, float32 for x in half precision, else x's dtype."""
+        return wide_dtype(x, self.xp) if self.sum_dtype is None else self.sum_dtype
 
     @cached_property
     def with_input_gradient(self) -> Context:

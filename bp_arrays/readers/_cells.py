@@ -77,7 +77,7 @@ def exact_number(cell: str) -> Decimal | None:
 
 
 def is_missing(cell: str) -> bool:
-    """Return whether a cell is empty or contains "nan"."""
+    """Return whether a cell is empty, "nan" or "-nan", in any case."""
     return cell.strip().lower() in ("", "nan", "-nan")
 
 
@@ -93,8 +93,9 @@ MISSING_WORDS = frozenset(
 def missing_labels(labels: Collection[str], known_classes: Collection[str] = ()) -> set[str]:
     """Return those of the distinct labels in a column that are missing values.
 
-    "NA" beside numbers is a missing value. Beside text it may be the name of a class, such as
-    North America or the sodium ion; if the classes are known, it is one if it is among them.
+    "NA" beside numbers, or True and False, is a missing value. Beside other text it may be the name
+    of a class, such as North America or the sodium ion; if the classes are known, it is one if it
+    is among them.
 
     >>> sorted(missing_labels(["1", "2", "NA", ""])), missing_labels(["EU", "NA", ""])
     (['', 'NA'], {''})
@@ -102,6 +103,6 @@ def missing_labels(labels: Collection[str], known_classes: Collection[str] = ())
     missing = set(filter(is_missing, labels))
     words = MISSING_WORDS.intersection(labels).difference(known_classes)
     are_missing = bool(known_classes) or all(
-        is_number(label) for label in labels if label not in missing | words
+        label in TRUTH or is_number(label) for label in labels if label not in missing | words
     )
     return missing | words if are_missing else missing

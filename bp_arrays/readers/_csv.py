@@ -65,7 +65,8 @@ def read_csv(
     require_target : bool, default True
         Whether a missing target column, or a missing target, is an error.
     known_classes : collection of str
-        Unless required, names of classes even where they look like missing values, such as "NA".
+        Used only with require_target=False: names that are classes even if they look like missing
+        values, such as "NA".
     sep : str, optional
         The delimiter; by default the comma, semicolon or tab that divides the header and the
         rows below it into equally many cells.

@@ -55,8 +55,8 @@ def open_dataset(
     require_target : bool, default True
         Whether missing targets are an error, all of them or some; see `Dataset`.
     known_classes : collection of str
-        Names that are classes even where they look like missing values, such as "NA"; only where
-        targets are not required.
+        Used only with require_target=False: names that are classes even if they look like missing
+        values, such as "NA".
     sep : str, optional
         The delimiter of a .csv file; by default a comma, semicolon or tab, whichever fits.
 
@@ -79,16 +79,16 @@ def open_dataset(
     paths = [] if spec in BUILT_IN else _paths(spec)
     kind = _kind(paths[0]) if paths else spec
     if sep is not None and kind != "csv":
-        raise DataError(f"--sep: expected a .csv file, got {spec}; drop --sep")
+        raise DataError(f"sep: expected a .csv file, got {spec}; drop sep")
     if spec in BUILT_IN:
         if target is not None and require_target:
             raise DataError(
-                f"--target: expected a file with columns, got {spec!r}, which has its own target; "
-                "drop --target"
+                f"target: expected a file with columns, got {spec!r}, which has its own target; "
+                "drop target"
             )
         return BUILT_IN[spec]()
     if target is not None and require_target and kind not in TABLES:
-        raise DataError(f"--target: expected a .csv or .parquet file, got {spec}; drop --target")
+        raise DataError(f"target: expected a .csv or .parquet file, got {spec}; drop target")
     if len(paths) == 2 and kind not in ("npy", "idx"):
         raise DataError(f"{spec}: expected one .{kind} file, got two; only .npy and IDX have pairs")
     second = paths[1] if len(paths) == 2 else None

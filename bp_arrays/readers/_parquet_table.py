@@ -130,7 +130,7 @@ class ParquetTable:
     def numbers(self, group: Group, names: Sequence[str]) -> HostArray:
         """Read columns of numbers of one row group into an array (rows, columns)."""
         columns = self.columns(group, names)
-        first = next(columns)  # of as many rows as the file declares, which may be damaged
+        first = next(columns)  # its length was checked against the file's metadata
         array = np.empty((len(first), len(names)), self.dtype(names))
         for k, column in enumerate(chain([first], columns)):
             with _parsing(group.path):
@@ -200,7 +200,7 @@ def parquet_files(
     ------
     DataError
         If a file or folder does not exist, or there is no Parquet file in it; if a folder has
-        Parquet files in folders of its own, such as the partitions of Hive.
+        Parquet files in folders at any depth in it, such as the partitions of Hive.
     """
     paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     files = []
@@ -220,26 +220,46 @@ def parquet_files(
 
 
 def holds_parquet(folder: Path) -> bool:
-    """Return whether a folder has Parquet files, or folders with some, as in Hive's tables."""
-    return any(map(_is_shard, folder.iterdir())) or _nested(folder) is not None
+    """Return whether a folder has Parquet files at any depth, as Hive's tables do."""
+    return any(map(_has_shards, _folders(folder)))
 
 
 def _files_of_folder(folder: Path) -> list[Path]:
     nested = _nested(folder)
     if nested is not None:
-        key, is_partition, _ = nested.name.partition("=")
-        reason = f", a partition by {key!r}, which is no column then" if is_partition else ""
+        name = nested.relative_to(folder)
+        partition = next((part for part in name.parts if "=" in part), None)
+        reason = ""
+        if partition is not None:
+            key = partition.partition("=")[0]
+            reason = f", a partition by {key!r}, which is no column then"
         raise DataError(
-            f"{folder}: expected Parquet files in one folder, got some in {nested.name!r} too"
+            f"{folder}: expected Parquet files in one folder, got some in {str(name)!r} too"
             f"{reason}; write the table as one file, or as files in one folder"
         )
     return [path for path in folder.iterdir() if _is_shard(path)]
 
 
 def _nested(folder: Path) -> Path | None:
-    """Return a folder with Parquet files, or a partition, in a folder; None if there is none."""
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
-    return next((f for f in folders if "=" in f.name or any(map(_is_shard, f.iterdir()))), None)
+    """Return a folder with Parquet files at any depth in a folder; None if there is none."""
+    return next((path for path in _folders(folder) if path != folder and _has_shards(path)), None)
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """Yield a folder and those at any depth in it, without hidden ones."""
+    waiting, visited = [folder], set()
+    while waiting:
+        path = waiting.pop()
+        if (real := path.resolve()) in visited:
+            continue  # a link may lead back to a folder that it is in
+        visited.add(real)
+        yield path
+        inner = [entry for entry in path.iterdir() if entry.is_dir() and not _is_hidden(entry)]
+        waiting += sorted(inner, reverse=True)
+
+
+def _has_shards(folder: Path) -> bool:
+    return any(map(_is_shard, folder.iterdir()))
 
 
 def _is_shard(path: Path) -> bool:

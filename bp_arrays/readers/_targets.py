@@ -45,9 +45,10 @@ def convert_targets(
     required : bool, default True
         Whether a missing target is an error.
     known_classes : collection of str
-        Unless required, names that are classes even where they look like missing values.
+        Used only with required=False: names that are classes even if they look like missing
+        values, such as "NA".
     present : bool array (rows,), optional
-        Unless required, False for further rows without a target.
+        Used only with required=False: False for other rows without a target.
 
     Returns
     -------
@@ -124,9 +125,9 @@ def targets_from_text(
     Raises
     ------
     DataError
-        For an empty cell, and for "NA" and the like beside numbers; for text in a column of
-        numbers; for text that hardly ever repeats, which cannot be classes; without a task, for
-        classes that differ only in the spelling of a number, such as 1 and 1.0.
+        For an empty cell, and for "NA" and the like beside numbers, or True and False; for text in
+        a column of numbers; for text that hardly ever repeats, which cannot be classes; without a
+        task, for classes that differ only in the spelling of a number, such as 1 and 1.0.
 
     Examples
     --------

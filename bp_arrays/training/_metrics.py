@@ -17,7 +17,6 @@ import numpy as np
 from bp_arrays.checks import argument_error, check_integer, check_number
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import describe_location, first_bad_index, first_index, first_outside
-from bp_arrays.kernels import wide_dtype
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.typing import Array, HostArray, Namespace, Shape
@@ -262,7 +261,7 @@ class R2(Metric):
         The mean is a first target and the mean distance from it, whose squares do not cancel as
         those of numbers far from 0 do; of equal targets the distance is 0 exactly.
         """
-        xp, rows, dtype = ctx.xp, math.prod(t.shape[:-1]), _sum_dtype(y, ctx)
+        xp, rows, dtype = ctx.xp, math.prod(t.shape[:-1]), ctx.sum_dtype_of(y)
         n: Any = float(rows)
         column = None
         if weight is not None:
@@ -320,15 +319,11 @@ def _is_uneven(t: HostArray) -> HostArray:
     return np.asarray(np.abs(t.sum(axis=-1, dtype=np.float64) - 1.0) > 0.01)
 
 
-def _sum_dtype(y: Array, ctx: Context) -> Any:
-    return wide_dtype(y, ctx.xp) if ctx.sum_dtype is None else ctx.sum_dtype
-
-
 def _fraction(
     correct: Array, counted: Array | None, y: Array, ctx: Context, weight: Array | None
 ) -> tuple[Any, ...]:
     """Return the weight of what is correct, and of all that is counted."""
-    xp, dtype = ctx.xp, _sum_dtype(y, ctx)
+    xp, dtype = ctx.xp, ctx.sum_dtype_of(y)
     right = xp.astype(correct, dtype)
     if weight is None:
         if counted is None:

@@ -74,7 +74,7 @@ COMMAND_LINES = {
     "train digits --device gpu0": "unknown device 'gpu0'",
     "train digits --device cuda:99": "device 'cuda:99' cannot be used",
     "train digits --dtype float31": "no dtype 'float31'",
-    "train digits --target y": "drop --target",
+    "train digits --target y": "drop target",
     "train digit": "did you mean 'digits'",
     "train missing.csv": "there is no file 'missing.csv'",
     "train notes --loss cross_entropy": "--loss cross_entropy: expected classes",

@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
+from bp_arrays.command_line._check_range import check_range
+from bp_arrays.command_line._dtype_limits import limits_of
+from bp_arrays.readers import Dataset
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def test_a_delimiter_that_is_told(run, flowers, tmp_path):
         assert run("explain", "m", name, "--sep", sep, "--weight", "1.bias:1").code == 0
     for data, sep, message in (
         ("bars.csv", "||", "argument --sep: expected one character"),
-        ("digits", ";", "--sep: expected a .csv file, got digits; drop --sep"),
+        ("digits", ";", "sep: expected a .csv file, got digits; drop sep"),
         ("tabs.csv", ";", "has no column 'width'"),
     ):
         result = run("predict", "m", data, "--sep", sep)
@@ -114,6 +117,24 @@ def test_true_and_false_are_the_classes_1_and_0_of_other_files(run, tmp_path):
             assert result.err == "predicted 40 rows: accuracy 100.00%\n", (data, other)
 
 
+def test_explain_and_predict_know_the_same_classes(run, tmp_path):
+    lines = [f"{a},{a}" for a in [0, 1] * 20]
+    (tmp_path / "d.csv").write_text("\n".join(["a,target", *lines]))
+    words = ("--target", "target", "--device", "cpu", "--out", "m", "--epochs", 1)
+    assert run("train", "d.csv", *words).code == 0
+    for names, unknown in {("1", "1.0", "0"): "1.0", ("1.0", "1.0", "0"): None}.items():
+        rows = [f"{float(name)},{name}" for name in names]
+        (tmp_path / "e.csv").write_text("\n".join(["a,target", *rows]))
+        result = run("predict", "m", "e.csv", "--device", "cpu")
+        assert result.code == 0 and ("does not know: 1.0)" in result.err) == (unknown == "1.0")
+        result = run("explain", "m", "e.csv", "--sample", 2, "--weight", "1.bias:1")
+        assert result.code == (2 if unknown else 0), result.err
+        assert ("row 2: expected a class of the model, 0, 1, got '1.0'" in result.err) == (
+            unknown == "1.0"
+        )
+        assert run("explain", "m", "e.csv", "--weight", "1.bias:1").code == 0
+
+
 def test_values_that_are_missing_in_any_file_are_not_scored(run, prices, tmp_path):
     """The mean by hand is the witness."""
     run("train", prices, "--target", "price", "--device", "cpu", "--out", "m", "--epochs", 2)
@@ -151,6 +172,18 @@ def test_values_that_are_missing_in_any_file_are_not_scored(run, prices, tmp_pat
         assert np.isfinite(y).all() and len(y) == 5
         report = json.loads((tmp_path / "r.json").read_text())
         assert report["mean_squared_error"] == pytest.approx(np.nanmean((y - t) ** 2), rel=1e-5)
+
+
+def test_the_limits_of_dtypes_are_those_of_torch():
+    torch = pytest.importorskip("torch", reason="witness PyTorch is missing")
+    for dtype in ("float64", "float32", "float16", "bfloat16"):
+        expected = torch.finfo(getattr(torch, dtype))
+        assert limits_of(dtype) == (expected.eps, expected.tiny, expected.max)
+    data = Dataset(np.array([[3.38e38], [3.4e38]]), None, None, (), (), "d")
+    assert torch.tensor(data.x).to(torch.bfloat16).isinf().tolist() == [[False], [True]]
+    check_range(data, "float32", "")
+    with pytest.raises(bp.DataError, match=r"exceeds 3.39e\+38, the largest .* bfloat16, in row 1"):
+        check_range(data, "bfloat16", "change its unit")
 
 
 @pytest.mark.parametrize("value", ["1e300", "-1e39", "3.5e38"])

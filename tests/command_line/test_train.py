@@ -9,8 +9,11 @@ import pytest
 from sklearn.metrics import r2_score
 
 import bp_arrays as bp
+from bp_arrays.command_line._precision import dtype_for
 from bp_arrays.command_line._recipe import SCHEDULES
-from bp_arrays.command_line._standardizing import Columns
+from bp_arrays.command_line._standardizing import ColumnStatistics
+from bp_arrays.command_line._target_units import LossInUnits
+from bp_arrays.readers import Dataset
 from bp_arrays.training import _progress as progress
 
 
@@ -400,18 +403,27 @@ def test_a_picture_before_the_first_epoch_ended(run, tmp_path, monkeypatch):
 
 def test_a_scale_measured_in_parts_is_that_of_the_whole():
     x = np.random.default_rng(0).normal(size=(20_000, 3)) * (1.0, 1e-3, 1e3) + (0.0, 1e4, -5.0)
-    columns = Columns.of(x)
+    columns = ColumnStatistics.of(x)
     np.testing.assert_allclose(columns.mean, x.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(columns.scale, x.std(axis=0), rtol=1e-9)
     np.testing.assert_array_equal(columns.largest, np.abs(x).max(axis=0))
-    shared = Columns.of(x, one_unit=True).scale
+    shared = ColumnStatistics.of(x, one_unit=True).scale
     np.testing.assert_allclose(shared, np.sqrt(x.var(axis=0).mean()) * np.ones(3))
+
+
+def test_pixels_that_never_change_share_the_scale_of_the_others():
+    x = np.array([[0.0, 7.0, 0.0], [0.0, 7.0, 255.0]])
+    columns = ColumnStatistics.of(x, one_unit=True)
+    expected = np.sqrt(x.var(axis=0).mean())
+    np.testing.assert_allclose(columns.scale, [expected] * 3, rtol=1e-15)
+    np.testing.assert_allclose(columns.mean, [0.0, 7.0, 127.5], rtol=1e-15)
+    assert ColumnStatistics.of(x[:1], one_unit=True).scale.tolist() == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
 def test_the_scale_of_numbers_whose_squares_overflow_or_vanish(scale):
     x = np.random.default_rng(0).normal((0.0, 5.0), size=(1000, 2))
-    columns, shared = Columns.of(scale * x), Columns.of(scale * x, one_unit=True)
+    columns, shared = ColumnStatistics.of(scale * x), ColumnStatistics.of(scale * x, one_unit=True)
     np.testing.assert_allclose(columns.scale, scale * x.std(axis=0), rtol=1e-12)
     np.testing.assert_allclose(columns.mean, scale * x.mean(axis=0), rtol=1e-9)
     np.testing.assert_allclose(shared.scale, scale * np.sqrt(x.var(axis=0).mean()), rtol=1e-12)
@@ -420,9 +432,16 @@ def test_the_scale_of_numbers_whose_squares_overflow_or_vanish(scale):
 def test_a_feature_that_never_changes_is_not_divided_by_its_noise():
     x = np.column_stack([np.full(1000, 0.1), np.arange(1000.0), np.zeros(1000)])
     x[::3, 0] = np.nextafter(0.1, 1.0)
-    columns = Columns.of(x)
+    columns = ColumnStatistics.of(x)
     assert columns.scale[[0, 2]].tolist() == [1.0, 1.0]
     assert columns.constant.tolist() == [True, False, True]
+
+
+def test_values_too_close_for_a_dtype_are_described_by_the_training_rows():
+    x = np.array([[1e6 + 0.01], [1e6 + 0.02], [1e6 + 0.03], [7e9]])
+    data, training = Dataset(x, None, None, (), (), "d"), ColumnStatistics.of(x[:3])
+    with pytest.raises(bp.DataError, match=r"values near 1e\+06 that vary by 0\.00816"):
+        dtype_for(data, training, None, bp.device("cpu"), "float32")
 
 
 def regression_table(folder, scale, offset=0.0, inputs=1.0):
@@ -478,6 +497,22 @@ def test_features_of_any_unit_are_learned_equally_well(run, tmp_path, inputs):
     plain = train_units(run, tmp_path)["test_r2"]
     regression_table(tmp_path, 1.0, inputs=inputs)
     assert train_units(run, tmp_path)["test_r2"] == pytest.approx(plain, abs=0.02)
+
+
+@pytest.mark.parametrize("loss", ["MeanSquaredError", "MeanAbsoluteError", "Huber", "L2Loss"])
+def test_the_loss_in_units_of_many_rows_in_half_precision(loss):
+    loss, scales = getattr(bp, loss)(), (1.0, 0.5)
+    model = bp.Model(bp.Identity(), 2, device="cpu", dtype="float16")
+    x, t = np.full((9000, 2), 9.0), np.zeros((9000, 2))
+    metric = LossInUnits(loss, scales)
+    result = bp.evaluate(model, x, t, loss=loss, metrics=[metric], batch_size=9000)
+    expected = {
+        "MeanSquaredError": (81.0 + 81.0 / 4) / 2,
+        "MeanAbsoluteError": (9.0 + 9.0 / 2) / 2,
+        "Huber": (8.5 + 8.5 / 4) / 2,
+        "L2Loss": (81.0 + 81.0 / 4) / 2,
+    }[type(loss).__name__]
+    assert result["loss_in_units"] == pytest.approx(expected, rel=1e-6)
 
 
 def outputs_of_units(folder, scales):

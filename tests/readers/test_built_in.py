@@ -138,8 +138,10 @@ def test_opening_what_is_not_there(tmp_path, monkeypatch):
         with pytest.raises(DataError, match=message):
             open_dataset(spec)
     for spec in ("digits", "d.npz"):
-        with pytest.raises(DataError, match="--target"):
+        with pytest.raises(DataError, match=r"^target: expected a .*; drop target$"):
             open_dataset(spec, target="y")
+        with pytest.raises(DataError, match=r"^sep: expected a \.csv file, got .*; drop sep$"):
+            open_dataset(spec, sep=";")
     assert open_dataset("d.npz").rows == 2
 
 

@@ -108,7 +108,9 @@ def test_hidden_files_in_a_folder_are_no_data(write, tmp_path, name):
     ("folder", "message"),
     [
         ("year=2020", r"got some in 'year=2020' too, a partition by 'year'"),
-        ("year=2020/month=1", r"got some in 'year=2020' too, a partition by 'year'"),
+        ("year=2020/month=1", r"got some in 'year=2020/month=1' too, a partition by 'year'"),
+        ("a/b", "expected Parquet files in one folder, got some in 'a/b' too; write"),
+        ("a/b/year=2020/c", r"got some in 'a/b/year=2020/c' too, a partition by 'year'"),
         ("more", "expected Parquet files in one folder, got some in 'more' too; write"),
         ("more.parquet", "expected Parquet files in one folder, got some in 'more.parquet' too"),
     ],
@@ -123,6 +125,21 @@ def test_parquet_files_in_folders_of_the_folder_are_refused(
     for read in (open_dataset, bp.data.ParquetBlocks):
         with pytest.raises(bp.DataError, match=message):
             read(str(tmp_path), target="price")
+
+
+def test_links_between_folders_are_followed_once(write, tmp_path, tmp_path_factory):
+    """Without a file beside them, so that all folders are searched."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "back").symlink_to(tmp_path)
+    (tmp_path / "_temporary" / "c").mkdir(parents=True)
+    write({"a": A, "price": B}, "_temporary/c/0.parquet")
+    with pytest.raises(bp.DataError, match="expected a file, got a folder"):
+        open_dataset(str(tmp_path), target="price")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (tmp_path / "_temporary" / "c" / "0.parquet").rename(elsewhere / "0.parquet")
+    (tmp_path / "a" / "linked").symlink_to(elsewhere)
+    with pytest.raises(bp.DataError, match="got some in 'a/linked' too"):
+        open_dataset(str(tmp_path), target="price")
 
 
 def test_the_index_of_pandas_is_no_column(write, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import numpy as np
@@ -106,6 +107,22 @@ def test_missing_values_of_pandas_beside_numbers_are_missing(task):
                 targets_from_text(numbers, task, place)
     with pytest.raises(DataError, match="row 0: expected a target, got None, a missing value"):
         targets_from_text(["None", "null"], task, place)
+
+
+@pytest.mark.parametrize("words", [("True", "False"), ("TRUE", "false"), ("true", "0")])
+def test_missing_values_of_pandas_beside_true_and_false_are_missing(words):
+    pandas = pytest.importorskip("pandas", reason="witness pandas is missing")
+    cells = [*words, "NA", "null"] * 3
+    missing = pandas.read_csv(io.StringIO("\n".join(["t", *cells])))["t"].isna().to_numpy()
+    assert missing.sum() == 6
+    with pytest.raises(DataError, match="row 2: expected a target, got NA, a missing value"):
+        targets_from_text(cells, None, place)
+    t, classes = convert_targets(cells, None, place, required=False)
+    assert classes == tuple(sorted(words)) and np.array_equal(t == -1, missing)
+    assert convert_targets(np.array(cells), None, place, required=False)[1] == classes
+    assert targets_from_text([*cells, "maybe"], None, place)[1] == tuple(
+        sorted({*words, "NA", "null", "maybe"})
+    )
 
 
 def test_missing_values_beside_text_are_classes_unless_they_are_empty_or_nan():
