@@ -35,7 +35,7 @@ def optimizers(torch):
 def _half_devices():
     for name in ("cpu", "torch:cpu", "jax:cpu"):
         device = bp.device(name)
-        if device.availability():
+        if device.availability().usable:
             for dtype in ("float16", "bfloat16"):
                 try:
                     device.dtype(dtype)
