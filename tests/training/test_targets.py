@@ -197,6 +197,32 @@ def test_a_metric_without_weights_is_refused_where_there_are_some():
             bp.evaluate(model, *data, **settings, **weight)
 
 
+def test_weights_are_passed_to_metrics_by_name():
+    class ByName(Rows):
+        def sums(self, y, t, ctx, *, weight=None):
+            return (float(y.shape[0]) if weight is None else ctx.xp.sum(weight),)
+
+    class Options(Rows):
+        def sums(self, y, t, ctx, **options):
+            return ByName.sums(self, y, t, ctx, **options)
+
+    class ByPosition(Rows):
+        def sums(self, y, t, ctx, weight=None, /):
+            return (0.0,)
+
+    model = bp.Model(bp.Linear(1), 3, device="cpu", dtype="float64", seed=0)
+
+    def measured(metric, weight):
+        settings = {"loss": MSE, "metrics": [metric], "sample_weight": weight}
+        return bp.evaluate(model, X, COLUMN, **settings)["rows"]
+
+    for metric in (ByName(), Options()):
+        assert measured(metric, WEIGHTS) == pytest.approx(np.sum(WEIGHTS))
+        assert measured(metric, None) == 12
+    with pytest.raises(bp.InputError, match="ByPosition does not; define sums"):
+        measured(ByPosition(), WEIGHTS)
+
+
 ZEROS = np.zeros(12, int)
 NOTHING = {
     "class weights": (bp.CrossEntropy(class_weights=(0.0, 1.0)), ZEROS, None),
