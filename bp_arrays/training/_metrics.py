@@ -259,8 +259,8 @@ class R2(Metric):
     ) -> tuple[Any, ...]:
         """Return n, the mean of the targets in two parts, and the sums of squares of a batch.
 
-        The mean is a first target and the mean distance from it, whose squares do not cancel as
-        those of numbers far from 0 do; of equal targets the distance is 0 exactly.
+        The mean is the first target that counts and the mean distance from it, whose squares do
+        not cancel as those of numbers far from 0 do; of equal targets the distance is 0 exactly.
         """
         xp, rows, dtype = ctx.xp, math.prod(t.shape[:-1]), _sum_dtype(y, ctx)
         n: Any = float(rows)
@@ -274,14 +274,20 @@ class R2(Metric):
             return xp.sum(values if column is None else column * values, axis=0)
 
         y, t = (xp.reshape(xp.astype(each, dtype), (rows, each.shape[-1])) for each in (y, t))
-        origin = t[:1, ...]
+        origin = t[0, ...]
+        if column is not None:
+            counted = column > 0.0
+            first = xp.argmax(xp.astype(counted, dtype), axis=0)
+            origin = xp.take(t, first, axis=0)[0, ...]
+            # what does not count may be of any size, and 0 · inf would be NaN
+            y, t = (xp.where(counted, each, origin) for each in (y, t))
         distance = t - origin
         mean = total(distance) / _divisor(n, xp)
         centered = distance - mean
         residual = t - y
         return (
             n,
-            xp.sum(origin, axis=0),
+            origin,
             mean,
             total(centered * centered),
             total(residual * residual),
@@ -293,13 +299,15 @@ class R2(Metric):
         """Merge means and squares about them: Chan, Golub, LeVeque, 1979, equation 2.1."""
         n, origin, mean, squares, residual = total
         rows, first, distance, more_squares, more_residual = sums
-        share = rows / _divisor(n + rows, xp)
+        if type(n) is not float:  # 0 if no sample counted so far
+            origin = xp.where(n > 0.0, origin, first)
+        fraction = rows / _divisor(n + rows, xp)
         shift = (first - origin) + (distance - mean)
         return (
             n + rows,
             origin,
-            mean + shift * share,
-            squares + more_squares + shift * shift * (n * share),
+            mean + shift * fraction,
+            squares + more_squares + shift * shift * (n * fraction),
             residual + more_residual,
         )
 
