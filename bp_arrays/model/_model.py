@@ -626,7 +626,6 @@ class Model:
         if state is not None:
             vectors = map(self.device.to_numpy, state.vectors)
             arrays |= dict(zip(vector_names(state), vectors, strict=True))
-        # NumPy has no bfloat16: arrays of such a model are float32 on the host
         arrays = {
             name: np.ascontiguousarray(value).reshape(value.shape) for name, value in arrays.items()
         }
