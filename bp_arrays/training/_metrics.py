@@ -51,7 +51,7 @@ class Metric:
     def merge(
         self, total: tuple[Any, ...], sums: tuple[Any, ...], xp: Namespace
     ) -> tuple[Any, ...]:
-        """Return what `sums` of the batches so far and of the next one come to: by default a + b.
+        """Combine the sums of all batches so far with those of the next one; by default add them.
 
         The first total may be zeros.
 
@@ -133,7 +133,7 @@ class Accuracy(Metric):
             )
         if t.ndim == len(shape):
             index = first_outside(t, 0.0, 1.0)
-            index = first_index(t, _is_uneven) if index is None else index[:-1]
+            index = first_index(t, _does_not_sum_to_one) if index is None else index[:-1]
             if index is not None:
                 raise InputError(
                     f"Accuracy, {describe_location('t', index)}: expected classes, or "
@@ -143,10 +143,13 @@ class Accuracy(Metric):
             return
         index = first_bad_index(t, None, classes, counted=self._counted)
         if index is not None:
+            value = np.asarray(t[index])
+            counted, advice = loss.counted(value), ""
+            if counted is not None and not counted:
+                advice = f"; to ignore it as the loss does use Accuracy(ignore_index={int(value)})"
             raise InputError(
                 f"Accuracy, {describe_location('t', index)}: expected classes 0 to {classes - 1}, "
-                f"got {t[index]}; to ignore it as the loss does use "
-                f"Accuracy(ignore_index={t[index]})"
+                f"got {value}{advice}"
             )
 
     def _counted(self, t: HostArray) -> HostArray | None:
@@ -322,7 +325,7 @@ class R2(Metric):
         return sum(scores) / len(scores)
 
 
-def _is_uneven(t: HostArray) -> HostArray:
+def _does_not_sum_to_one(t: HostArray) -> HostArray:
     """Return True for each position whose probabilities do not sum to 1."""
     # those of many classes in half precision do up to a few thousandths
     return np.asarray(np.abs(t.sum(axis=-1, dtype=np.float64) - 1.0) > 0.01)

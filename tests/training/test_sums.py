@@ -41,6 +41,25 @@ def test_r2_of_equal_targets_is_that_of_scikit_learn(device, dtype, constant, of
     assert r2_of(t + off, t, device, dtype, batch_size=7) == expected == (off == 0.0)
 
 
+def test_the_sums_of_a_custom_metric_are_merged_in_float64(device):
+    class Largest(bp.Metric):
+        name = "largest"
+
+        def sums(self, y, t, ctx, weight=None):
+            return ctx.xp.max(y), ctx.xp.sum(ctx.xp.astype(y > 0.5, ctx.xp.int32))
+
+        def merge(self, total, sums, xp):
+            assert all(each.dtype == xp.float64 for each in (*total, *sums))
+            return xp.maximum(total[0], sums[0]), total[1] + sums[1]
+
+        def value(self, sums):
+            return float(sums[0] + 10 * sums[1])
+
+    y = np.arange(6.0).reshape(6, 1)
+    result = bp.evaluate(identity(1, device), y, y, loss=MSE, metrics=[Largest()], batch_size=2)
+    assert result["largest"] == 55.0
+
+
 @pytest.mark.parametrize("batch_size", [1, 4, 8])
 def test_targets_of_weight_zero_do_not_enter_r2(device, batch_size):
     scores = pytest.importorskip("sklearn.metrics", reason="witness scikit-learn is missing")
