@@ -1,7 +1,7 @@
 """Devices: selection, and the backends of array libraries; no other package names libraries."""
 
 from bp_arrays.devices._backend import Availability, Backend
-from bp_arrays.devices._device import Device, device_of_or_none
+from bp_arrays.devices._device import Device, device_of_or_none, name_of_dtype
 from bp_arrays.devices._jax import ask_for_float64
 from bp_arrays.devices._namespaces import library_of
 from bp_arrays.devices._selection import DeviceList, DeviceStatus, device, device_of, devices
@@ -18,4 +18,5 @@ __all__ = [
     "device_of_or_none",
     "devices",
     "library_of",
+    "name_of_dtype",
 ]

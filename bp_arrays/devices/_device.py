@@ -250,6 +250,11 @@ def _located(array: Any) -> Device | None:
     return None
 
 
+def name_of_dtype(dtype: Any) -> str:
+    """Return the name of a library's dtype: "float32" for torch.float32."""
+    return str(dtype).rpartition(".")[2]
+
+
 def forget_probes() -> None:
     """Clear the caches of libraries by name: a name may have been registered again."""
     for function in (_availability, _namespace, _native):

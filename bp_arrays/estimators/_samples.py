@@ -13,7 +13,7 @@ import numpy as np
 import sklearn
 from sklearn.utils.validation import validate_data
 
-from bp_arrays.devices import Device, device as find_device, device_of_or_none
+from bp_arrays.devices import Device, device as find_device, device_of_or_none, name_of_dtype
 from bp_arrays.errors import DeviceMismatchError, InputError
 from bp_arrays.estimators._parameters import Parameters
 from bp_arrays.inputs import prepare_weights
@@ -131,7 +131,7 @@ def floats(X: Any) -> list[Any]:
 
 def dtype_name(dtype: Any, device: Device) -> str:
     """Return the model's dtype for data of this dtype: the same, or float32 without float64."""
-    name = "float32" if str(dtype).endswith("float32") else "float64"
+    name = "float32" if name_of_dtype(dtype) == "float32" else "float64"
     return name if has_dtype(device, name) else "float32"
 
 

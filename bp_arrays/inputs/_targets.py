@@ -96,11 +96,13 @@ def check_weights(
         not take weights.
     """
     for metric in metrics:
-        if "weight" not in inspect.signature(metric.sums).parameters:
+        try:
+            inspect.signature(metric.sums).bind("y", "t", "ctx", weight=None)  # as it is called
+        except TypeError:
             raise InputError(
                 f"sample_weight: expected metrics that take weights, {type(metric).__name__} does "
                 "not; define sums(self, y, t, ctx, weight=None)"
-            )
+            ) from None
     host = as_numpy(weight, "sample_weight", device)
     if host.shape not in ((rows,), (rows, *positions)):
         also = f" or {(rows, *positions)}" if positions else ""

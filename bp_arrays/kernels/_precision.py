@@ -10,7 +10,8 @@ from bp_arrays.typing import Array, Namespace
 def wide_dtype(x: Array, xp: Namespace) -> Any:
     """Return float32 for an array in half precision, else its own dtype.
 
-    In float16 a sum ends at 65504 and a count at 2048, 0.001² is 1e-6 with one digit, 1e-8 is 0.
+    float16 overflows at 65504, cannot count beyond 2048, keeps few digits below 6e-5 and rounds
+    1e-8 to 0.
     """
     return xp.result_type(x.dtype, xp.float32)
 

@@ -71,9 +71,11 @@ class BinaryCrossEntropy(Loss):
         xp, w = ctx.xp, self.pos_weight
         wt = (ctx.constant(w, y.dtype) if isinstance(w, tuple) else w) * t
         q = (1.0 - t) + wt
-        # −w t log σ(y) − (1 − t) log(1 − σ(y)) = q log(1 + e⁻ʸ) + (1 − t) y
-        softplus = xp.maximum(-y, 0.0) + xp.log1p(xp.exp(-xp.abs(y)))
-        losses = xp.sum(q * softplus + (1.0 - t) * y, axis=tuple(range(1, y.ndim))) / n
+        # −w t log σ(y) − (1 − t) log(1 − σ(y)) with log(1 + eʸ) = max(y, 0) + log(1 + e⁻|y|):
+        # all terms are ≥ 0, so that none cancels the tail of another
+        terms = (1.0 - t) * xp.maximum(y, 0.0) + wt * xp.maximum(-y, 0.0)
+        terms = terms + q * xp.log1p(xp.exp(-xp.abs(y)))
+        losses = xp.sum(terms, axis=tuple(range(1, y.ndim))) / n
         return losses, lambda c: (c / n) * (q * logistic(y, xp=xp) - wt)
 
     def check_shapes(self, y: Shape, t: Shape) -> None:

@@ -236,6 +236,14 @@ class Model:
                 "data by name"
             )
 
+    def set_vectors(self, theta: Array, state: Array) -> None:
+        """Set `vector` and `state_vector` to vectors computed from them, as a training step does.
+
+        Nothing is checked: reading a scale on the host would wait for the device in every step.
+        """
+        self._theta, self._state = map(self.device.detached, (theta, state))
+        self._theta_is_shared = self._state_is_shared = True
+
     def current_vectors(self) -> tuple[Array, Array]:
         """Return `vector` and `state_vector` for immediate use: training may overwrite them."""
         return self._theta, self._state
@@ -293,7 +301,7 @@ class Model:
 
         theta = self.device.asarray(_fill(self.layout.trainable, choose), self.dtype)
         state = self.device.asarray(_fill(self.layout.fixed, choose), self.dtype)
-        self.vector, self.state_vector = theta, state
+        self.set_vectors(theta, state)
 
     def host_parameters(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return every parameter by name, as a copy in NumPy."""
@@ -618,7 +626,6 @@ class Model:
         if state is not None:
             vectors = map(self.device.to_numpy, state.vectors)
             arrays |= dict(zip(vector_names(state), vectors, strict=True))
-        # NumPy has no bfloat16: arrays of such a model are float32 on the host
         arrays = {
             name: np.ascontiguousarray(value).reshape(value.shape) for name, value in arrays.items()
         }

@@ -104,8 +104,8 @@ class Objective:
         if self.penalty is not None:
             penalty, penalty_gradient = self.penalty(theta, weight, xp)
             loss = loss + penalty
-        given = (y, t, ctx) if sample_weight is None else (y, t, ctx, sample_weight)
-        sums = tuple(metric.sums(*given) for metric in self.metrics)
+        options = {} if sample_weight is None else {"weight": sample_weight}
+        sums = tuple(metric.sums(y, t, ctx, **options) for metric in self.metrics)
         new_state = self.layout.with_updates(state, ctx.state_updates, xp)
 
         if ctx.state_updates:

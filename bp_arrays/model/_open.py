@@ -92,17 +92,12 @@ def load(
         model.seed, model.metadata = header.seed, dict(header.metadata)
         state = header.training
         if state is not None:
-            # in the dtypes that the optimizer itself chooses for these parameters
-            zeros = state.optimizer.init(model.current_vectors()[0], target.xp)
-            vectors = map(file.read, vector_names(state))
-            model.training_state = replace(
+            stored = replace(
                 state,
-                vectors=tuple(
-                    target.xp.astype(target.asarray(v), zero.dtype)
-                    for v, zero in zip(vectors, zeros, strict=True)
-                ),
+                vectors=tuple(map(file.read, vector_names(state))),
                 monitored=tuple(file.read(MONITORED).tolist()),
             )
+            model.training_state = stored.moved_to(target, dtype)
     return model
 
 

@@ -27,7 +27,7 @@ def in_float32(update: Update) -> Update:
         wide = widened(theta, xp)
         if wide is theta:
             return update(self, theta, g, state, scalars, xp)
-        moved, state = update(self, wide, widened(g, xp), state, scalars, xp)
-        return narrowed(moved, theta.dtype, xp), state
+        new_theta, state = update(self, wide, widened(g, xp), state, scalars, xp)
+        return narrowed(new_theta, theta.dtype, xp), state
 
     return computed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bp_arrays.devices import Device
+from bp_arrays.devices import Device, name_of_dtype
 from bp_arrays.optimizers._optimizer import Optimizer
 
 
@@ -36,11 +36,10 @@ class TrainingState:
     def moved_to(self, device: Device, dtype: str) -> TrainingState:
         """Return the same state on another device, for θ of this dtype.
 
-        Vectors in float32 stay in float32, as those of a model in half precision are.
+        Each vector has the dtype that the optimizer chooses, such as float32 in half precision.
         """
-        vectors = (device.asarray(v, self._dtype_of(v, dtype)) for v in self.vectors)
-        return replace(self, vectors=tuple(vectors))
-
-    @staticmethod
-    def _dtype_of(vector: Any, dtype: str) -> str:
-        return "float32" if str(vector.dtype).endswith("float32") else dtype
+        with device.activate():
+            new = self.optimizer.init(device.asarray([0.0], dtype), device.xp)
+        pairs = zip(self.vectors, new, strict=True)
+        vectors = tuple(device.asarray(v, name_of_dtype(zero.dtype)) for v, zero in pairs)
+        return replace(self, vectors=vectors)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.devices import device, device_of_or_none
+from bp_arrays.devices import device, device_of_or_none, name_of_dtype
 from bp_arrays.execution import compiled
 from bp_arrays.testing._case import GRADIENT, Case, host_results
 from bp_arrays.testing._error_norms import error_in_eps
@@ -96,7 +96,7 @@ def _judge(
     is_float = truth.dtype.kind == "f"
     dtype = case.dtype_of(name, placement.dtype) if is_float else truth.dtype.name
     if result.dtype != placement.device.dtype(dtype):
-        actual = str(result.dtype).rpartition(".")[2]  # without the library's name
+        actual = name_of_dtype(result.dtype)
         return float("inf"), f"{name}: expected dtype {dtype}, got {actual}"
     host = placement.device.to_numpy(result)
     if host.shape != truth.shape:

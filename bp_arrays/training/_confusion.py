@@ -55,8 +55,8 @@ class ConfusionMatrix:
         Raises
         ------
         InputError
-            If a class is not a whole number from 0 to len(classes) − 1, or the numbers of samples
-            differ.
+            If an array is not one-dimensional, a class is not a whole number from 0 to
+            len(classes) − 1, or the numbers of samples differ.
         """
         n = len(classes)
         true, guessed = _numbers("t", t, n), _numbers("predicted", predicted, n)
@@ -167,6 +167,8 @@ class ConfusionMatrix:
 def _numbers(name: str, values: Any, classes: int) -> HostArray:
     """Return class numbers (samples,) as int64, checked."""
     array = as_numpy(values, name)
+    if array.ndim != 1:
+        raise array_error("ConfusionMatrix.of", name, "shape (samples,)", array.shape)
     wrong = array[(array < 0) | (array >= classes) | (array != np.floor(array))]
     if len(wrong):
         expected = f"whole numbers from 0 to {classes - 1}"

@@ -12,6 +12,7 @@ from bp_arrays.data import Feed, as_batches
 from bp_arrays.devices import Device
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec, no_sample_counts
+from bp_arrays.kernels import narrowed
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
 from bp_arrays.training._metrics import Metric, check_metrics
@@ -20,7 +21,7 @@ from bp_arrays.typing import Namespace
 EVALUATION_ROWS = 1024
 """The default batch size of `evaluate`."""
 
-UNREAD = 32
+PENDING_BATCHES = 32
 """Batches whose sums wait on a device without float64 until they are read together."""
 
 
@@ -31,15 +32,21 @@ Sums = tuple[Any, Any, tuple[tuple[Any, ...], ...]]
 def merged(metrics: Sequence[Metric], total: Sums, batch: Sums, xp: Namespace) -> Sums:
     """Return the sums of the batches so far and the next one, numbers or arrays in float64."""
     value, weight, measured = total
-    each = zip(metrics, measured, batch[2], strict=True)
+    of_batch = [tuple([_in_float64(number, xp) for number in sums]) for sums in batch[2]]
+    each = zip(metrics, measured, of_batch, strict=True)
     return value + batch[0], weight + batch[1], tuple([m.merge(a, b, xp) for m, a, b in each])
+
+
+def _in_float64(value: Any, xp: Namespace) -> Any:
+    """Return a number as a float; an array, such as one of a custom metric, in float64."""
+    return float(value) if type(value) in (int, float) else narrowed(value, xp.float64, xp)
 
 
 class Totals:
     """The loss and the metrics of an epoch, summed in float64 and read once.
 
     A device with float64 sums on its own and is read at the end; for any other the sums of up to
-    `UNREAD` batches wait on the device, and are added on the host.
+    `PENDING_BATCHES` batches wait on the device, and are added on the host.
 
     The mean over batches is the sum of loss · weight over the sum of the weights, where the weight
     of a batch is the divisor of its mean: so the epoch's loss is the mean over all its samples.
@@ -52,14 +59,14 @@ class Totals:
         self._on_device = device.sum_dtype == "float64"
         self._float64 = device.dtype("float64") if self._on_device else None
         self._total: Sums | None = None
-        self._unread: list[Sums] = []
+        self._pending: list[Sums] = []
 
     def add(self, value: Any, weight: Any, measured: tuple[tuple[Any, ...], ...]) -> None:
         """Add the loss · weight, the weight and the sums of each metric of one batch."""
         batch = (value, weight, measured)
         if not self._on_device:
-            self._unread.append(batch)
-            if len(self._unread) == UNREAD:
+            self._pending.append(batch)
+            if len(self._pending) == PENDING_BATCHES:
                 self._read()
         elif self._total is None:
             self._total = _converted(self._as_float64, *batch)
@@ -73,10 +80,10 @@ class Totals:
         return self._device.xp.astype(value, self._float64)
 
     def _read(self) -> None:
-        for unread in self._unread:
-            batch, total = _converted(self._on_host, *unread), self._total
-            self._total = batch if total is None else merged(self.metrics, total, batch, np)
-        self._unread.clear()
+        for batch in self._pending:
+            sums, total = _converted(self._on_host, *batch), self._total
+            self._total = sums if total is None else merged(self.metrics, total, sums, np)
+        self._pending.clear()
 
     def _on_host(self, value: Any) -> Any:
         return np.asarray(self._device.to_numpy(value), np.float64)

@@ -50,7 +50,7 @@ class Metric:
     def merge(
         self, total: tuple[Any, ...], sums: tuple[Any, ...], xp: Namespace
     ) -> tuple[Any, ...]:
-        """Return what `sums` of the batches so far and of the next one come to: by default a + b.
+        """Combine the sums of all batches so far with those of the next one; by default add them.
 
         The first total may be zeros.
 
@@ -132,7 +132,7 @@ class Accuracy(Metric):
             )
         if t.ndim == len(shape):
             index = first_outside(t, 0.0, 1.0)
-            index = first_index(t, _is_uneven) if index is None else index[:-1]
+            index = first_index(t, _does_not_sum_to_one) if index is None else index[:-1]
             if index is not None:
                 raise InputError(
                     f"Accuracy, {describe_location('t', index)}: expected classes, or "
@@ -142,10 +142,13 @@ class Accuracy(Metric):
             return
         index = first_bad_index(t, None, classes, counted=self._counted)
         if index is not None:
+            value = np.asarray(t[index])
+            counted, advice = loss.counted(value), ""
+            if counted is not None and not counted:
+                advice = f"; to ignore it as the loss does use Accuracy(ignore_index={int(value)})"
             raise InputError(
                 f"Accuracy, {describe_location('t', index)}: expected classes 0 to {classes - 1}, "
-                f"got {t[index]}; to ignore it as the loss does use "
-                f"Accuracy(ignore_index={t[index]})"
+                f"got {value}{advice}"
             )
 
     def _counted(self, t: HostArray) -> HostArray | None:
@@ -258,8 +261,8 @@ class R2(Metric):
     ) -> tuple[Any, ...]:
         """Return n, the mean of the targets in two parts, and the sums of squares of a batch.
 
-        The mean is a first target and the mean distance from it, whose squares do not cancel as
-        those of numbers far from 0 do; of equal targets the distance is 0 exactly.
+        The mean is the first target that counts and the mean distance from it, whose squares do
+        not cancel as those of numbers far from 0 do; of equal targets the distance is 0 exactly.
         """
         xp, rows, dtype = ctx.xp, math.prod(t.shape[:-1]), ctx.sum_dtype_of(y)
         n: Any = float(rows)
@@ -273,14 +276,20 @@ class R2(Metric):
             return xp.sum(values if column is None else column * values, axis=0)
 
         y, t = (xp.reshape(xp.astype(each, dtype), (rows, each.shape[-1])) for each in (y, t))
-        origin = t[:1, ...]
+        origin = t[0, ...]
+        if column is not None:
+            counted = column > 0.0
+            first = xp.argmax(xp.astype(counted, dtype), axis=0)
+            origin = xp.take(t, first, axis=0)[0, ...]
+            # what does not count may be of any size, and 0 · inf would be NaN
+            y, t = (xp.where(counted, each, origin) for each in (y, t))
         distance = t - origin
         mean = total(distance) / _divisor(n, xp)
         centered = distance - mean
         residual = t - y
         return (
             n,
-            xp.sum(origin, axis=0),
+            origin,
             mean,
             total(centered * centered),
             total(residual * residual),
@@ -292,13 +301,15 @@ class R2(Metric):
         """Merge means and squares about them: Chan, Golub, LeVeque, 1979, equation 2.1."""
         n, origin, mean, squares, residual = total
         rows, first, distance, more_squares, more_residual = sums
-        share = rows / _divisor(n + rows, xp)
+        if type(n) is not float:  # 0 if no sample counted so far
+            origin = xp.where(n > 0.0, origin, first)
+        fraction = rows / _divisor(n + rows, xp)
         shift = (first - origin) + (distance - mean)
         return (
             n + rows,
             origin,
-            mean + shift * share,
-            squares + more_squares + shift * shift * (n * share),
+            mean + shift * fraction,
+            squares + more_squares + shift * shift * (n * fraction),
             residual + more_residual,
         )
 
@@ -313,7 +324,7 @@ class R2(Metric):
         return sum(scores) / len(scores)
 
 
-def _is_uneven(t: HostArray) -> HostArray:
+def _does_not_sum_to_one(t: HostArray) -> HostArray:
     """Return True for each position whose probabilities do not sum to 1."""
     # those of many classes in half precision do up to a few thousandths
     return np.asarray(np.abs(t.sum(axis=-1, dtype=np.float64) - 1.0) > 0.01)

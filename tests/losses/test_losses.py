@@ -105,6 +105,16 @@ def test_a_batch_in_which_nothing_counts_is_zero_not_nan():
     np.testing.assert_array_equal(gradient, 0.0)
 
 
+@pytest.mark.parametrize("w", [0.3, 7.0, (7.0,)])
+def test_a_weight_of_positives_keeps_the_tail_of_confident_logits(device, w):
+    t, y = (a.reshape(-1, 1) for a in np.meshgrid([0.0, 0.25, 1.0], [-80, -20, -3, 0, 3, 20, 80.0]))
+    loss = bp.BinaryCrossEntropy(pos_weight=w)
+    arrays = (device.asarray(a, "float32") for a in (y, t))
+    value, _ = loss.per_sample(*arrays, bp.Context(device.xp, device.native))
+    right = np.ravel(w) * t * np.log1p(np.exp(-y)) + (1 - t) * np.log1p(np.exp(y))
+    np.testing.assert_allclose(device.to_numpy(value), right[:, 0], rtol=1e-6)
+
+
 def test_a_weight_of_positives_of_extreme_logits_is_that_of_pytorch(device, dtype):
     torch = pytest.importorskip("torch", reason="witness PyTorch is not installed")
     y, t = np.array([[1e4, -1e4], [-40.0, 40.0], [-80.0, 0.0]]), YES_NO[:3, :2]

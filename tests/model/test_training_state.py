@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 import bp_arrays as bp
 
@@ -76,6 +78,45 @@ def test_the_state_is_kept_only_when_asked_for(tmp_path):
     model.save(tmp_path / "m.safetensors", training_state=True)
     extra = set(load_file(tmp_path / "m.safetensors")) - set(model.parameters)
     assert extra == {f"training_state.{name}" for name in ("0", "1", "monitored")}
+
+
+@pytest.mark.parametrize(
+    ("stored", "opened", "state"),
+    [
+        ("float32", "float64", "float64"),
+        ("float64", "float32", "float32"),
+        ("float64", "float16", "float32"),
+        ("float16", "float64", "float64"),
+    ],
+)
+def test_the_state_has_the_dtype_of_the_parameters_or_float32(stored, opened, state, tmp_path):
+    model = make(dtype=stored)
+    train(model, bp.Adam(0.01), 1)
+    model.save(tmp_path / "m.safetensors", training_state=True)
+    saved = model.training_state
+    loaded = bp.load(tmp_path / "m.safetensors", device="cpu", dtype=opened).training_state
+    for each in (loaded, saved.moved_to(bp.device("cpu"), opened)):
+        for vector, before in zip(each.vectors, saved.vectors, strict=True):
+            np.testing.assert_array_equal(vector, before.astype(state), strict=True)
+
+
+def test_a_half_precision_state_of_the_first_versions_opens(tmp_path):
+    """They stored it in float16, and had no checksums."""
+    path = tmp_path / "m.safetensors"
+    model = make(dtype="float16")
+    train(model, bp.Adam(0.01), 1)
+    model.save(path, training_state=True)
+    with safe_open(path, "numpy") as file:
+        [(entry, text)] = file.metadata().items()
+    header = json.loads(text) | {"schema": 2}
+    del header["checksum"], header["checksums"]
+    names = ["training_state.0", "training_state.1"]
+    arrays = load_file(path)
+    arrays |= {name: arrays[name].astype(np.float16) for name in names}
+    save_file(arrays, path, {entry: json.dumps(header)})
+    vectors = bp.load(path, device="cpu").training_state.vectors
+    for name, vector in zip(names, vectors, strict=True):
+        np.testing.assert_array_equal(vector, arrays[name].astype(np.float32), strict=True)
 
 
 def test_losses_that_are_no_numbers_are_kept(tmp_path):

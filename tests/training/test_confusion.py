@@ -44,6 +44,9 @@ def test_a_class_without_samples_and_one_never_predicted():
         ([0, 1.5], [0, 1], "got 1.5"),
         ([0, math.nan], [0, 1], "got nan"),
         ([0, 1], [0], r"expected shape \(2,\), got \(1,\)"),
+        ([[0], [1]], [0, 1], r"t=\): expected shape \(samples,\), got \(2, 1\)"),
+        ([0, 1], [[0, 1]], r"predicted=\): expected shape \(samples,\), got \(1, 2\)"),
+        (0, 0, r"t=\): expected shape \(samples,\), got \(\)"),
     ],
 )
 def test_what_is_no_class_is_not_counted_as_another_one(t, predicted, message):

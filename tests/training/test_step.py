@@ -215,6 +215,29 @@ def test_a_layer_that_updates_what_it_does_not_have_is_refused(device):
             bp.fit(model_on(device, layer), X, X, loss=bp.L2Loss(), optimizer=bp.SGD())
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_layer_with_a_scale_reads_no_more_from_the_device(device, compiled, monkeypatch):
+    """A copy to the host waits for the device: a check of the scale in each step would be one."""
+    reads, to_numpy = [], bp.Device.to_numpy
+
+    def counted(self, array):
+        reads.append(array)
+        return to_numpy(self, array)
+
+    monkeypatch.setattr(bp.Device, "to_numpy", counted)
+
+    def count_of(*layers):
+        model = model_on(device, bp.Sequential(*layers, bp.Linear(1)))
+        reads.clear()
+        bp.fit(
+            model, X, X[:, :1], loss=bp.L2Loss(), optimizer=bp.SGD(1e-3), batch_size=10, epochs=2,
+            compiled=compiled, callbacks=[bp.EarlyStopping(1, monitor="loss")],
+        )  # fmt: skip
+        return len(reads)
+
+    assert count_of(bp.Standardize()) == count_of()
+
+
 # -- going back ------------------------------------------------------------------------------------
 
 

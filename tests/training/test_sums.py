@@ -41,6 +41,41 @@ def test_r2_of_equal_targets_is_that_of_scikit_learn(device, dtype, constant, of
     assert r2_of(t + off, t, device, dtype, batch_size=7) == expected == (off == 0.0)
 
 
+def test_the_sums_of_a_custom_metric_are_merged_in_float64(device):
+    class Largest(bp.Metric):
+        name = "largest"
+
+        def sums(self, y, t, ctx, weight=None):
+            return ctx.xp.max(y), ctx.xp.sum(ctx.xp.astype(y > 0.5, ctx.xp.int32))
+
+        def merge(self, total, sums, xp):
+            assert all(each.dtype == xp.float64 for each in (*total, *sums))
+            return xp.maximum(total[0], sums[0]), total[1] + sums[1]
+
+        def value(self, sums):
+            return float(sums[0] + 10 * sums[1])
+
+    y = np.arange(6.0).reshape(6, 1)
+    result = bp.evaluate(identity(1, device), y, y, loss=MSE, metrics=[Largest()], batch_size=2)
+    assert result["largest"] == 55.0
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 8])
+def test_targets_of_weight_zero_do_not_enter_r2(device, batch_size):
+    scores = pytest.importorskip("sklearn.metrics", reason="witness scikit-learn is missing")
+    filler = -1e30
+    t = np.array([[filler], [filler], [1.0], [2.0], [3.0], [filler], [filler], [4.0]])
+    y = np.array([[0.0], [filler], [1.1], [2.1], [3.1], [filler], [0.0], [4.1]])
+    weight = [0.0, 0.0, 1.0, 2.0, 1.0, 0.0, 0.0, 1.0]
+    counted = np.flatnonzero(weight)
+    expected = scores.r2_score(t[counted], y[counted], sample_weight=np.take(weight, counted))
+    data = y, t, weight
+    batches = [tuple(a[k : k + batch_size] for a in data) for k in range(0, 8, batch_size)]
+    loss, model = bp.MeanAbsoluteError(), identity(1, device)
+    r2 = bp.evaluate(model, batches, loss=loss, metrics=[bp.R2()])["r2"]
+    assert r2 == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("batch_size", [1024, 70_000])
 @pytest.mark.parametrize("name", ["cpu", "torch:cpu", "jax:cpu"])
 def test_seventy_thousand_rows_in_float16(name, batch_size):

@@ -197,6 +197,46 @@ def test_a_metric_without_weights_is_refused_where_there_are_some():
             bp.evaluate(model, *data, **settings, **weight)
 
 
+def test_the_advice_to_ignore_a_class_can_be_followed():
+    loss, t = bp.CrossEntropy(ignore_index=-100), np.full(12, -100.0)
+    t[0] = 1.0
+    model = bp.Model(bp.Linear(3), 3, device="cpu", seed=0)
+    advice = r"got -100\.0; to ignore it as the loss does use Accuracy\(ignore_index=-100\)$"
+    with pytest.raises(bp.InputError, match=advice):
+        bp.evaluate(model, X, t, loss=loss, metrics=[bp.Accuracy()])
+    metric = bp.Accuracy(ignore_index=-100)
+    assert bp.evaluate(model, X, t, loss=loss, metrics=[metric])["accuracy"] in (0.0, 1.0)
+    for value in (-1.0, 1.5):  # which the loss does not ignore
+        with pytest.raises(bp.InputError, match=f"got {value}$"):
+            metric.check_targets(np.array([value]), (3,), loss)
+
+
+def test_weights_are_passed_to_metrics_by_name():
+    class ByName(Rows):
+        def sums(self, y, t, ctx, *, weight=None):
+            return (float(y.shape[0]) if weight is None else ctx.xp.sum(weight),)
+
+    class Options(Rows):
+        def sums(self, y, t, ctx, **options):
+            return ByName.sums(self, y, t, ctx, **options)
+
+    class ByPosition(Rows):
+        def sums(self, y, t, ctx, weight=None, /):
+            return (0.0,)
+
+    model = bp.Model(bp.Linear(1), 3, device="cpu", dtype="float64", seed=0)
+
+    def measured(metric, weight):
+        settings = {"loss": MSE, "metrics": [metric], "sample_weight": weight}
+        return bp.evaluate(model, X, COLUMN, **settings)["rows"]
+
+    for metric in (ByName(), Options()):
+        assert measured(metric, WEIGHTS) == pytest.approx(np.sum(WEIGHTS))
+        assert measured(metric, None) == 12
+    with pytest.raises(bp.InputError, match="ByPosition does not; define sums"):
+        measured(ByPosition(), WEIGHTS)
+
+
 ZEROS = np.zeros(12, int)
 NOTHING = {
     "class weights": (bp.CrossEntropy(class_weights=(0.0, 1.0)), ZEROS, None),

@@ -141,5 +141,5 @@ class EarlyStopping(Callback):
 
     def on_end(self, run: Run) -> None:
         if self._best_vectors is not None:
-            run.model.vector, run.model.state_vector = self._best_vectors
+            run.model.set_vectors(*self._best_vectors)
         self._best_vectors = None

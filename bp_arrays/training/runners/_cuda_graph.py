@@ -113,7 +113,8 @@ class CudaGraphRunner(EagerRunner):
                     bar.steps(count, losses[-1], rates[done - 1])
             finally:
                 if model.training_state is not None:
-                    (model.vector, model.state_vector), optimizer_vectors = static.snapshot()
+                    vectors, optimizer_vectors = static.snapshot()
+                    model.set_vectors(*vectors)
                     model.training_state = replace(
                         state, vectors=optimizer_vectors, step=state.step + done
                     )
@@ -174,8 +175,9 @@ class CudaGraphRunner(EagerRunner):
             [loss] = static.losses(1)
             if first_not_finite([loss]) is not None:
                 self.stop(batch, 0, state, before, self.good)
-            (model.vector, model.state_vector), vectors = static.snapshot()
-            model.training_state = replace(state, vectors=vectors, step=state.step + 1)
+            vectors, optimizer_vectors = static.snapshot()
+            model.set_vectors(*vectors)
+            model.training_state = replace(state, vectors=optimizer_vectors, step=state.step + 1)
         self.good, self.refused = before, static.graph.refused
         return loss
 

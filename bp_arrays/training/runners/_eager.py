@@ -113,7 +113,7 @@ class EagerRunner(Runner):
         theta, others = self.vectors()
         arguments = (theta, others, state.vectors, batch, scalars, state.step)
         result = self._first_result(arguments) if self.unproven else self.compute(*arguments)
-        model.vector, model.state_vector = result.theta, result.state
+        model.set_vectors(result.theta, result.state)
         model.training_state = replace(state, vectors=result.vectors, step=state.step + 1)
         return rate, result.loss, result.sums
 
@@ -132,7 +132,7 @@ class EagerRunner(Runner):
         return result
 
     def restart(self, window: Window) -> None:
-        self.model.vector, self.model.state_vector = window.vectors
+        self.model.set_vectors(*window.vectors)
         self.model.training_state = window.start
 
     def vectors(self) -> Vectors:

@@ -134,7 +134,7 @@ class Runner(ABC):
             if is_finite(theta, model.device.xp):
                 return
         epoch = self.state.epoch + 1
-        model.vector, model.state_vector = self.last_good()
+        model.set_vectors(*self.last_good())
         model.training_state = None
         raise NonFiniteLossError(
             f"the parameters became NaN or infinite in the last update of epoch {epoch}, after a "
@@ -182,9 +182,10 @@ class Runner(ABC):
             The parameters with this loss, and those to go back to.
         """
         model, next_state = self.model, replace(state, step=state.step + 1)
-        theta, model.state_vector = at_fault
+        theta, others = at_fault
+        model.set_vectors(good[0], others)
         error = non_finite_loss(model, self.step.objective.loss, theta, batch, next_state, index)
-        model.vector, model.state_vector = good
+        model.set_vectors(*good)
         model.training_state = None
         raise error
 
