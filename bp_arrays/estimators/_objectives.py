@@ -6,7 +6,6 @@ then applied to predictions only. For every other loss it is the last layer of t
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from bp_arrays.activations import ACTIVATIONS, Sigmoid, Softmax, activation_name
 from bp_arrays.devices import device_of
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.estimators._losses import PoissonLoss, SummedBinaryCrossEntropy
-from bp_arrays.inputs import first_outside
+from bp_arrays.inputs import first_outside, target_out_of_range
 from bp_arrays.kernels import logistic
 from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, L2Loss, Loss, loss_named
@@ -127,13 +126,10 @@ def regressing(loss: str | Loss, targets: HostArray) -> TrainingObjective:
             "loss=CrossEntropy(): expected probabilities in two or more columns of y, got one "
             "column; use BinaryCrossEntropy(), or MLPClassifier for classes"
         )
-    low, high = objective.loss.target_range or (-math.inf, math.inf)
-    index = first_outside(targets, low, high)
-    if index is not None:
-        bounds = f">= {low:g}" + (f" and <= {high:g}" if high < math.inf else "")
-        raise InputError(
-            f"y[{index[0]}]: expected a target {bounds} with loss={loss!r}, got {targets[index]}"
-        )
+    target_range = objective.loss.target_range
+    index = None if target_range is None else first_outside(targets, *target_range)
+    if target_range is not None and index is not None:
+        raise target_out_of_range(f"y[{index[0]}]", target_range, f"loss={loss!r}", targets[index])
     return objective
 
 

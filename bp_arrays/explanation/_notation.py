@@ -153,16 +153,17 @@ LOSSES: dict[type[Loss], tuple[str, str]] = {
 """Formula of each loss, as text and as LaTeX, without weights and smoothing."""
 
 WEIGHTED_BINARY = (
-    "−1/n Σ (w t log σ(y) + (1 − t) log(1 − σ(y)))",
-    r"-\tfrac{1}{n} \sum_k (w_k t_k \log \sigma(y_k) + (1 - t_k) \log(1 - \sigma(y_k)))",
+    "−1/n Σ (c t log σ(y) + (1 − t) log(1 − σ(y)))",
+    r"-\tfrac{1}{n} \sum_k (%s t_k \log \sigma(y_k) + (1 - t_k) \log(1 - \sigma(y_k)))",
 )
-"""The formula of BinaryCrossEntropy with a weight of the positives."""
+"""The formula of BinaryCrossEntropy with a weight of the positives, c or c_k of each output."""
 
 
 def loss_formula(loss: Loss, latex: bool = False) -> str:
     """Return the formula of L in the notes' symbols; for a custom loss, its name."""
     if isinstance(loss, losses.BinaryCrossEntropy) and loss.pos_weight != 1.0:
-        return WEIGHTED_BINARY[latex]
+        text, formula = WEIGHTED_BINARY
+        return formula % ("c_k" if isinstance(loss.pos_weight, tuple) else "c") if latex else text
     name = type(loss).__name__
     default = (f"{name}(y, t)", rf"\text{{{name}}}(y, t)")
     return LOSSES.get(type(loss), default)[latex]
@@ -216,19 +217,29 @@ def _clipped(y: Symbol, t: Symbol, d: float) -> Term:
 def _binary_cross_entropy(
     loss: losses.BinaryCrossEntropy, y: list[Symbol], t: list[Symbol]
 ) -> list[Term]:
-    """Return (σ(y_k) − t_k)/n; with a weight w of t_k = 1, ((1 − t_k + w t_k) σ(y_k) − w t_k)/n."""
-    n, w = len(y), loss.pos_weight
-    weights = w if isinstance(w, tuple) else (w,) * n
+    """Return (σ(y_k) − t_k)/n; with a weight c of t_k = 1, ((1 − t_k + c t_k) σ(y_k) − c t_k)/n.
+
+    Weights of each output are c_k; w is the weight of a layer.
+    """
+    n, c = len(y), loss.pos_weight
+    if isinstance(c, tuple):
+        weights = [_renamed(yk, "c", ck) for yk, ck in zip(y, c, strict=True)]
+    else:
+        weights = [Symbol("c", "c", c)] * n
     terms: list[Term] = []
-    for yk, tk, wk in zip(y, t, weights, strict=True):
+    for yk, tk, weight in zip(y, t, weights, strict=True):
         p: Term = _function("σ", r"\sigma", yk, logistic(yk.value))
         target: Term = tk
-        if wk != 1.0:
-            weight = Symbol("w", "w", wk)
+        if weight.value != 1.0:
             target = Product([weight, tk])
             p = Product([Sum([Difference(ONE, tk), target]), p])
         terms.append(_scaled(_over(1.0, n), Difference(p, target)))
     return terms
+
+
+def _renamed(y: Symbol, letter: str, value: float) -> Symbol:
+    """Return the symbol of another number of the same output: p₂ for y₂."""
+    return Symbol(y.text.replace("y", letter), y.latex.replace("y", letter), value)
 
 
 def _cross_entropy(loss: losses.CrossEntropy, y: list[Symbol], t: list[Symbol]) -> list[Term]:
@@ -240,7 +251,7 @@ def _cross_entropy(loss: losses.CrossEntropy, y: list[Symbol], t: list[Symbol]) 
     weight = _weight(loss, t)
     terms: list[Term] = []
     for k in range(n):
-        pk = Symbol(y[k].text.replace("y", "p"), y[k].latex.replace("y", "p"), float(p[k]))
+        pk = _renamed(y[k], "p", float(p[k]))
         qk = t[k] if not s else Symbol(f"q{t[k].text[1:]}", f"q{t[k].latex[1:]}", q[k])
         left: Term = pk
         if abs(total - 1.0) > 1e-12:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -187,14 +188,20 @@ def target_on_device(value: Any, host: HostArray, device: Device, dtype: str) ->
 def _check_range(t: HostArray, loss: Loss) -> None:
     if loss.target_range is None:
         return
-    low, high = loss.target_range
-    index = first_outside(t, low, high)
+    index = first_outside(t, *loss.target_range)
     if index is not None:
-        raise InputError(
-            f"{describe_location('t', index)}: expected a target from {low:g} to {high:g} for "
-            f"{type(loss).__name__}, got {value_at(t, index)}"
-            + ("; code two classes as 0 and 1" if high == 1.0 else "")
-        )
+        where, name = describe_location("t", index), type(loss).__name__
+        raise target_out_of_range(where, loss.target_range, name, value_at(t, index))
+
+
+def target_out_of_range(
+    where: str, target_range: tuple[float, float], loss: str, got: Any
+) -> InputError:
+    """Return the error of a target outside the range of a loss."""
+    low, high = target_range
+    bounds = f"from {low:g} to {high:g}" if high < math.inf else f">= {low:g}"
+    advice = "; code two classes as 0 and 1" if high == 1.0 else ""
+    return InputError(f"{where}: expected a target {bounds} for {loss}, got {got}{advice}")
 
 
 def _check_classes(t: HostArray, classes: int, device: Device, loss: Loss) -> None:

@@ -119,6 +119,16 @@ def test_losses_with_settings(loss):
         check(bp.explain(model, RNG.normal(size=5), [0.2, 0.9, 0.4], loss))
 
 
+@pytest.mark.parametrize(("c", "symbols"), [(3.0, "ccc"), ((0.5, 1.5, 2.0), ["c₁", "c₂", "c₃"])])
+def test_the_weight_of_the_positives_is_not_called_w(c, symbols):
+    """w is the weight of the layer in the same printout."""
+    model = bp.Model(bp.Sequential(bp.Linear(2), bp.Linear(3)), 2, device="cpu", seed=1)
+    text = str(bp.explain(model, [1.0, 2.0], [1.0, 0.0, 1.0], bp.BinaryCrossEntropy(pos_weight=c)))
+    assert "w = 0.weight" in text and "Σ (c t log σ(y)" in text and "w·t" not in text
+    for symbol, t, value in zip(symbols, ("t₁", "t₂", "t₃"), np.broadcast_to(c, 3), strict=True):
+        assert f" − {symbol}·{t})" in text and f" − {value:g}·" in text
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize(
     ("settings", "t"),

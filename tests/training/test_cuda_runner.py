@@ -120,6 +120,8 @@ EVERYTHING = {
         bp.Tanh(), bp.Dropout(0.5), bp.Residual(bp.Linear(4)),
     ]},
     "R2": {"loss": bp.MeanSquaredError(), "t": NUMBERS, "metrics": [bp.R2()]},
+    "R2 with weights": {"loss": bp.MeanSquaredError(), "t": NUMBERS, "metrics": [bp.R2()],
+                        "sample_weight": np.arange(ROWS) % 3},
     "BinaryAccuracy": {"loss": bp.BinaryCrossEntropy(), "t": (NUMBERS > 0) * 1.0,
                        "metrics": [bp.BinaryAccuracy()]},
 }  # fmt: skip
