@@ -11,6 +11,7 @@ from bp_arrays.errors import DataError
 from bp_arrays.inputs import first_not_finite
 from bp_arrays.readers._cells import MISSING_WORDS, exact_number, is_number, missing_labels, number
 from bp_arrays.readers._dataset import Task
+from bp_arrays.readers._rounded import first_rounded, is_rounded, rounded_error
 from bp_arrays.readers._text_array import Locator, texts_of_array
 from bp_arrays.typing import HostArray
 
@@ -126,7 +127,8 @@ def targets_from_text(
     ------
     DataError
         For an empty cell, and for "NA" and the like beside numbers, or True and False; for text in
-        a column of numbers; for text that hardly ever repeats, which cannot be classes; without a
+        a column of numbers; for values that are whole numbers beyond 2^53 and rounded in float64;
+        for text that hardly ever repeats, which cannot be classes; without a
         task, for classes that differ only in the spelling of a number, such as 1 and 1.0.
 
     Examples
@@ -148,6 +150,9 @@ def _targets_from_labels(
         values = np.array(list(map(number, labels)))
         _check_finite(values, describe_location)
         if (task or _task_of_numbers(values, distinct)) == "regression":
+            for row, (label, value) in enumerate(zip(labels, values.tolist(), strict=True)):
+                if is_rounded(label, value):
+                    raise rounded_error(describe_location(row), label)
             return values[:, None], None
     elif (task or _task_of_text(labels, distinct, describe_location)) == "regression":
         row = next(row for row, label in enumerate(labels) if not is_number(label))
@@ -240,7 +245,8 @@ def targets_from_numbers(
     Raises
     ------
     DataError
-        For NaN, infinity, complex numbers, objects; for a shape or values unfit for the task.
+        For NaN, infinity, complex numbers, objects; for a shape or values unfit for the task; for
+        values that are whole numbers beyond 2^53 and rounded in float64.
 
     Examples
     --------
@@ -272,14 +278,21 @@ def targets_from_numbers(
                 f"{describe_location(0)}: expected one class per row, or one-hot rows, "
                 f"got shape {values.shape}"
             )
-        return values.astype(np.float64), None
+        return _as_values(values, describe_location), None
     if task is None:
         task = "classification" if _are_classes(values) else "regression"
     if task == "regression":
-        return values.astype(np.float64)[:, None], None
+        return _as_values(values, describe_location)[:, None], None
     kinds, t = np.unique(values, return_inverse=True)
     names = (str(int(kind)) if kind == int(kind) else repr(float(kind)) for kind in kinds)
     return t.astype(np.int64), tuple(names)
+
+
+def _as_values(values: HostArray, describe_location: Locator) -> HostArray:
+    rounded = first_rounded(values)
+    if rounded is not None:
+        raise rounded_error(describe_location(rounded[0]), values[rounded])
+    return values.astype(np.float64)
 
 
 def _check_finite(values: HostArray, describe_location: Locator) -> None:
