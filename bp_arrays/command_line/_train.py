@@ -28,7 +28,7 @@ from bp_arrays.command_line._recipe import (
 from bp_arrays.command_line._report import report_of, to_json
 from bp_arrays.command_line._schema import Schema
 from bp_arrays.command_line._standardizing import ColumnStatistics
-from bp_arrays.command_line._target_units import TargetUnits
+from bp_arrays.command_line._target_units import TargetUnits, value_scores
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
 from bp_arrays.devices import ask_for_float64, device
 from bp_arrays.errors import DataError
@@ -253,14 +253,17 @@ def train(job: TrainingJob, *, patience: int | None, progress: bool) -> Training
     )
     seconds = time.perf_counter() - started
 
+    model = job.model if job.units is None else job.units.model_in_units(job.model)
+
     def scores(x: Array, t: Array) -> dict[str, float]:
         if not len(t):
             return {}
-        values = evaluate(job.model, x, t, loss=job.loss, metrics=metrics)
-        return values if job.units is None else job.units.values_in_units(values)
+        if job.data.classes is not None:
+            return evaluate(model, x, t, loss=job.loss, metrics=metrics)
+        return value_scores(model, x, t, job.loss, job.units)
 
     return TrainingResult(
-        model=job.model if job.units is None else job.units.model_in_units(job.model),
+        model=model,
         history=history if job.units is None else job.units.history_in_units(history),
         train=scores(*training),
         test=scores(*test),
