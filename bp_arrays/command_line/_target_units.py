@@ -141,26 +141,24 @@ class TargetUnits:
 
 
 def value_scores(
-    model: Model, x: Array, t: HostArray, loss: Loss, units: TargetUnits | None
+    y: HostArray, t: HostArray, loss: Loss, units: TargetUnits | None
 ) -> dict[str, float]:
-    """Return loss and R² of the outputs of a model that is ready to be saved, in its units.
+    """Return loss and R² of the outputs of a model that is ready to be saved, in their units.
 
     The outputs are compared with the targets in float64: in the dtype of the model, targets and
     outputs far from 0 would be rounded to the same numbers.
 
     Parameters
     ----------
-    model : Model
-        Gives outputs in the user's units.
-    x : array (rows, ...)
+    y : array (rows, outputs)
+        In the user's units.
     t : array (rows, outputs)
         Standardized if there are units.
     loss : Loss
         The loss of t.
     units : TargetUnits, or None
     """
-    y = model.device.to_numpy(model.predict(x)).astype(np.float64)
-    ctx, r2 = Context(np), R2()
+    y, ctx, r2 = y.astype(np.float64), Context(np), R2()
     if units is None:
         return {"loss": float(loss.forward(y, t, ctx)[0]), "r2": r2.value(r2.sums(y, t, ctx))}
     y = units.standardized(y)
