@@ -9,7 +9,14 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.readers._cells import MISSING_WORDS, exact_number, is_number, missing_labels, number
+from bp_arrays.readers._cells import (
+    MISSING_WORDS,
+    TRUTH,
+    exact_number,
+    is_number,
+    missing_labels,
+    number,
+)
 from bp_arrays.readers._dataset import Task
 from bp_arrays.readers._rounded import first_rounded, is_rounded, rounded_error
 from bp_arrays.readers._text_array import Locator, texts_of_array
@@ -128,8 +135,9 @@ def targets_from_text(
     DataError
         For an empty cell, and for "NA" and the like beside numbers, or True and False; for text in
         a column of numbers; for values that are whole numbers beyond 2^53 and rounded in float64;
-        for text that hardly ever repeats, which cannot be classes; without a
-        task, for classes that differ only in the spelling of a number, such as 1 and 1.0.
+        for text that hardly ever repeats, which cannot be classes; without a task, for classes
+        that differ only in the spelling of a number, such as 1 and 1.0, or of a truth value, such
+        as TRUE, True and 1.
 
     Examples
     --------
@@ -204,18 +212,23 @@ def _task_of_text(labels: list[str], distinct: set[str], describe_location: Loca
 
 
 def _check_spelling(labels: list[str], describe_location: Locator) -> None:
-    """Raise DataError if two labels are one number: one class written in two ways, or two."""
+    """Raise DataError if two labels are one value: one class written in two ways, or two.
+
+    True is TRUE, true and 1.
+    """
     first_rows: dict[str, int] = {}
     for row, label in enumerate(labels):
         first_rows.setdefault(label, row)
     spelling: dict[Decimal, str] = {}
     for label, row in first_rows.items():
-        value = exact_number(label)
+        value = Decimal(TRUTH[label]) if label in TRUTH else exact_number(label)
         if value is not None and (other := spelling.setdefault(value, label)) != label:
+            is_truth = not TRUTH.keys().isdisjoint((label, other))
+            regression = "" if is_truth else ", --task regression if they are values"
             raise DataError(
                 f"{describe_location(row)}: expected one spelling of each class, got {label!r} and "
-                f"{other!r}, which are the same number; write them alike, or use --task "
-                "classification if they are two classes, --task regression if they are values"
+                f"{other!r}, which are the same {'truth value' if is_truth else 'number'}; write "
+                f"them alike, or use --task classification if they are two classes{regression}"
             )
 
 

@@ -210,3 +210,25 @@ def test_rows_of_texts_are_no_classes():
 def test_text_and_booleans_in_arrays():
     assert targets_from_numbers(np.array(["b", "a", "b"]), None, place)[1] == ("a", "b")
     assert targets_from_numbers(np.array([True, False] * 2), None, place)[1] == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("cells", "row"),
+    [
+        (["TRUE", "FALSE"] * 20 + ["True", "1"], 40),
+        (["TRUE", "FALSE"] * 20 + ["false"], 40),
+        (["True", "False", "1", "0"] * 10, 2),
+        (["0.0", "1.0"] * 10 + ["False"], 20),
+        (["yes", "True", "no", "true"] * 10, 3),
+    ],
+)
+def test_truth_values_in_several_spellings_are_refused(cells, row):
+    with pytest.raises(DataError, match=f"^row {row}: expected one spelling .* same truth value; "):
+        targets_from_text(cells, None, place)
+    with pytest.raises(DataError, match="same truth value"):
+        targets_from_numbers(np.array(cells), None, place)
+    assert len(targets_from_text(cells, "classification", place)[1]) == len(set(cells))
+
+
+def test_truth_values_in_one_spelling_are_two_classes():
+    assert targets_from_text(["True", "False"] * 3, None, place)[1] == ("False", "True")
