@@ -16,7 +16,7 @@ import numpy as np
 
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.readers._cells import has_decimal_comma, is_number
+from bp_arrays.readers._cells import has_comma, is_number
 from bp_arrays.readers._columns import check_distinct, chosen_columns
 from bp_arrays.readers._compressed import unpacked
 from bp_arrays.readers._dataset import Dataset, Task
@@ -198,7 +198,7 @@ def _fit(header: list[str], *rows: list[str]) -> tuple[float, float]:
     """Return the fraction of rows as long as the header, and that of numbers in their cells."""
     alike = [row for row in rows if len(row) == len(header)]
     cells = [cell for row in alike for cell in row]
-    numbers = sum(is_number(cell) or has_decimal_comma(cell) for cell in cells)
+    numbers = sum(is_number(cell) or has_comma(cell) for cell in cells)
     return len(alike) / max(len(rows), 1), numbers / max(len(cells), 1)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 from bp_arrays.errors import DataError
-from bp_arrays.readers._cells import MISSING_WORDS, TRUTH, has_decimal_comma, number, truth
+from bp_arrays.readers._cells import MISSING_WORDS, TRUTH, has_comma, number, truth
 from bp_arrays.readers._rounded import EXACT, is_rounded, rounded_error
 
 
@@ -72,7 +72,7 @@ class RowParser:
         expected, advice = "a number", "correct it, drop the row, or exclude the column"
         if self._parsers[k] is truth:
             expected = "true or false as in the first row"
-        elif has_decimal_comma(cell):
+        elif has_comma(cell):
             advice = "write decimals with a point"
         return DataError(
             f"{where}, column {self._names[self._features[k]]!r}: expected {expected}, got "

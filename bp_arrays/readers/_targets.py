@@ -13,6 +13,7 @@ from bp_arrays.readers._cells import (
     MISSING_WORDS,
     TRUTH,
     exact_number,
+    has_comma,
     is_number,
     missing_labels,
     number,
@@ -137,7 +138,7 @@ def targets_from_text(
         a column of numbers; for values that are whole numbers beyond 2^53 and rounded in float64;
         for text that hardly ever repeats, which cannot be classes; without a task, for classes
         that differ only in the spelling of a number, such as 1 and 1.0, or of a truth value, such
-        as TRUE, True and 1.
+        as TRUE, True and 1, and for numbers with commas, such as 0,5 and 1,000.
 
     Examples
     --------
@@ -162,11 +163,16 @@ def _targets_from_labels(
                 if is_rounded(label, value):
                     raise rounded_error(describe_location(row), label)
             return values[:, None], None
-    elif (task or _task_of_text(labels, distinct, describe_location)) == "regression":
-        row = next(row for row, label in enumerate(labels) if not is_number(label))
-        raise DataError(
-            f"{describe_location(row)}: expected a number, got the text {labels[row]!r}; correct it"
-        )
+    else:
+        if task is None:
+            _check_commas(labels, distinct, describe_location)
+        if (task or _task_of_text(labels, distinct, describe_location)) == "regression":
+            row = next(row for row, label in enumerate(labels) if not is_number(label))
+            advice = "write decimals with a point" if has_comma(labels[row]) else "correct it"
+            raise DataError(
+                f"{describe_location(row)}: expected a number, got the text {labels[row]!r}; "
+                f"{advice}"
+            )
     if task is None:
         _check_spelling(labels, describe_location)
     names = _sorted_names(distinct)
@@ -209,6 +215,17 @@ def _task_of_text(labels: list[str], distinct: set[str], describe_location: Loca
             f"{len(labels)} rows; choose another target, or use --task classification"
         )
     return "classification"
+
+
+def _check_commas(labels: list[str], distinct: set[str], describe_location: Locator) -> None:
+    """Raise DataError for numbers with commas, such as 0,5 and 1,000: they are no classes."""
+    if any(map(has_comma, distinct)) and all(has_comma(x) or is_number(x) for x in distinct):
+        row = next(row for row, label in enumerate(labels) if has_comma(label))
+        raise DataError(
+            f"{describe_location(row)}: expected a number or a class, got {labels[row]!r}; write "
+            "decimals with a point, and thousands without commas, or use --task classification "
+            "if these are classes"
+        )
 
 
 def _check_spelling(labels: list[str], describe_location: Locator) -> None:

@@ -232,3 +232,25 @@ def test_truth_values_in_several_spellings_are_refused(cells, row):
 
 def test_truth_values_in_one_spelling_are_two_classes():
     assert targets_from_text(["True", "False"] * 3, None, place)[1] == ("False", "True")
+
+
+@pytest.mark.parametrize(
+    ("cells", "row"),
+    [
+        (["0,5", "1,5"] * 10, 0),
+        (["1", "0,5"] * 10, 1),
+        (["-1,5e3", "2"] * 10, 0),
+        (["12", "1,000", "1,234,567", "1,234.5"] * 10, 1),
+        ([f"{k},{k}" for k in range(100)], 0),
+    ],
+)
+@pytest.mark.parametrize("task", [None, "regression"])
+def test_numbers_with_commas_are_no_classes(cells, row, task):
+    with pytest.raises(DataError, match=f"^row {row}: .*{cells[row]}.*write decimals with a point"):
+        targets_from_text(cells, task, place)
+    assert len(targets_from_text(cells, "classification", place)[1]) == len(set(cells))
+
+
+def test_text_with_commas_may_be_classes():
+    for cells in (["a,b", "1,5"] * 10, ["1,", ",1"] * 10, ["red, 1", "red, 2"] * 10):
+        assert len(targets_from_text(cells, None, place)[1]) == 2
