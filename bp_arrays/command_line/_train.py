@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--task",
         choices=("classification", "regression"),
-        help="by default inferred from the target",
+        help="the task of a file (default: inferred from the target)",
     )
     add(
         "--test",
