@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from array import array
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -68,8 +69,9 @@ def read_csv(
         Used only with require_target=False: names that are classes even if they look like missing
         values, such as "NA".
     sep : str, optional
-        The delimiter; by default the comma, semicolon or tab that divides the header and the
-        rows below it into equally many cells.
+        The delimiter; by default the one that a first line such as "sep=;" declares, or else the
+        comma, semicolon or tab that divides the header and the rows below it into equally many
+        cells.
 
     Raises
     ------
@@ -140,23 +142,34 @@ def _rows(path: Path, sep: str | None = None) -> Iterator[tuple[int, list[str]]]
         io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text,
     ):
         try:
-            delimiter = sep or _delimiter(path, text)
+            declared = _declared_delimiter(text)
+            lines_before = 0 if declared is None else 1
+            delimiter = sep or declared or _delimiter(path, text)
             text.seek(0)
+            for _ in range(lines_before):
+                text.readline()
             reader = csv.reader(text, delimiter=delimiter, strict=True)
-            yield reader.line_num, [name.strip() for name in next(reader, [])]
+            header = next(reader, [])
+            yield lines_before + reader.line_num, [name.strip() for name in header]
             for row in reader:
                 if row:
-                    yield reader.line_num, row
+                    yield lines_before + reader.line_num, row
         except csv.Error as error:
             raise DataError(
-                f"{path}, line {reader.line_num}: expected well-formed CSV, got: {error}; check "
-                "the quotes"
+                f"{path}, line {lines_before + reader.line_num}: expected well-formed CSV, got: "
+                f"{error}; check the quotes"
             ) from None
         except UnicodeDecodeError:
             raise DataError(
                 f"{path}: expected UTF-8 text, got something else at byte "
                 f"{_first_not_utf8(path)}; save the table as UTF-8"
             ) from None
+
+
+def _declared_delimiter(text: TextIO) -> str | None:
+    """Return the delimiter that a first line such as "sep=;", which Excel reads, declares."""
+    declaration = re.fullmatch(r'"?sep=([^\w"\r\n.+-])"?[\r\n]*', text.readline(16))
+    return declaration and declaration[1]
 
 
 def check_separator(sep: str) -> None:
