@@ -22,6 +22,9 @@ MAX_ROUNDING = 0.01
 Or by 16 times the relative rounding of the dtype, if that is more, as in half precision.
 """
 
+MAX_TARGET_ROUNDING = 0.001
+"""The same for targets: nothing averages their rounding, which stays in every loss."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -68,14 +71,21 @@ def _problem(
     data: Dataset, features: ColumnStatistics, targets: ColumnStatistics | None, dtype: str
 ) -> str | None:
     """Describe the first column that this dtype cannot represent, or return None."""
-    problem = _problem_of("feature", data.feature_names, data.x, features, dtype)
+    problem = _problem_of("feature", data.feature_names, data.x, features, dtype, MAX_ROUNDING)
     if problem is None and targets is not None and data.t is not None:
-        problem = _problem_of("target", data.target_names, data.t, targets, dtype)
+        problem = _problem_of(
+            "target", data.target_names, data.t, targets, dtype, MAX_TARGET_ROUNDING
+        )
     return problem
 
 
 def _problem_of(
-    kind: str, names: Sequence[str], values: HostArray, columns: ColumnStatistics, dtype: str
+    kind: str,
+    names: Sequence[str],
+    values: HostArray,
+    columns: ColumnStatistics,
+    dtype: str,
+    max_rounding: float,
 ) -> str | None:
     eps, dtype_min, dtype_max = limits_of(dtype)
     is_exact = dtype == "float64" or (
@@ -83,7 +93,7 @@ def _problem_of(
     )
     column_max = np.maximum(np.abs(values.min(axis=0)), np.abs(values.max(axis=0)))  # of all rows
     training_max, scale, varies = columns.largest, columns.scale, ~columns.constant
-    tolerance = max(MAX_ROUNDING, 16 * eps) * scale
+    tolerance = max(max_rounding, 16 * eps) * scale
 
     def name(k: int) -> str:
         return f"{kind} {names[k]!r}" if names else f"{kind} {k} (counted from 0)"

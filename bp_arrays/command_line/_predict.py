@@ -17,6 +17,7 @@ from bp_arrays.command_line._plotting import check_plot
 from bp_arrays.command_line._report import to_json
 from bp_arrays.command_line._schema import Schema
 from bp_arrays.command_line._score import Score, score_predictions
+from bp_arrays.command_line._streams import write_utf8
 from bp_arrays.devices import ask_for_float64
 from bp_arrays.errors import DataError
 from bp_arrays.files import write_atomically
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     writer.writerow(header)
     writer.writerows(table)
     if args.out is None:
-        sys.stdout.write(text.getvalue())
+        write_utf8(text.getvalue())
     else:
         write_atomically(args.out.resolve(), text.getvalue().encode())
     # stdout may be a pipe into another program: messages go to stderr then

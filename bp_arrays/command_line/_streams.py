@@ -27,7 +27,8 @@ def standard_streams() -> Iterator[None]:
     """Provide `sys.stdout` and `sys.stderr` that are open, until the block ends.
 
     A process without a console, or started with `>&-`, has None or a closed stream: what is
-    printed is discarded then. Characters that a stream cannot encode are escaped.
+    printed is discarded then. Characters of messages that a stream cannot encode are escaped; for
+    data there is `write_utf8`.
     """
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(_writable(sys.stdout, stack)))
@@ -44,6 +45,15 @@ def _writable(stream: Any, stack: ExitStack) -> TextIO:
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
     return stream  # type: ignore[no-any-return]
+
+
+def write_utf8(text: str) -> None:
+    """Write data to standard output in UTF-8, whatever its encoding: an escape would change it."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+    else:  # a stream of characters
+        sys.stdout.write(text)
 
 
 def discard_unwritten() -> None:

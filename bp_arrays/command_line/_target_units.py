@@ -17,7 +17,7 @@ from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.layers import Context, Sequential, Standardize
 from bp_arrays.losses import Huber, L2Loss, Loss, MeanAbsoluteError
 from bp_arrays.model import Model
-from bp_arrays.training import History, Metric
+from bp_arrays.training import R2, History, Metric
 from bp_arrays.typing import Array, HostArray
 
 SERIES = "loss_in_units"
@@ -138,3 +138,29 @@ class TargetUnits:
         )
         complete.metadata, complete.seed = model.metadata, model.seed
         return complete
+
+
+def value_scores(
+    y: HostArray, t: HostArray, loss: Loss, units: TargetUnits | None
+) -> dict[str, float]:
+    """Return loss and R² of the outputs of a model that is ready to be saved, in their units.
+
+    The outputs are compared with the targets in float64: in the dtype of the model, targets and
+    outputs far from 0 would be rounded to the same numbers.
+
+    Parameters
+    ----------
+    y : array (rows, outputs)
+        In the user's units.
+    t : array (rows, outputs)
+        Standardized if there are units.
+    loss : Loss
+        The loss of t.
+    units : TargetUnits, or None
+    """
+    y, ctx, r2 = y.astype(np.float64), Context(np), R2()
+    if units is None:
+        return {"loss": float(loss.forward(y, t, ctx)[0]), "r2": r2.value(r2.sums(y, t, ctx))}
+    y = units.standardized(y)
+    error = units.metric.value(units.metric.sums(y, t, ctx))
+    return {"loss": error, "r2": r2.value(r2.sums(y, t, ctx))}

@@ -28,12 +28,12 @@ from bp_arrays.command_line._recipe import (
 from bp_arrays.command_line._report import report_of, to_json
 from bp_arrays.command_line._schema import Schema
 from bp_arrays.command_line._standardizing import ColumnStatistics
-from bp_arrays.command_line._target_units import TargetUnits
+from bp_arrays.command_line._target_units import TargetUnits, value_scores
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
 from bp_arrays.devices import ask_for_float64, device
-from bp_arrays.errors import DataError
+from bp_arrays.errors import DataError, NonFiniteLossError
 from bp_arrays.files import write_atomically
-from bp_arrays.inputs import SelectedRows
+from bp_arrays.inputs import SelectedRows, first_not_finite
 from bp_arrays.layers import Sequential, Standardize
 from bp_arrays.model import Model
 from bp_arrays.readers import Dataset, open_dataset, split
@@ -46,7 +46,7 @@ from bp_arrays.training import (
     evaluate,
     fit,
 )
-from bp_arrays.typing import Array
+from bp_arrays.typing import Array, HostArray
 
 DEVICE_BYTES = 2**30
 """Samples of up to this many bytes in float32 are moved to the device before training."""
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--task",
         choices=("classification", "regression"),
-        help="by default inferred from the target",
+        help="the task of a file (default: inferred from the target)",
     )
     add(
         "--test",
@@ -253,17 +253,26 @@ def train(job: TrainingJob, *, patience: int | None, progress: bool) -> Training
     )
     seconds = time.perf_counter() - started
 
-    def scores(x: Array, t: Array) -> dict[str, float]:
+    model = job.model if job.units is None else job.units.model_in_units(job.model)
+
+    def scores(rows: str, x: Array, t: HostArray) -> dict[str, float]:
         if not len(t):
             return {}
-        values = evaluate(job.model, x, t, loss=job.loss, metrics=metrics)
-        return values if job.units is None else job.units.values_in_units(values)
+        if job.data.classes is None:
+            y = model.device.to_numpy(model.predict(x))
+            _check_finite(first_not_finite(y) is None, f"outputs on the {rows} rows are")
+            return value_scores(y, t, job.loss, job.units)
+        values = evaluate(model, x, t, loss=job.loss, metrics=metrics)
+        _check_finite(math.isfinite(values["loss"]), f"loss on the {rows} rows is")
+        return values
+
+    scores("validation", *validation)  # for its check: the history has the scores
 
     return TrainingResult(
-        model=job.model if job.units is None else job.units.model_in_units(job.model),
+        model=model,
         history=history if job.units is None else job.units.history_in_units(history),
-        train=scores(*training),
-        test=scores(*test),
+        train=scores("training", *training),
+        test=scores("test", *test),
         seconds=seconds,
         confusion=_confusion(job, test[0]),
     )
@@ -276,6 +285,15 @@ def _confusion(job: TrainingJob, x: Array) -> ConfusionMatrix | None:
         return None
     y = job.model.device.to_numpy(job.model.predict(x))
     return ConfusionMatrix.of(job.data.t[rows], y.argmax(axis=1), job.data.classes)
+
+
+def _check_finite(is_finite: bool, what: str) -> None:
+    """Raise NonFiniteLossError: `fit` measures the loss before each update, not after the last."""
+    if not is_finite:
+        raise NonFiniteLossError(
+            f"the trained model's {what} NaN or infinite: it is not saved; a smaller --rate or "
+            "data on a common scale usually help"
+        )
 
 
 def check_classes(data: Dataset) -> None:

@@ -28,19 +28,17 @@ def is_number(cell: str) -> bool:
     return True
 
 
-def has_decimal_comma(cell: str) -> bool:
-    """Return whether a cell contains a number with a comma for the point.
+def has_comma(cell: str) -> bool:
+    """Return whether a cell contains a number with a comma for the point, or before thousands.
 
-    >>> has_decimal_comma("-1,5"), has_decimal_comma("1,"), has_decimal_comma("1.5")
-    (True, False, False)
+    >>> has_comma("-1,5"), has_comma("1,000,000.5"), has_comma("1,"), has_comma("1.5")
+    (True, True, False, False)
     """
-    before, comma, after = cell.partition(",")
-    return (
-        bool(comma)
-        and before[-1:].isdigit()
-        and after[:1].isdigit()
-        and is_number(f"{before}.{after}")
+    parts = cell.split(",")
+    between_digits = all(part[:1].isdigit() for part in parts[1:]) and all(
+        part[-1:].isdigit() for part in parts[:-1]
     )
+    return len(parts) > 1 and between_digits and is_number("".join(parts))
 
 
 TRUTH = {"True": 1.0, "TRUE": 1.0, "true": 1.0, "False": 0.0, "FALSE": 0.0, "false": 0.0}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from array import array
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ import numpy as np
 
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.readers._cells import has_decimal_comma, is_number
+from bp_arrays.readers._cells import has_comma, is_number
 from bp_arrays.readers._columns import check_distinct, chosen_columns
 from bp_arrays.readers._compressed import unpacked
 from bp_arrays.readers._dataset import Dataset, Task
@@ -68,8 +69,9 @@ def read_csv(
         Used only with require_target=False: names that are classes even if they look like missing
         values, such as "NA".
     sep : str, optional
-        The delimiter; by default the comma, semicolon or tab that divides the header and the
-        rows below it into equally many cells.
+        The delimiter; by default the one that a first line such as "sep=;" declares, or else the
+        comma, semicolon or tab that divides the header and the rows below it into equally many
+        cells.
 
     Raises
     ------
@@ -140,23 +142,34 @@ def _rows(path: Path, sep: str | None = None) -> Iterator[tuple[int, list[str]]]
         io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text,
     ):
         try:
-            delimiter = sep or _delimiter(path, text)
+            declared = _declared_delimiter(text)
+            lines_before = 0 if declared is None else 1
+            delimiter = sep or declared or _delimiter(path, text)
             text.seek(0)
+            for _ in range(lines_before):
+                text.readline()
             reader = csv.reader(text, delimiter=delimiter, strict=True)
-            yield reader.line_num, [name.strip() for name in next(reader, [])]
+            header = next(reader, [])
+            yield lines_before + reader.line_num, [name.strip() for name in header]
             for row in reader:
                 if row:
-                    yield reader.line_num, row
+                    yield lines_before + reader.line_num, row
         except csv.Error as error:
             raise DataError(
-                f"{path}, line {reader.line_num}: expected well-formed CSV, got: {error}; check "
-                "the quotes"
+                f"{path}, line {lines_before + reader.line_num}: expected well-formed CSV, got: "
+                f"{error}; check the quotes"
             ) from None
         except UnicodeDecodeError:
             raise DataError(
                 f"{path}: expected UTF-8 text, got something else at byte "
                 f"{_first_not_utf8(path)}; save the table as UTF-8"
             ) from None
+
+
+def _declared_delimiter(text: TextIO) -> str | None:
+    """Return the delimiter that a first line such as "sep=;", which Excel reads, declares."""
+    declaration = re.fullmatch(r'"?sep=([^\w"\r\n.+-])"?[\r\n]*', text.readline(16))
+    return declaration and declaration[1]
 
 
 def check_separator(sep: str) -> None:
@@ -198,7 +211,7 @@ def _fit(header: list[str], *rows: list[str]) -> tuple[float, float]:
     """Return the fraction of rows as long as the header, and that of numbers in their cells."""
     alike = [row for row in rows if len(row) == len(header)]
     cells = [cell for row in alike for cell in row]
-    numbers = sum(is_number(cell) or has_decimal_comma(cell) for cell in cells)
+    numbers = sum(is_number(cell) or has_comma(cell) for cell in cells)
     return len(alike) / max(len(rows), 1), numbers / max(len(cells), 1)
 
 

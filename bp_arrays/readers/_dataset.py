@@ -9,6 +9,7 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import first_not_finite
+from bp_arrays.readers._rounded import first_rounded, rounded_error
 from bp_arrays.typing import HostArray
 
 Task = Literal["classification", "regression"]
@@ -44,7 +45,8 @@ class Dataset:
     Raises
     ------
     DataError
-        If there are no rows or no features, x and t differ in length, or x is not finite.
+        If there are no rows or no features, x and t differ in length, x is not finite, or a
+        whole number in x is rounded in float64.
     """
 
     x: HostArray
@@ -75,6 +77,11 @@ class Dataset:
                 f"{self.source}, row {row}, feature {column} (counted from 0): expected a finite "
                 f"number, got {self.x[row, column]}; drop or fill such rows"
             )
+        rounded = first_rounded(self.x)
+        if rounded is not None:
+            row, column = rounded
+            where = f"{self.source}, row {row}, feature {column} (counted from 0)"
+            raise rounded_error(where, self.x[rounded])
 
     @property
     def task(self) -> Task:

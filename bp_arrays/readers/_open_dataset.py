@@ -49,7 +49,7 @@ def open_dataset(
     target : str, optional
         The target column of a .csv or .parquet file.
     task : "classification", "regression" or None
-        None infers the task from the targets.
+        None infers the task from the targets. For files only.
     columns : sequence of str, optional
         The feature columns of a .csv or .parquet file; by default all except the target.
     require_target : bool, default True
@@ -67,7 +67,8 @@ def open_dataset(
     Raises
     ------
     DataError
-        If the data does not exist, or a file is damaged or of another format.
+        If the data does not exist, or a file is damaged or of another format; for a target or a
+        task of data that has its own.
     OSError
         If a file cannot be opened.
 
@@ -85,6 +86,10 @@ def open_dataset(
             raise DataError(
                 f"target: expected a file with columns, got {spec!r}, which has its own target; "
                 "drop target"
+            )
+        if task is not None and require_target:
+            raise DataError(
+                f"task: expected a file, got {spec!r}, which has its own task; drop task"
             )
         return BUILT_IN[spec]()
     if target is not None and require_target and kind not in TABLES:

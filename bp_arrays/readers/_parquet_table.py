@@ -15,6 +15,7 @@ from bp_arrays.errors import DataError
 from bp_arrays.extras import require_extra
 from bp_arrays.readers._columns import check_distinct
 from bp_arrays.readers._parsing import parsing
+from bp_arrays.readers._rounded import first_rounded, is_rounded, rounded_error
 from bp_arrays.typing import HostArray
 
 SUFFIXES = (".parquet", ".pq")
@@ -128,13 +129,21 @@ class ParquetTable:
             return column, np.asarray(column.is_valid())
 
     def numbers(self, group: Group, names: Sequence[str]) -> HostArray:
-        """Read columns of numbers of one row group into an array (rows, columns)."""
+        """Read columns of numbers of one row group into an array (rows, columns).
+
+        Raises
+        ------
+        DataError
+            As for `columns`; with column and row, for a whole number that float64 rounds.
+        """
         columns = self.columns(group, names)
         first = next(columns)  # its length was checked against the file's metadata
         array = np.empty((len(first), len(names)), self.dtype(names))
         for k, column in enumerate(chain([first], columns)):
             with _parsing(group.path):
-                array[:, k] = column.to_numpy()
+                values = column.to_numpy()
+                array[:, k] = values
+            self._check_not_rounded(group, names[k], values, array[:, k])
         return array
 
     def texts(self, group: Group, name: str, *, required: bool = True) -> list[str]:
@@ -167,6 +176,19 @@ class ParquetTable:
                 f"{self.describe_location(group, row, name)}: expected a value, got null; "
                 "drop or fill such rows"
             )
+
+    def _check_not_rounded(
+        self, group: Group, name: str, values: HostArray, converted: HostArray
+    ) -> None:
+        row: int | None = None
+        if self.holds_decimals(name):
+            texts = (format(value, "f") for value in values)
+            pairs = enumerate(zip(texts, converted.tolist(), strict=True))
+            row = next((row for row, pair in pairs if is_rounded(*pair)), None)
+        elif (rounded := first_rounded(values)) is not None:
+            row = rounded[0]
+        if row is not None:
+            raise rounded_error(self.describe_location(group, row, name), values[row])
 
     def _number_dtype(self, name: str) -> np.dtype[Any]:
         dtype = _number_dtype(self._types[name])

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 from bp_arrays.errors import DataError
-from bp_arrays.readers._cells import MISSING_WORDS, TRUTH, has_decimal_comma, number, truth
+from bp_arrays.readers._cells import MISSING_WORDS, TRUTH, has_comma, number, truth
+from bp_arrays.readers._rounded import EXACT, is_rounded, rounded_error
 
 
 class RowParser:
@@ -35,7 +36,8 @@ class RowParser:
         Raises
         ------
         DataError
-            If a cell holds something else; the message names the column.
+            If a cell holds something else, or a whole number that float64 rounds; the message
+            names the column.
         """
         cells = self._pick(row)
         if not self._parsers:
@@ -43,10 +45,20 @@ class RowParser:
             self._only_numbers = truth not in self._parsers
         try:
             if self._only_numbers:
-                return list(map(number, cells))
-            return [parse(cell) for parse, cell in zip(self._parsers, cells, strict=True)]
+                values = list(map(number, cells))
+            else:
+                values = [parse(cell) for parse, cell in zip(self._parsers, cells, strict=True)]
         except ValueError:
             raise self._error(cells, where) from None
+        if max(values) >= EXACT or min(values) <= -EXACT:
+            self._check_not_rounded(cells, values, where)
+        return values
+
+    def _check_not_rounded(self, cells: Sequence[str], values: list[float], where: str) -> None:
+        for k, (cell, value) in enumerate(zip(cells, values, strict=True)):
+            if is_rounded(cell, value):
+                name = self._names[self._features[k]]
+                raise rounded_error(f"{where}, column {name!r}", cell.strip())
 
     def _error(self, cells: Sequence[str], where: str) -> DataError:
         k = next(
@@ -60,7 +72,7 @@ class RowParser:
         expected, advice = "a number", "correct it, drop the row, or exclude the column"
         if self._parsers[k] is truth:
             expected = "true or false as in the first row"
-        elif has_decimal_comma(cell):
+        elif has_comma(cell):
             advice = "write decimals with a point"
         return DataError(
             f"{where}, column {self._names[self._features[k]]!r}: expected {expected}, got "

@@ -9,8 +9,17 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.readers._cells import MISSING_WORDS, exact_number, is_number, missing_labels, number
+from bp_arrays.readers._cells import (
+    MISSING_WORDS,
+    TRUTH,
+    exact_number,
+    has_comma,
+    is_number,
+    missing_labels,
+    number,
+)
 from bp_arrays.readers._dataset import Task
+from bp_arrays.readers._rounded import first_rounded, is_rounded, rounded_error
 from bp_arrays.readers._text_array import Locator, texts_of_array
 from bp_arrays.typing import HostArray
 
@@ -126,8 +135,10 @@ def targets_from_text(
     ------
     DataError
         For an empty cell, and for "NA" and the like beside numbers, or True and False; for text in
-        a column of numbers; for text that hardly ever repeats, which cannot be classes; without a
-        task, for classes that differ only in the spelling of a number, such as 1 and 1.0.
+        a column of numbers; for values that are whole numbers beyond 2^53 and rounded in float64;
+        for text that hardly ever repeats, which cannot be classes; without a task, for classes
+        that differ only in the spelling of a number, such as 1 and 1.0, or of a truth value, such
+        as TRUE, True and 1, and for numbers with commas, such as 0,5 and 1,000.
 
     Examples
     --------
@@ -148,12 +159,20 @@ def _targets_from_labels(
         values = np.array(list(map(number, labels)))
         _check_finite(values, describe_location)
         if (task or _task_of_numbers(values, distinct)) == "regression":
+            for row, (label, value) in enumerate(zip(labels, values.tolist(), strict=True)):
+                if is_rounded(label, value):
+                    raise rounded_error(describe_location(row), label)
             return values[:, None], None
-    elif (task or _task_of_text(labels, distinct, describe_location)) == "regression":
-        row = next(row for row, label in enumerate(labels) if not is_number(label))
-        raise DataError(
-            f"{describe_location(row)}: expected a number, got the text {labels[row]!r}; correct it"
-        )
+    else:
+        if task is None:
+            _check_commas(labels, distinct, describe_location)
+        if (task or _task_of_text(labels, distinct, describe_location)) == "regression":
+            row = next(row for row, label in enumerate(labels) if not is_number(label))
+            advice = "write decimals with a point" if has_comma(labels[row]) else "correct it"
+            raise DataError(
+                f"{describe_location(row)}: expected a number, got the text {labels[row]!r}; "
+                f"{advice}"
+            )
     if task is None:
         _check_spelling(labels, describe_location)
     names = _sorted_names(distinct)
@@ -198,19 +217,35 @@ def _task_of_text(labels: list[str], distinct: set[str], describe_location: Loca
     return "classification"
 
 
+def _check_commas(labels: list[str], distinct: set[str], describe_location: Locator) -> None:
+    """Raise DataError for numbers with commas, such as 0,5 and 1,000: they are no classes."""
+    if any(map(has_comma, distinct)) and all(has_comma(x) or is_number(x) for x in distinct):
+        row = next(row for row, label in enumerate(labels) if has_comma(label))
+        raise DataError(
+            f"{describe_location(row)}: expected a number or a class, got {labels[row]!r}; write "
+            "decimals with a point, and thousands without commas, or use --task classification "
+            "if these are classes"
+        )
+
+
 def _check_spelling(labels: list[str], describe_location: Locator) -> None:
-    """Raise DataError if two labels are one number: one class written in two ways, or two."""
+    """Raise DataError if two labels are one value: one class written in two ways, or two.
+
+    True is TRUE, true and 1.
+    """
     first_rows: dict[str, int] = {}
     for row, label in enumerate(labels):
         first_rows.setdefault(label, row)
     spelling: dict[Decimal, str] = {}
     for label, row in first_rows.items():
-        value = exact_number(label)
+        value = Decimal(TRUTH[label]) if label in TRUTH else exact_number(label)
         if value is not None and (other := spelling.setdefault(value, label)) != label:
+            is_truth = not TRUTH.keys().isdisjoint((label, other))
+            regression = "" if is_truth else ", --task regression if they are values"
             raise DataError(
                 f"{describe_location(row)}: expected one spelling of each class, got {label!r} and "
-                f"{other!r}, which are the same number; write them alike, or use --task "
-                "classification if they are two classes, --task regression if they are values"
+                f"{other!r}, which are the same {'truth value' if is_truth else 'number'}; write "
+                f"them alike, or use --task classification if they are two classes{regression}"
             )
 
 
@@ -240,7 +275,8 @@ def targets_from_numbers(
     Raises
     ------
     DataError
-        For NaN, infinity, complex numbers, objects; for a shape or values unfit for the task.
+        For NaN, infinity, complex numbers, objects; for a shape or values unfit for the task; for
+        values that are whole numbers beyond 2^53 and rounded in float64.
 
     Examples
     --------
@@ -272,14 +308,21 @@ def targets_from_numbers(
                 f"{describe_location(0)}: expected one class per row, or one-hot rows, "
                 f"got shape {values.shape}"
             )
-        return values.astype(np.float64), None
+        return _as_values(values, describe_location), None
     if task is None:
         task = "classification" if _are_classes(values) else "regression"
     if task == "regression":
-        return values.astype(np.float64)[:, None], None
+        return _as_values(values, describe_location)[:, None], None
     kinds, t = np.unique(values, return_inverse=True)
     names = (str(int(kind)) if kind == int(kind) else repr(float(kind)) for kind in kinds)
     return t.astype(np.int64), tuple(names)
+
+
+def _as_values(values: HostArray, describe_location: Locator) -> HostArray:
+    rounded = first_rounded(values)
+    if rounded is not None:
+        raise rounded_error(describe_location(rounded[0]), values[rounded])
+    return values.astype(np.float64)
 
 
 def _check_finite(values: HostArray, describe_location: Locator) -> None:

@@ -54,6 +54,8 @@ COMMAND_LINES = {
     "train digits --layers 64,": "--layers: expected an integer >= 1, got ''",
     "train digits --layers 64,0": "--layers: expected an integer >= 1, got '0'",
     "train digits --task clustering": "--task: invalid choice",
+    "train digits --task regression": "task: expected a file, got 'digits', which has its own task",
+    "train notes --task classification": "task: expected a file, got 'notes'",
     "train digits --activation relo": "did you mean 'ReLU'",
     "train digits --loss cros_entropy": "did you mean 'CrossEntropy'",
     "train digits --optimizer adm": "did you mean 'Adam'",

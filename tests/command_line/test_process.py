@@ -100,8 +100,14 @@ def test_names_outside_the_terminals_alphabet(tmp_path):
     plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
     words = ["train", tmp_path / "d.csv", "--target", "y", "--epochs", 1, "--out", tmp_path / "m"]
     assert process(*words, env=plain).returncode == 0
-    result = process("predict", tmp_path / "m", tmp_path / "d.csv", env=plain)
+    words = ["predict", tmp_path / "m", tmp_path / "d.csv"]
+    result = process(*words, env=plain, encoding="utf-8")
     assert result.returncode == 0 and "Traceback" not in result.stderr
+    rows = result.stdout.splitlines()  # data, which an escape would change
+    assert rows[0] == "prediction,probability" and len(rows) == 21
+    assert {row.split(",")[0] for row in rows[1:]} <= {"größe", "東"}
+    process(*words, "--out", tmp_path / "p.csv", env=plain)
+    assert (tmp_path / "p.csv").read_text(encoding="utf-8") == result.stdout
 
 
 SHELL = pytest.mark.skipif(os.name != "posix", reason="redirections of a POSIX shell")

@@ -13,7 +13,7 @@ from bp_arrays.command_line._precision import dtype_for
 from bp_arrays.command_line._recipe import SCHEDULES
 from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.command_line._target_units import LossInUnits
-from bp_arrays.readers import Dataset
+from bp_arrays.readers import Dataset, open_dataset, split
 from bp_arrays.training import _progress as progress
 
 
@@ -683,3 +683,59 @@ def test_many_classes_have_a_matrix_as_high_as_the_curves_above_each_other(
     loss, accuracy, matrix = (place[label] for label in ("loss", "accuracy", "true class"))
     assert accuracy.y1 < loss.y0 and loss.x1 < matrix.x0
     assert matrix.height > 0.7
+
+
+@pytest.mark.parametrize("standardize", ["--standardize", "--no-standardize"])
+@pytest.mark.parametrize("loss", ["mean_squared_error", "huber"])
+def test_the_reported_loss_is_that_of_the_saved_model(run, tmp_path, standardize, loss):
+    """By hand in float64: float32 rounds outputs near 2e7 to even numbers."""
+    x = np.arange(300.0)
+    t = 2e7 + 1000.25 * x
+    text = "".join(f"{a},{b}\n" for a, b in zip(x.tolist(), t.tolist(), strict=True))
+    (tmp_path / "a.csv").write_text("x,t\n" + text)
+    words = ("train", "a.csv", "--target", "t", "--activation", "identity", "--device", "cpu")
+    words += ("--dtype", "float32", "--epochs", 3, "--loss", loss, standardize)
+    result = run(*words, "--out", "m", "--report", "r.json")
+    assert result.code == 0
+    report, model = report_in(tmp_path), bp.load(tmp_path / "m", device="cpu")
+    rows = split(open_dataset(str(tmp_path / "a.csv"), target="t"), seed=0)
+    for name, part in (("train", rows.train), ("test", rows.test)):
+        y = model.predict(x[part, None])[:, 0].astype(np.float64)
+        error, limit = np.abs(y - t[part]), 1.0
+        if loss == "mean_squared_error":
+            expected = np.mean(error**2)
+        else:
+            if standardize == "--standardize":
+                limit = np.std(t[rows.train])
+            expected = np.mean(np.where(error < limit, error**2 / 2, limit * (error - limit / 2)))
+        assert report[f"{name}_loss"] == pytest.approx(expected, rel=1e-9)
+        assert report[f"{name}_r2"] == pytest.approx(r2_score(t[part], y), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("target", "task"), [(lambda k: 1.5 * k, "regression"), (lambda k: k % 2, "classification")]
+)
+def test_a_model_whose_outputs_are_not_finite_is_not_saved(run, tmp_path, target, task):
+    """One update: its loss is measured before it, and its parameters are finite after it."""
+    (tmp_path / "l.csv").write_text("x,y\n" + "".join(f"{k},{target(k)}\n" for k in range(60)))
+    words = ("train", "l.csv", "--target", "y", "--task", task, "--device", "cpu", "--epochs", 1)
+    words += ("--batch", 1000, "--rate", 1e30)
+    result = run(*words, "--out", "m", "--report", "r.json")
+    assert result.code == 2 and result.out.count("trained") == 0
+    assert result.err.count("\n") == 1 and "NaN or infinite" in result.err
+    assert not (tmp_path / "m").exists() and not (tmp_path / "r.json").exists()
+
+
+def test_outputs_that_are_infinite_on_the_validation_rows_alone(run, tmp_path):
+    """A feature of 1.6e38, in a row that the net was not trained on, overflows in its layers."""
+    x = np.arange(60.0)
+    rows = split(Dataset(x[:, None], x[:, None], None, ("x",), ("y",), "x"), validation=0.1, seed=0)
+    for part in (rows.validation, rows.test):
+        x = np.arange(60.0)
+        x[part[0]] = 1.6e38
+        (tmp_path / "l.csv").write_text("x,y\n" + "".join(f"{a},{k}\n" for k, a in enumerate(x)))
+        words = ("train", "l.csv", "--target", "y", "--device", "cpu", "--epochs", 3, "--out", "m")
+        result = run(*words, "--validation", 0.1, "--rate", 30)
+        name = "validation" if part is rows.validation else "test"
+        assert result.code == 2 and f"on the {name} rows" in result.err
+        assert not (tmp_path / "m").exists()

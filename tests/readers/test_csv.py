@@ -208,3 +208,21 @@ def test_every_number_of_a_larger_table_is_in_its_place(table):
     data = read_csv(table("\n".join(lines)), "d")
     np.testing.assert_array_equal(data.x, np.delete(values, 3, axis=1))
     np.testing.assert_array_equal(data.t[:, 0], values[:, 3])
+
+
+@pytest.mark.parametrize("line", ["sep=|", '"sep=|"', "\ufeffsep=|"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("sep", [None, "|"])
+def test_a_first_line_for_excel_declares_the_delimiter(tmp_path, line, end, sep):
+    path = tmp_path / "a.csv"
+    lines = [line, "a,b|y", "1.5|2", "", "2.5|x"]
+    path.write_bytes(end.join([*lines, ""]).encode())
+    data = read_csv(path, "y", "classification", sep=sep)
+    assert data.feature_names == ("a,b",) and data.x.tolist() == [[1.5], [2.5]]
+    with pytest.raises(DataError, match="line 5, column 'y': expected a number, got the text 'x'"):
+        read_csv(path, "y", "regression", sep=sep)
+
+
+def test_a_header_that_only_looks_like_that_line(tmp_path):
+    (tmp_path / "a.csv").write_text("sep=;,y\n1,2\n")
+    assert read_csv(tmp_path / "a.csv", "y", "regression").feature_names == ("sep=;",)

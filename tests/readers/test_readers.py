@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
+from bp_arrays.errors import DataError
 from bp_arrays.readers import open_dataset, split
 
 
@@ -91,3 +92,61 @@ def test_pickled_arrays_are_refused_and_never_run(tmp_path):
 def test_shares_out_of_range(share):
     with pytest.raises(bp.InputError, match="expected a fraction in"):
         split(open_dataset("digits"), test=share)
+
+
+HUGE = [2**62 + k for k in range(30)]
+"""Python's integers are the witness: as float64, all of them are one number."""
+
+
+@pytest.mark.parametrize("role", ["feature", "target"])
+@pytest.mark.parametrize("form", ["csv", "npz", "npy", "int64", "uint64", "mixed", "decimal"])
+def test_whole_numbers_that_float64_merges_are_refused(tmp_path, form, role):
+    assert len(set(map(float, HUGE))) == 1
+    small = list(range(30))
+    x, t = (HUGE, small) if role == "feature" else (small, HUGE)
+    if form == "csv":
+        (tmp_path / "a.csv").write_text(
+            "x,t\n" + "".join(f"{a},{b}\n" for a, b in zip(x, t, strict=True))
+        )
+    elif form in ("npz", "npy"):
+        arrays = np.array(x).reshape(-1, 1), np.array(t)
+        np.savez(tmp_path / "a.npz", x=arrays[0], t=arrays[1])
+        np.save(tmp_path / "x.npy", arrays[0])
+        np.save(tmp_path / "t.npy", arrays[1])
+    else:
+        pa = pytest.importorskip("pyarrow")
+        types = {"decimal": pa.decimal128(30, 2), "uint64": pa.uint64()}
+        kind = types.get(form, pa.int64())
+        columns = {"x": pa.array(x).cast(kind), "t": pa.array(t).cast(kind)}
+        if form == "mixed":
+            columns["y"] = pa.array([0.5] * 30)
+        from pyarrow import parquet
+
+        parquet.write_table(pa.table(columns), tmp_path / "a.parquet")
+    files = {"npy": f"{tmp_path}/x.npy,{tmp_path}/t.npy", "csv": tmp_path / "a.csv"}
+    spec = str(files.get(form, tmp_path / ("a.npz" if form == "npz" else "a.parquet")))
+    target = None if form in ("npz", "npy") else "t"
+    with pytest.raises(DataError, match=r"4611686018427387905.*beyond 2\^53.*subtract") as raised:
+        open_dataset(spec, target=target)
+    message = str(raised.value)
+    assert "\n" not in message
+    if target is not None:
+        assert f"column '{role[0] if role == 'target' else 'x'}'" in message
+
+
+def test_large_numbers_that_float64_holds_are_read(tmp_path):
+    """As are classes, which are text, and the digits that a program writes for a float64."""
+    exact = [(-1) ** k * (2**62 + 1024 * k) for k in range(30)]
+    floats = [f"{12345678901234567890 * (k + 1):.17g}" for k in range(15)]
+    floats += ["123456789012345680000"] * 15  # the shortest text, without an exponent
+    rows = zip(exact, floats, HUGE, strict=True)
+    (tmp_path / "a.csv").write_text("x,y,t\n" + "".join(f"{a},{b},{c}\n" for a, b, c in rows))
+    data = open_dataset(str(tmp_path / "a.csv"), target="t", task="classification")
+    assert data.x[:, 0].tolist() == exact and data.x[:, 1].tolist() == list(map(float, floats))
+    assert data.classes == tuple(map(str, HUGE))
+    np.savez(tmp_path / "a.npz", x=np.array(exact)[:, None], t=np.array(exact))
+    data = open_dataset(str(tmp_path / "a.npz"))
+    assert data.t[:, 0].tolist() == exact and data.x[:, 0].tolist() == exact
+    np.savez(tmp_path / "m.npz", x=np.array([[-(2**63)], [2**63 - 1]]), t=np.array([0.5, 1]))
+    with pytest.raises(DataError, match=r"row 1, feature 0 .*got 9223372036854775807"):
+        open_dataset(str(tmp_path / "m.npz"))

@@ -52,7 +52,8 @@ def test_classes_that_are_one_float_stay_apart():
     assert list(names) == sorted(set(cells)) and [names[k] for k in t] == cells
     assert len({float(cell) for cell in cells}) == 3
     many = [str(9007199254740992 + k % (CLASS_LIMIT + 1)) for k in range(200)]
-    assert targets_from_text(many, None, place)[1] is None  # values, although 11 floats
+    with pytest.raises(DataError, match=r"^row 1: .* got 9007199254740993, a number beyond 2\^53"):
+        targets_from_text(many, None, place)  # values, although 11 floats
     cells = ["0.1234567890123456789012345678901", "0.12345678901234567890123456789"] * 2
     assert len(targets_from_text(cells, "classification", place)[1]) == 2
 
@@ -209,3 +210,47 @@ def test_rows_of_texts_are_no_classes():
 def test_text_and_booleans_in_arrays():
     assert targets_from_numbers(np.array(["b", "a", "b"]), None, place)[1] == ("a", "b")
     assert targets_from_numbers(np.array([True, False] * 2), None, place)[1] == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("cells", "row"),
+    [
+        (["TRUE", "FALSE"] * 20 + ["True", "1"], 40),
+        (["TRUE", "FALSE"] * 20 + ["false"], 40),
+        (["True", "False", "1", "0"] * 10, 2),
+        (["0.0", "1.0"] * 10 + ["False"], 20),
+        (["yes", "True", "no", "true"] * 10, 3),
+    ],
+)
+def test_truth_values_in_several_spellings_are_refused(cells, row):
+    with pytest.raises(DataError, match=f"^row {row}: expected one spelling .* same truth value; "):
+        targets_from_text(cells, None, place)
+    with pytest.raises(DataError, match="same truth value"):
+        targets_from_numbers(np.array(cells), None, place)
+    assert len(targets_from_text(cells, "classification", place)[1]) == len(set(cells))
+
+
+def test_truth_values_in_one_spelling_are_two_classes():
+    assert targets_from_text(["True", "False"] * 3, None, place)[1] == ("False", "True")
+
+
+@pytest.mark.parametrize(
+    ("cells", "row"),
+    [
+        (["0,5", "1,5"] * 10, 0),
+        (["1", "0,5"] * 10, 1),
+        (["-1,5e3", "2"] * 10, 0),
+        (["12", "1,000", "1,234,567", "1,234.5"] * 10, 1),
+        ([f"{k},{k}" for k in range(100)], 0),
+    ],
+)
+@pytest.mark.parametrize("task", [None, "regression"])
+def test_numbers_with_commas_are_no_classes(cells, row, task):
+    with pytest.raises(DataError, match=f"^row {row}: .*{cells[row]}.*write decimals with a point"):
+        targets_from_text(cells, task, place)
+    assert len(targets_from_text(cells, "classification", place)[1]) == len(set(cells))
+
+
+def test_text_with_commas_may_be_classes():
+    for cells in (["a,b", "1,5"] * 10, ["1,", ",1"] * 10, ["red, 1", "red, 2"] * 10):
+        assert len(targets_from_text(cells, None, place)[1]) == 2
