@@ -279,3 +279,37 @@ def test_a_batch_of_weight_zero_within_an_epoch_changes_nothing(device, compiled
     )  # fmt: skip
     y = model.predict(X[:8])[classes == 1]
     assert history["loss"][0] == pytest.approx(np.logaddexp(0.0, y[:, 0] - y[:, 1]).mean())
+
+
+@pytest.mark.parametrize("weight", [None, np.r_[np.ones(11), 0.0]])
+def test_outputs_of_nan_are_no_class(device, weight):
+    y = np.ones((12, 3))
+    model = bp.Model(bp.Linear(3, bias=False), 3, device=device, seed=0)
+
+    def measured(metric, loss, t, rows):
+        outputs = y.copy()
+        outputs[rows, 1] = np.nan
+        xp, dtype = model.device.xp, model.device.dtype("float32")
+        arrays = [model.device.asarray(a, "float32") for a in (outputs, t)]
+        if loss.takes_classes:
+            arrays[1] = model.device.asarray(t, "int32")
+        weights = {} if weight is None else {"weight": model.device.asarray(weight, "float32")}
+        ctx = bp.layers.Context(xp, sum_dtype=dtype)
+        sums = metric.sums(*arrays, ctx, **weights)
+        return metric.value(tuple(float(s) for s in sums))
+
+    for metric, loss, t in (
+        (bp.Accuracy(), CE, ZEROS),
+        (bp.Accuracy(ignore_index=-1), CE, ZEROS),
+        (bp.BinaryAccuracy(), BCE, ONE_HOT * 0 + 1),
+    ):
+        assert measured(metric, loss, t, []) == 1.0
+        assert np.isnan(measured(metric, loss, t, [5]))
+        if weight is not None:  # as R2 does
+            assert measured(metric, loss, t, [11]) == 1.0
+    ignored = np.r_[ZEROS[1:], -1]
+    assert measured(bp.Accuracy(ignore_index=-1), CE, ignored, [11]) == 1.0
+    model.set_parameters({"weight": np.full((3, 3), np.nan)})
+    for metric, loss, t in ((bp.Accuracy(), CE, ZEROS), (bp.BinaryAccuracy(), BCE, SEVERAL)):
+        values = bp.evaluate(model, X, t, loss=loss, metrics=[metric], sample_weight=weight)
+        assert np.isnan(values["accuracy"]) and np.isnan(values["loss"])
