@@ -17,7 +17,12 @@ from bp_arrays.inputs._arrays import (
     is_host_data,
     value_at,
 )
-from bp_arrays.inputs._samples import first_bad_index, first_outside, index_dtype
+from bp_arrays.inputs._samples import (
+    first_bad_index,
+    first_bad_sum,
+    first_outside,
+    index_dtype,
+)
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.typing import Array, HostArray, Shape
@@ -60,6 +65,7 @@ def check_targets(
     else:
         check_finite(host, "t")
         _check_range(host, loss)
+        _check_sums(host, loss)
     for metric in metrics:
         metric.check_targets(host, output_shape, loss)
     return host, index_dtype(device) if is_classes else dtype
@@ -194,6 +200,16 @@ def _check_range(t: HostArray, loss: Loss) -> None:
             f"{describe_location('t', index)}: expected a target from {low:g} to {high:g} for "
             f"{type(loss).__name__}, got {value_at(t, index)}"
             + ("; code two classes as 0 and 1" if high == 1.0 else "")
+        )
+
+
+def _check_sums(t: HostArray, loss: Loss) -> None:
+    index = first_bad_sum(t) if loss.targets_sum_to_one else None
+    if index is not None:
+        raise InputError(
+            f"{describe_location('t', index)}: expected a class, or probabilities that sum to 1, "
+            f"for {type(loss).__name__}, got {t[index].tolist()!s:.60}; for several labels per "
+            "sample use BinaryCrossEntropy()"
         )
 
 

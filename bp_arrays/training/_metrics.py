@@ -16,7 +16,12 @@ import numpy as np
 
 from bp_arrays.checks import argument_error, check_integer, check_number
 from bp_arrays.errors import InputError
-from bp_arrays.inputs import describe_location, first_bad_index, first_index, first_outside
+from bp_arrays.inputs import (
+    describe_location,
+    first_bad_index,
+    first_bad_sum,
+    first_outside,
+)
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.typing import Array, HostArray, Namespace, Shape
@@ -133,7 +138,7 @@ class Accuracy(Metric):
             )
         if t.ndim == len(shape):
             index = first_outside(t, 0.0, 1.0)
-            index = first_index(t, _does_not_sum_to_one) if index is None else index[:-1]
+            index = first_bad_sum(t) if index is None else index[:-1]
             if index is not None:
                 raise InputError(
                     f"Accuracy, {describe_location('t', index)}: expected classes, or "
@@ -324,12 +329,6 @@ class R2(Metric):
             for r, s in zip(residual.tolist(), squares.tolist(), strict=True)
         ]
         return sum(scores) / len(scores)
-
-
-def _does_not_sum_to_one(t: HostArray) -> HostArray:
-    """Return True for each position whose probabilities do not sum to 1."""
-    # those of many classes in half precision do up to a few thousandths
-    return np.asarray(np.abs(t.sum(axis=-1, dtype=np.float64) - 1.0) > 0.01)
 
 
 def _fraction(

@@ -245,6 +245,8 @@ def test_losses_that_cannot_suit_the_targets_say_which_can():
         bp.InputError, match=r"y\[0\]: expected a target >= 0 with loss='poisson', got -1.0"
     ):
         bp.MLPRegressor("poisson").fit(X, np.full(80, -1.0))
+    with pytest.raises(bp.InputError, match=r"y\[0\]: expected probabilities that sum to 1"):
+        bp.MLPRegressor("cross_entropy").fit(X, np.tile([1.0, 1.0, 0.0], (80, 1)))
     with pytest.raises(bp.InputError, match=r"y\[3\]: expected a target >= 0 and <= 1 .*, got 1.5"):
         bp.MLPRegressor("binary-cross-entropy").fit(X, np.where(np.arange(80) == 3, 1.5, 0.5))
     with pytest.raises(bp.InputError, match="two or more columns of y, got one column"):

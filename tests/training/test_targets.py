@@ -37,8 +37,11 @@ REFUSED = {
     "also for numbers of classes": (CE, None, COLUMN[:, 0].astype(int), "use BinaryCrossEntropy"),
     "-1 and 1": (BCE, None, np.sign(X[:, :1]), r"t\[., 0\]: expected a target from 0 to 1 for"),
     "2 and 3": (BCE, None, COLUMN + 2, "code two classes as 0 and 1"),
+    "several labels are no distribution": (
+        CE, None, SEVERAL, r"t\[0\]: expected .* sum to 1, .*\[1.0, 1.0, 0.0\].*BinaryCross"),
+    "nor are halves of one": (CE, None, SOFT * 0.5, r"t\[0\]: expected .* that sum to 1"),
     "-1 and 1 for classes": (CE, None, 2 * ONE_HOT - 1, "from 0 to 1 for CrossEntropy"),
-}
+}  # fmt: skip
 
 
 def doors(model, loss, metrics, t):
