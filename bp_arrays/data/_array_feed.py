@@ -68,7 +68,7 @@ class RowFeed(Feed):
             )
             if spec.loss is not None:
                 weights = None if weight is None else spec.check_weights(weight, self.rows)
-                check_counted(host, weights, spec.loss, spec.output_shape)
+                check_counted(host, weights, spec.loss, spec.output_shape, spec.dtype)
 
     def _index_moved(self, array: Any, dtype: str) -> Any:
         """Return indices on the device in their dtype, so that batches need no conversion."""

@@ -45,6 +45,7 @@ from bp_arrays.inputs._targets import (
     prepare_targets,
     prepare_weights,
     target_on_device,
+    weight_dtype,
 )
 
 __all__ = [
@@ -87,4 +88,5 @@ __all__ = [
     "samples_to_device",
     "shapes_of",
     "target_on_device",
+    "weight_dtype",
 ]

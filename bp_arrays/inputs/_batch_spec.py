@@ -17,7 +17,12 @@ from bp_arrays.inputs._samples import (
     row_count,
     sample_dtypes,
 )
-from bp_arrays.inputs._targets import check_targets, check_weights, target_on_device
+from bp_arrays.inputs._targets import (
+    check_targets,
+    check_weights,
+    target_on_device,
+    weight_dtype,
+)
 from bp_arrays.losses import Loss
 from bp_arrays.trees import Tree
 from bp_arrays.typing import Array, HostArray, Shape
@@ -103,7 +108,7 @@ class BatchSpec:
 
     def check_weights(self, weight: Any, rows: int) -> HostArray:
         """Return sample weights on the host, checked; a batch may have the weight 0."""
-        return check_weights(weight, rows, self.device, self.positions, self.metrics)
+        return check_weights(weight, rows, self.device, self.dtype, self.positions, self.metrics)
 
     # -- batch by batch ------------------------------------------------------------------------
 
@@ -139,7 +144,7 @@ class BatchSpec:
         if weight is None:
             return None
         host = self.check_weights(weight, rows)
-        return target_on_device(weight, host, self.device, self.dtype)
+        return target_on_device(weight, host, self.device, weight_dtype(self.dtype))
 
     def batch(self, x: Any, t: Any = None, weight: Any = None) -> tuple[Tree, Any, Any]:
         """Return the samples, targets and weights of a batch, checked, on the device."""

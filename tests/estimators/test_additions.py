@@ -278,6 +278,16 @@ def test_class_weights_are_those_of_cross_entropy(solver):
     assert np.abs(ours.coefs_[0] - plain.coefs_[0]).max() > 1e-3
 
 
+@pytest.mark.parametrize(("parameters", "weight"), [
+    ({}, np.full(80, 1e-50)),
+    ({"solver": "lbfgs"}, np.full(80, 1e50)),
+    ({"class_weight": dict.fromkeys(range(3), 1e50)}, None),
+])  # fmt: skip
+def test_weights_that_float32_cannot_hold_are_refused(parameters, weight):
+    with pytest.raises(bp.InputError, match=r"sample_weight\[0\]: expected .* weights are float32"):
+        bp.MLPClassifier(4, max_iter=1, **parameters).fit(X.astype(np.float32), y, weight)
+
+
 def test_balanced_class_weights_find_a_rare_class():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 2))

@@ -316,3 +316,48 @@ def test_outputs_of_nan_are_no_class(device, weight):
     for metric, loss, t in ((bp.Accuracy(), CE, ZEROS), (bp.BinaryAccuracy(), BCE, SEVERAL)):
         values = bp.evaluate(model, X, t, loss=loss, metrics=[metric], sample_weight=weight)
         assert np.isnan(values["accuracy"]) and np.isnan(values["loss"])
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
+def test_the_mean_does_not_depend_on_the_scale_of_the_weights(device, precision):
+    try:
+        model = bp.Model(bp.Linear(3), 3, device=device, dtype=precision, seed=0)
+    except bp.InputError:
+        pytest.skip(f"{device} has no {precision}")
+    y = np.asarray(model.predict(X), np.float64)
+    losses = np.log(np.exp(y).sum(axis=1)) - y[np.arange(12), CLASSES]
+    correct = y.argmax(axis=1) == CLASSES
+    settings = {"loss": CE, "metrics": [bp.Accuracy()]}
+    for scale, rows in ((1e-9, 12), (257 / 256, 6), (1e5, 6)):
+        weight = np.where(np.arange(12) < rows, scale, 1.0)
+        measured = bp.evaluate(model, X, CLASSES, sample_weight=weight, batch_size=6, **settings)
+        tolerance = 1e-5 if precision == "float32" else 2e-2
+        assert measured["loss"] == pytest.approx(np.average(losses, weights=weight), rel=tolerance)
+        accuracy = np.average(correct, weights=weight)
+        assert measured["accuracy"] == pytest.approx(accuracy, rel=1e-6)
+    before = model.device.to_numpy(model.vector).copy()
+    bp.fit(model, [(X, CLASSES, np.full(12, 1e-9))], optimizer=bp.SGD(0.1), **settings)
+    assert not np.array_equal(model.device.to_numpy(model.vector), before)
+
+
+@pytest.mark.parametrize("precision", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("scale", [1e-50, 1e50])
+def test_weights_that_the_dtype_cannot_hold_are_refused_at_every_door(precision, scale):
+    weight = np.ones(12)
+    weight[3] = scale if precision != "float64" else scale**6.1
+    model = bp.Model(bp.Linear(3), 3, device="cpu", dtype=precision, seed=0)
+    train, arrays = {"loss": CE, "optimizer": bp.SGD(0.1)}, {"sample_weight": weight}
+    for door in (
+        lambda: bp.fit(model, X, CLASSES, **train, **arrays),
+        lambda: bp.fit(model, X, CLASSES, **train, validation=(X, CLASSES, weight)),
+        lambda: bp.fit(model, bp.data.Batches(X, CLASSES, weight), **train),
+        lambda: bp.fit(model, [(X, CLASSES, weight)], **train),
+        lambda: bp.evaluate(model, X, CLASSES, loss=CE, **arrays),
+        lambda: bp.evaluate(model, [(X, CLASSES, weight)], loss=CE),
+        lambda: bp.Trainer(model, **train).step(X, CLASSES, weight),
+        lambda: model.gradients(X, CLASSES, CE, **arrays),
+    ):
+        with pytest.raises(
+            bp.InputError, match=r"sample_weight\[3\]: expected 0, or .* as weights"
+        ):
+            door()
