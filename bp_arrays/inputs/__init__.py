@@ -38,7 +38,6 @@ from bp_arrays.inputs._samples import (
 )
 from bp_arrays.inputs._selected import SelectedRows
 from bp_arrays.inputs._targets import (
-    check_counted,
     check_targets,
     check_weights,
     no_sample_counts,
@@ -57,7 +56,6 @@ __all__ = [
     "SelectedRows",
     "as_inputs",
     "as_numpy",
-    "check_counted",
     "check_finite",
     "check_indices",
     "check_not_empty",

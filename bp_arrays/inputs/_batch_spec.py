@@ -18,6 +18,7 @@ from bp_arrays.inputs._samples import (
     sample_dtypes,
 )
 from bp_arrays.inputs._targets import (
+    check_counted,
     check_targets,
     check_weights,
     target_on_device,
@@ -109,6 +110,20 @@ class BatchSpec:
     def check_weights(self, weight: Any, rows: int) -> HostArray:
         """Return sample weights on the host, checked; a batch may have the weight 0."""
         return check_weights(weight, rows, self.device, self.dtype, self.positions, self.metrics)
+
+    def check_counted(self, t: HostArray, weight: Any) -> None:
+        """Raise InputError if each sample has the weight 0, by its own weight or by the loss.
+
+        Parameters
+        ----------
+        t : array (rows, ...)
+            Targets on the host, checked.
+        weight : array (rows, ...), or None
+            As passed by the user.
+        """
+        assert self.loss is not None
+        weights = None if weight is None else self.check_weights(weight, len(t))
+        check_counted(t, weights, self.loss, self.output_shape, self.dtype)
 
     # -- batch by batch ------------------------------------------------------------------------
 

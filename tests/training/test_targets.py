@@ -264,6 +264,9 @@ def test_data_in_which_nothing_counts_is_refused_before_training(name):
         bp.evaluate(model, X, t, loss=loss, sample_weight=weight)
     with pytest.raises(bp.InputError, match=message):
         bp.fit(model, X, ZEROS + 1, loss=loss, optimizer=bp.Adam(), validation=(X, t, weight))
+    with pytest.raises(bp.InputError, match=message):
+        model.gradients(X, t, loss, sample_weight=weight)
+    assert bp.Trainer(model, loss=loss, optimizer=bp.SGD()).step(X, t, weight) == 0.0
     np.testing.assert_array_equal(model.vector, before)
     batch = (X, t) if weight is None else (X, t, weight)
     if loss.reduction == "mean":  # the weights of batches are known at the end
