@@ -13,7 +13,6 @@ from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import (
     BatchSpec,
-    check_counted,
     index_dtype,
     is_mapped,
     is_on_host,
@@ -67,8 +66,7 @@ class RowFeed(Feed):
                 weight, self.rows, device, spec.dtype, spec.positions, spec.metrics
             )
             if spec.loss is not None:
-                weights = None if weight is None else spec.check_weights(weight, self.rows)
-                check_counted(host, weights, spec.loss, spec.output_shape)
+                spec.check_counted(host, weight)
 
     def _index_moved(self, array: Any, dtype: str) -> Any:
         """Return indices on the device in their dtype, so that batches need no conversion."""

@@ -32,6 +32,7 @@ from bp_arrays.inputs import (
     check_numbers,
     read_samples,
     row_count,
+    weight_dtype,
 )
 from bp_arrays.random import host_generator
 from bp_arrays.trees import Tree, leaves, map_tree
@@ -250,7 +251,7 @@ class BlockFeed(Feed):
             return Batch(
                 self.spec.move(x),
                 None if t is None else device.asarray(t, self._t_dtype),
-                None if weight is None else device.asarray(weight, dtype),
+                None if weight is None else device.asarray(weight, weight_dtype(dtype)),
             )
 
 

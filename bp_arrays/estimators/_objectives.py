@@ -13,7 +13,7 @@ from bp_arrays.activations import ACTIVATIONS, Sigmoid, Softmax, activation_name
 from bp_arrays.devices import device_of
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.estimators._losses import PoissonLoss, SummedBinaryCrossEntropy
-from bp_arrays.inputs import first_outside, target_out_of_range
+from bp_arrays.inputs import first_bad_sum, first_outside, target_out_of_range
 from bp_arrays.kernels import logistic
 from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, L2Loss, Loss, loss_named
@@ -130,6 +130,13 @@ def regressing(loss: str | Loss, targets: HostArray) -> TrainingObjective:
     index = None if target_range is None else first_outside(targets, *target_range)
     if target_range is not None and index is not None:
         raise target_out_of_range(f"y[{index[0]}]", target_range, f"loss={loss!r}", targets[index])
+    index = first_bad_sum(targets) if objective.loss.targets_sum_to_one else None
+    if index is not None:
+        raise InputError(
+            f"y[{index[0]}]: expected probabilities that sum to 1 with loss={loss!r}, got "
+            f"{targets[index].tolist()!s:.60}; for several labels per sample use "
+            "BinaryCrossEntropy()"
+        )
     return objective
 
 

@@ -18,7 +18,7 @@ from bp_arrays.explanation._stages import Stage, Vector
 from bp_arrays.inputs import as_numpy, only_shape, prepare_targets
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
-from bp_arrays.model import Model
+from bp_arrays.model import Model, Objective
 
 Kind = TypeVar("Kind", bound=Derivation)
 
@@ -39,14 +39,19 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
     for name, value in copy.parameters.items():
         if not np.isfinite(value).all():
             raise InputError(f"explain(model=): expected finite parameters, but {name} is not")
-    context = Context(copy.device.xp, copy.device.native)
+    context = copy.context(training=False, needs_input_gradient=True)
     with np.errstate(over="ignore", invalid="ignore"):  # told in a sentence instead
         visited, backward = follow(copy.net, copy.tree(), sample, context)
         checked = prepare_targets(target, 1, loss, copy.output_shape, copy.device, copy.dtype)
         backward(loss.forward(visited.y, checked, context)[1]())
         stages = chain_of(visited, context)
-        loss_value, gradients = copy.gradients(sample, target, loss, training=False)
-    _finite(stages, float(loss_value), gradients)
+        # not copy.gradients, which refuses a sample that does not count
+        objective = Objective(copy.net, copy.layout, loss)
+        vectors, batch = copy.current_vectors(), (sample, checked, None)
+        result = objective.gradient(*vectors, batch, context)
+        gradients = copy.layout.named_gradients(result.g, copy.device.xp)
+    loss_value = float(result.loss)
+    _finite(stages, loss_value, gradients)
     y = stages[-1].y if stages else np.ravel(sample)
     return kind(
         copy,
@@ -55,7 +60,7 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
         target,
         stages,
         _loss_terms(loss, y, target, copy, context),
-        float(loss_value),
+        loss_value,
         gradients,
         float(eta),
     )

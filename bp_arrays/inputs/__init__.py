@@ -27,7 +27,7 @@ from bp_arrays.inputs._samples import (
     check_not_empty,
     check_numbers,
     first_bad_index,
-    first_index,
+    first_bad_sum,
     first_outside,
     index_dtype,
     is_on_host,
@@ -38,7 +38,6 @@ from bp_arrays.inputs._samples import (
 )
 from bp_arrays.inputs._selected import SelectedRows
 from bp_arrays.inputs._targets import (
-    check_counted,
     check_targets,
     check_weights,
     no_sample_counts,
@@ -46,6 +45,7 @@ from bp_arrays.inputs._targets import (
     prepare_weights,
     target_on_device,
     target_out_of_range,
+    weight_dtype,
 )
 
 __all__ = [
@@ -57,7 +57,6 @@ __all__ = [
     "SelectedRows",
     "as_inputs",
     "as_numpy",
-    "check_counted",
     "check_finite",
     "check_indices",
     "check_not_empty",
@@ -68,7 +67,7 @@ __all__ = [
     "describe_location",
     "described",
     "first_bad_index",
-    "first_index",
+    "first_bad_sum",
     "first_not_finite",
     "first_outside",
     "index_dtype",
@@ -89,4 +88,5 @@ __all__ = [
     "shapes_of",
     "target_on_device",
     "target_out_of_range",
+    "weight_dtype",
 ]

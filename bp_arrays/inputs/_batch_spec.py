@@ -17,7 +17,13 @@ from bp_arrays.inputs._samples import (
     row_count,
     sample_dtypes,
 )
-from bp_arrays.inputs._targets import check_targets, check_weights, target_on_device
+from bp_arrays.inputs._targets import (
+    check_counted,
+    check_targets,
+    check_weights,
+    target_on_device,
+    weight_dtype,
+)
 from bp_arrays.losses import Loss
 from bp_arrays.trees import Tree
 from bp_arrays.typing import Array, HostArray, Shape
@@ -103,7 +109,21 @@ class BatchSpec:
 
     def check_weights(self, weight: Any, rows: int) -> HostArray:
         """Return sample weights on the host, checked; a batch may have the weight 0."""
-        return check_weights(weight, rows, self.device, self.positions, self.metrics)
+        return check_weights(weight, rows, self.device, self.dtype, self.positions, self.metrics)
+
+    def check_counted(self, t: HostArray, weight: Any) -> None:
+        """Raise InputError if each sample has the weight 0, by its own weight or by the loss.
+
+        Parameters
+        ----------
+        t : array (rows, ...)
+            Targets on the host, checked.
+        weight : array (rows, ...), or None
+            As passed by the user.
+        """
+        assert self.loss is not None
+        weights = None if weight is None else self.check_weights(weight, len(t))
+        check_counted(t, weights, self.loss, self.output_shape, self.dtype)
 
     # -- batch by batch ------------------------------------------------------------------------
 
@@ -139,7 +159,7 @@ class BatchSpec:
         if weight is None:
             return None
         host = self.check_weights(weight, rows)
-        return target_on_device(weight, host, self.device, self.dtype)
+        return target_on_device(weight, host, self.device, weight_dtype(self.dtype))
 
     def batch(self, x: Any, t: Any = None, weight: Any = None) -> tuple[Tree, Any, Any]:
         """Return the samples, targets and weights of a batch, checked, on the device."""

@@ -212,6 +212,16 @@ def first_outside(array: HostArray, low: float, high: float) -> tuple[int, ...] 
     return first_index(array, lambda values: (values < low - ROUNDING) | (values > high + ROUNDING))
 
 
+def first_bad_sum(array: HostArray) -> tuple[int, ...] | None:
+    """Return the index of the first position whose probabilities do not sum to 1, or None."""
+
+    def is_bad(values: HostArray) -> HostArray:
+        # those of many classes in half precision do up to a few thousandths
+        return np.asarray(np.abs(values.sum(axis=-1, dtype=np.float64) - 1.0) > 0.01)
+
+    return first_index(array, is_bad)
+
+
 # -- several inputs ------------------------------------------------------------------------------
 
 

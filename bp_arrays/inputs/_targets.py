@@ -18,7 +18,13 @@ from bp_arrays.inputs._arrays import (
     is_host_data,
     value_at,
 )
-from bp_arrays.inputs._samples import first_bad_index, first_outside, index_dtype
+from bp_arrays.inputs._samples import (
+    first_bad_index,
+    first_bad_sum,
+    first_index,
+    first_outside,
+    index_dtype,
+)
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.typing import Array, HostArray, Shape
@@ -61,6 +67,7 @@ def check_targets(
     else:
         check_finite(host, "t")
         _check_range(host, loss)
+        _check_sums(host, loss)
     for metric in metrics:
         metric.check_targets(host, output_shape, loss)
     return host, index_dtype(device) if is_classes else dtype
@@ -85,6 +92,7 @@ def check_weights(
     weight: Any,
     rows: int,
     device: Device,
+    dtype: str,
     positions: Shape = (),
     metrics: Sequence[Any] = (),
 ) -> HostArray:
@@ -93,8 +101,8 @@ def check_weights(
     Raises
     ------
     InputError, DeviceMismatchError
-        If there is not one finite weight >= 0 for each row, or for each position, or a metric does
-        not take weights.
+        If there is not one finite weight >= 0 for each row, or for each position, or one is too
+        large or too small for a model of this dtype, or a metric does not take weights.
     """
     for metric in metrics:
         try:
@@ -113,7 +121,39 @@ def check_weights(
         index = tuple(map(int, np.argwhere(host < 0)[0]))
         where = describe_location("sample_weight", index)
         raise InputError(f"{where}: expected a number >= 0, got {host[index]}")
+    _check_magnitude(host, dtype)
     return host
+
+
+HEADROOM = 1e8
+"""The factor by which weights stay within the numbers of their dtype, in which they are added, and
+multiplied by losses and class weights."""
+
+
+def weight_dtype(dtype: str) -> str:
+    """Return the dtype of sample weights for a model of a dtype: not half precision.
+
+    It would round 1e-9 to 0 and 257/256 to 1, and 1e5 to infinity.
+    """
+    return "float64" if dtype == "float64" else "float32"
+
+
+def _check_magnitude(weight: HostArray, dtype: str) -> None:
+    """Raise InputError for a weight that would become 0 or infinite on the device.
+
+    Multiplying all weights by one number would change the mean's divisor, on which a penalty and
+    the metrics of the user depend: so this is left to the user.
+    """
+    name = weight_dtype(dtype)
+    limits = np.finfo(name)
+    low, high = np.float64(limits.tiny) * HEADROOM, np.float64(limits.max) / HEADROOM
+    index = first_index(weight, lambda values: (values > high) | ((values > 0) & (values < low)))
+    if index is not None:
+        raise InputError(
+            f"{describe_location('sample_weight', index)}: expected 0, or a number from {low:.0e} "
+            f"to {high:.0e}, as weights are {name}, got {weight[index]:g}; set negligible "
+            "weights to 0, or multiply all by one number"
+        )
 
 
 def prepare_weights(
@@ -129,21 +169,21 @@ def prepare_weights(
     Raises
     ------
     InputError, DeviceMismatchError
-        If there is not one finite weight >= 0 for each row, or all are 0.
+        If the weights do not fit, as of `check_weights`, or all are 0.
     """
     if weight is None:
         return None
-    host = check_weights(weight, rows, device, positions, metrics)
+    host = check_weights(weight, rows, device, dtype, positions, metrics)
     if not host.any():
         raise InputError("sample_weight: expected a weight > 0, got only zeros")
-    return target_on_device(weight, host, device, dtype)
+    return target_on_device(weight, host, device, weight_dtype(dtype))
 
 
 CHUNK = 4096
 """Rows whose weights are computed at once; nearly always the first of them have one."""
 
 
-def check_counted(t: HostArray, weight: Any, loss: Loss, output_shape: Shape) -> None:
+def check_counted(t: HostArray, weight: Any, loss: Loss, output_shape: Shape, dtype: str) -> None:
     """Raise InputError if no sample counts: each has the weight 0.
 
     Parameters
@@ -155,12 +195,15 @@ def check_counted(t: HostArray, weight: Any, loss: Loss, output_shape: Shape) ->
     loss : Loss
         Its class weights and ignored targets count too.
     output_shape : tuple of int
+    dtype : str
+        That of the model.
     """
+    zero = np.zeros((), weight_dtype(dtype))
     ctx = Context(find_device("cpu").xp)
     for start in range(0, len(t), CHUNK):
         part = np.asarray(t[start : start + CHUNK])
-        y = np.broadcast_to(np.zeros(()), (len(part), *output_shape))
-        weights = None if weight is None else weight[start : start + CHUNK].astype(np.float64)
+        y = np.broadcast_to(zero, (len(part), *output_shape))
+        weights = None if weight is None else weight[start : start + CHUNK].astype(zero.dtype)
         if loss.total_weight(part, y, ctx, weights) > 0.0:
             return
     raise no_sample_counts()
@@ -202,6 +245,16 @@ def target_out_of_range(
     bounds = f"from {low:g} to {high:g}" if high < math.inf else f">= {low:g}"
     advice = "; code two classes as 0 and 1" if high == 1.0 else ""
     return InputError(f"{where}: expected a target {bounds} for {loss}, got {got}{advice}")
+
+
+def _check_sums(t: HostArray, loss: Loss) -> None:
+    index = first_bad_sum(t) if loss.targets_sum_to_one else None
+    if index is not None:
+        raise InputError(
+            f"{describe_location('t', index)}: expected a class, or probabilities that sum to 1, "
+            f"for {type(loss).__name__}, got {t[index].tolist()!s:.60}; for several labels per "
+            "sample use BinaryCrossEntropy()"
+        )
 
 
 def _check_classes(t: HostArray, classes: int, device: Device, loss: Loss) -> None:

@@ -112,7 +112,8 @@ class CrossEntropy(Loss):
     Raises
     ------
     InputError
-        If the smoothing or a weight is out of range; in `forward`, if the shapes do not fit.
+        If the smoothing or a weight is out of range; in `forward`, if the shapes do not fit; in
+        training, for probabilities that do not sum to 1.
 
     Notes
     -----
@@ -137,6 +138,7 @@ class CrossEntropy(Loss):
     ignore_index: int | None = None
 
     takes_classes: ClassVar[bool] = True
+    targets_sum_to_one: ClassVar[bool] = True
     target_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
     output_kind: ClassVar[Literal["values", "logits"] | None] = "logits"
 

@@ -50,6 +50,9 @@ class Loss(ABC):
     target_range: ClassVar[tuple[float, float] | None] = None
     """The lowest and the highest target that is not a class number; None if any number fits."""
 
+    targets_sum_to_one: ClassVar[bool] = False
+    """Whether targets that are no class numbers are the probabilities of classes."""
+
     output_kind: ClassVar[Literal["values", "logits"] | None] = None
     """"values" if the loss compares outputs with targets directly, "logits" if it includes a
     softmax or sigmoid, None if unknown. Some metrics fit only one of them."""

@@ -38,12 +38,12 @@ from bp_arrays.inputs import (
     is_on_host,
     move_samples,
     only_shape,
-    prepare_targets,
     prepare_weights,
     read_samples,
     row_count,
     samples_to_device,
     shapes_of,
+    target_on_device,
 )
 from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import Loss
@@ -433,7 +433,8 @@ class Model:
         Raises
         ------
         InputError, DeviceMismatchError
-            If x, t or the weights do not fit the model and the loss.
+            If x, t or the weights do not fit the model and the loss, or each sample has the
+            weight 0.
         """
         if not isinstance(loss, Loss):
             raise argument_error("gradients", "loss", loss, "a loss such as CrossEntropy()")
@@ -441,9 +442,12 @@ class Model:
         with device.activate():
             x = samples_to_device(x, self.inputs, device, self.dtype)
             rows = row_count(x)
-            t = prepare_targets(t, rows, loss, self.output_shape, device, self.dtype)
-            positions = loss.positions((rows, *self.output_shape))[1:]
-            weight = prepare_weights(sample_weight, rows, device, self.dtype, positions)
+            spec = BatchSpec.of(self, loss)
+            host, t_dtype = spec.check_targets(t, rows)
+            weight = prepare_weights(sample_weight, rows, device, self.dtype, spec.positions)
+            if rows:
+                spec.check_counted(host, sample_weight)
+            t = target_on_device(t, host, device, t_dtype)
             context = self.context(training=training, needs_input_gradient=False)
             objective = Objective(self.net, self.layout, loss)
             result = objective.gradient(self.vector, self.state_vector, (x, t, weight), context)

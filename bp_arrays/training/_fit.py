@@ -77,7 +77,8 @@ def fit(
     seed : int, default 0
         Seed of the order of the rows and of Dropout's masks, which are the same on every device.
     sample_weight : array (rows,), or (rows, ...) of positions, optional
-        The weight of each sample in the loss and the metrics, >= 0.
+        The weight of each sample in the loss and the metrics, >= 0; in float32 in models of half
+        precision. Weights near the ends of their dtype are refused, such as 1e-50 in float32.
     penalty : L2Penalty, optional
         A penalty on large weights, part of the recorded "loss", not of "val_loss".
     validation : (x, t) or (x, t, sample_weight), or batches as x may be, optional

@@ -16,7 +16,12 @@ import numpy as np
 
 from bp_arrays.checks import argument_error, check_integer, check_number
 from bp_arrays.errors import InputError
-from bp_arrays.inputs import describe_location, first_bad_index, first_index, first_outside
+from bp_arrays.inputs import (
+    describe_location,
+    first_bad_index,
+    first_bad_sum,
+    first_outside,
+)
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.typing import Array, HostArray, Namespace, Shape
@@ -87,7 +92,8 @@ class Accuracy(Metric):
 
     For outputs (batch, ..., classes) targets are classes (batch, ...), or probabilities of the
     outputs' shape that sum to 1, of which the largest is the target class. For one or several
-    binary outputs use `BinaryAccuracy`. With sample weights it is the fraction of the weight.
+    binary outputs use `BinaryAccuracy`. With sample weights it is the fraction of the weight. It is
+    NaN if an output of a position that counts is NaN.
 
     Parameters
     ----------
@@ -132,7 +138,7 @@ class Accuracy(Metric):
             )
         if t.ndim == len(shape):
             index = first_outside(t, 0.0, 1.0)
-            index = first_index(t, _does_not_sum_to_one) if index is None else index[:-1]
+            index = first_bad_sum(t) if index is None else index[:-1]
             if index is not None:
                 raise InputError(
                     f"Accuracy, {describe_location('t', index)}: expected classes, or "
@@ -161,10 +167,10 @@ class Accuracy(Metric):
         predicted = xp.argmax(y, axis=-1)
         target = t if t.ndim < y.ndim else xp.argmax(t, axis=-1)
         correct = predicted == xp.astype(target, predicted.dtype)
+        is_nan = xp.isnan(xp.max(y, axis=-1))
         if self.ignore_index is None or t.ndim == y.ndim:
-            return _fraction(correct, None, y, ctx, weight)
-        counted = t != self.ignore_index
-        return _fraction(xp.logical_and(correct, counted), counted, y, ctx, weight)
+            return _fraction(correct, is_nan, None, ctx, y, weight)
+        return _fraction(correct, is_nan, t != self.ignore_index, ctx, y, weight)
 
     def value(self, sums: tuple[Any, ...]) -> float:
         return float(sums[0] / sums[1]) if sums[1] else math.nan
@@ -174,7 +180,8 @@ class Accuracy(Metric):
 class BinaryAccuracy(Metric):
     """The fraction of binary outputs on the same side of the threshold as the target.
 
-    With sample weights, the fraction of the weight.
+    With sample weights, the fraction of the weight. It is NaN if an output of a sample that counts
+    is NaN.
 
     Parameters
     ----------
@@ -223,7 +230,7 @@ class BinaryAccuracy(Metric):
         self, y: Array, t: Array, ctx: Context, weight: Array | None = None
     ) -> tuple[Any, ...]:
         correct = (y > self.threshold) == (t > 0.5)
-        return _fraction(correct, None, y, ctx, weight)
+        return _fraction(correct, ctx.xp.isnan(y), None, ctx, y, weight)
 
     def value(self, sums: tuple[Any, ...]) -> float:
         return float(sums[0] / sums[1]) if sums[1] else math.nan
@@ -324,25 +331,30 @@ class R2(Metric):
         return sum(scores) / len(scores)
 
 
-def _does_not_sum_to_one(t: HostArray) -> HostArray:
-    """Return True for each position whose probabilities do not sum to 1."""
-    # those of many classes in half precision do up to a few thousandths
-    return np.asarray(np.abs(t.sum(axis=-1, dtype=np.float64) - 1.0) > 0.01)
-
-
 def _fraction(
-    correct: Array, counted: Array | None, y: Array, ctx: Context, weight: Array | None
+    correct: Array,
+    is_nan: Array,
+    counted: Array | None,
+    ctx: Context,
+    y: Array,
+    weight: Array | None,
 ) -> tuple[Any, ...]:
-    """Return the weight of what is correct, and of all that is counted."""
+    """Return the weight of what is correct, and of all that counts.
+
+    The first is NaN if an output that counts is: argmax and the threshold would make a class of it.
+    """
     xp, dtype = ctx.xp, ctx.sum_dtype_of(y)
-    right = xp.astype(correct, dtype)
+    right = xp.where(xp.logical_not(is_nan), xp.astype(correct, dtype), math.nan)
+    if weight is None and counted is None:
+        return xp.sum(right), float(math.prod(correct.shape))
     if weight is None:
-        if counted is None:
-            return xp.sum(right), float(math.prod(correct.shape))
-        return xp.sum(right), xp.sum(xp.astype(counted, dtype))
-    column = xp.broadcast_to(_column(weight, correct.ndim, dtype, xp), correct.shape)
-    total = column if counted is None else column * xp.astype(counted, dtype)
-    return xp.sum(column * right), xp.sum(total)
+        total = xp.astype(counted, dtype)
+    else:
+        total = xp.broadcast_to(_column(weight, correct.ndim, dtype, xp), correct.shape)
+        if counted is not None:
+            total = total * xp.astype(counted, dtype)
+    # where, as 0 · NaN would be NaN
+    return xp.sum(xp.where(total > 0.0, total * right, 0.0)), xp.sum(total)
 
 
 def _column(weight: Array, ndim: int, dtype: Any, xp: Namespace) -> Array:

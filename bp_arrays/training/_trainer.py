@@ -129,6 +129,8 @@ class Trainer:
         t : array
             Targets, as the loss expects them.
         sample_weight : array (batch,), optional
+            If each sample has the weight 0, by this or by the loss, the loss is 0 and so is its
+            gradient: in a custom loop some batch may be empty.
 
         Raises
         ------

@@ -245,6 +245,8 @@ def test_losses_that_cannot_suit_the_targets_say_which_can():
         bp.InputError, match=r"y\[0\]: expected a target >= 0 for loss='poisson', got -1.0"
     ):
         bp.MLPRegressor("poisson").fit(X, np.full(80, -1.0))
+    with pytest.raises(bp.InputError, match=r"y\[0\]: expected probabilities that sum to 1"):
+        bp.MLPRegressor("cross_entropy").fit(X, np.tile([1.0, 1.0, 0.0], (80, 1)))
     with pytest.raises(
         bp.InputError, match=r"y\[3\]: expected a target from 0 to 1 for .*, got 1.5; code"
     ):
@@ -276,6 +278,16 @@ def test_class_weights_are_those_of_cross_entropy(solver):
         np.testing.assert_allclose(ours.coefs_[0], other.coefs_[0], rtol=1e-8)
         np.testing.assert_allclose(ours.history_["loss"], other.history_["loss"])
     assert np.abs(ours.coefs_[0] - plain.coefs_[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize(("parameters", "weight"), [
+    ({}, np.full(80, 1e-50)),
+    ({"solver": "lbfgs"}, np.full(80, 1e50)),
+    ({"class_weight": dict.fromkeys(range(3), 1e50)}, None),
+])  # fmt: skip
+def test_weights_that_float32_cannot_hold_are_refused(parameters, weight):
+    with pytest.raises(bp.InputError, match=r"sample_weight\[0\]: expected .* weights are float32"):
+        bp.MLPClassifier(4, max_iter=1, **parameters).fit(X.astype(np.float32), y, weight)
 
 
 def test_balanced_class_weights_find_a_rare_class():

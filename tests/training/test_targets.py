@@ -37,8 +37,11 @@ REFUSED = {
     "also for numbers of classes": (CE, None, COLUMN[:, 0].astype(int), "use BinaryCrossEntropy"),
     "-1 and 1": (BCE, None, np.sign(X[:, :1]), r"t\[., 0\]: expected a target from 0 to 1 for"),
     "2 and 3": (BCE, None, COLUMN + 2, "code two classes as 0 and 1"),
+    "several labels are no distribution": (
+        CE, None, SEVERAL, r"t\[0\]: expected .* sum to 1, .*\[1.0, 1.0, 0.0\].*BinaryCross"),
+    "nor are halves of one": (CE, None, SOFT * 0.5, r"t\[0\]: expected .* that sum to 1"),
     "-1 and 1 for classes": (CE, None, 2 * ONE_HOT - 1, "from 0 to 1 for CrossEntropy"),
-}
+}  # fmt: skip
 
 
 def doors(model, loss, metrics, t):
@@ -261,6 +264,9 @@ def test_data_in_which_nothing_counts_is_refused_before_training(name):
         bp.evaluate(model, X, t, loss=loss, sample_weight=weight)
     with pytest.raises(bp.InputError, match=message):
         bp.fit(model, X, ZEROS + 1, loss=loss, optimizer=bp.Adam(), validation=(X, t, weight))
+    with pytest.raises(bp.InputError, match=message):
+        model.gradients(X, t, loss, sample_weight=weight)
+    assert bp.Trainer(model, loss=loss, optimizer=bp.SGD()).step(X, t, weight) == 0.0
     np.testing.assert_array_equal(model.vector, before)
     batch = (X, t) if weight is None else (X, t, weight)
     if loss.reduction == "mean":  # the weights of batches are known at the end
@@ -279,3 +285,82 @@ def test_a_batch_of_weight_zero_within_an_epoch_changes_nothing(device, compiled
     )  # fmt: skip
     y = model.predict(X[:8])[classes == 1]
     assert history["loss"][0] == pytest.approx(np.logaddexp(0.0, y[:, 0] - y[:, 1]).mean())
+
+
+@pytest.mark.parametrize("weight", [None, np.r_[np.ones(11), 0.0]])
+def test_outputs_of_nan_are_no_class(device, weight):
+    y = np.ones((12, 3))
+    model = bp.Model(bp.Linear(3, bias=False), 3, device=device, seed=0)
+
+    def measured(metric, loss, t, rows):
+        outputs = y.copy()
+        outputs[rows, 1] = np.nan
+        xp, dtype = model.device.xp, model.device.dtype("float32")
+        arrays = [model.device.asarray(a, "float32") for a in (outputs, t)]
+        if loss.takes_classes:
+            arrays[1] = model.device.asarray(t, "int32")
+        weights = {} if weight is None else {"weight": model.device.asarray(weight, "float32")}
+        ctx = bp.layers.Context(xp, sum_dtype=dtype)
+        sums = metric.sums(*arrays, ctx, **weights)
+        return metric.value(tuple(float(s) for s in sums))
+
+    for metric, loss, t in (
+        (bp.Accuracy(), CE, ZEROS),
+        (bp.Accuracy(ignore_index=-1), CE, ZEROS),
+        (bp.BinaryAccuracy(), BCE, ONE_HOT * 0 + 1),
+    ):
+        assert measured(metric, loss, t, []) == 1.0
+        assert np.isnan(measured(metric, loss, t, [5]))
+        if weight is not None:  # as R2 does
+            assert measured(metric, loss, t, [11]) == 1.0
+    ignored = np.r_[ZEROS[1:], -1]
+    assert measured(bp.Accuracy(ignore_index=-1), CE, ignored, [11]) == 1.0
+    model.set_parameters({"weight": np.full((3, 3), np.nan)})
+    for metric, loss, t in ((bp.Accuracy(), CE, ZEROS), (bp.BinaryAccuracy(), BCE, SEVERAL)):
+        values = bp.evaluate(model, X, t, loss=loss, metrics=[metric], sample_weight=weight)
+        assert np.isnan(values["accuracy"]) and np.isnan(values["loss"])
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
+def test_the_mean_does_not_depend_on_the_scale_of_the_weights(device, precision):
+    try:
+        model = bp.Model(bp.Linear(3), 3, device=device, dtype=precision, seed=0)
+    except bp.InputError:
+        pytest.skip(f"{device} has no {precision}")
+    y = np.asarray(model.predict(X), np.float64)
+    losses = np.log(np.exp(y).sum(axis=1)) - y[np.arange(12), CLASSES]
+    correct = y.argmax(axis=1) == CLASSES
+    settings = {"loss": CE, "metrics": [bp.Accuracy()]}
+    for scale, rows in ((1e-9, 12), (257 / 256, 6), (1e5, 6)):
+        weight = np.where(np.arange(12) < rows, scale, 1.0)
+        measured = bp.evaluate(model, X, CLASSES, sample_weight=weight, batch_size=6, **settings)
+        tolerance = 1e-5 if precision == "float32" else 2e-2
+        assert measured["loss"] == pytest.approx(np.average(losses, weights=weight), rel=tolerance)
+        accuracy = np.average(correct, weights=weight)
+        assert measured["accuracy"] == pytest.approx(accuracy, rel=1e-6)
+    before = model.device.to_numpy(model.vector).copy()
+    bp.fit(model, [(X, CLASSES, np.full(12, 1e-9))], optimizer=bp.SGD(0.1), **settings)
+    assert not np.array_equal(model.device.to_numpy(model.vector), before)
+
+
+@pytest.mark.parametrize("precision", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("scale", [1e-50, 1e50])
+def test_weights_that_the_dtype_cannot_hold_are_refused_at_every_door(precision, scale):
+    weight = np.ones(12)
+    weight[3] = scale if precision != "float64" else scale**6.1
+    model = bp.Model(bp.Linear(3), 3, device="cpu", dtype=precision, seed=0)
+    train, arrays = {"loss": CE, "optimizer": bp.SGD(0.1)}, {"sample_weight": weight}
+    for door in (
+        lambda: bp.fit(model, X, CLASSES, **train, **arrays),
+        lambda: bp.fit(model, X, CLASSES, **train, validation=(X, CLASSES, weight)),
+        lambda: bp.fit(model, bp.data.Batches(X, CLASSES, weight), **train),
+        lambda: bp.fit(model, [(X, CLASSES, weight)], **train),
+        lambda: bp.evaluate(model, X, CLASSES, loss=CE, **arrays),
+        lambda: bp.evaluate(model, [(X, CLASSES, weight)], loss=CE),
+        lambda: bp.Trainer(model, **train).step(X, CLASSES, weight),
+        lambda: model.gradients(X, CLASSES, CE, **arrays),
+    ):
+        with pytest.raises(
+            bp.InputError, match=r"sample_weight\[3\]: expected 0, or .* as weights"
+        ):
+            door()
