@@ -283,7 +283,7 @@ class R2(Metric):
             return xp.sum(values if column is None else column * values, axis=0)
 
         y, t = (xp.reshape(xp.astype(each, dtype), (rows, each.shape[-1])) for each in (y, t))
-        origin = t[0, ...]
+        origin = 1.0 * t[0, ...]  # a copy: a recorded step returns no view of its arguments
         if column is not None:
             counted = column > 0.0
             first = xp.argmax(xp.astype(counted, dtype), axis=0)
