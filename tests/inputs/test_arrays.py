@@ -251,3 +251,15 @@ def test_finite_numbers_beyond_the_dtype_are_refused_at_every_door(precision):
     x[2, 1] = np.inf  # which predict takes, as NaN
     with np.errstate(invalid="ignore"):
         assert not np.isfinite(model.predict(x)[2]).any()
+
+
+def test_blocks_with_a_number_beyond_the_dtype_are_refused():
+    class Large(bp.data.Blocks):
+        sample_shape, dtype, block_rows = (3,), np.dtype("float64"), (2,)
+
+        def read(self, block):
+            return np.full((2, 3), 1e300), np.ones((2, 2))
+
+    model = bp.Model(bp.Linear(2), 3, device="cpu", seed=0)
+    with pytest.raises(bp.InputError, match=r"block 0: x\[0, 0\]: expected a number up to"):
+        bp.evaluate(model, Large(), loss=bp.MeanSquaredError())
