@@ -53,7 +53,8 @@ def plot(result: TrainingResult, title: str, path: Path) -> None:
     picture = new_picture(sum(widths), height)
     picture.suptitle(title, fontsize="medium", parse_math=False)
     axes = picture.subplot_mosaic(panels, width_ratios=widths)
-    best = Best(history.best_epoch(), "val_loss") if "val_loss" in history else None
+    epoch = history.best_epoch() if "val_loss" in history else None
+    best = None if epoch is None else Best(epoch, "val_loss")
     drawn = [axes[k] for k in range(len(names))]
     draw_curves(history, names, drawn, best=best, held_out=result.test)
     if confusion is not None:

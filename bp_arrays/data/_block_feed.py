@@ -30,6 +30,7 @@ from bp_arrays.inputs import (
     check_indices,
     check_not_empty,
     check_numbers,
+    check_overflow,
     read_samples,
     row_count,
     weight_dtype,
@@ -199,6 +200,7 @@ class BlockFeed(Feed):
             check_indices(x, spec.inputs, spec.device)
             if not isinstance(x, np.ndarray):
                 check_numbers(x, spec.inputs, None)
+            check_overflow(x, spec.inputs, spec.dtype)
             if spec.has_targets(t):
                 t, self._t_dtype = spec.check_targets(t, rows)
             if weight is not None:

@@ -34,6 +34,7 @@ from bp_arrays.estimators._samples import (
     floats,
     input_device,
     moved_to_host,
+    readable_input,
     validated_input,
     validated_weight,
 )
@@ -136,6 +137,7 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _validated(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, HostArray]:
         """Check X and y, y on the host; `reset` sets the attributes that describe X."""
+        X = readable_input(X)
         with input_device(X).activate():  # scikit-learn makes arrays on CuPy's current device
             X, y = validate_data(
                 self,

@@ -84,6 +84,19 @@ def moved_to_host(values: Any) -> Any:
     return values if device is None or device == HOST else device.to_numpy(values)
 
 
+def readable_input(X: Any) -> Any:
+    """Return X as scikit-learn can read it: with dispatch off, in NumPy.
+
+    scikit-learn cannot read tensors of PyTorch that require a gradient or are in bfloat16.
+
+    Raises
+    ------
+    InputError
+        As `input_device`.
+    """
+    return moved_to_host(X) if input_device(X) == HOST else X
+
+
 def validated_input(estimator: Parameters, X: Any, *, device: Device, method: str) -> Array:
     """Validate the input of a method after `fit`: the columns, names and device of `fit`.
 
@@ -94,7 +107,7 @@ def validated_input(estimator: Parameters, X: Any, *, device: Device, method: st
     DeviceMismatchError
         If dispatch is on and X is not on `device`, where the data of `fit` was.
     """
-    current = input_device(X)
+    X, current = readable_input(X), input_device(X)
     if sklearn.get_config()["array_api_dispatch"] and current != device:
         name = type(estimator).__name__
         raise DeviceMismatchError(

@@ -12,6 +12,7 @@ from bp_arrays.inputs._samples import (
     check_indices,
     check_not_empty,
     check_numbers,
+    check_overflow,
     move_samples,
     read_samples,
     row_count,
@@ -83,6 +84,7 @@ class BatchSpec:
         samples = read_samples(x, self.inputs, self.device, what)
         check_not_empty(samples, what)
         check_numbers(samples, self.inputs, self.device, what)
+        check_overflow(samples, self.inputs, self.dtype, what)
         check_indices(samples, self.inputs, self.device, what)
         return samples
 
@@ -144,6 +146,7 @@ class BatchSpec:
         samples = read_samples(x, self.inputs, self.device, what)
         check_not_empty(samples, what)
         check_numbers(samples, self.inputs, None, what)
+        check_overflow(samples, self.inputs, self.dtype, what)
         check_indices(samples, self.inputs, self.device, what)
         return self.move(samples)
 

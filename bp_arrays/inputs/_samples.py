@@ -43,6 +43,7 @@ def samples_to_device(x: Any, inputs: Inputs, device: Device, dtype: str, what: 
     """
     samples = read_samples(x, inputs, device, what)
     check_indices(samples, inputs, device, what)
+    check_overflow(samples, inputs, dtype, what)
     return move_samples(samples, inputs, device, dtype)
 
 
@@ -111,6 +112,41 @@ def check_numbers(
             check_finite(array, name, device)
 
     _each(check, samples, inputs, what)
+
+
+LARGEST = {
+    "float16": 65504.0,
+    "bfloat16": float.fromhex("0x1.fep127"),
+    "float32": float(np.finfo(np.float32).max),
+}
+"""The largest number of each dtype that host data may exceed."""
+
+
+def check_overflow(samples: Tree, inputs: Inputs | None, dtype: str, what: str = "x") -> None:
+    """Raise InputError if a finite number of host data would be infinite in the model's dtype.
+
+    Numbers on an accelerator are not checked, which would wait for it.
+    """
+
+    def check(array: Any, name: str, spec: InputSpec | None) -> None:
+        if (spec is None or not spec.is_index) and is_host_data(array):
+            check_largest(array, name, dtype)
+
+    _each(check, samples, inputs, what)
+
+
+def check_largest(array: Any, name: str, dtype: str) -> None:
+    """Raise InputError if a finite number of an array on the host would be infinite in a dtype."""
+    largest = np.float64(LARGEST.get(dtype, np.inf))
+    limits = {"f": np.finfo, "i": np.iinfo, "u": np.iinfo}.get(array.dtype.kind)
+    if limits is None or float(limits(array.dtype).max) <= largest:
+        return
+    index = first_index(array, lambda values: (np.abs(values) > largest) & np.isfinite(values))
+    if index is not None:
+        raise InputError(
+            f"{describe_location(name, index)}: expected a number up to {largest:.4g}, the largest "
+            f"of {dtype}, got {value_at(array, index):g}; scale the data, or use a model of float64"
+        )
 
 
 def check_indices(samples: Tree, inputs: Inputs | None, device: Device, what: str = "x") -> None:

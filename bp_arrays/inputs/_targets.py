@@ -19,6 +19,7 @@ from bp_arrays.inputs._arrays import (
     value_at,
 )
 from bp_arrays.inputs._samples import (
+    check_largest,
     first_bad_index,
     first_bad_sum,
     first_index,
@@ -66,6 +67,7 @@ def check_targets(
         _check_classes(host, output_shape[-1], device, loss)
     else:
         check_finite(host, "t")
+        check_largest(host, "t", dtype)
         _check_range(host, loss)
         _check_sums(host, loss)
     for metric in metrics:

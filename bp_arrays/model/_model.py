@@ -32,6 +32,7 @@ from bp_arrays.inputs import (
     as_inputs,
     as_numpy,
     check_indices,
+    check_overflow,
     describe_location,
     described,
     is_iterable_of_batches,
@@ -483,8 +484,8 @@ class Model:
         Raises
         ------
         InputError, DeviceMismatchError
-            If x has the wrong shape, does not hold real numbers, or is on another device; if one
-            batch is host data and another is not.
+            If x has the wrong shape, does not hold real numbers, has numbers beyond the model's
+            dtype, or is on another device; if one batch is host data and another is not.
         """
         device = self.device
         # an underflow to 0 is intended, whatever np.seterr was set to
@@ -514,6 +515,7 @@ class Model:
             return self._iterated(x)
         samples = read_samples(x, self.inputs, self.device)
         check_indices(samples, self.inputs, self.device)
+        check_overflow(samples, self.inputs, self.dtype)
         return is_on_host(samples), self._cut(samples, rows)
 
     def _cut(self, samples: Tree, rows: int) -> Iterator[Tree]:
@@ -552,6 +554,7 @@ class Model:
                     item[0] if isinstance(item, tuple) else item, self.inputs, self.device
                 )
                 check_indices(samples, self.inputs, self.device)
+                check_overflow(samples, self.inputs, self.dtype)
             except InputError as error:
                 raise type(error)(f"batch {number}: {error}") from None
             yield samples

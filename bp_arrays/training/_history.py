@@ -43,8 +43,10 @@ class History(Mapping[str, list[float]]):
         for name, value in values.items():
             self._series.setdefault(name, []).append(float(value))
 
-    def best_epoch(self, monitor: str | None = None, maximize: bool | None = None) -> int:
+    def best_epoch(self, monitor: str | None = None, maximize: bool | None = None) -> int | None:
         """Return the epoch, counted from 1, at which a series was best.
+
+        None if no value is finite: such an epoch is never the best, as for `EarlyStopping`.
 
         Parameters
         ----------
@@ -70,7 +72,8 @@ class History(Mapping[str, list[float]]):
         if not values:
             raise InputError("best_epoch: expected a completed epoch, got none; train first")
         costs = [cost(value, sign) for value in values]
-        return costs.index(min(costs)) + 1
+        best = min(costs)
+        return costs.index(best) + 1 if best < math.inf else None
 
     def check_names(self, *names: str, monitor: str | None = None) -> None:
         """Raise InputError for a series that was not recorded, with the nearest known name."""
@@ -139,7 +142,8 @@ class History(Mapping[str, list[float]]):
         chosen = panel_names(self, names)
         best = None
         if monitor is not None or "val_loss" in self:
-            best = Best(self.best_epoch(monitor), monitored(self, monitor)[0])
+            epoch = self.best_epoch(monitor)
+            best = None if epoch is None else Best(epoch, monitored(self, monitor)[0])
         if ax is None:
             drawn = figure = curves(self, chosen, best)
         else:

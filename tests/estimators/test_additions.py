@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -341,3 +342,19 @@ def test_a_device_that_cannot_compute_says_so_before_anything_is_trained():
         pytest.skip("CUDA computes here")
     with pytest.raises(bp.DeviceUnavailableError, match="'cuda:0' cannot be used"):
         bp.MLPClassifier(device="cuda").fit(X, y)
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", [bp.MLPClassifier, bp.MLPRegressor])
+def test_tensors_that_numpy_cannot_read_are_the_numbers_they_hold(name, kind):
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor(X, dtype=getattr(torch, name))
+    numbers, weight = tensor.to(torch.float32).numpy(), torch.ones(80, requires_grad=True)
+    targets = torch.tensor(y if kind is bp.MLPClassifier else YR)
+    settings = {"hidden_layer_sizes": 4, "max_iter": 2, "random_state": 0}
+    with warnings.catch_warnings(action="ignore"):
+        ours = kind(**settings).fit(tensor.requires_grad_(), targets, weight)
+        plain = kind(**settings).fit(numbers, targets.numpy(), np.ones(80))
+    np.testing.assert_array_equal(ours.predict(tensor), plain.predict(numbers))
+    np.testing.assert_array_equal(ours.coefs_[0], plain.coefs_[0])
+    assert ours.score(tensor, targets) == plain.score(numbers, targets.numpy())

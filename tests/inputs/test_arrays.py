@@ -223,3 +223,43 @@ def test_autograd_of_pytorch_records_nothing():
     model.vector = model.vector.clone().requires_grad_()
     assert not model.vector.requires_grad
     assert np.asarray(model.predict(x)).shape == (3, 2)
+
+
+@pytest.mark.parametrize("precision", ["float16", "float32"])
+def test_finite_numbers_beyond_the_dtype_are_refused_at_every_door(precision):
+    model = bp.Model(bp.Linear(2), 3, device="cpu", dtype=precision, seed=0)
+    x, t = np.ones((4, 3)), np.ones((4, 2))
+    x[2, 1] = -1e300
+    train = {"loss": bp.MeanSquaredError(), "optimizer": bp.SGD(0.1)}
+    message = r"x\[2, 1\]: expected a number up to .*, the largest of float.*, got -1e\+300"
+    for door in (
+        lambda: model.predict(x),
+        lambda: model.predict(iter([x])),
+        lambda: model.predict(bp.data.Batches(x)),
+        lambda: model.forward(x),
+        lambda: model.gradients(x, t, bp.MeanSquaredError()),
+        lambda: bp.evaluate(model, x, t, loss=bp.MeanSquaredError()),
+        lambda: bp.evaluate(model, [(x, t)], loss=bp.MeanSquaredError()),
+        lambda: bp.fit(model, x, t, **train),
+        lambda: bp.fit(model, [(x, t)], **train),
+        lambda: bp.Trainer(model, **train).step(x, t),
+    ):
+        with pytest.raises(bp.InputError, match=message):
+            door()
+    with pytest.raises(bp.InputError, match=r"t\[0, 0\]: expected a number up to"):
+        bp.evaluate(model, np.ones((4, 3)), t * 1e300, loss=bp.MeanSquaredError())
+    x[2, 1] = np.inf  # which predict takes, as NaN
+    with np.errstate(invalid="ignore"):
+        assert not np.isfinite(model.predict(x)[2]).any()
+
+
+def test_blocks_with_a_number_beyond_the_dtype_are_refused():
+    class Large(bp.data.Blocks):
+        sample_shape, dtype, block_rows = (3,), np.dtype("float64"), (2,)
+
+        def read(self, block):
+            return np.full((2, 3), 1e300), np.ones((2, 2))
+
+    model = bp.Model(bp.Linear(2), 3, device="cpu", seed=0)
+    with pytest.raises(bp.InputError, match=r"block 0: x\[0, 0\]: expected a number up to"):
+        bp.evaluate(model, Large(), loss=bp.MeanSquaredError())

@@ -249,3 +249,12 @@ def test_a_notebook_is_given_a_sharp_picture_of_the_right_size():
     assert list(size.values()) == [round(inches * 100) for inches in figure.get_size_inches()]
     dots = int.from_bytes(content[16:20])
     assert dots == 2 * size["width"]
+
+
+def test_no_epoch_is_the_best_of_a_series_without_a_finite_value():
+    history = bp.History()
+    for value in (math.nan, math.inf):
+        history.record({"loss": 1.0, "val_loss": value})
+    assert history.best_epoch() is None and history.best_epoch("loss") == 1
+    axes = history.plot().axes  # and nothing is marked
+    assert len(axes) == 1
