@@ -23,7 +23,7 @@ def drawn_by_numpy(name: str, shape: tuple[int, int], path: tuple[str, ...]) -> 
     kind, _, setting = name.partition(", ")
     if kind == "Orthogonal":
         gain = 2.0 if setting else 1.0
-        return Witness("wᵀw = gain² 1", lambda inputs, results: _orthogonal(results, gain))
+        return Witness("wᵀw = gain² 1", lambda inputs, results: _orthogonal(results, shape, gain))
     return Witness("numpy.random, scaled", lambda inputs, results: _scaled(kind, shape, path))
 
 
@@ -38,7 +38,7 @@ def _scaled(name: str, shape: tuple[int, int], path: tuple[str, ...]) -> HostArr
     return {"values": math.sqrt(3.0) * std * (2.0 * generator.random(shape) - 1.0)}
 
 
-def _orthogonal(results: HostArrays, gain: float) -> HostArrays:
+def _orthogonal(results: HostArrays, shape: tuple[int, int], gain: float) -> HostArrays:
     """Return the nearest matrix with columns, or rows, that are orthogonal and of length gain."""
-    u, _, v = np.linalg.svd(results["values"], full_matrices=False)
+    u, _, v = np.linalg.svd(np.reshape(results["values"], shape), full_matrices=False)
     return {"values": gain * (u @ v)}
