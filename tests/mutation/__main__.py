@@ -1,9 +1,10 @@
 """Plant each fault in a copy of the package, one at a time, and see who catches it.
 
-    python -m tests.mutation [--only WORD] [--json FILE]
+    python -m tests.mutation [--only WORD] [--jobs N] [--json FILE]
 
 The library's own check is asked first, on NumPy and array-api-strict and limited to what the
-fault touches; if it finds nothing, or has nothing to say of that part, the tests of the room are.
+fault touches; if it finds nothing, or has nothing to say of that part, the tests of the room are,
+on the same devices, or on all of them for the rooms that know the array libraries by name.
 Exit code 1 if a fault survives.
 """
 
@@ -12,23 +13,31 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from bp_arrays.testing import _provenance as provenance
 from tests.mutation.faults import FAULTS, Fault
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("bp_arrays", "tests", "pyproject.toml", "README.md", "docs")
 DEVICES = ("cpu", "strict", "strict:device1")
 DISAGREES, TESTS_FAILED = 1, 1
-TIMEOUT = 240
+EVERY_DEVICE = ("devices", "execution", "kernels")
+"""The rooms whose tests run on every device: their faults may be of one library."""
+TIMEOUT = 900
 
 
 @dataclass(frozen=True)
@@ -44,26 +53,45 @@ class Outcome:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--only", default="", metavar="WORD", help="faults whose name has it")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="faults at a time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what happened here")
     args = parser.parse_args(argv)
     faults = [fault for fault in FAULTS if args.only in fault.name]
     if not faults:
         parser.error(f"--only {args.only!r}: no fault is named so")
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder)
-        for name in COPIED:
-            source = ROOT / name
-            (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
-        broken = [command for command in sorted(_commands(faults)) if _run(copy, command) != 0]
+    with ExitStack() as stack, ThreadPoolExecutor(args.jobs) as pool:
+        copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        for _ in range(args.jobs):
+            copies.put(_copy(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+        commands = sorted(_commands(faults))
+        codes = list(pool.map(lambda command: _in_a_copy(copies, _run, command), commands))
+        broken = [command for command, code in zip(commands, codes, strict=True) if code != 0]
         if broken:
             print("not green before any fault was planted:", *map(" ".join, broken), sep="\n  ")
             return 1
-        outcomes = [_planted(copy, fault) for fault in faults]
+        outcomes = list(pool.map(lambda fault: _in_a_copy(copies, _planted, fault), faults))
     caught = [outcome for outcome in outcomes if outcome.caught]
     print(f"killed {len(caught)} of {len(outcomes)}")
     if args.json:
         args.json.write_text(json.dumps(_report(outcomes, len(caught)), indent=1) + "\n")
     return 0 if len(caught) == len(outcomes) else 1
+
+
+def _copy(folder: Path) -> Path:
+    """Return the folder with a copy of the package and its tests."""
+    for name in COPIED:
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    return folder
+
+
+def _in_a_copy(copies: queue.SimpleQueue[Path], function: Callable[..., T], argument: object) -> T:
+    """Call the function with a copy that nobody else uses meanwhile."""
+    copy = copies.get()
+    try:
+        return function(copy, argument)
+    finally:
+        copies.put(copy)
 
 
 def _planted(copy: Path, fault: Fault) -> Outcome:
@@ -100,7 +128,8 @@ def _check(fault: Fault) -> tuple[str, ...]:
 
 
 def _tests(fault: Fault) -> tuple[str, ...]:
-    return ("pytest", "-x", "-q", f"tests/{fault.folder}")
+    devices = [] if fault.folder in EVERY_DEVICE else [w for d in DEVICES for w in ("--device", d)]
+    return ("pytest", "-x", "-q", f"tests/{fault.folder}", *devices)
 
 
 def _run(copy: Path, command: tuple[str, ...]) -> int:
