@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bp_arrays import layers
+from bp_arrays import attention, convolution, layers, normalization, recurrence
 from bp_arrays.activations import ACTIVATIONS
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.initializers import INITIALIZERS
@@ -31,7 +31,8 @@ DEPTH_LIMIT = 64
 @functools.cache
 def _library() -> dict[str, type]:
     """Return the library's layers, optimizers and their parts by name."""
-    public = [getattr(layers, name) for name in layers.__all__]
+    rooms = (layers, convolution, normalization, recurrence, attention)
+    public = [getattr(room, name) for room in rooms for name in room.__all__]
     layer_classes = {
         kind.__name__: kind
         for kind in public

@@ -6,8 +6,12 @@ from functools import cache
 
 from bp_arrays.testing._case import Case
 from bp_arrays.testing.cases import (
+    _attention as attention,
+    _convolution as convolution,
     _maths as maths_cases,
+    _normalization as normalization,
     _optimizers as update_cases,
+    _recurrence as recurrence,
     _training as training_cases,
 )
 
@@ -23,6 +27,10 @@ def cases() -> tuple[Case, ...]:
         *maths_cases.activation_cases(),
         *maths_cases.loss_cases(),
         *maths_cases.layer_cases(),
+        *convolution.convolution_cases(),
+        *normalization.normalization_cases(),
+        *recurrence.recurrence_cases(),
+        *attention.attention_cases(),
         *maths_cases.kernel_cases(),
         *update_cases.initializer_cases(),
         *update_cases.random_cases(),

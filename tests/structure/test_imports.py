@@ -28,6 +28,10 @@ ROOMS = [  # from the top down; a room imports only from itself and from rooms b
     ("losses",),
     ("optimizers",),
     ("schedules",),
+    ("attention",),
+    ("recurrence",),
+    ("convolution",),
+    ("normalization",),
     ("activations",),
     ("layers",),
     ("initializers",),
@@ -39,7 +43,10 @@ ROOMS = [  # from the top down; a room imports only from itself and from rooms b
     ("errors", "typing"),
 ]
 HEIGHT = {room: -level for level, rooms in enumerate(ROOMS) for room in rooms}
-MATHS = ("activations", "losses", "layers", "optimizers", "schedules")
+MATHS = (
+    "activations", "attention", "convolution", "layers", "losses", "normalization", "optimizers",
+    "recurrence", "schedules",
+)  # fmt: skip
 """Not the initializers: they draw once, on the host, and NumPy is what they draw with."""
 ARRAY_LIBRARIES = {"numpy", "cupy", "torch", "jax", "scipy", "array_api_compat", "array_api_strict"}
 

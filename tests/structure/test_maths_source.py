@@ -11,7 +11,10 @@ import pytest
 import bp_arrays
 
 PACKAGE = Path(bp_arrays.__file__).parent
-MATHS = ("activations", "losses", "layers", "optimizers", "schedules")
+MATHS = (
+    "activations", "attention", "convolution", "layers", "losses", "normalization", "optimizers",
+    "recurrence", "schedules",
+)  # fmt: skip
 """Not the initializers: they draw once, on the host, and NumPy is what they draw with."""
 FILES = sorted(path for room in MATHS for path in (PACKAGE / room).glob("*.py"))
 

@@ -1,0 +1,3 @@
+"""Embeddings, positions, attention and the transformer block."""
+
+__all__: list[str] = []

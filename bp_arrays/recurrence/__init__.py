@@ -1,0 +1,3 @@
+"""Recurrent layers: RNN, LSTM and GRU over the time axis."""
+
+__all__: list[str] = []
