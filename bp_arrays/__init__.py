@@ -64,6 +64,7 @@ from bp_arrays.losses import (
     MeanSquaredError,
 )
 from bp_arrays.model import Model, from_torch, load
+from bp_arrays.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from bp_arrays.optimizers import (
     SGD,
     Adagrad,
@@ -118,6 +119,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "BatchNorm",
     "BinaryAccuracy",
     "BinaryCrossEntropy",
     "BpArraysError",
@@ -141,6 +143,7 @@ __all__ = [
     "Flatten",
     "GlorotNormal",
     "GlorotUniform",
+    "GroupNorm",
     "HeNormal",
     "HeUniform",
     "History",
@@ -151,6 +154,7 @@ __all__ = [
     "L2Loss",
     "L2Penalty",
     "Layer",
+    "LayerNorm",
     "LeCunNormal",
     "LeCunUniform",
     "LeakyReLU",
@@ -168,6 +172,7 @@ __all__ = [
     "Ones",
     "Orthogonal",
     "Parameter",
+    "RMSNorm",
     "RMSProp",
     "ReLU",
     "ReduceOnPlateau",
