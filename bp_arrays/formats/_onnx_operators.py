@@ -36,7 +36,11 @@ def _identity(layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> V
 
 
 def _elementwise(operator: str, **attributes: Any) -> Write:
-    return lambda layer, params, a, graph: graph.node(operator, a, **attributes)
+    return lambda layer, params, a, graph: graph.elementwise(operator, a, **attributes)
+
+
+def _over_last_axis(operator: str) -> Write:
+    return lambda layer, params, a, graph: graph.node(operator, a, axis=-1)
 
 
 OPERATORS: dict[type[Layer], Write] = {
@@ -47,19 +51,19 @@ OPERATORS: dict[type[Layer], Write] = {
     activations.Sigmoid: _elementwise("Sigmoid"),
     activations.Tanh: _elementwise("Tanh"),
     activations.ReLU: _elementwise("Relu"),
-    activations.Softmax: _elementwise("Softmax", axis=-1),
-    activations.LogSoftmax: _elementwise("LogSoftmax", axis=-1),
+    activations.Softmax: _over_last_axis("Softmax"),
+    activations.LogSoftmax: _over_last_axis("LogSoftmax"),
 }
 """Accurate in every dtype."""
 
 SINGLE_PRECISION: dict[type[Layer], Write] = {
-    activations.LeakyReLU: lambda layer, params, a, graph: graph.node(
+    activations.LeakyReLU: lambda layer, params, a, graph: graph.elementwise(
         "LeakyRelu", a, alpha=layer.negative_slope
     ),
-    activations.ELU: lambda layer, params, a, graph: graph.node("Elu", a, alpha=layer.alpha),
+    activations.ELU: lambda layer, params, a, graph: graph.elementwise("Elu", a, alpha=layer.alpha),
     activations.SELU: _elementwise("Selu"),
     activations.Softplus: _elementwise("Softplus"),
-    activations.GELU: lambda layer, params, a, graph: graph.node(
+    activations.GELU: lambda layer, params, a, graph: graph.elementwise(
         "Gelu", a, approximate="none" if layer.exact else "tanh"
     ),
 }
