@@ -64,6 +64,7 @@ from bp_arrays.losses import (
     MeanSquaredError,
 )
 from bp_arrays.model import Model, from_torch, load
+from bp_arrays.normalization import LayerNorm, RMSNorm
 from bp_arrays.optimizers import (
     SGD,
     Adagrad,
@@ -151,6 +152,7 @@ __all__ = [
     "L2Loss",
     "L2Penalty",
     "Layer",
+    "LayerNorm",
     "LeCunNormal",
     "LeCunUniform",
     "LeakyReLU",
@@ -168,6 +170,7 @@ __all__ = [
     "Ones",
     "Orthogonal",
     "Parameter",
+    "RMSNorm",
     "RMSProp",
     "ReLU",
     "ReduceOnPlateau",
