@@ -330,6 +330,13 @@ class Value:
         return len(self.shape)
 
     @property
+    def numbers(self) -> np.ndarray[Any, Any]:
+        """The array of a parameter."""
+        if self.array is None:
+            raise TypeError(f"{self.name} is not a parameter: its numbers are not known")
+        return self.array
+
+    @property
     def size(self) -> Any:
         return math.prod(self.shape)
 

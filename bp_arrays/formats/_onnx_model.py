@@ -66,7 +66,7 @@ def onnx_bytes(
         raise InputError("to_onnx: expected at most 2 GiB of parameters, the limit of ONNX files")
     x = _inputs(graph, inputs)
     standard = OPERATORS | SINGLE_PRECISION if dtype == "float32" else OPERATORS
-    writer = _Writer(graph, standard | dict(operators))
+    writer = _Writer(graph, standard, operators)
     context = Context(OnnxFunctions(graph), needs_input_gradient=False, visit=writer.visit)
     y, _ = context.forward("", net, values, x, needs_input_gradient=False)
     outputs = _outputs(graph, y)
@@ -165,11 +165,19 @@ class _Writer:
     Parameters
     ----------
     graph : Graph
-    operators : mapping from layer class to function
+    standard : mapping from layer class to function
+        For layers whose input is one array.
+    custom : mapping from layer class to function
+        These have precedence.
     """
 
-    def __init__(self, graph: Graph, operators: Mapping[type[Layer], Write]) -> None:
-        self.graph, self.operators = graph, operators
+    def __init__(
+        self,
+        graph: Graph,
+        standard: Mapping[type[Layer], Write],
+        custom: Mapping[type[Layer], Write],
+    ) -> None:
+        self.graph, self.standard, self.custom = graph, standard, custom
 
     def visit(
         self, layer: Layer, params: dict[str, Any], x: Value, ctx: Context
@@ -194,7 +202,9 @@ class _Writer:
 
     def _write(self, layer: Layer, params: dict[str, Any], x: Value, ctx: Context) -> Value:
         expected = layer.init(map_tree(lambda part: tuple(part.shape[1:]), x))[1]
-        write = self.operators.get(type(layer))
+        write = self.custom.get(type(layer))
+        if write is None and isinstance(x, Value):
+            write = self.standard.get(type(layer))
         if write is not None:
             y = write(layer, params, x, self.graph)
         else:

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from bp_arrays import activations
 from bp_arrays.formats._onnx_graph import Graph, Value
 from bp_arrays.layers import Dropout, Flatten, Layer, Linear
+from bp_arrays.normalization import LayerNorm
 
 Write = Callable[[Any, dict[str, Any], Value, Graph], Value]
 """(layer, its parameters as values, its input, the graph) -> its output."""
@@ -29,6 +32,14 @@ def _linear(layer: Linear, params: dict[str, Any], x: Value, graph: Graph) -> Va
 
 def _flatten(layer: Flatten, params: dict[str, Any], x: Value, graph: Graph) -> Value:
     return graph.node("Flatten", x, shape=(x.shape[0], *layer.init(x.shape[1:])[1]), axis=1)
+
+
+def _layer_norm(layer: LayerNorm, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+    scale = params["scale"] if layer.scale else np.ones(x.shape[-1:])
+    bias = [params["bias"]] if layer.bias else []
+    return graph.node(
+        "LayerNormalization", x, scale, *bias, shape=x.shape, axis=-1, epsilon=layer.epsilon
+    )
 
 
 def _identity(layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> Value:
@@ -57,6 +68,7 @@ OPERATORS: dict[type[Layer], Write] = {
 """Accurate in every dtype."""
 
 SINGLE_PRECISION: dict[type[Layer], Write] = {
+    LayerNorm: _layer_norm,
     activations.LeakyReLU: lambda layer, params, a, graph: graph.elementwise(
         "LeakyRelu", a, alpha=layer.negative_slope
     ),

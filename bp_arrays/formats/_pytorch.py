@@ -18,8 +18,9 @@ import numpy as np
 
 from bp_arrays.errors import InputError
 from bp_arrays.extras import require_extra
+from bp_arrays.formats._pytorch_normalization import NORMALIZATION
 from bp_arrays.formats._pytorch_pairs import (
-    PAIRS,
+    BASIC,
     Arrays,
     Layout,
     Pair,
@@ -27,6 +28,9 @@ from bp_arrays.formats._pytorch_pairs import (
 )
 from bp_arrays.layers import Flatten, Layer, Linear, Sequential
 from bp_arrays.typing import HostArray, ParameterTree, Shape
+
+PAIRS = (*BASIC, *NORMALIZATION)
+"""The pairs of all layers that PyTorch has too; the first that fits is used."""
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 
@@ -151,14 +155,17 @@ class _Exporter:
     def _built(self, step: _Step) -> Any:
         import torch
 
-        settings = step.pair.settings(step.layer, step.shape, self.layout)
-        kind, params = module_class(step.pair), step.params
+        pair, params = step.pair, step.params
         if self.order is not None and isinstance(step.layer, Linear):
             params, self.order = params | {"weight": params["weight"][self.order]}, None
-        arrays = step.pair.to_module_arrays(step.layer, params)
-        if not arrays:
-            return kind(**settings)
-        module = torch.nn.utils.skip_init(kind, dtype=self.dtype, **settings)
+        arrays = pair.to_module_arrays(step.layer, params)
+        if pair.build is not None:
+            module = pair.build(step.layer, step.shape, self.dtype)
+        else:
+            settings = pair.settings(step.layer, step.shape, self.layout)
+            if not arrays:
+                return module_class(pair)(**settings)
+            module = torch.nn.utils.skip_init(module_class(pair), dtype=self.dtype, **settings)
         with torch.no_grad():
             for name, array in arrays.items():
                 values = torch.tensor(np.ascontiguousarray(array))

@@ -51,8 +51,8 @@ class Pair:
         matter.
     fits : function (layer, shape), optional
         Whether this pair is the right one of several for a layer class; always by default.
-    build : function (module class, keyword arguments), optional
-        Builds the module, where it is one inside another.
+    build : function (layer, shape, dtype), optional
+        Builds the module, where it is one inside another; else its class does, with `settings`.
     """
 
     layer: type[Layer]
@@ -63,6 +63,7 @@ class Pair:
     to_layer_arrays: Callable[[Any, Arrays], Arrays] = _no_arrays
     layout: Layout | None = None
     fits: Callable[[Any, Shape], bool] = lambda layer, shape: True
+    build: Callable[[Any, Shape, Any], Any] | None = None
 
 
 def expect(module: Any, name: str, values: tuple[Any, ...], what: str) -> None:
@@ -141,7 +142,7 @@ def _softplus(module: Any, shape: Shape, layout: Layout) -> Layer:
     return activations.Softplus()
 
 
-PAIRS: tuple[Pair, ...] = (
+BASIC: tuple[Pair, ...] = (
     Pair(
         Linear,
         "Linear",
