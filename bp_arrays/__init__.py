@@ -21,6 +21,7 @@ from bp_arrays.activations import (
     Softplus,
     Tanh,
 )
+from bp_arrays.convolution import Conv2d
 from bp_arrays.devices import Device, device, devices
 from bp_arrays.errors import (
     BpArraysError,
@@ -128,6 +129,7 @@ __all__ = [
     "ConfusionMatrix",
     "Constant",
     "Context",
+    "Conv2d",
     "Cosine",
     "CrossEntropy",
     "DataError",

@@ -32,6 +32,7 @@ def cases() -> tuple[Case, ...]:
         *recurrence.recurrence_cases(),
         *attention.attention_cases(),
         *maths_cases.kernel_cases(),
+        *convolution.convolution_kernel_cases(),
         *update_cases.initializer_cases(),
         *update_cases.random_cases(),
         *update_cases.optimizer_cases(),
