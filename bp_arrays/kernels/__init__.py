@@ -1,5 +1,6 @@
 """Functions that the array API standard lacks, in standard form and in faster native forms."""
 
+from bp_arrays.kernels._add_rows import add_rows
 from bp_arrays.kernels._erfc import erfc
 from bp_arrays.kernels._kernel import Kernel, standard_forms
 from bp_arrays.kernels._logistic import logistic
@@ -8,6 +9,7 @@ from bp_arrays.kernels._threefry import random_bits, random_mask, threefry2x32
 
 __all__ = [
     "Kernel",
+    "add_rows",
     "erfc",
     "logistic",
     "narrowed",
