@@ -47,14 +47,14 @@ from bp_arrays.inputs import (
     shapes_of,
     target_on_device,
 )
-from bp_arrays.layers import Context, Layer
+from bp_arrays.layers import Context, Layer, walk
 from bp_arrays.losses import Loss
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._objective import Objective
 from bp_arrays.model._summary import Summary, summary_of
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.random import Stream, host_generator
-from bp_arrays.trees import Tree, map_tree
+from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import Array, Namespace, ParameterTree, Shape, StateUpdates
 
 PREDICTION_ROWS = 8192
@@ -148,7 +148,6 @@ class Model:
             raise argument_error("Model", "net", net, "a layer such as Sequential(...)")
         self.net = net
         self.inputs = as_inputs(input_shape)
-        self.input_shape: Any = shapes_of(self.inputs)
         self.device = device.require()
         self.dtype = str(dtype)
         if self.dtype not in STORED_AS:
@@ -157,6 +156,8 @@ class Model:
         self.metadata: dict[str, str] = {}
         self.training_state: Any = None
         self.layout, self.output_shape = _laid_out(net, self.inputs)
+        self.inputs = _with_sizes(self.inputs, net)
+        self.input_shape: Any = shapes_of(self.inputs)
         device.dtype(self.dtype)  # raises if the device lacks it, before weights are drawn
 
         def checked(entry: Entry) -> np.ndarray[Any, Any]:
@@ -722,6 +723,24 @@ def _laid_out(net: Layer, inputs: Inputs) -> tuple[Layout, Shape]:
             "inputs"
         ) from error
     return layout, output_shape
+
+
+def _with_sizes(inputs: Inputs, net: Layer) -> Inputs:
+    """Return the inputs, those of indices with the size of the smallest table they are passed to.
+
+    An input has its size already, or it is passed to a layer with an `index_size` unchanged, or
+    it stays without one.
+    """
+    shapes = shapes_of(inputs)
+    if not any(spec.is_index and spec.size is None for spec in leaves(inputs)):
+        return inputs
+    tables = [(node.input_shape, node.layer.index_size) for node in walk(net, shapes)]
+
+    def sized(spec: InputSpec, shape: Shape) -> InputSpec:
+        sizes = [size for passed, size in tables if passed is shape and size is not None]
+        return replace(spec, size=min(sizes)) if sizes and spec.size is None else spec
+
+    return map_tree(sized, inputs, shapes)
 
 
 def _described(theta: Any) -> str:
