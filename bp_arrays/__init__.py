@@ -21,6 +21,13 @@ from bp_arrays.activations import (
     Softplus,
     Tanh,
 )
+from bp_arrays.attention import (
+    Embedding,
+    LearnedPositions,
+    MultiHeadAttention,
+    RotaryPositions,
+    SinusoidalPositions,
+)
 from bp_arrays.convolution import Conv2d
 from bp_arrays.devices import Device, device, devices
 from bp_arrays.errors import (
@@ -39,6 +46,7 @@ from bp_arrays.initializers import (
     HeUniform,
     LeCunNormal,
     LeCunUniform,
+    Normal,
     Ones,
     Orthogonal,
     Zeros,
@@ -140,6 +148,7 @@ __all__ = [
     "Diagnosis",
     "Dropout",
     "EarlyStopping",
+    "Embedding",
     "Explanation",
     "Exponential",
     "Flatten",
@@ -160,6 +169,7 @@ __all__ = [
     "LeCunNormal",
     "LeCunUniform",
     "LeakyReLU",
+    "LearnedPositions",
     "LearningCurve",
     "Linear",
     "LogSoftmax",
@@ -169,7 +179,9 @@ __all__ = [
     "Metric",
     "MissingExtraError",
     "Model",
+    "MultiHeadAttention",
     "NonFiniteLossError",
+    "Normal",
     "OneCycle",
     "Ones",
     "Orthogonal",
@@ -179,9 +191,11 @@ __all__ = [
     "ReLU",
     "ReduceOnPlateau",
     "Residual",
+    "RotaryPositions",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositions",
     "Softmax",
     "Softplus",
     "Standardize",

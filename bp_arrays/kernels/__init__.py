@@ -1,6 +1,7 @@
 """Functions that the array API standard lacks, in standard form and in faster native forms."""
 
 from bp_arrays.kernels import _native_convolution as _native_convolution
+from bp_arrays.kernels._add_rows import add_rows
 from bp_arrays.kernels._convolution import convolution, convolution_dw, convolution_dx
 from bp_arrays.kernels._erfc import erfc
 from bp_arrays.kernels._kernel import Kernel, standard_forms
@@ -13,6 +14,7 @@ from bp_arrays.kernels._windows import Windows, channel_sums, pad, size_of, spre
 __all__ = [
     "Kernel",
     "Windows",
+    "add_rows",
     "channel_sums",
     "convolution",
     "convolution_dw",

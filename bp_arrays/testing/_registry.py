@@ -31,6 +31,7 @@ def cases() -> tuple[Case, ...]:
         *normalization.normalization_cases(),
         *recurrence.recurrence_cases(),
         *attention.attention_cases(),
+        *attention.add_rows_cases(),
         *maths_cases.kernel_cases(),
         *convolution.convolution_kernel_cases(),
         *update_cases.initializer_cases(),
