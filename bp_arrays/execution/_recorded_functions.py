@@ -185,31 +185,36 @@ def chosen(condition: HostArray, x: HostArray, y: HostArray, *, out: HostArray) 
     NumPy branches for each element, which a processor cannot predict for the signs of data;
     selecting by bits takes a third of the time.
     """
-    whole = all(a.shape == out.shape and a.flags.c_contiguous for a in (condition, x, y))
-    if (
-        whole
-        and out.size >= LARGE
+    by_bits = (
+        out.size >= LARGE
         and out.dtype in BITS
         and x.dtype == y.dtype == out.dtype
         and condition.dtype == np.bool_
-    ):
-        kind = BITS[out.dtype]
-        flat = [a.reshape(-1).view(kind) for a in (x, y, out)]
-        condition = condition.reshape(-1)
-        mask = np.empty(min(BLOCK, out.size), kind)
-        for start in range(0, out.size, BLOCK):
-            block = slice(start, start + BLOCK)
-            x_bits, y_bits, result = (a[block] for a in flat)
-            bits = mask[: result.size]
-            np.copyto(bits, condition[block])
-            np.negative(bits, out=bits)  # 1 is a mask of ones
-            np.bitwise_and(x_bits, bits, out=result)
-            np.invert(bits, out=bits)
-            np.bitwise_and(y_bits, bits, out=bits)
-            np.bitwise_or(result, bits, out=result)
-    else:
+        and _is_whole(condition, out)
+        and all(a.size == 1 or _is_whole(a, out) for a in (x, y))
+    )
+    if not by_bits:
         np.copyto(out, y, casting="unsafe")
         np.copyto(out, x, casting="unsafe", where=condition.astype(np.bool_, copy=False))
+        return
+    kind = BITS[out.dtype]
+    x_bits, y_bits, result_bits = (a.reshape(-1).view(kind) for a in (x, y, out))
+    condition = condition.reshape(-1)
+    mask = np.empty(min(BLOCK, out.size), kind)
+    for start in range(0, out.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        result = result_bits[block]
+        bits = mask[: result.size]
+        np.copyto(bits, condition[block])
+        np.negative(bits, out=bits)  # 1 is a mask of ones
+        np.bitwise_and(x_bits if x.size == 1 else x_bits[block], bits, out=result)
+        np.invert(bits, out=bits)
+        np.bitwise_and(y_bits if y.size == 1 else y_bits[block], bits, out=bits)
+        np.bitwise_or(result, bits, out=result)
+
+
+def _is_whole(a: HostArray, out: HostArray) -> bool:
+    return a.shape == out.shape and a.flags.c_contiguous
 
 
 # -- sums and other reductions -----------------------------------------------------------------

@@ -56,6 +56,11 @@ OUT = {
     "where with a number": (lambda a: xp.where(a > 0.0, a, float("-inf")), X3),
     "where with a causal mask": (lambda a: xp.where(np.tri(20, dtype=bool), a, -np.inf), BIG),
     "where of many numbers": (lambda a, b: xp.where(a > b, a, b), BIG, BIG),
+    "one number or many": (
+        lambda a, b: xp.where(a > b, 1.0, a) - xp.where(a > b, b, 2.0),
+        BIG,
+        BIG,
+    ),
     "where with a mask of rows": (lambda a, m: xp.where(m, a, 0.0), X3, ((6, 1), B)),
     "where of integers": (lambda i: xp.where(i > 2, i, -1), IDS),
     "where of two dtypes": (lambda a, b: xp.where(a > 0.0, a, b), X2, ((6, 8), np.float64)),
