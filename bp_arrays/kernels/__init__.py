@@ -5,9 +5,15 @@ from bp_arrays.kernels._convolution import convolution, convolution_dw, convolut
 from bp_arrays.kernels._erfc import erfc
 from bp_arrays.kernels._kernel import Kernel, standard_forms
 from bp_arrays.kernels._logistic import logistic
+from bp_arrays.kernels._pooling import (
+    window_maximum,
+    window_maximum_dx,
+    window_sum,
+    window_sum_dx,
+)
 from bp_arrays.kernels._precision import narrowed, wide_dtype, widened
 from bp_arrays.kernels._threefry import random_bits, random_mask, threefry2x32
-from bp_arrays.kernels._windows import Windows, channel_sums, pad, size_of, spread
+from bp_arrays.kernels._windows import Windows, channel_sums, repeated, size_of
 
 __all__ = [
     "Kernel",
@@ -19,13 +25,16 @@ __all__ = [
     "erfc",
     "logistic",
     "narrowed",
-    "pad",
     "random_bits",
     "random_mask",
+    "repeated",
     "size_of",
-    "spread",
     "standard_forms",
     "threefry2x32",
     "wide_dtype",
     "widened",
+    "window_maximum",
+    "window_maximum_dx",
+    "window_sum",
+    "window_sum_dx",
 ]
