@@ -87,6 +87,9 @@ PAIRS = (
     _plain(activations.ReLU),
     _plain(activations.SELU),
     _plain(activations.SiLU),
+    _plain(activations.Mish),
+    _plain(activations.Hardsigmoid),
+    _plain(activations.Hardswish),
     Pair(
         activations.LeakyReLU,
         "LeakyReLU",
