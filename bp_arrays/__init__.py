@@ -27,6 +27,14 @@ from bp_arrays.activations import (
     SwiGLU,
     Tanh,
 )
+from bp_arrays.attention import (
+    Embedding,
+    LearnedPositions,
+    MultiHeadAttention,
+    RotaryPositions,
+    SinusoidalPositions,
+)
+from bp_arrays.convolution import Conv2d
 from bp_arrays.devices import Device, device, devices
 from bp_arrays.errors import (
     BpArraysError,
@@ -44,6 +52,7 @@ from bp_arrays.initializers import (
     HeUniform,
     LeCunNormal,
     LeCunUniform,
+    Normal,
     Ones,
     Orthogonal,
     Zeros,
@@ -136,6 +145,7 @@ __all__ = [
     "ConfusionMatrix",
     "Constant",
     "Context",
+    "Conv2d",
     "Cosine",
     "CrossEntropy",
     "DataError",
@@ -145,6 +155,7 @@ __all__ = [
     "Diagnosis",
     "Dropout",
     "EarlyStopping",
+    "Embedding",
     "Explanation",
     "Exponential",
     "Flatten",
@@ -167,6 +178,7 @@ __all__ = [
     "LeCunNormal",
     "LeCunUniform",
     "LeakyReLU",
+    "LearnedPositions",
     "LearningCurve",
     "Linear",
     "LogSoftmax",
@@ -177,7 +189,9 @@ __all__ = [
     "Mish",
     "MissingExtraError",
     "Model",
+    "MultiHeadAttention",
     "NonFiniteLossError",
+    "Normal",
     "OneCycle",
     "Ones",
     "Orthogonal",
@@ -188,9 +202,11 @@ __all__ = [
     "ReLU",
     "ReduceOnPlateau",
     "Residual",
+    "RotaryPositions",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositions",
     "Softmax",
     "Softplus",
     "Standardize",
