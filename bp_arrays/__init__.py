@@ -72,6 +72,7 @@ from bp_arrays.losses import (
     MeanSquaredError,
 )
 from bp_arrays.model import Model, from_torch, load
+from bp_arrays.normalization import LayerNorm, RMSNorm
 from bp_arrays.optimizers import (
     SGD,
     Adagrad,
@@ -160,6 +161,7 @@ __all__ = [
     "L2Loss",
     "L2Penalty",
     "Layer",
+    "LayerNorm",
     "LeCunNormal",
     "LeCunUniform",
     "LeakyReLU",
@@ -180,6 +182,7 @@ __all__ = [
     "Ones",
     "Orthogonal",
     "Parameter",
+    "RMSNorm",
     "RMSProp",
     "ReLU",
     "ReduceOnPlateau",

@@ -1,3 +1,5 @@
 """Normalization layers: zero mean and unit variance over a batch, a sample or a group."""
 
-__all__: list[str] = []
+from bp_arrays.normalization._layer_norm import LayerNorm, RMSNorm
+
+__all__ = ["LayerNorm", "RMSNorm"]
