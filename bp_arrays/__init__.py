@@ -23,10 +23,13 @@ from bp_arrays.activations import (
 )
 from bp_arrays.attention import (
     Embedding,
+    FeedForward,
     LearnedPositions,
     MultiHeadAttention,
     RotaryPositions,
     SinusoidalPositions,
+    TiedEmbedding,
+    TransformerBlock,
 )
 from bp_arrays.devices import Device, device, devices
 from bp_arrays.errors import (
@@ -148,6 +151,7 @@ __all__ = [
     "Embedding",
     "Explanation",
     "Exponential",
+    "FeedForward",
     "Flatten",
     "GlorotNormal",
     "GlorotUniform",
@@ -198,7 +202,9 @@ __all__ = [
     "StepDecay",
     "Tanh",
     "TensorBoard",
+    "TiedEmbedding",
     "Trainer",
+    "TransformerBlock",
     "Warmup",
     "WeightDecay",
     "Zeros",
