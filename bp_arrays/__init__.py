@@ -74,7 +74,7 @@ from bp_arrays.losses import (
     MeanAbsoluteError,
     MeanSquaredError,
 )
-from bp_arrays.model import Model, from_torch, load
+from bp_arrays.model import Model, from_torch, generate, load
 from bp_arrays.normalization import LayerNorm, RMSNorm
 from bp_arrays.optimizers import (
     SGD,
@@ -215,6 +215,7 @@ __all__ = [
     "explain",
     "fit",
     "from_torch",
+    "generate",
     "load",
     "testing",
 ]
