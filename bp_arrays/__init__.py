@@ -31,6 +31,7 @@ from bp_arrays.attention import (
     TiedEmbedding,
     TransformerBlock,
 )
+from bp_arrays.convolution import Conv2d
 from bp_arrays.devices import Device, device, devices
 from bp_arrays.errors import (
     BpArraysError,
@@ -75,7 +76,7 @@ from bp_arrays.losses import (
     MeanSquaredError,
 )
 from bp_arrays.model import Model, from_torch, generate, load
-from bp_arrays.normalization import LayerNorm, RMSNorm
+from bp_arrays.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from bp_arrays.optimizers import (
     SGD,
     Adagrad,
@@ -130,6 +131,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "BatchNorm",
     "BinaryAccuracy",
     "BinaryCrossEntropy",
     "BpArraysError",
@@ -139,6 +141,7 @@ __all__ = [
     "ConfusionMatrix",
     "Constant",
     "Context",
+    "Conv2d",
     "Cosine",
     "CrossEntropy",
     "DataError",
@@ -155,6 +158,7 @@ __all__ = [
     "Flatten",
     "GlorotNormal",
     "GlorotUniform",
+    "GroupNorm",
     "HeNormal",
     "HeUniform",
     "History",

@@ -19,6 +19,7 @@ from bp_arrays.formats import (
     MONITORED,
     STORED_AS,
     Header,
+    Input,
     encode,
     onnx_bytes,
     to_module,
@@ -650,9 +651,11 @@ class Model:
     ) -> None:
         """Write an ONNX file that computes what `predict` does, for any number of rows.
 
-        Its input is "input", its output "output"; parameters keep their names, and `metadata` is
-        included, as text. Layers are written with ONNX's own operators if there is one for the
-        model's dtype, others as the operations that their forward calls in `xp`.
+        Its input is "input", laid out as for `predict`, and its output "output"; of several inputs
+        each is named by its key, or "input_0", "input_1", ..., and indices are int64. Parameters
+        keep their names, and `metadata` is included, as text. Layers are written with ONNX's own
+        operators if there is one for the model's dtype, others as the operations that their
+        forward calls in `xp`.
 
         Parameters
         ----------
@@ -667,15 +670,14 @@ class Model:
         MissingExtraError
             If onnx is not installed (extra `onnx`).
         InputError
-            If a layer cannot be written, the model is neither float32 nor float64, or it has
-            several inputs or indices.
+            If a layer cannot be written, or the model is neither float32 nor float64.
         OSError
             If the folder does not exist or cannot be written to.
         """
         content = onnx_bytes(
             self.net,
             self._host_tree(),
-            only_shape(self.inputs, "to_onnx"),
+            map_tree(lambda spec: Input(spec.shape, spec.is_index), self.inputs),
             self.dtype,
             metadata={str(key): str(value) for key, value in self.metadata.items()},
             operators=operators or {},

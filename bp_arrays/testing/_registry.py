@@ -33,6 +33,7 @@ def cases() -> tuple[Case, ...]:
         *attention.attention_cases(),
         *attention.add_rows_cases(),
         *maths_cases.kernel_cases(),
+        *convolution.convolution_kernel_cases(),
         *update_cases.initializer_cases(),
         *update_cases.random_cases(),
         *update_cases.optimizer_cases(),
