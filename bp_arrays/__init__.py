@@ -74,6 +74,7 @@ from bp_arrays.optimizers import (
     RMSProp,
     WeightDecay,
 )
+from bp_arrays.recurrence import GRU, LSTM, RNN
 from bp_arrays.schedules import (
     Constant,
     Cosine,
@@ -111,7 +112,10 @@ __version__ = "0.1.0"
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
     "R2",
+    "RNN",
     "SELU",
     "SGD",
     "Accuracy",
