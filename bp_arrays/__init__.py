@@ -104,6 +104,7 @@ from bp_arrays.optimizers import (
     RMSProp,
     WeightDecay,
 )
+from bp_arrays.recurrence import GRU, LSTM, RNN
 from bp_arrays.schedules import (
     Constant,
     Cosine,
@@ -142,7 +143,10 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
     "R2",
+    "RNN",
     "SELU",
     "SGD",
     "Accuracy",
