@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from bp_arrays import activations
+from bp_arrays.convolution import Conv2d
 from bp_arrays.formats._onnx_graph import Graph, Value
+from bp_arrays.formats._onnx_windows import convolution, convolution_by_products
 from bp_arrays.layers import Dropout, Flatten, Layer, Linear
 from bp_arrays.normalization import LayerNorm
 
@@ -64,10 +66,12 @@ OPERATORS: dict[type[Layer], Write] = {
     activations.ReLU: _elementwise("Relu"),
     activations.Softmax: _over_last_axis("Softmax"),
     activations.LogSoftmax: _over_last_axis("LogSoftmax"),
+    Conv2d: convolution_by_products,
 }
 """Accurate in every dtype."""
 
 SINGLE_PRECISION: dict[type[Layer], Write] = {
+    Conv2d: convolution,
     LayerNorm: _layer_norm,
     activations.LeakyReLU: lambda layer, params, a, graph: graph.elementwise(
         "LeakyRelu", a, alpha=layer.negative_slope

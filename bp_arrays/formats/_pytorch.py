@@ -18,6 +18,7 @@ import numpy as np
 
 from bp_arrays.errors import InputError
 from bp_arrays.extras import require_extra
+from bp_arrays.formats._pytorch_convolution import CONVOLUTION
 from bp_arrays.formats._pytorch_normalization import NORMALIZATION
 from bp_arrays.formats._pytorch_pairs import (
     BASIC,
@@ -26,10 +27,11 @@ from bp_arrays.formats._pytorch_pairs import (
     Pair,
     channels_first_order,
 )
+from bp_arrays.formats._pytorch_sequences import SEQUENCES
 from bp_arrays.layers import Flatten, Layer, Linear, Sequential
 from bp_arrays.typing import HostArray, ParameterTree, Shape
 
-PAIRS = (*BASIC, *NORMALIZATION)
+PAIRS = (*BASIC, *NORMALIZATION, *CONVOLUTION, *SEQUENCES)
 """The pairs of all layers that PyTorch has too; the first that fits is used."""
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -113,7 +115,10 @@ class _Exporter:
 
     def __init__(self, steps: Sequence[_Step], dtype: Any) -> None:
         self.steps, self.dtype, self.done = steps, dtype, 0
-        self.layout = _entry((step.pair.layout, step.shape) for step in steps)
+        self.layout: Layout = "last"
+        if steps and len(steps[0].shape) > 1:
+            layouts = (step.pair.layout for step in steps)
+            self.layout = next((each for each in layouts if each is not None), "last")
         self.order: HostArray | None = None
 
     def module(self, layer: Layer) -> Any:
@@ -186,13 +191,6 @@ def module_class(pair: Pair) -> Any:
     from bp_arrays.formats import _torch_modules
 
     return getattr(_torch_modules, pair.module, None) or getattr(torch.nn, pair.module)
-
-
-def _entry(layouts: Iterable[tuple[Layout | None, Shape]]) -> Layout:
-    """Return where the channels of the input are: where the first module that minds has them."""
-    return next(
-        (layout for layout, shape in layouts if layout is not None and len(shape) > 1), "last"
-    )
 
 
 def _linear_follows(layers: Iterable[tuple[Layout | None, Layer]]) -> bool:
