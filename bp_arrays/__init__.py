@@ -73,7 +73,7 @@ from bp_arrays.losses import (
     MeanSquaredError,
 )
 from bp_arrays.model import Model, from_torch, load
-from bp_arrays.normalization import LayerNorm, RMSNorm
+from bp_arrays.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from bp_arrays.optimizers import (
     SGD,
     Adagrad,
@@ -128,6 +128,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "BatchNorm",
     "BinaryAccuracy",
     "BinaryCrossEntropy",
     "BpArraysError",
@@ -153,6 +154,7 @@ __all__ = [
     "Flatten",
     "GlorotNormal",
     "GlorotUniform",
+    "GroupNorm",
     "HeNormal",
     "HeUniform",
     "History",

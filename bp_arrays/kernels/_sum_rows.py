@@ -14,30 +14,29 @@ FEW_ROWS = 64
 
 @Kernel
 def sum_rows(x: Array, *, device: Any, xp: Namespace) -> Array:
-    """Return Σ_n x_nj, the sums over all axes but the last, (..., features) -> (features,).
+    """Return Σ_n x_nj, the sums of each column, (..., rows, columns) -> (..., columns).
 
-    NumPy adds row after row over the first axis, and the error grows with their number. Here
-    about √rows rows are added at once, by a product with a row of ones, and the √rows sums after
-    that: the error grows with √rows, and the product is several times as fast as the sum.
+    NumPy adds row after row, and the error grows with their number. Here about √rows rows are
+    added at once, by a product with a row of ones, and then the about √rows sums: the error grows
+    with √rows, and the product is several times as fast as the sum.
 
     Parameters
     ----------
-    x : array (..., features), of any float dtype
+    x : array (..., rows, columns), of any float dtype
     device : object
         The device object of the namespace.
     xp : namespace of x
     """
-    rows, features = math.prod(x.shape[:-1]), x.shape[-1]
-    x = xp.reshape(x, (rows, features))
+    *leading, rows, columns = x.shape
     if rows <= FEW_ROWS:
-        return xp.sum(x, axis=0)
+        return xp.sum(x, axis=-2)
     width = math.isqrt(rows)
     count = rows // width
     ones = xp.ones((1, count), dtype=x.dtype, device=device)
-    blocks = xp.reshape(x[: count * width, :], (count, width * features))
-    total = xp.sum(xp.reshape(ones @ blocks, (width, features)), axis=0)
+    blocks = xp.reshape(x[..., : count * width, :], (*leading, count, width * columns))
+    total = xp.sum(xp.reshape(ones @ blocks, (*leading, width, columns)), axis=-2)
     if count * width < rows:
-        total = total + xp.sum(x[count * width :, :], axis=0)
+        total = total + xp.sum(x[..., count * width :, :], axis=-2)
     return total
 
 
@@ -46,4 +45,4 @@ def sum_rows(x: Array, *, device: Any, xp: Namespace) -> Array:
 @sum_rows.native("jax")
 @sum_rows.native("torch")
 def _(x: Array, *, device: Any, xp: Namespace) -> Array:
-    return xp.sum(x, axis=tuple(range(len(x.shape) - 1)))
+    return xp.sum(x, axis=-2)

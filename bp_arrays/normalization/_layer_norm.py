@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from bp_arrays.checks import check_bool, check_number, last_axis
-from bp_arrays.initializers import Ones, Zeros
 from bp_arrays.kernels import sum_rows
-from bp_arrays.layers import Context, Layer, Parameter, Specification
+from bp_arrays.layers import Context, Layer, Specification
+from bp_arrays.normalization._affine import affine
 from bp_arrays.normalization._half_precision import in_float32
 from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
@@ -156,21 +157,12 @@ class RMSNorm(Layer):
         return y, backward
 
 
-def affine(size: int, scale: bool, bias: bool) -> Specification:
-    """Return the parameters of y = g n + b, those of them that a layer has."""
-    parameters: Specification = {}
-    if scale:
-        parameters["scale"] = Parameter((size,), Ones())
-    if bias:
-        parameters["bias"] = Parameter((size,), Zeros())
-    return parameters
-
-
 def affine_gradients(layer: Any, delta: Array, n: Array, ctx: Context) -> ParameterTree:
-    """Return the gradients of y = g n + b, sums over all axes but the last."""
+    """Return the gradients of y = g n + b, sums over all positions of all samples."""
     xp, gradients = ctx.xp, {}
+    rows = math.prod(n.shape[:-1]), n.shape[-1]
     if layer.scale:  # ∂L/∂g_j = Σ δ_j n_j
-        gradients["scale"] = sum_rows(delta * n, device=ctx.device, xp=xp)
+        gradients["scale"] = sum_rows(xp.reshape(delta * n, rows), device=ctx.device, xp=xp)
     if getattr(layer, "bias", False):  # ∂L/∂b_j = Σ δ_j
-        gradients["bias"] = sum_rows(delta, device=ctx.device, xp=xp)
+        gradients["bias"] = sum_rows(xp.reshape(delta, rows), device=ctx.device, xp=xp)
     return gradients

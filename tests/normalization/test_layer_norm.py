@@ -34,7 +34,7 @@ def of_pytorch(layer, x, delta, parameters):
     return y.detach().numpy(), gradients.pop("x"), gradients
 
 
-@pytest.mark.parametrize("shape", [(5, 4), (2, 3, 7), (2, 3, 2, 5), (1, 4), (70, 3, 2)])
+@pytest.mark.parametrize("shape", [(5, 4), (2, 3, 2, 5), (70, 3, 2)])
 @pytest.mark.parametrize("layer", LAYERS, ids=repr)
 def test_values_and_gradients_are_those_of_pytorch(layer, shape, device):
     rng = np.random.default_rng(0)

@@ -42,10 +42,47 @@ OF_POSITIONS: dict[str, Callable[[Row], Row]] = {
 }
 """Layers that normalize the features of each position by themselves."""
 
+GROUPS = 2
 
-def normalization_values(name: str, inputs: HostArrays) -> HostArrays:
-    """Return the output of a layer in training."""
+
+def normalization_values(
+    name: str, inputs: HostArrays, *, in_prediction: bool = False
+) -> HostArrays:
+    """Return the output of a layer in training, or of BatchNorm in prediction."""
     x = inputs["x"]
-    rows = np.reshape(x, (-1, x.shape[-1])).tolist()
-    outputs = [scaled(OF_POSITIONS[name](row), inputs) for row in rows]
-    return {"y": np.reshape(outputs, x.shape)}
+    n = np.empty(x.shape)
+    channels = x.shape[-1]
+    if name in OF_POSITIONS:
+        for at in np.ndindex(x.shape[:-1]):
+            n[at] = OF_POSITIONS[name](x[at].tolist())
+    elif in_prediction:
+        m, v = (inputs[PARAMETER + state].tolist() for state in ("mean", "variance"))
+        for index in np.ndindex(x.shape):
+            j = index[-1]
+            n[index] = (float(x[index]) - m[j]) / math.sqrt(v[j] + EPSILON)
+    elif name == "BatchNorm":
+        for j in range(channels):
+            n[..., j] = np.reshape(normalized(x[..., j].ravel().tolist()), x.shape[:-1])
+    else:
+        size = channels // min(GROUPS, channels)
+        for i in range(x.shape[0]):
+            for first in range(0, channels, size):
+                group = x[i, ..., first : first + size]
+                values = normalized(group.ravel().tolist())
+                n[i, ..., first : first + size] = np.reshape(values, group.shape)
+    y = [scaled(n[at].tolist(), inputs) for at in np.ndindex(x.shape[:-1])]
+    return {"y": np.reshape(y, x.shape)}
+
+
+def running_values(inputs: HostArrays, momentum: float) -> HostArrays:
+    """Return the running mean and variance after a step of BatchNorm: the variance by N − 1."""
+    x = inputs["x"]
+    old_m, old_v = (inputs[PARAMETER + name].tolist() for name in ("mean", "variance"))
+    mean, variance = [], []
+    for j in range(x.shape[-1]):
+        values = x[..., j].ravel().tolist()
+        m = math.fsum(values) / len(values)
+        v = math.fsum((value - m) ** 2 for value in values) / (len(values) - 1)
+        mean.append((1.0 - momentum) * old_m[j] + momentum * m)
+        variance.append((1.0 - momentum) * old_v[j] + momentum * v)
+    return {"mean": np.array(mean), "variance": np.array(variance)}
