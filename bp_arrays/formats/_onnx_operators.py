@@ -15,9 +15,14 @@ import numpy as np
 from bp_arrays import activations
 from bp_arrays.convolution import Conv2d
 from bp_arrays.formats._onnx_graph import Graph, Value
-from bp_arrays.formats._onnx_windows import convolution, convolution_by_products
+from bp_arrays.formats._onnx_windows import (
+    channels_first,
+    channels_last,
+    convolution,
+    convolution_by_products,
+)
 from bp_arrays.layers import Dropout, Flatten, Layer, Linear
-from bp_arrays.normalization import LayerNorm
+from bp_arrays.normalization import BatchNorm, LayerNorm
 
 Write = Callable[[Any, dict[str, Any], Value, Graph], Value]
 """(layer, its parameters as values, its input, the graph) -> its output."""
@@ -42,6 +47,16 @@ def _layer_norm(layer: LayerNorm, params: dict[str, Any], x: Value, graph: Graph
     return graph.node(
         "LayerNormalization", x, scale, *bias, shape=x.shape, axis=-1, epsilon=layer.epsilon
     )
+
+
+def _batch_norm(layer: BatchNorm, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+    channels = x.shape[-1:]
+    scale = params["scale"] if layer.scale else np.ones(channels)
+    bias = params["bias"] if layer.bias else np.zeros(channels)
+    inputs = [scale, bias, params["mean"], params["variance"]]
+    first = channels_first(x, graph)
+    y = graph.node("BatchNormalization", first, *inputs, shape=first.shape, epsilon=layer.epsilon)
+    return channels_last(y, graph)
 
 
 def _identity(layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> Value:
@@ -72,6 +87,7 @@ OPERATORS: dict[type[Layer], Write] = {
 
 SINGLE_PRECISION: dict[type[Layer], Write] = {
     Conv2d: convolution,
+    BatchNorm: _batch_norm,
     LayerNorm: _layer_norm,
     activations.LeakyReLU: lambda layer, params, a, graph: graph.elementwise(
         "LeakyRelu", a, alpha=layer.negative_slope

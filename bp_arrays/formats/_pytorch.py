@@ -173,7 +173,7 @@ class _Exporter:
             module = torch.nn.utils.skip_init(module_class(pair), dtype=self.dtype, **settings)
         with torch.no_grad():
             for name, array in arrays.items():
-                values = torch.tensor(np.ascontiguousarray(array))
+                values = torch.tensor(np.array(array, order="C"))
                 _tensor(module, name).copy_(values)
         return module
 
@@ -224,7 +224,9 @@ def from_module(module: Any, input_shape: Shape) -> tuple[Layer, dict[str, HostA
     parts = list(_parts(module, ""))
     reader = _Reader(parts, input_shape)
     net = reader.net(module, ())
-    dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in module.parameters()})
+    state = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    tensors = [*module.parameters(), *state]
+    dtypes = sorted({str(each.dtype).removeprefix("torch.") for each in tensors})
     if len(dtypes) > 1 or not set(dtypes) <= set(DTYPES):
         raise InputError(
             f"from_torch: expected parameters of one float dtype, got {', '.join(dtypes)}; "

@@ -8,7 +8,7 @@ from typing import Any
 from bp_arrays.convolution import Conv2d
 from bp_arrays.errors import InputError
 from bp_arrays.formats._onnx_windows import as_tuple, kernel_first, sides_of
-from bp_arrays.formats._pytorch_pairs import Arrays, Layout, Pair, expect
+from bp_arrays.formats._pytorch_pairs import Arrays, Layout, Pair, expect, expect_channels
 from bp_arrays.layers import Layer
 from bp_arrays.typing import HostArray, Shape
 
@@ -20,14 +20,6 @@ def kernel_last(w: HostArray) -> HostArray:
 
 def _with_weight(change: Callable[[HostArray], HostArray]) -> Callable[[Any, Arrays], Arrays]:
     return lambda layer, arrays: arrays | {"weight": change(arrays["weight"])}
-
-
-def expect_channels(module: Any, channels: int, shape: Shape) -> None:
-    """Raise InputError unless a sample has as many channels as the module takes."""
-    if shape[-1:] != (channels,):
-        raise InputError(
-            f"{module}: expected {channels} channels on the last axis of input_shape, got {shape}"
-        )
 
 
 def even_sides(layer: Any, shape: Shape) -> tuple[int, ...]:

@@ -82,6 +82,14 @@ def expect_size(module: Any, size: int, shape: Shape) -> None:
         raise InputError(f"{module}: expected {size} values on the last axis, got {shape}")
 
 
+def expect_channels(module: Any, channels: int, shape: Shape) -> None:
+    """Raise InputError unless a sample has as many channels as the module takes."""
+    if shape[-1:] != (channels,):
+        raise InputError(
+            f"{module}: expected {channels} channels on the last axis of input_shape, got {shape}"
+        )
+
+
 def transposed(layer: Any, arrays: Arrays) -> Arrays:
     """Return matrices as in the other library: (in, out) here, (out, in) there; bias unchanged."""
     return {name: array.T for name, array in arrays.items()}

@@ -7,84 +7,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from formats.layer_nets import IMAGE, NETS, SIGNAL, model_of, samples
 
 import bp_arrays as bp
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 nn = torch.nn
 
-IMAGE, SIGNAL, WORDS = (6, 5, 4), (7, 6), bp.InputSpec((7,), "index")
-
-NETS = {
-    "Conv2d": (bp.Conv2d(3, (2, 3), stride=2, groups=1, bias=False), IMAGE),
-    "Conv2d(padding)": (bp.Conv2d(6, 3, padding=(1, 2), dilation=(2, 1), groups=2), IMAGE),
-    "Conv2d(same)": (bp.Conv2d(2, (3, 2), padding="same"), IMAGE),
-    "LayerNorm": (bp.LayerNorm(1e-3), SIGNAL),
-    "LayerNorm(bias)": (bp.LayerNorm(scale=False), SIGNAL),
-    "LayerNorm(scale)": (bp.LayerNorm(bias=False), SIGNAL),
-    "LayerNorm(neither)": (bp.LayerNorm(scale=False, bias=False), SIGNAL),
-    "RMSNorm": (bp.RMSNorm(1e-3), SIGNAL),
-    "RMSNorm(no scale)": (bp.RMSNorm(scale=False), SIGNAL),
-    "Embedding": (bp.Embedding(9, 4), WORDS),
-    "Embedding(padding)": (bp.Embedding(9, 4, padding_index=2), WORDS),
-    "attention": (bp.MultiHeadAttention(2), SIGNAL),
-    "attention(causal)": (bp.MultiHeadAttention(3, causal=True, bias=False), SIGNAL),
-    "image to classes": (
-        bp.Sequential(
-            bp.Conv2d(3, 3, padding=1),
-            bp.ReLU(),
-            bp.Conv2d(2, 2),
-            bp.Softmax(),
-            bp.Flatten(),
-            bp.Dropout(0.5),
-            bp.Linear(4),
-            bp.Tanh(),
-            bp.Linear(2),
-        ),
-        IMAGE,
-    ),
-    "nested": (
-        bp.Sequential(
-            bp.Sequential(bp.Conv2d(3, 2), bp.ReLU()),
-            bp.Sequential(bp.Flatten(), bp.Sequential(bp.Tanh(), bp.Linear(3))),
-        ),
-        IMAGE,
-    ),
-    "flat image": (bp.Sequential(bp.Conv2d(2, 2), bp.Flatten()), IMAGE),
-    "flat image to a norm": (
-        bp.Sequential(bp.Conv2d(2, 2), bp.Flatten(), bp.LayerNorm(), bp.Linear(2)), IMAGE,
-    ),
-    "norm of pixels": (
-        bp.Sequential(bp.Conv2d(2, 2), bp.LayerNorm(), bp.Conv2d(3, 2), bp.ReLU()), IMAGE,
-    ),
-    "pixels first": (bp.Sequential(bp.Linear(3), bp.Tanh(), bp.Conv2d(2, 2)), IMAGE),
-    "words": (
-        bp.Sequential(bp.Embedding(9, 4), bp.MultiHeadAttention(2), bp.LayerNorm(), bp.Linear(3)),
-        WORDS,
-    ),
-}  # fmt: skip
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
 
-def model_of(net, inputs, dtype):
-    model = bp.Model(net, inputs, device="cpu", dtype=dtype)
-    rng = np.random.default_rng(2)
-    model.set_parameters(
-        {
-            name: rng.uniform(0.5, 2.0, size=p.shape)
-            if name.endswith("variance")
-            else rng.normal(size=p.shape) / 2
-            for name, p in model.host_parameters().items()
-        }
-    )
-    return model
-
-
-def samples(inputs, dtype, rows=4):
-    rng = np.random.default_rng(0)
-    if isinstance(inputs, bp.InputSpec):
-        return rng.integers(0, 9, (rows, *inputs.shape))
-    return rng.normal(size=(rows, *inputs)).astype(dtype)
+CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
 
 
 def takes_channels_first(module):
@@ -93,7 +26,7 @@ def takes_channels_first(module):
     for part in module.modules():
         if type(part).__name__ in ("SelfAttention", "Output") or isinstance(part, kinds):
             return False
-        if isinstance(part, nn.modules.conv._ConvNd):
+        if isinstance(part, CHANNELS_FIRST):
             return True
     return False
 
@@ -109,7 +42,7 @@ def ours_of(y, module):
     *_, last = [
         p for p in module.modules() if not isinstance(p, (nn.ReLU, nn.Softmax, nn.Sequential))
     ]
-    return np.moveaxis(y, 1, -1) if y.ndim > 2 and isinstance(last, nn.Conv2d) else y
+    return np.moveaxis(y, 1, -1) if y.ndim > 2 and isinstance(last, CHANNELS_FIRST) else y
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -129,6 +62,8 @@ def test_there_and_back_is_the_same_model(name, dtype):
     net, inputs = NETS[name]
     model = model_of(net, inputs, dtype)
     module, x = model.to_torch(), samples(inputs, dtype)
+    if any(isinstance(part, nn.BatchNorm2d) for part in module.modules()):
+        assert {str(each.dtype) for each in module.buffers()} == {f"torch.{dtype}", "torch.int64"}
     again = bp.from_torch(module, inputs, device="cpu")
     if model.parameters:  # else nothing says in which dtype
         np.testing.assert_allclose(again.predict(x), model.predict(x), rtol=1e-12, atol=1e-14)
@@ -140,7 +75,7 @@ def test_there_and_back_is_the_same_model(name, dtype):
         np.testing.assert_array_equal(other, value, strict=True)
 
 
-TRAINED = [name for name in NETS if name not in ("LayerNorm(neither)", "RMSNorm(no scale)")]
+TRAINED = [name for name in NETS if "neither" not in name and "no scale" not in name]
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -166,3 +101,88 @@ def test_gradients_are_the_same(name):
         own = key if key in gradients else key.removeprefix("0.")
         if own in gradients:
             np.testing.assert_allclose(value, gradients[own], rtol=1e-9, atol=1e-11, err_msg=key)
+
+
+# -- refusals --------------------------------------------------------------------------------
+
+
+def stem(*rest):
+    return nn.Sequential(nn.Conv2d(4, 2, 2), *rest)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Conv2d(4, 2, 3, padding=1, padding_mode="reflect"), "padding_mode=reflect"),
+        (lambda: nn.Conv2d(3, 2, 3), "expected 3 channels on the last axis of input_shape, got"),
+        (lambda: nn.BatchNorm2d(4, track_running_stats=False), "track_running_stats=False"),
+        (lambda: nn.BatchNorm2d(4, momentum=None), "momentum=None"),
+        (lambda: nn.LayerNorm((5, 4)), r"normalized_shape=\(5, 4\)"),
+        (lambda: nn.RMSNorm(4), r"RMSNorm\(eps=None\)"),
+        (lambda: nn.RMSNorm((5, 4), eps=1e-5), r"normalized_shape=\(5, 4\)"),
+        (lambda: stem(nn.Linear(2, 2)), "'1', Linear: expected the channels on the last axis"),
+        (lambda: stem(nn.LayerNorm(2)), "'1', LayerNorm: expected the channels on the last axis"),
+        (lambda: stem(nn.Flatten()), "'1', Flatten: expected a Linear module after it"),
+        (lambda: stem(nn.Flatten(), nn.BatchNorm1d(40)), "expected a Linear module after it"),
+        (lambda: nn.Sequential(nn.Linear(4, 4), nn.Conv2d(4, 2, 2)), "'1', Conv2d: expected the"),
+        (lambda: stem(nn.Softmax(dim=-1)), r"'1', Softmax\(dim=-1\): expected the channels, 1"),
+    ],
+)  # fmt: skip
+def test_what_is_not_the_same_here_is_refused_in_one_line(make, message):
+    with pytest.raises(bp.InputError, match=message) as caught:
+        bp.from_torch(make(), IMAGE, device="cpu")
+    assert str(caught.value).startswith("from_torch: ")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("net", "inputs", "message"),
+    [
+        (bp.Conv2d(2, 2, padding="same", stride=2), (5, 5, 1), "as many before as after"),
+        (bp.Conv2d(2, 2, padding=((0, 1), (0, 0))), IMAGE, "as many before as after"),
+        (bp.MultiHeadAttention(2, kv_heads=1), SIGNAL, "no module for MultiHeadAttention"),
+        (bp.MultiHeadAttention(1, rotary=True), SIGNAL, "no module for MultiHeadAttention"),
+    ],
+)
+def test_settings_that_pytorch_lacks_are_refused_in_one_line(net, inputs, message):
+    with pytest.raises(bp.InputError, match=message) as caught:
+        bp.Model(net, inputs, device="cpu").to_torch()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_running_values_move_alike_in_both_libraries():
+    net = bp.Sequential(bp.Linear(4), bp.BatchNorm(), bp.Tanh(), bp.Linear(2))
+    model = model_of(net, 3, "float64")
+    module = model.to_torch().train()
+    x, t = np.random.default_rng(1).normal(size=(20, 3)), np.arange(20) % 2
+    bp.fit(
+        model, x, t, loss=bp.CrossEntropy(), optimizer=bp.SGD(0.05), epochs=3, batch_size=20,
+        shuffle=False,
+    )  # fmt: skip
+    optimizer = torch.optim.SGD(module.parameters(), 0.05)
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(torch.tensor(x)), torch.tensor(t)).backward()
+        optimizer.step()
+    after = bp.from_torch(module, 3, device="cpu")
+    for name, value in model.parameters.items():
+        np.testing.assert_allclose(after.parameters[name], value, rtol=1e-11, atol=1e-13)
+
+
+def test_torchvision_s_permute_moves_the_channels_too():
+    class Permute(nn.Module):
+        def __init__(self, dims):
+            super().__init__()
+            self.dims = dims
+
+        def forward(self, x):
+            return x.permute(self.dims)
+
+    module = nn.Sequential(nn.Conv2d(4, 2, 2), Permute([0, 2, 3, 1]), nn.Flatten())
+    model = bp.from_torch(module, IMAGE, device="cpu")
+    assert [type(layer).__name__ for layer in model.net] == ["Conv2d", "Flatten"]
+    x = samples(IMAGE, "float32")
+    expected = module(theirs_of(x, module)).detach().numpy()
+    np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(bp.InputError, match="a permutation that moves the channels"):
+        bp.from_torch(nn.Sequential(Permute([1, 0, 2, 3])), IMAGE, device="cpu")
