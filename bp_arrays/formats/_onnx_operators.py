@@ -12,15 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays import activations
-from bp_arrays.convolution import Conv2d
+from bp_arrays import activations, convolution
+from bp_arrays.formats import _onnx_windows as windows
 from bp_arrays.formats._onnx_graph import Graph, Value
-from bp_arrays.formats._onnx_windows import (
-    channels_first,
-    channels_last,
-    convolution,
-    convolution_by_products,
-)
 from bp_arrays.layers import Dropout, Flatten, Layer, Linear
 from bp_arrays.normalization import BatchNorm, LayerNorm
 
@@ -54,9 +48,9 @@ def _batch_norm(layer: BatchNorm, params: dict[str, Any], x: Value, graph: Graph
     scale = params["scale"] if layer.scale else np.ones(channels)
     bias = params["bias"] if layer.bias else np.zeros(channels)
     inputs = [scale, bias, params["mean"], params["variance"]]
-    first = channels_first(x, graph)
+    first = windows.channels_first(x, graph)
     y = graph.node("BatchNormalization", first, *inputs, shape=first.shape, epsilon=layer.epsilon)
-    return channels_last(y, graph)
+    return windows.channels_last(y, graph)
 
 
 def _identity(layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> Value:
@@ -81,12 +75,23 @@ OPERATORS: dict[type[Layer], Write] = {
     activations.ReLU: _elementwise("Relu"),
     activations.Softmax: _over_last_axis("Softmax"),
     activations.LogSoftmax: _over_last_axis("LogSoftmax"),
-    Conv2d: convolution_by_products,
+    convolution.Conv1d: windows.convolution_by_products,
+    convolution.Conv2d: windows.convolution_by_products,
+    convolution.ConvTranspose2d: windows.transposed_convolution_by_products,
+    convolution.GlobalAveragePool: windows.global_pooling("ReduceMean"),
+    convolution.GlobalMaxPool: windows.global_pooling("ReduceMax"),
 }
 """Accurate in every dtype."""
 
 SINGLE_PRECISION: dict[type[Layer], Write] = {
-    Conv2d: convolution,
+    convolution.AveragePool1d: windows.average_pooling,
+    convolution.AveragePool2d: windows.average_pooling,
+    convolution.Conv1d: windows.convolution,
+    convolution.Conv2d: windows.convolution,
+    convolution.ConvTranspose2d: windows.transposed_convolution,
+    convolution.MaxPool1d: windows.max_pooling,
+    convolution.MaxPool2d: windows.max_pooling,
+    convolution.Upsample: windows.upsampling,
     BatchNorm: _batch_norm,
     LayerNorm: _layer_norm,
     activations.LeakyReLU: lambda layer, params, a, graph: graph.elementwise(

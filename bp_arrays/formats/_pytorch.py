@@ -266,19 +266,29 @@ def _parts(module: Any, path: str) -> Iterator[_Part]:
     where = f"from_torch: module {path!r}, " if path else "from_torch: "
     name = type(module).__name__
     _check_hooks(module, where)
-    if type(module) is torch.nn.Sequential:
+    if type(module) is torch.nn.Sequential and not _is_global_pooling(module):
         _check_forward(module, where)
         for key, part in module._modules.items():  # named_children skips repeated modules
             yield from _parts(part, f"{path}.{key}" if path else key)
         return
-    pair = next((p for p in PAIRS if module_class(p) is type(module)), None)
+    kind = type(module[0] if _is_global_pooling(module) else module)
+    pair = next((p for p in PAIRS if module_class(p) is kind), None)
     if pair is None and not _is_permutation(module):
         known = ", ".join(dict.fromkeys(["Sequential", *(pair.module for pair in PAIRS)]))
         raise InputError(f"{where}{name} has no counterpart; from_torch converts {known}")
     for part in module.modules():
         _check_forward(part, where)
         _check_hooks(part, where)
-    yield _Part(module, where, pair)
+    yield _Part(module[0] if _is_global_pooling(module) else module, where, pair)
+
+
+def _is_global_pooling(module: Any) -> bool:
+    """Return whether it is pooling over all positions and Flatten, as `to_module` writes it."""
+    import torch
+
+    if type(module) is not torch.nn.Sequential or len(module) != 2:
+        return False
+    return type(module[0]).__name__.startswith("Adaptive") and type(module[1]) is torch.nn.Flatten
 
 
 def _is_permutation(module: Any) -> bool:
@@ -312,13 +322,13 @@ class _Reader:
         """Return the layer that computes what the module does."""
         import torch
 
-        if type(module) is not torch.nn.Sequential:
+        if type(module) is not torch.nn.Sequential or _is_global_pooling(module):
             layer = self._layer(path)
             return Sequential() if layer is None else layer
         layers: list[Layer] = []
         for part in module._modules.values():
             own = (*path, str(len(layers)))
-            is_nested = type(part) is torch.nn.Sequential
+            is_nested = type(part) is torch.nn.Sequential and not _is_global_pooling(part)
             layer = self.net(part, own) if is_nested else self._layer(own)
             if layer is not None:
                 layers.append(layer)

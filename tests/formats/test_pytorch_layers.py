@@ -17,7 +17,11 @@ nn = torch.nn
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
 
-CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
+POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
+         nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)  # fmt: skip
+CHANNELS_FIRST = (
+    nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.Upsample, *POOLS
+)  # fmt: skip
 
 
 def takes_channels_first(module):
@@ -75,7 +79,11 @@ def test_there_and_back_is_the_same_model(name, dtype):
         np.testing.assert_array_equal(other, value, strict=True)
 
 
-TRAINED = [name for name in NETS if "neither" not in name and "no scale" not in name]
+TRAINED = [
+    name
+    for name, (net, inputs) in NETS.items()
+    if bp.Model(net, inputs, device="cpu").layout.trainable
+]
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -115,6 +123,16 @@ def stem(*rest):
     [
         (lambda: nn.Conv2d(4, 2, 3, padding=1, padding_mode="reflect"), "padding_mode=reflect"),
         (lambda: nn.Conv2d(3, 2, 3), "expected 3 channels on the last axis of input_shape, got"),
+        (lambda: nn.MaxPool2d(2, ceil_mode=True), "ceil_mode=True"),
+        (lambda: nn.MaxPool2d(2, return_indices=True), "return_indices=True"),
+        (lambda: nn.AvgPool2d(2, divisor_override=3), "divisor_override=3"),
+        (lambda: nn.AvgPool2d(2, ceil_mode=True), "ceil_mode=True"),
+        (lambda: nn.AdaptiveAvgPool2d(2), "output_size 1"),
+        (lambda: nn.Upsample(scale_factor=1.5), "whole numbers"),
+        (lambda: nn.Upsample(size=(4, 4)), "size="),
+        (lambda: nn.Upsample(scale_factor=2, mode="bicubic"), "nearest"),
+        (lambda: nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), "align_corn"),
+        (lambda: nn.ConvTranspose2d(3, 4, 2), "expected 3 channels"),
         (lambda: nn.BatchNorm2d(4, track_running_stats=False), "track_running_stats=False"),
         (lambda: nn.BatchNorm2d(4, momentum=None), "momentum=None"),
         (lambda: nn.LayerNorm((5, 4)), r"normalized_shape=\(5, 4\)"),
@@ -140,6 +158,8 @@ def test_what_is_not_the_same_here_is_refused_in_one_line(make, message):
     [
         (bp.Conv2d(2, 2, padding="same", stride=2), (5, 5, 1), "as many before as after"),
         (bp.Conv2d(2, 2, padding=((0, 1), (0, 0))), IMAGE, "as many before as after"),
+        (bp.MaxPool2d(2, padding="same", stride=2), (5, 5, 1), "as many before as after"),
+        (bp.ConvTranspose2d(2, 3, stride=2, padding="same"), IMAGE, "no such setting"),
         (bp.MultiHeadAttention(2, kv_heads=1), SIGNAL, "no module for MultiHeadAttention"),
         (bp.MultiHeadAttention(1, rotary=True), SIGNAL, "no module for MultiHeadAttention"),
     ],
