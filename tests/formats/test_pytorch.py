@@ -110,6 +110,8 @@ def assert_same(model, module, dtype):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=40 * eps * scale, err_msg=what)
 
     close(y, theirs_y, "y")
+    if "Hardsigmoid" in repr(model.net):  # PyTorch takes the 1/6 of its slope in float32
+        eps = max(eps, np.finfo("float32").eps)
     close(dx, theirs_x.grad, "dx")
     weights = named_weights(module)
     assert set(gradients) == set(weights)
