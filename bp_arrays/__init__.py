@@ -101,6 +101,7 @@ from bp_arrays.optimizers import (
     RMSProp,
     WeightDecay,
 )
+from bp_arrays.recurrence import GRU, LSTM, RNN
 from bp_arrays.schedules import (
     Constant,
     Cosine,
@@ -139,7 +140,10 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
     "R2",
+    "RNN",
     "SELU",
     "SGD",
     "Accuracy",

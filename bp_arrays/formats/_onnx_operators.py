@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays import activations, convolution
+from bp_arrays import activations, convolution, recurrence
 from bp_arrays.formats import _onnx_windows as windows
 from bp_arrays.formats._onnx_graph import Graph, Value
+from bp_arrays.formats._onnx_recurrence import recurrence as write_recurrence
 from bp_arrays.layers import Dropout, Flatten, Layer, Linear
 from bp_arrays.normalization import BatchNorm, LayerNorm
 
@@ -92,6 +93,9 @@ SINGLE_PRECISION: dict[type[Layer], Write] = {
     convolution.MaxPool1d: windows.max_pooling,
     convolution.MaxPool2d: windows.max_pooling,
     convolution.Upsample: windows.upsampling,
+    recurrence.GRU: write_recurrence,
+    recurrence.LSTM: write_recurrence,
+    recurrence.RNN: write_recurrence,
     BatchNorm: _batch_norm,
     LayerNorm: _layer_norm,
     activations.LeakyReLU: lambda layer, params, a, graph: graph.elementwise(

@@ -27,11 +27,12 @@ from bp_arrays.formats._pytorch_pairs import (
     Pair,
     channels_first_order,
 )
+from bp_arrays.formats._pytorch_recurrence import RECURRENCE
 from bp_arrays.formats._pytorch_sequences import SEQUENCES
 from bp_arrays.layers import Flatten, Layer, Linear, Sequential
 from bp_arrays.typing import HostArray, ParameterTree, Shape
 
-PAIRS = (*BASIC, *NORMALIZATION, *CONVOLUTION, *SEQUENCES)
+PAIRS = (*BASIC, *NORMALIZATION, *CONVOLUTION, *RECURRENCE, *SEQUENCES)
 """The pairs of all layers that PyTorch has too; the first that fits is used."""
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -144,7 +145,7 @@ class _Exporter:
         named: OrderedDict[str, Any] = OrderedDict()
         wanted = step.pair.layout
         if isinstance(step.layer, Flatten) and self.layout == "first":
-            if _linear_follows((each.pair.layout, each.layer) for each in following):
+            if _linear_follows(following):
                 self.order = channels_first_order(step.shape)
             else:
                 wanted = "last"
@@ -193,11 +194,10 @@ def module_class(pair: Pair) -> Any:
     return getattr(_torch_modules, pair.module, None) or getattr(torch.nn, pair.module)
 
 
-def _linear_follows(layers: Iterable[tuple[Layout | None, Layer]]) -> bool:
+def _linear_follows(steps: Iterable[_Step]) -> bool:
     """Return whether a Linear layer comes next, after layers that mind no order of features."""
-    return next(
-        (isinstance(layer, Linear) for layout, layer in layers if layout is not None), False
-    )
+    minding = (step.layer for step in steps if step.pair.minds)
+    return isinstance(next(minding, None), Linear)
 
 
 def from_module(module: Any, input_shape: Shape) -> tuple[Layer, dict[str, HostArray], str]:
@@ -272,7 +272,7 @@ def _parts(module: Any, path: str) -> Iterator[_Part]:
             yield from _parts(part, f"{path}.{key}" if path else key)
         return
     kind = type(module[0] if _is_global_pooling(module) else module)
-    pair = next((p for p in PAIRS if module_class(p) is kind), None)
+    pair = next((p for p in PAIRS if module_class(p) is kind and p.accepts(module)), None)
     if pair is None and not _is_permutation(module):
         known = ", ".join(dict.fromkeys(["Sequential", *(pair.module for pair in PAIRS)]))
         raise InputError(f"{where}{name} has no counterpart; from_torch converts {known}")
@@ -308,15 +308,9 @@ class _Reader:
 
     def __init__(self, parts: Sequence[_Part], shape: Shape) -> None:
         self.parts, self.shape, self.done = parts, shape, 0
-        axes = len(shape)
         self.values: dict[str, HostArray] = {}
         self.order: HostArray | None = None
-        self.layout: Layout = "last"
-        if axes > 1:
-            minding = next((p for p in parts if p.pair is None or p.pair.layout is not None), None)
-            if minding is not None:
-                given = minding.pair.layout if minding.pair else _before(minding, axes + 1)
-                self.layout = given or "last"
+        self.layout: Layout = "last" if len(shape) < 2 else _entry(parts)
 
     def net(self, module: Any, path: tuple[str, ...]) -> Layer:
         """Return the layer that computes what the module does."""
@@ -340,7 +334,8 @@ class _Reader:
         self.done += 1
         pair, module = part.pair, part.module
         if pair is None:
-            self.layout = "first" if _before(part, len(self.shape) + 1) == "last" else "last"
+            _check_permutation(part, len(self.shape) + 1, self.layout)
+            self.layout = OTHER[self.layout]
             return None
         if len(self.shape) > 1 and pair.layout not in (None, self.layout):
             needed = "torch.nn.Flatten() before it"
@@ -369,7 +364,7 @@ class _Reader:
         order = channels_first_order(self.shape)
         if np.array_equal(order, np.arange(order.size)):
             return
-        minding = next((p for p in following if p.pair is None or p.pair.layout is not None), None)
+        minding = next((p for p in following if p.pair is None or p.pair.minds), None)
         if minding is None or minding.pair is None or minding.pair.layer is not Linear:
             raise InputError(
                 f"{part.where}Flatten: expected a Linear module after it, since channels are last "
@@ -411,17 +406,30 @@ def _zeros(specification: dict[str, Any]) -> Arrays:
     return arrays
 
 
-def _before(part: _Part, axes: int) -> Layout:
-    """Return where the channels are before a module that moves them."""
-    dims = tuple(range(axes)[k] for k in part.module.dims if -axes <= k < axes)
-    if dims == (0, *range(2, axes), 1):
-        return "first"
-    if dims == (0, axes - 1, *range(1, axes - 1)):
-        return "last"
-    raise InputError(
-        f"{part.where}{part.module}: expected a permutation that moves the channels, "
-        f"{(0, *range(2, axes), 1)} or {(0, axes - 1, *range(1, axes - 1))}"
-    )
+OTHER: dict[Layout, Layout] = {"first": "last", "last": "first"}
+
+
+def _entry(parts: Sequence[_Part]) -> Layout:
+    """Return where the channels of the input are: where the first module that minds has them."""
+    layout: Layout = "last"
+    moves = 0
+    for part in parts:
+        if part.pair is None:
+            moves += 1
+        elif part.pair.layout is not None:
+            layout = part.pair.layout
+            break
+    return OTHER[layout] if moves % 2 else layout
+
+
+def _check_permutation(part: _Part, axes: int, layout: Layout) -> None:
+    """Raise InputError unless a module moves the channels from where they are."""
+    to_last, to_first = (0, *range(2, axes), 1), (0, axes - 1, *range(1, axes - 1))
+    expected = to_last if layout == "first" else to_first
+    if tuple(range(axes)[k] for k in part.module.dims if -axes <= k < axes) != expected:
+        raise InputError(
+            f"{part.where}{part.module}: expected a permutation that moves the channels, {expected}"
+        )
 
 
 def _host(tensor: Any) -> HostArray:

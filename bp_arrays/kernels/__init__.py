@@ -13,6 +13,7 @@ from bp_arrays.kernels._pooling import (
     window_sum_dx,
 )
 from bp_arrays.kernels._precision import narrowed, wide_dtype, widened
+from bp_arrays.kernels._scan import scan
 from bp_arrays.kernels._sum_rows import sum_rows
 from bp_arrays.kernels._threefry import random_bits, random_mask, threefry2x32
 from bp_arrays.kernels._windows import Windows, channel_sums, repeated, size_of
@@ -31,6 +32,7 @@ __all__ = [
     "random_bits",
     "random_mask",
     "repeated",
+    "scan",
     "size_of",
     "standard_forms",
     "sum_rows",
