@@ -47,6 +47,36 @@ def samples_to_device(x: Any, inputs: Inputs, device: Device, dtype: str, what: 
     return move_samples(samples, inputs, device, dtype)
 
 
+def error_on_device(delta: Tree, y: Tree, device: Device, dtype: str, what: str = "delta") -> Tree:
+    """Return the error δ of outputs y on the device; None, in place of an error, stays None.
+
+    Raises
+    ------
+    InputError, DeviceMismatchError
+        If δ is nested otherwise than y, has another shape, or is on another device.
+    """
+    if isinstance(y, (dict, tuple)):
+        is_like = isinstance(delta, type(y)) and len(delta) == len(y)
+        if not is_like or (isinstance(y, dict) and set(delta) != set(y)):
+            raise InputError(f"{what}: expected {_kind(y)}, as the outputs, got {_kind(delta)}")
+        names = _names(y, what)
+        if isinstance(y, dict):
+            return {
+                k: None if delta[k] is None else error_on_device(delta[k], y[k], device, dtype, at)
+                for k, at in names.items()
+            }
+        return tuple(
+            None if each is None else error_on_device(each, output, device, dtype, at)
+            for each, output, at in zip(delta, y, names, strict=True)
+        )
+    array = samples_to_device(delta, None, device, dtype, what)
+    shape = getattr(array, "shape", None)
+    if shape != y.shape:
+        got = _kind(array) if shape is None else tuple(shape)
+        raise InputError(f"{what}: expected the shape of y, {tuple(y.shape)}, got {got}")
+    return array
+
+
 def read_samples(x: Any, inputs: Inputs | None, device: Device, what: str = "x") -> Tree:
     """Return samples as arrays, where they are: NumPy's, `Rows`, or the device's.
 
