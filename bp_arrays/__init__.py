@@ -69,6 +69,7 @@ from bp_arrays.losses import (
     MeanSquaredError,
 )
 from bp_arrays.model import Model, from_torch, load
+from bp_arrays.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from bp_arrays.optimizers import (
     SGD,
     Adagrad,
@@ -124,6 +125,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Add",
+    "BatchNorm",
     "BinaryAccuracy",
     "BinaryCrossEntropy",
     "BpArraysError",
@@ -148,6 +150,7 @@ __all__ = [
     "Flatten",
     "GlorotNormal",
     "GlorotUniform",
+    "GroupNorm",
     "HeNormal",
     "HeUniform",
     "History",
@@ -158,6 +161,7 @@ __all__ = [
     "L2Loss",
     "L2Penalty",
     "Layer",
+    "LayerNorm",
     "LeCunNormal",
     "LeCunUniform",
     "LeakyReLU",
@@ -177,6 +181,7 @@ __all__ = [
     "Orthogonal",
     "Parallel",
     "Parameter",
+    "RMSNorm",
     "RMSProp",
     "ReLU",
     "ReduceOnPlateau",
