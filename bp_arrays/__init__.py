@@ -61,6 +61,7 @@ from bp_arrays.layers import (
 )
 from bp_arrays.losses import (
     BinaryCrossEntropy,
+    CombinedLoss,
     CrossEntropy,
     Huber,
     L2Loss,
@@ -101,6 +102,7 @@ from bp_arrays.training import (
     L2Penalty,
     LearningCurve,
     Metric,
+    OutputMetric,
     TensorBoard,
     Trainer,
     evaluate,
@@ -132,6 +134,7 @@ __all__ = [
     "Callback",
     "Chain",
     "ClipByGlobalNorm",
+    "CombinedLoss",
     "Concatenate",
     "ConfusionMatrix",
     "Constant",
@@ -179,6 +182,7 @@ __all__ = [
     "OneCycle",
     "Ones",
     "Orthogonal",
+    "OutputMetric",
     "Parallel",
     "Parameter",
     "RMSNorm",

@@ -18,6 +18,7 @@ from bp_arrays.inputs._input_spec import (
     InputSpec,
     as_inputs,
     described,
+    only_output,
     only_shape,
     shapes_of,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "move_samples",
     "moved_to_device",
     "no_sample_counts",
+    "only_output",
     "only_shape",
     "pieces",
     "prepare_targets",

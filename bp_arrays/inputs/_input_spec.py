@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bp_arrays.errors import InputError
-from bp_arrays.trees import map_tree
+from bp_arrays.trees import Tree, described_tree, is_shape, map_tree
 from bp_arrays.typing import Shape
 
 Kind = Literal["number", "index"]
@@ -139,6 +139,23 @@ def only_shape(inputs: Inputs, function: str) -> Shape:
     raise InputError(
         f"{function}: expected a model with one input of numbers, got one that takes "
         f"{described(inputs)}; several inputs and indices are not supported"
+    )
+
+
+def only_output(output_shape: Tree, function: str) -> Shape:
+    """Return the shape of the only output, for functions that support no more.
+
+    Raises
+    ------
+    InputError
+        Naming the function, if there are several outputs.
+    """
+    if is_shape(output_shape):
+        shape: Shape = output_shape
+        return shape
+    raise InputError(
+        f"{function}: expected a model with one output, got one whose output is "
+        f"{described_tree(output_shape)}; end the net with Select(...) to choose one of them"
     )
 
 

@@ -39,6 +39,7 @@ from bp_arrays.inputs import (
     is_iterable_of_batches,
     is_on_host,
     move_samples,
+    only_output,
     only_shape,
     prepare_weights,
     read_samples,
@@ -418,7 +419,7 @@ class Model:
         Parameters
         ----------
         x : array (batch, *input_shape), or tuple or dict of arrays
-        t : array
+        t : array, or dict or tuple of arrays
             Targets, as the loss expects them.
         loss : Loss
         sample_weight : array (batch,), optional
@@ -671,10 +672,11 @@ class Model:
             If onnx is not installed (extra `onnx`).
         InputError
             If a layer cannot be written, the model is neither float32 nor float64, or it has
-            several inputs or indices.
+            several inputs, indices, or several outputs.
         OSError
             If the folder does not exist or cannot be written to.
         """
+        only_output(self.output_shape, "to_onnx")
         content = onnx_bytes(
             self.net,
             self._host_tree(),
@@ -697,9 +699,10 @@ class Model:
             If PyTorch is not installed.
         InputError
             If PyTorch has no module for a layer, such as Residual or a custom one, or the model
-            has several inputs or indices.
+            has several inputs, indices, or several outputs.
         """
         shape = only_shape(self.inputs, "to_torch")
+        only_output(self.output_shape, "to_torch")
         return to_module(self.net, self._host_tree(), shape, self.dtype)
 
     def _host_tree(self) -> ParameterTree:

@@ -28,6 +28,7 @@ def cases() -> tuple[Case, ...]:
         *maths_cases.activation_cases(),
         *maths_cases.loss_cases(),
         *maths_cases.layer_cases(),
+        *graphs.combined_loss_cases(),
         *graphs.graph_cases(),
         *convolution.convolution_cases(),
         *normalization.normalization_cases(),

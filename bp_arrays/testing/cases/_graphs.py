@@ -10,9 +10,11 @@ import numpy as np
 
 from bp_arrays.activations import Identity, Tanh
 from bp_arrays.layers import Add, Concatenate, Layer, Linear, Multiply, Parallel, Select
-from bp_arrays.testing._case import DTYPES_WITH_HALF, Case
+from bp_arrays.losses import CombinedLoss, CrossEntropy, L2Loss
+from bp_arrays.testing._case import DTYPES_WITH_HALF, Case, Derivatives
+from bp_arrays.testing._placement import Placement
 from bp_arrays.testing.cases._inputs import normal
-from bp_arrays.testing.cases._layer import layer_case
+from bp_arrays.testing.cases._layer import flat_tree, layer_case
 from bp_arrays.testing.witnesses import _graphs as witness
 from bp_arrays.testing.witnesses._witness import HostArrays, formula
 from bp_arrays.trees import Tree, map_shapes
@@ -64,6 +66,65 @@ def graph_cases() -> Iterator[Case]:
         analytic=True,
         witnesses=formula(witness.multiplied),
     )
+
+
+FACTORS = {"kind": 0.75, "size": 2.0}
+
+
+def combined_loss_cases() -> Iterator[Case]:
+    """Yield the cases of a loss for each of two outputs, beside an output without one."""
+    for reduction in ("mean", "sum"):
+        loss = CombinedLoss(
+            {"kind": CrossEntropy(reduction=reduction), "size": L2Loss(reduction=reduction)},
+            weights=FACTORS,
+        )
+        for variant in (reduction, f"weighted {reduction}"):
+            yield Case(
+                "CombinedLoss",
+                variant,
+                "loss",
+                partial(_outputs, variant),
+                partial(_loss_and_errors, loss),
+                wide=frozenset({"value"}),
+                derivatives=Derivatives(
+                    partial(_loss_value, loss), {f"dy.{name}": f"y.{name}" for name in FACTORS}
+                ),
+                witnesses=formula(partial(witness.combined_loss, reduction, FACTORS)),
+                dtypes=DTYPES_WITH_HALF,
+            )
+
+
+def _outputs(variant: str) -> HostArrays:
+    """Draw three outputs, and targets for two of them."""
+    y = {
+        name: normal("CombinedLoss", variant, f"y {name}", shape=(5, n))
+        for name, n in {"kind": 3, "size": 2, "rest": 4}.items()
+    }
+    t = {"kind": np.arange(5) % 3, "size": y["size"] - 2e-3}
+    arrays = flat_tree("y", y) | flat_tree("t", t)
+    if "weighted" in variant:
+        arrays["weight"] = np.abs(normal("CombinedLoss", variant, "weight", shape=(5,)))
+    return arrays
+
+
+def _loss_of(loss: CombinedLoss, placement: Placement, arrays: dict[str, Any]) -> Any:
+    y = {name: arrays[f"y.{name}"] for name in ("kind", "size", "rest")}
+    t = {name: arrays[f"t.{name}"] for name in ("kind", "size")}
+    return loss.forward(y, t, placement.context(), arrays.get("weight"))
+
+
+def _loss_value(loss: CombinedLoss, placement: Placement, arrays: dict[str, Any]) -> Any:
+    return _loss_of(loss, placement, arrays)[0]
+
+
+def _loss_and_errors(
+    loss: CombinedLoss, placement: Placement, arrays: dict[str, Any]
+) -> dict[str, Any]:
+    value, backward = _loss_of(loss, placement, arrays)
+    errors = backward()
+    zeros = placement.xp.zeros_like(arrays["y.rest"])
+    errors["rest"] = zeros if errors["rest"] is None else errors["rest"]
+    return {"value": value} | flat_tree("dy", errors)
 
 
 def _drawn(component: str, variant: str, shapes: Tree) -> Tree:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bp_arrays.testing._case import GRADIENT, PARAMETER
+from bp_arrays.testing.witnesses._losses import loss_values
 from bp_arrays.testing.witnesses._witness import HostArrays
 from bp_arrays.typing import HostArray
 
@@ -94,6 +95,18 @@ def multiplied(inputs: HostArrays) -> HostArrays:
             lambda e, *numbers: e * math.prod(numbers), inputs["delta"], *others
         )
     return values
+
+
+def combined_loss(reduction: str, factors: dict[str, float], inputs: HostArrays) -> HostArrays:
+    """L = Σ_k λ_k L_k, of cross-entropy on "kind" and squares on "size"."""
+    values = []
+    for output, name in (("kind", "CrossEntropy"), ("size", "L2Loss")):
+        arrays = {"y": inputs[f"y.{output}"], "t": inputs[f"t.{output}"]}
+        if "weight" in inputs:
+            arrays["weight"] = inputs["weight"]
+        value = loss_values(name, reduction, arrays)["value"]
+        values.append(factors[output] * float(value))
+    return {"value": np.array(math.fsum(values)), "dy.rest": np.zeros(inputs["y.rest"].shape)}
 
 
 def _inputs(inputs: HostArrays) -> HostArrays:
