@@ -1,5 +1,6 @@
 """Loss functions: the loss of each sample with its derivative, weights and reduction."""
 
+from bp_arrays.losses._combined import CombinedLoss
 from bp_arrays.losses._cross_entropy import BinaryCrossEntropy, CrossEntropy
 from bp_arrays.losses._difference import Huber, L2Loss, MeanAbsoluteError, MeanSquaredError
 from bp_arrays.losses._loss import Loss, PerSample
@@ -16,7 +17,7 @@ LOSSES: dict[str, type[Loss]] = {
         CrossEntropy,
     )
 }
-"""Loss classes by name; all their arguments have defaults."""
+"""Losses of one output by name; all their arguments have defaults."""
 
 
 def loss_named(name: str) -> type[Loss]:
@@ -31,6 +32,7 @@ def loss_named(name: str) -> type[Loss]:
 __all__ = [
     "LOSSES",
     "BinaryCrossEntropy",
+    "CombinedLoss",
     "CrossEntropy",
     "Huber",
     "L2Loss",

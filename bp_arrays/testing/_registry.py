@@ -8,6 +8,7 @@ from bp_arrays.testing._case import Case
 from bp_arrays.testing.cases import (
     _attention as attention,
     _convolution as convolution,
+    _graphs as graphs,
     _maths as maths_cases,
     _normalization as normalization,
     _optimizers as update_cases,
@@ -27,6 +28,8 @@ def cases() -> tuple[Case, ...]:
         *maths_cases.activation_cases(),
         *maths_cases.loss_cases(),
         *maths_cases.layer_cases(),
+        *graphs.combined_loss_cases(),
+        *graphs.graph_cases(),
         *convolution.convolution_cases(),
         *normalization.normalization_cases(),
         *recurrence.recurrence_cases(),
