@@ -149,7 +149,7 @@ def loss_of(loss: Any, *scikit_learn: str) -> Loss:
         For anything else; the message lists the known losses, `scikit_learn`'s included.
 
     >>> loss_of("mean-squared-error", "squared_error")
-    MeanSquaredError(reduction='mean')
+    MeanSquaredError(reduction='mean', ignore_nan=False)
     """
     if isinstance(loss, Loss):
         return loss

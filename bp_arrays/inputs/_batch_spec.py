@@ -69,7 +69,9 @@ class BatchSpec:
     @property
     def positions(self) -> Shape:
         """The axes of a sample over which weights may be given: of a sequence, its time."""
-        return () if self.loss is None else self.loss.positions((1, *self.output_shape))[1:]
+        if self.loss is None:
+            return ()
+        return self.loss.weighted_positions((1, *self.output_shape))[1:]
 
     # -- data as a whole -----------------------------------------------------------------------
 
