@@ -55,7 +55,9 @@ from bp_arrays.layers import (
     Standardize,
 )
 from bp_arrays.losses import (
+    CTC,
     BinaryCrossEntropy,
+    Contrastive,
     CosineSimilarity,
     CrossEntropy,
     ElementwiseLoss,
@@ -117,6 +119,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CTC",
     "ELU",
     "GELU",
     "R2",
@@ -135,6 +138,7 @@ __all__ = [
     "ConfusionMatrix",
     "Constant",
     "Context",
+    "Contrastive",
     "Cosine",
     "CosineSimilarity",
     "CrossEntropy",

@@ -29,6 +29,11 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
         raise InputError(f"explain(model=): expected a bp.Model, got {type(model).__name__}")
     if not isinstance(loss, Loss):
         raise InputError(f"explain(loss=): expected a loss such as L2Loss(), got {loss!r}")
+    if not loss.explainable:
+        raise InputError(
+            f"explain(loss=): expected a loss of the outputs of one sample and one target, got "
+            f"{type(loss).__name__}, which cannot be written out"
+        )
     if not (isinstance(eta, Real) and np.isfinite(float(eta)) and eta > 0):
         raise InputError(f"explain(eta=): expected a finite number > 0, got {eta!r}")
     shape = only_shape(model.inputs, "explain")

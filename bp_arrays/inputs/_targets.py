@@ -310,6 +310,7 @@ def _check_classes(t: HostArray, outputs: Shape, device: Device, loss: Loss) -> 
     size = np.iinfo(index_dtype(device)).max if classes is None else classes
     index = first_bad_index(t, device, size, counted=loss.counted)
     if index is None:
+        _check_refused(t, outputs, loss)
         return
     expected = f"classes 0 to {size - 1}, as the model has {size} outputs"
     if classes is None:
@@ -317,3 +318,19 @@ def _check_classes(t: HostArray, outputs: Shape, device: Device, loss: Loss) -> 
     raise InputError(
         f"{describe_location('t', index)}: expected {expected}, got {value_at(t, index)}"
     )
+
+
+def _check_refused(t: HostArray, outputs: Shape, loss: Loss) -> None:
+    """Raise InputError for class targets that the loss itself refuses."""
+    for k, (_, expected) in enumerate(loss.refused(np.asarray(t[:1]), outputs)):
+
+        def is_bad(part: HostArray, k: int = k) -> HostArray:
+            return np.asarray([*loss.refused(np.asarray(part), outputs)][k][0])
+
+        index = first_index(t, is_bad)
+        if index is not None:
+            got = value_at(t, index) if len(index) == t.ndim else t[index].tolist()
+            raise InputError(
+                f"{describe_location('t', index)}: expected {expected}, for {type(loss).__name__}, "
+                f"got {got!s:.60}"
+            )

@@ -1,7 +1,9 @@
 """Loss functions: the loss of each sample with its derivative, weights and reduction."""
 
+from bp_arrays.losses._contrastive import Contrastive
 from bp_arrays.losses._cosine import CosineSimilarity
 from bp_arrays.losses._cross_entropy import BinaryCrossEntropy, CrossEntropy
+from bp_arrays.losses._ctc import CTC
 from bp_arrays.losses._difference import Huber, L2Loss, MeanAbsoluteError, MeanSquaredError
 from bp_arrays.losses._divergence import KLDivergence
 from bp_arrays.losses._elementwise import ElementwiseLoss, PerTarget
@@ -34,8 +36,10 @@ def loss_named(name: str) -> type[Loss]:
 
 
 __all__ = [
+    "CTC",
     "LOSSES",
     "BinaryCrossEntropy",
+    "Contrastive",
     "CosineSimilarity",
     "CrossEntropy",
     "ElementwiseLoss",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -26,6 +26,9 @@ from bp_arrays.typing import Array, Shape
 PerSample = tuple[Array, Callable[[Array], Array]]
 """ℓ at every position, and the function from coefficients c to ∂L/∂y = c_i ∂ℓ_i/∂y_i."""
 
+
+Refused = Iterable[tuple[Array, str]]
+"""Masks of targets that are refused, each with what is expected of them."""
 
 OutputKind = Literal["values", "logits", "logarithms"]
 
@@ -64,6 +67,10 @@ class Loss(ABC):
     softmax or sigmoid or the outputs are scores around 0, "logarithms" if it takes their
     exponential, None if unknown. Some metrics fit only one of them."""
 
+    explainable: ClassVar[bool] = True
+    """Whether the loss of one sample can be explained by the derivatives by its outputs: False if
+    it compares samples, or sums over more than the outputs of one sample with one target."""
+
     def __post_init__(self) -> None:
         check_choice(self, "reduction", ("mean", "sum"))
 
@@ -93,6 +100,13 @@ class Loss(ABC):
         None if any whole number from 0 names a class.
         """
         return y[-1]
+
+    def refused(self, t: Array, y: Shape) -> Refused:
+        """Return masks of class targets to refuse, (batch, ...) or (batch,), and what is expected.
+
+        By default none. t are whole numbers, on the host, some of the rows at a time.
+        """
+        return ()
 
     def counted(self, t: Array) -> Array | None:
         """Return the mask of the targets that count, None if all do; accepts host arrays too."""

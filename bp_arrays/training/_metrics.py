@@ -132,6 +132,11 @@ class Accuracy(Metric):
                 "Accuracy: expected one output for each of two classes or more, got one output, "
                 "which is always the largest; use BinaryAccuracy()"
             )
+        if loss.target_classes(shape) is None:
+            raise InputError(
+                "Accuracy: expected outputs that are one per class, got the vectors of "
+                f"{type(loss).__name__}"
+            )
         if t.shape not in (shape, shape[:-1]):
             raise InputError(
                 f"Accuracy: expected classes {shape[:-1]} or probabilities {shape}, got targets "

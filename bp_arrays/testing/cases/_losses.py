@@ -8,7 +8,9 @@ from functools import partial
 import numpy as np
 
 from bp_arrays.losses import (
+    CTC,
     BinaryCrossEntropy,
+    Contrastive,
     CosineSimilarity,
     GaussianNLL,
     Hinge,
@@ -28,6 +30,8 @@ from bp_arrays.testing.cases._inputs import extremes, normal
 from bp_arrays.testing.cases._layer import loss_case
 from bp_arrays.testing.witnesses._loss_terms import (
     OF_TARGETS,
+    values_of_pairs,
+    values_of_paths,
     values_of_positions,
     values_of_targets,
 )
@@ -127,6 +131,8 @@ def loss_term_cases() -> Iterator[Case]:
     """Yield the cases of missing targets, of weights per position, and of the further losses."""
     yield from _missing_targets()
     yield from _further_losses()
+    yield from _contrastive()
+    yield from _ctc()
 
 
 def _missing_targets() -> Iterator[Case]:
@@ -183,3 +189,51 @@ def _further_losses() -> Iterator[Case]:
             yield _case(name, "missing targets", ignoring, (5, 4), draw, missing=0.2)
         if not name.startswith("Poisson"):  # eʸ overflows
             yield _case(name, EXTREME, make(), (12, 4), draw)
+
+
+def _vectors(variant: str, classes: tuple[int, ...], weighted: bool) -> HostArrays:
+    name, rows = "Contrastive", len(classes)
+    inputs = {"y": normal(name, variant, "y", shape=(rows, 3)), "t": np.array(classes)}
+    if weighted:
+        inputs["weight"] = np.abs(normal(name, variant, "weight", shape=(rows,)))
+    return inputs
+
+
+def _contrastive() -> Iterator[Case]:
+    for variant, classes, temperature, reduction in (
+        ("ordinary", (0, 1, 1, 0, 4, 1), 0.5, "mean"),
+        ("weighted sum", (7, 1, 1, 0, 7), 1.0, "sum"),
+        ("weighted mean", (0, 1, 1, 0, 7, 7, 7), 0.1, "mean"),
+        ("batch of 1", (3,), 0.5, "mean"),
+        ("no pairs", (3, 2, 1), 0.5, "mean"),
+    ):
+        yield loss_case(
+            Contrastive(temperature, reduction=reduction),
+            partial(_vectors, variant, classes, variant.startswith("weighted")),
+            variant,
+            witnesses=formula(partial(values_of_pairs, temperature, reduction)),
+            dtypes=DTYPES_WITH_HALF if variant == "ordinary" else DTYPES,
+        )
+
+
+def _sequences(variant: str, labels: list[list[int]], shape: Shape, weighted: bool) -> HostArrays:
+    inputs = {"y": normal("CTC", variant, "y", shape=(len(labels), *shape)), "t": np.array(labels)}
+    if weighted:
+        inputs["weight"] = np.abs(normal("CTC", variant, "weight", shape=(len(labels),)))
+    return inputs
+
+
+def _ctc() -> Iterator[Case]:
+    for variant, labels, shape, blank, reduction in (
+        ("ordinary", [[1, 2, 1], [2, 2, -1], [1, -1, -1], [-1, -1, -1]], (5, 3), 0, "mean"),
+        ("weighted sum", [[0, 1], [0, 0]], (4, 3), 2, "sum"),
+        ("batch of 1", [[1, 1]], (3, 3), 0, "mean"),
+        ("one time", [[1], [2]], (1, 4), 3, "mean"),
+    ):
+        yield loss_case(
+            CTC(blank, reduction=reduction),
+            partial(_sequences, variant, labels, shape, variant == "weighted sum"),
+            variant,
+            witnesses=formula(partial(values_of_paths, blank, -1, reduction)),
+            dtypes=DTYPES_WITH_HALF if variant == "ordinary" else DTYPES,
+        )

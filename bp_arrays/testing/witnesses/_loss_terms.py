@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import groupby, product
 
 import numpy as np
 
@@ -140,3 +141,41 @@ def _positions(inputs: HostArrays) -> Iterator[tuple[Row, Row, float]]:
     for place in np.ndindex(y.shape[:-1]):
         w = weight[place] if weight.ndim > 1 else weight[place[0]]
         yield y[place].tolist(), t[place].tolist(), float(w)
+
+
+# -- losses of pairs of samples, and of paths ----------------------------------------------------
+
+
+def values_of_pairs(temperature: float, reduction: str, inputs: HostArrays) -> HostArrays:
+    """Return the contrastive loss, pair by pair."""
+    y, t = inputs["y"].tolist(), inputs["t"].tolist()
+    weight = inputs.get("weight", np.ones(len(y))).tolist()
+    losses, weights = [], []
+    for i in range(len(y)):
+        e = {j: math.exp((1.0 - angle(y[i], y[j])) / temperature) for j in range(len(y)) if j != i}
+        positives = [j for j in e if t[j] == t[i]]
+        if positives:
+            total = math.fsum(e.values())
+            log_p = math.fsum(math.log(e[j] / total) for j in positives)
+            losses.append(-weight[i] * log_p / len(positives))
+            weights.append(weight[i])
+    divisor = math.fsum(weights) if reduction == "mean" else 1.0
+    return {"value": np.array(math.fsum(losses) / divisor if divisor else 0.0)}
+
+
+def values_of_paths(blank: int, padding: int, reduction: str, inputs: HostArrays) -> HostArrays:
+    """Return the CTC loss: every path is written out, and those that spell the target added up."""
+    y, t = inputs["y"], inputs["t"]
+    weight = inputs.get("weight", np.ones(len(y))).tolist()
+    losses = []
+    for i in range(len(y)):
+        p = [[math.exp(a) for a in log_softmax(row)] for row in y[i].tolist()]
+        target = [k for k in t[i].tolist() if k != padding]
+        total = [
+            math.prod(p[time][k] for time, k in enumerate(path))
+            for path in product(range(y.shape[2]), repeat=y.shape[1])
+            if [k for k, _ in groupby(path) if k != blank] == target
+        ]
+        losses.append(-weight[i] * math.log(math.fsum(total)))
+    divisor = math.fsum(weight) if reduction == "mean" else 1.0
+    return {"value": np.array(math.fsum(losses) / divisor)}
