@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bp_arrays.errors import InputError
+from bp_arrays.layers import IndexShape
 from bp_arrays.trees import map_tree
 from bp_arrays.typing import Shape
 
@@ -34,7 +35,8 @@ class InputSpec:
         The shape of one sample, without the batch; () for one number or index per sample.
     kind : "number" or "index", default "number"
     size : int, optional
-        For indices: the number of rows of the table, so that they must be below it.
+        For indices: the number of rows of the table, so that they must be below it. By default a
+        model takes it from the `Embedding` to which they are passed.
 
     Raises
     ------
@@ -118,27 +120,41 @@ def as_inputs(inputs: Any, argument: str = "input_shape") -> Inputs:
 def shapes_of(inputs: Inputs) -> Any:
     """Return the shape of one sample of each input, as `Layer.init` expects it.
 
+    That of an input of indices is an `IndexShape`.
+
     Examples
     --------
     >>> shapes_of({"age": InputSpec(1), "image": InputSpec((28, 28))})
     {'age': (1,), 'image': (28, 28)}
     """
-    return map_tree(lambda spec: spec.shape, inputs)
+    return map_tree(
+        lambda spec: IndexShape(spec.shape, spec.size) if spec.is_index else spec.shape, inputs
+    )
 
 
-def only_shape(inputs: Inputs, function: str) -> Shape:
-    """Return the shape of the only input, for functions that take one input of numbers.
+def only_shape(inputs: Inputs, function: str, *, indices: bool = False) -> Shape:
+    """Return the shape of the only input, for functions that take one input.
+
+    Parameters
+    ----------
+    inputs : InputSpec, or a tuple or dict of them
+    function : str
+        Its name in the message.
+    indices : bool, default False
+        Whether an input of indices will do; its shape is an `IndexShape`.
 
     Raises
     ------
     InputError
         Naming the function, if there are several inputs or indices.
     """
-    if isinstance(inputs, InputSpec) and not inputs.is_index:
-        return inputs.shape
+    if isinstance(inputs, InputSpec) and (indices or not inputs.is_index):
+        shape: Shape = shapes_of(inputs)
+        return shape
+    kind, others = ("one input", "") if indices else ("one input of numbers", " and indices")
     raise InputError(
-        f"{function}: expected a model with one input of numbers, got one that takes "
-        f"{described(inputs)}; several inputs and indices are not supported"
+        f"{function}: expected a model with {kind}, got one that takes {described(inputs)}; "
+        f"several inputs{others} are not supported"
     )
 
 
