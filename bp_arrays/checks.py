@@ -197,6 +197,19 @@ def check_numbers(
     object.__setattr__(owner, name, values)
 
 
+def last_axis(where: str, input_shape: Sequence[int], name: str = "features") -> int:
+    """Return the size of the last axis of a sample, for a layer that acts on it.
+
+    Raises
+    ------
+    InputError
+        If a sample is a single number, or its last axis is empty.
+    """
+    if not input_shape or input_shape[-1] < 1:
+        raise array_error(where, "input", f"shape (..., {name})", tuple(input_shape))
+    return input_shape[-1]
+
+
 def _bound(value: float | None, text: str) -> str:
     return "" if value is None else text.format(f"{value:g}")
 

@@ -5,7 +5,7 @@
 The library's own check is asked first, on NumPy and array-api-strict and limited to what the
 fault touches; if it finds nothing, or has nothing to say of that part, the tests of the room are,
 on the same devices, or on all of them for the rooms that know the array libraries by name.
-Exit code 1 if a fault survives.
+Exit code 1 if a fault survives. `record.json` in this folder is the last complete run.
 """
 
 from __future__ import annotations

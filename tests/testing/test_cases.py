@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays import activations, initializers, layers, losses, optimizers
+from bp_arrays import activations, initializers, layers, losses, normalization, optimizers
 from bp_arrays.testing import Placement, cases, check_cases
 from bp_arrays.testing.cases._maths import SATURATED, VARIANTS
 from bp_arrays.testing.cases._training import PROBLEMS
@@ -72,6 +72,7 @@ def test_a_value_that_its_witness_denies_is_reported(component, values):
 TABLES = {
     activations: "ACTIVATIONS in bp_arrays/testing/cases/_maths.py",
     layers: "LAYERS in bp_arrays/testing/cases/_maths.py",
+    normalization: "bp_arrays/testing/cases/_normalization.py",
     losses: "LOSSES in bp_arrays/testing/cases/_maths.py",
     optimizers: "OPTIMIZERS in bp_arrays/testing/cases/_optimizers.py",
     initializers: "INITIALIZERS in bp_arrays/initializers/__init__.py",

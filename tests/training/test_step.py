@@ -3,12 +3,13 @@ device."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 import bp_arrays as bp
+from bp_arrays.model import Objective
 
 RNG = np.random.default_rng(7)
 X, CLASSES = RNG.normal(size=(40, 4)), RNG.integers(0, 3, 40)
@@ -65,6 +66,47 @@ def test_the_loop_written_out_gives_the_numbers_of_fit(device):
         scalars = optimizer.scalars(step + 1, optimizer.rate(step))
         model.vector, state = optimizer.update(model.vector, g, state, scalars, xp)
     np.testing.assert_allclose(numbers(model), numbers(fitted), rtol=1e-12)
+
+
+def one_batch(model):
+    return model.device.asarray(X), model.device.asarray(CLASSES), None
+
+
+def test_the_masks_of_a_step_are_those_of_the_seed_of_training(device):
+    """Not of the seed of the model, which is another one."""
+    model = model_on(device)
+    objective = Objective(NET, model.layout, bp.CrossEntropy())
+    updated = []
+    for seed in (5, 6):
+        ctx = model.context(training=True, needs_input_gradient=False, step=0, seed=seed)
+        g = objective.gradient(*model.current_vectors(), one_batch(model), ctx).g
+        updated.append(model.device.to_numpy(model.vector - 0.5 * g))
+        trained = model_on(device)
+        bp.fit(trained, X, CLASSES, loss=bp.CrossEntropy(), optimizer=bp.SGD(0.5), batch_size=40,
+               shuffle=False, seed=seed)  # fmt: skip
+        result = model.device.to_numpy(trained.vector)
+        np.testing.assert_allclose(result, updated[-1], rtol=1e-10, atol=1e-12)
+    assert np.abs(updated[0] - updated[1]).max() > 1e-3
+
+
+def test_the_update_is_by_the_reduced_gradient(device):
+    """As if a second process had the same batch."""
+    model, weights = model_on(device), []
+
+    def doubled(g, weight):
+        weights.append(float(weight))
+        return g + g
+
+    trainer = bp.Trainer(
+        model, loss=bp.CrossEntropy(), optimizer=bp.SGD(0.5), seed=5, compiled=False
+    )
+    step = trainer.runner.step
+    theta, state = model.current_vectors()
+    _, _, g, _, _ = step.gradient(theta, state, one_batch(model), 0)
+    stepped = replace(step, reduce=doubled)(theta, state, (), one_batch(model), (0.5,), 0)
+    moved = model.device.to_numpy(theta - stepped.theta)
+    np.testing.assert_allclose(moved, model.device.to_numpy(g), rtol=1e-10, atol=1e-15)
+    assert weights == [40.0]
 
 
 def test_compiled_false_runs_operation_by_operation_with_the_same_numbers(device):

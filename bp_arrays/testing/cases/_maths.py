@@ -39,6 +39,7 @@ from bp_arrays.testing.cases._layer import layer_case, loss_case
 from bp_arrays.testing.witnesses._activations import activation_values, erfc_values
 from bp_arrays.testing.witnesses._layers import layer_values
 from bp_arrays.testing.witnesses._losses import loss_values
+from bp_arrays.testing.witnesses._onnx import activation_witness, cross_entropy_witness
 from bp_arrays.testing.witnesses._witness import formula
 from bp_arrays.typing import Array, HostArray
 
@@ -119,7 +120,7 @@ def activation_cases() -> Iterator[Case]:
                 kind="activation",
                 analytic=name in ANALYTIC_ACTIVATIONS,
                 oracle=variant not in WITHOUT_ORACLE,
-                witnesses=formula(partial(activation_values, name)),
+                witnesses=formula(partial(activation_values, name)) + activation_witness(name),
                 dtypes=_dtypes(variant),
             )
 
@@ -249,6 +250,7 @@ def loss_cases() -> Iterator[Case]:
     """Yield the cases of every loss with every variant; also its sum, weighted mean and sum."""
     for name, (make, inputs) in LOSSES.items():
         values = {r: formula(partial(loss_values, name, r)) for r in ("mean", "sum")}
+        by_onnx = {r: cross_entropy_witness(name, r) for r in ("mean", "sum")}
         for variant in (*VARIANTS, *SEQUENCES):
             yield loss_case(
                 make("mean"),
@@ -257,7 +259,7 @@ def loss_cases() -> Iterator[Case]:
                 component=name,
                 analytic=name in ANALYTIC_LOSSES,
                 oracle=variant not in WITHOUT_ORACLE,
-                witnesses=values["mean"],
+                witnesses=values["mean"] + by_onnx["mean"],
                 dtypes=_dtypes(variant),
             )
         for reduction in ("mean", "sum"):
@@ -291,7 +293,7 @@ def loss_cases() -> Iterator[Case]:
             "sum",
             component=name,
             analytic=name in ANALYTIC_LOSSES,
-            witnesses=values["sum"],
+            witnesses=values["sum"] + by_onnx["sum"],
         )
 
 

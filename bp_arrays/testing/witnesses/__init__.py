@@ -6,7 +6,7 @@ code with the component that it judges. It computes the same values from the sam
 
 - by the formula in the literature, written out index by index in plain Python floats;
 - by known-answer vectors of the authors, for the random stream;
-- by PyTorch's optimizers, where PyTorch is installed.
+- by PyTorch's optimizers and ONNX's reference operators, where these are installed.
 
 A witness of a component must not import it.
 """

@@ -1,0 +1,168 @@
+"""Normalization of each position by itself: LayerNorm and RMSNorm, on the last axis."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from bp_arrays.checks import check_bool, check_number, last_axis
+from bp_arrays.kernels import sum_rows
+from bp_arrays.layers import Context, Layer, Specification
+from bp_arrays.normalization._affine import affine
+from bp_arrays.normalization._half_precision import in_float32
+from bp_arrays.typing import Array, Backward, ParameterTree, Shape
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """Layer normalization: mean 0 and variance 1 over the features of each position.
+
+        n = (x − m) / √(v + ε),   y = g n + b
+
+    m and v are the mean and the variance of x over the last axis, for each position of each sample
+    by itself, in training and in prediction alike. v is the mean of (x − m)², divided by the number
+    of features (the biased variance), never E[x²] − E[x]², which loses all digits where the mean is
+    large. In half precision the layer computes in float32.
+
+    Parameters
+    ----------
+    epsilon : float, default 1e-5
+        ε > 0, inside the root. PyTorch and ONNX have 1e-5 too, Keras 1e-3.
+    scale : bool, default True
+        Whether the trainable parameter "scale" exists: g, of shape (features,), first 1.
+    bias : bool, default True
+        Whether the trainable parameter "bias" exists: b, of shape (features,), first 0.
+
+    Raises
+    ------
+    InputError
+        If a field is out of range; when the model is built, if a sample is a single number.
+
+    Notes
+    -----
+    Ba, Kiros and Hinton, "Layer Normalization", 2016. PyTorch's `LayerNorm` may normalize several
+    axes at once, this layer only the last.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> model = bp.Model(bp.LayerNorm(epsilon=1e-12), input_shape=(4,), device="cpu")
+    >>> model.predict([[1.0, 1.0, 3.0, 3.0]]).round(4).tolist()
+    [[-1.0, -1.0, 1.0, 1.0]]
+    """
+
+    epsilon: float = 1e-5
+    scale: bool = True
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        check_number(self, "epsilon", above=0.0)
+        check_bool(self, "scale")
+        check_bool(self, "bias")
+
+    def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
+        return affine(last_axis("LayerNorm", input_shape), self.scale, self.bias), input_shape
+
+    @in_float32
+    def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        xp, size = ctx.xp, x.shape[-1]
+
+        def mean(values: Array) -> Array:
+            return xp.sum(values, axis=-1, keepdims=True) / size
+
+        d = x - mean(x)
+        r = 1.0 / xp.sqrt(mean(d * d) + self.epsilon)  # 1/√(v + ε), (..., 1)
+        n = d * r
+        y = n * params["scale"] if self.scale else n
+        if self.bias:
+            y = y + params["bias"]
+
+        def backward(delta: Array) -> tuple[Array, ParameterTree]:
+            gradients = affine_gradients(self, delta, n, ctx)
+            if not ctx.needs_input_gradient:
+                return None, gradients
+            dn = delta * params["scale"] if self.scale else delta  # ∂L/∂n = δ g
+            # every x moves m, which is the second term, and v, which is the third
+            dx = r * (dn - mean(dn) - n * mean(dn * n))
+            return dx, gradients
+
+        return y, backward
+
+
+@dataclass(frozen=True)
+class RMSNorm(Layer):
+    """Root mean square normalization: mean square 1 over the features of each position.
+
+        n = x / √(mean(x²) + ε),   y = g n
+
+    The mean square is that of the last axis, for each position of each sample by itself. Nothing is
+    subtracted and nothing is added: a LayerNorm without its mean and its bias. In half precision
+    the layer computes in float32.
+
+    Parameters
+    ----------
+    epsilon : float, default 1e-5
+        ε > 0, inside the root. ONNX has 1e-5 too; PyTorch's default is the eps of the dtype, and
+        models such as LLaMA have 1e-5 or 1e-6.
+    scale : bool, default True
+        Whether the trainable parameter "scale" exists: g, of shape (features,), first 1.
+
+    Raises
+    ------
+    InputError
+        If a field is out of range; when the model is built, if a sample is a single number.
+
+    Notes
+    -----
+    Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> model = bp.Model(bp.RMSNorm(epsilon=1e-12), input_shape=(2,), device="cpu")
+    >>> model.predict([[1.0, 7.0]]).round(4).tolist()
+    [[0.2, 1.4]]
+    """
+
+    epsilon: float = 1e-5
+    scale: bool = True
+
+    def __post_init__(self) -> None:
+        check_number(self, "epsilon", above=0.0)
+        check_bool(self, "scale")
+
+    def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
+        return affine(last_axis("RMSNorm", input_shape), self.scale, bias=False), input_shape
+
+    @in_float32
+    def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        xp, size = ctx.xp, x.shape[-1]
+
+        def mean(values: Array) -> Array:
+            return xp.sum(values, axis=-1, keepdims=True) / size
+
+        r = 1.0 / xp.sqrt(mean(x * x) + self.epsilon)  # (..., 1)
+        n = x * r
+        y = n * params["scale"] if self.scale else n
+
+        def backward(delta: Array) -> tuple[Array, ParameterTree]:
+            gradients = affine_gradients(self, delta, n, ctx)
+            if not ctx.needs_input_gradient:
+                return None, gradients
+            dn = delta * params["scale"] if self.scale else delta  # ∂L/∂n = δ g
+            dx = r * (dn - n * mean(dn * n))  # every x moves the mean square
+            return dx, gradients
+
+        return y, backward
+
+
+def affine_gradients(layer: Any, delta: Array, n: Array, ctx: Context) -> ParameterTree:
+    """Return the gradients of y = g n + b, sums over all positions of all samples."""
+    xp, gradients = ctx.xp, {}
+    rows = math.prod(n.shape[:-1]), n.shape[-1]
+    if layer.scale:  # ∂L/∂g_j = Σ δ_j n_j
+        gradients["scale"] = sum_rows(xp.reshape(delta * n, rows), device=ctx.device, xp=xp)
+    if getattr(layer, "bias", False):  # ∂L/∂b_j = Σ δ_j
+        gradients["bias"] = sum_rows(xp.reshape(delta, rows), device=ctx.device, xp=xp)
+    return gradients
