@@ -333,6 +333,14 @@ class Recurrent(Layer):
         return dy, [tuple(dfinal) for dfinal in dfinals]
 
 
+def gate(a: Array, xp: Namespace) -> Array:
+    """σ(a) = ½ tanh(½ a) + ½: in half the time of `Sigmoid`, which keeps the digits near 0, too.
+
+    A gate multiplies, so an error of half an eps near 0 is one of half an eps in the state.
+    """
+    return 0.5 * xp.tanh(0.5 * a) + 0.5
+
+
 def _described(lengths: Shape) -> str:
     if not isinstance(lengths, IndexShape):
         return "numbers"

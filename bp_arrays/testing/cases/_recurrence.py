@@ -134,7 +134,7 @@ def _case(
         "layer",
         inputs,
         compute,
-        derivatives=Derivatives(objective, input_of, analytic=witness_name == "RNN"),
+        derivatives=Derivatives(objective, input_of, analytic=witness_name != "RNN, relu"),
         witnesses=formula(partial(recurrent_values, witness_name, *settings)),
         dtypes=dtypes,
     )
