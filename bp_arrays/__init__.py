@@ -29,10 +29,13 @@ from bp_arrays.activations import (
 )
 from bp_arrays.attention import (
     Embedding,
+    FeedForward,
     LearnedPositions,
     MultiHeadAttention,
     RotaryPositions,
     SinusoidalPositions,
+    TiedEmbedding,
+    TransformerBlock,
 )
 from bp_arrays.convolution import (
     AveragePool1d,
@@ -89,7 +92,7 @@ from bp_arrays.losses import (
     MeanAbsoluteError,
     MeanSquaredError,
 )
-from bp_arrays.model import Model, from_torch, load
+from bp_arrays.model import Model, from_torch, generate, load
 from bp_arrays.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from bp_arrays.optimizers import (
     SGD,
@@ -177,6 +180,7 @@ __all__ = [
     "Embedding",
     "Explanation",
     "Exponential",
+    "FeedForward",
     "Flatten",
     "GlobalAveragePool",
     "GlobalMaxPool",
@@ -237,7 +241,9 @@ __all__ = [
     "SwiGLU",
     "Tanh",
     "TensorBoard",
+    "TiedEmbedding",
     "Trainer",
+    "TransformerBlock",
     "Upsample",
     "Warmup",
     "WeightDecay",
@@ -249,6 +255,7 @@ __all__ = [
     "explain",
     "fit",
     "from_torch",
+    "generate",
     "load",
     "testing",
 ]

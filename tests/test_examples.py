@@ -58,6 +58,21 @@ def test_a_loss_is_the_same_everywhere(tmp_path):
     assert 70 <= int(rows[0][3]) <= 90
 
 
+def test_a_gpt_learns_a_text_and_continues_it(tmp_path):
+    lines = ["the cat sat on the mat", "the dog sat on the cat"]
+    text = "\n".join(lines[k % 2] for k in range(400))
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    small = ("--blocks", "1", "--features", "32", "--window", "16", "--steps", "200")
+    printed = run("char_gpt.py", tmp_path, "text.txt", "--device", "cpu", *small)
+    [loss] = re.findall(r"step 200: .* validation loss ([\d.]+)", printed)
+    assert float(loss) < 0.5
+    assert "the mat" in printed.partition("it writes:")[2]
+    words = ("sample", "gpt.safetensors", "--prompt", "the dog", "--temperature", "0")
+    command = [sys.executable, "-m", "bp_arrays", *words, "--length", "11", "--device", "cpu"]
+    sampled = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert sampled.stdout == "the dog sat on the\n"
+
+
 def test_every_script_is_run_here():
     source = Path(__file__).read_text(encoding="utf-8")
     assert all(f'run("{path.name}"' in source for path in SCRIPTS.glob("*.py"))
