@@ -202,6 +202,9 @@ BASIC: tuple[Pair, ...] = (
     plain(activations.ReLU),
     plain(activations.SELU),
     plain(activations.SiLU),
+    plain(activations.Mish),
+    plain(activations.Hardsigmoid),
+    plain(activations.Hardswish),
     Pair(
         activations.LeakyReLU,
         "LeakyReLU",

@@ -6,12 +6,7 @@ from bp_arrays.kernels._convolution import convolution, convolution_dw, convolut
 from bp_arrays.kernels._erfc import erfc
 from bp_arrays.kernels._kernel import Kernel, standard_forms
 from bp_arrays.kernels._logistic import logistic
-from bp_arrays.kernels._pooling import (
-    window_maximum,
-    window_maximum_dx,
-    window_sum,
-    window_sum_dx,
-)
+from bp_arrays.kernels._pooling import window_maximum, window_maximum_dx, window_sum, window_sum_dx
 from bp_arrays.kernels._precision import narrowed, wide_dtype, widened
 from bp_arrays.kernels._scan import scan
 from bp_arrays.kernels._sum_rows import sum_rows
