@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from bp_arrays.data import read_digits
 
 SCRIPTS = Path(__file__).parent.parent / "docs" / "examples"
 LIMIT = 60
@@ -56,6 +60,22 @@ def test_a_loss_is_the_same_everywhere(tmp_path):
     assert [row[0] for row in rows] == ["cpu", "strict"]
     assert rows[0][1:] == rows[1][1:]
     assert 70 <= int(rows[0][3]) <= 90
+
+
+def write_idx(path: Path, values: np.ndarray) -> None:
+    """Write whole numbers below 256 as an IDX file: the sizes of the axes, then the numbers."""
+    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    path.write_bytes(header + values.astype(np.uint8).tobytes())
+
+
+def test_a_convolutional_network_reads_images_from_a_file(tmp_path):
+    digits = read_digits()
+    write_idx(tmp_path / "few-images-idx3-ubyte", digits.x[:600].reshape(-1, 8, 8))
+    write_idx(tmp_path / "few-labels-idx1-ubyte", digits.t[:600])
+    options = ("few-images-idx3-ubyte", "--device", "cpu", "--epochs", "10")
+    printed = run("convolutional_digits.py", tmp_path, *options)
+    [share] = re.findall(r"([\d.]+)% of 120 images held out", printed)
+    assert float(share) > 80.0
 
 
 def test_a_gpt_learns_a_text_and_continues_it(tmp_path):

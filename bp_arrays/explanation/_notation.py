@@ -111,6 +111,30 @@ def _gelu(layer: activations.GELU, a: Symbol, h: Symbol) -> Term:
     return Sum([gate, Product([a, gate, Difference(ONE, gate), slope])])
 
 
+def _mish(layer: Layer, a: Symbol, h: Symbol) -> Term:
+    softplus = max(a.value, 0.0) + math.log1p(math.exp(-abs(a.value)))
+    gate = _function("τ", r"\tau", a, math.tanh(softplus))
+    s = _function("σ", r"\sigma", a, logistic(a.value))
+    return Sum([gate, Product([a, Difference(ONE, Square(gate)), s])])
+
+
+def _hardsigmoid(layer: Layer, a: Symbol, h: Symbol) -> Term:
+    inside = float(abs(a.value) < 3.0)
+    sixth = Number(1.0 / 6.0, "1/6", r"\tfrac{1}{6}")
+    return Product(
+        [sixth, Symbol(f"[|{a.text}| < 3]", rf"\mathbb{{1}}[\left|{a.latex}\right| < 3]", inside)]
+    )
+
+
+def _hardswish(layer: Layer, a: Symbol, h: Symbol) -> Term:
+    if a.value >= 3.0:
+        return Symbol(f"[{a.text} ≥ 3]", rf"\mathbb{{1}}[{a.latex} \ge 3]", 1.0)
+    if a.value <= -3.0:
+        return Symbol(f"[{a.text} > −3]", rf"\mathbb{{1}}[{a.latex} > -3]", 0.0)
+    third = Number(1.0 / 3.0, "1/3", r"\tfrac{1}{3}")
+    return Sum([Product([third, a]), Number(0.5, "1/2", r"\tfrac{1}{2}")])
+
+
 ELEMENTWISE: dict[type[Layer], Derivative] = {
     activations.Identity: _identity,
     activations.Sigmoid: _sigmoid,
@@ -122,6 +146,9 @@ ELEMENTWISE: dict[type[Layer], Derivative] = {
     activations.GELU: _gelu,  # type: ignore[dict-item]
     activations.SiLU: _silu,
     activations.Softplus: _softplus,
+    activations.Mish: _mish,
+    activations.Hardsigmoid: _hardsigmoid,
+    activations.Hardswish: _hardswish,
 }
 """h'(a) of the element-wise activations."""
 
