@@ -18,6 +18,7 @@ from benchmarks.capture import compared
 from benchmarks.charts import speed_chart, sweep_chart
 from benchmarks.contestants import CONTESTANTS, FLOOR, OURS, unavailable
 from benchmarks.counts import counted_by_torch, counted_networks, missing
+from benchmarks.layers import measure_layers, run_on_one_thread, table
 from benchmarks.measuring import Result, disagreement, measure
 from benchmarks.memory import measure_memory
 from benchmarks.peers import uses_tf32
@@ -53,10 +54,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for capture.json")
     add = commands.add_parser("counts", help="kernels, copies, waits of a step (emulated)")
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for counts.json")
+    add = commands.add_parser("layers", help="layers for images, sequences, text; one thread")
+    add.add_argument("--rounds", type=int, default=7, help="turns of every contestant; 7")
+    add.add_argument("--only", default="", metavar="WORD", help="rows whose name has it")
+    add.add_argument("--out", type=Path, metavar="FOLDER", help="for layers.json")
     add = commands.add_parser("record", help="record what bp-arrays check proved of CUDA")
     add.add_argument("reports", nargs="+", type=Path, metavar="FILE", help="check-*.json")
     commands.add_parser("tables", help="write the tables of README.md from results/")
     args = parser.parse_args(argv)
+    if args.command == "layers":
+        returned = run_on_one_thread(sys.argv[1:] if argv is None else list(argv))
+        if returned is not None:
+            return returned
     if args.command == "tables":
         write_tables(README, RESULTS)
         return 0
@@ -80,6 +89,8 @@ def run(args: argparse.Namespace) -> int:
         return sweep(args.device, args.out)
     if args.command == "capture":
         return capture(args.device, args.only, args.out)
+    if args.command == "layers":
+        return layers(args.rounds, args.only, args.out)
     if args.command == "counts":
         return count(args.out)
     if args.tf32:
@@ -129,6 +140,23 @@ def sweep(device: str, out: Path | None) -> int:
         if out:
             write(report, out / f"sweep-{name}.json")
             sweep_chart(report, out / f"sweep-{name}.png")
+    return 0
+
+
+def layers(rounds: int, only: str, out: Path | None) -> int:
+    """Measure nets and layers on one thread, and write each result when it is ready."""
+    report: dict[str, Any] = {**surroundings(), "rounds": rounds, "layers": []}
+    measured = []
+    for result in measure_layers(rounds, only):
+        if isinstance(result, str):
+            print(result, flush=True)
+            continue
+        measured.append(result)
+        report["layers"].append(result.entry())
+        print(json.dumps(result.entry()), flush=True)
+        if out:
+            write(report, out / "layers.json")
+    print(table(measured))
     return 0
 
 

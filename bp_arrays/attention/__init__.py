@@ -1,3 +1,13 @@
 """Embeddings, positions, attention and the transformer block."""
 
-__all__: list[str] = []
+from bp_arrays.attention._embedding import Embedding
+from bp_arrays.attention._multi_head_attention import MultiHeadAttention
+from bp_arrays.attention._positions import LearnedPositions, RotaryPositions, SinusoidalPositions
+
+__all__ = [
+    "Embedding",
+    "LearnedPositions",
+    "MultiHeadAttention",
+    "RotaryPositions",
+    "SinusoidalPositions",
+]

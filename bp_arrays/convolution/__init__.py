@@ -1,3 +1,5 @@
 """Convolution, pooling and upsampling: layers for images and signals, channels last."""
 
-__all__: list[str] = []
+from bp_arrays.convolution._conv2d import Conv2d
+
+__all__ = ["Conv2d"]

@@ -8,6 +8,7 @@ no branch, and is twenty times as fast.
 
 from __future__ import annotations
 
+import builtins
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +16,17 @@ from typing import Any
 import array_api_compat.numpy as standard
 import numpy as np
 
-Axis = int | tuple[int, ...] | None
-BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
-
+from bp_arrays.execution._recorded_functions import (
+    BITS,
+    FUNCTIONS,
+    Axis,
+    is_recorded,
+    mean,
+)
 
 _add_reduce: Any = np.add.reduce
 _maximum_reduce: Any = np.maximum.reduce
+_minimum_reduce: Any = np.minimum.reduce
 
 
 def _sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Any:
@@ -29,6 +35,63 @@ def _sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = Fa
 
 def _max(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
     return _maximum_reduce(x, axis=axis, keepdims=keepdims)
+
+
+def _min(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    return _minimum_reduce(x, axis=axis, keepdims=keepdims)
+
+
+def _mean(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    if x.dtype.kind != "f":
+        return np.mean(x, axis=axis, keepdims=keepdims)
+    return mean(x, axis=axis, keepdims=keepdims)
+
+
+def _take(x: Any, indices: Any, /, *, axis: int | None = None) -> Any:
+    if is_recorded(indices):  # NumPy asks the table only
+        return FUNCTIONS[np.take](x, indices, axis)
+    return np.take(x, indices, axis=axis)
+
+
+def _cumulative(ufunc: np.ufunc, initial: int) -> Any:
+    def cumulative(
+        x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+    ) -> Any:
+        if axis is None and x.ndim > 1:
+            raise ValueError("expected an axis for an array of more than one dimension")
+        axis = 0 if axis is None else axis
+        results: Any = ufunc.accumulate(x, axis=axis, dtype=dtype)
+        if not include_initial:
+            return results
+        shape = [1 if k == axis % x.ndim else n for k, n in enumerate(x.shape)]
+        return np.concatenate([np.full(shape, initial, results.dtype), results], axis=axis)
+
+    return cumulative
+
+
+def _clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
+    """Compute `clip` by maximum and minimum; array-api-compat's writes into an array of its own."""
+    if x.dtype.kind not in "fiu":
+        return standard.clip(x, min, max)
+    if min is None and max is None:
+        return np.positive(x)
+    limits = (None, None) if x.dtype.kind == "f" else _integer_limits(x.dtype)
+    if min is not None:
+        x = np.maximum(x, _bound(min, x.dtype, limits))
+    return x if max is None else np.minimum(x, _bound(max, x.dtype, limits))
+
+
+def _integer_limits(dtype: Any) -> tuple[int, int]:
+    information = np.iinfo(dtype)
+    return int(information.min), int(information.max)
+
+
+def _bound(bound: Any, dtype: Any, limits: Any) -> Any:
+    """Return a bound in the dtype of the array, within its range."""
+    if hasattr(bound, "dtype"):
+        return bound if bound.dtype == dtype else bound.astype(dtype)
+    low, high = limits
+    return bound if low is None else builtins.min(builtins.max(int(bound), low), high)
 
 
 def _reshape(x: Any, /, shape: tuple[int, ...]) -> Any:
@@ -53,6 +116,24 @@ def _where(condition: Any, x: Any, y: Any, /) -> Any:
     return np.where(condition, x, y)
 
 
+def _run_native(form: Any, *arguments: Any, **options: Any) -> Any:
+    """Run the native form of a kernel, or record it as one operation."""
+    recorder = next((a.recorder for a in _arrays(arguments, options) if is_recorded(a)), None)
+    options["xp"] = standard
+    if recorder is None:
+        return form(*arguments, **options)
+    return recorder.run_native(form, arguments, options)
+
+
+def _arrays(arguments: Any, options: Any) -> Any:
+    for value in (*arguments, *options.values()):
+        yield from value if isinstance(value, (list, tuple)) else (value,)
+
+
 fast_numpy = SimpleNamespace(**{name: getattr(standard, name) for name in dir(standard)})
-fast_numpy.sum, fast_numpy.max, fast_numpy.reshape, fast_numpy.where = _sum, _max, _reshape, _where
-fast_numpy.astype = _astype
+fast_numpy.sum, fast_numpy.max, fast_numpy.min, fast_numpy.mean = _sum, _max, _min, _mean
+fast_numpy.reshape, fast_numpy.astype, fast_numpy.where = _reshape, _astype, _where
+fast_numpy.cumulative_sum = _cumulative(np.add, 0)
+fast_numpy.cumulative_prod = _cumulative(np.multiply, 1)
+fast_numpy.take, fast_numpy.clip = _take, _clip
+fast_numpy.plain, fast_numpy.run_native = standard, _run_native

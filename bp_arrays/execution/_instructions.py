@@ -67,6 +67,12 @@ class Slot:
             slot = slot.base
         return slot
 
+    def layout(self) -> HostArray:
+        """Return an array with the shape and strides of this one, in memory that is not used."""
+        if self.base is None or self.view is None:
+            return np.empty(self.shape, self.dtype)
+        return self.view(self.base.layout())
+
     def lies_in(self, base: Slot, view: Callable[[HostArray], HostArray]) -> None:
         """Place this array in a part of another array's memory."""
         self.base, self.view = base, view
@@ -91,6 +97,8 @@ class Instruction:
         Whether the result exists during a run only, as a view of an argument.
     elementwise : bool
         Whether the result may overwrite an operand of the same shape.
+    also : tuple of Slot
+        Further results: the function then takes a tuple as `out=`.
     """
 
     function: Callable[..., Any]
@@ -100,11 +108,17 @@ class Instruction:
     copied: bool = False
     assigned: bool = False
     elementwise: bool = False
+    also: tuple[Slot, ...] = ()
 
     @property
     def read(self) -> Iterator[Slot]:
-        """The slots among the operands."""
-        return _slots(self.operands)
+        """The slots among the operands and options."""
+        return _slots((*self.operands, *self.options.values()))
+
+    @property
+    def written(self) -> tuple[Slot, ...]:
+        """The slots of all results."""
+        return (self.result, *self.also)
 
 
 def needed_for(wanted: Sequence[Slot], instructions: Sequence[Instruction]) -> set[Instruction]:
@@ -112,7 +126,7 @@ def needed_for(wanted: Sequence[Slot], instructions: Sequence[Instruction]) -> s
     alive = {id(slot) for slot in wanted} | {id(slot.root) for slot in wanted}
     needed: set[Instruction] = set()
     for instruction in reversed(instructions):
-        if id(instruction.result) in alive:
+        if any(id(slot) in alive for slot in instruction.written):
             needed.add(instruction)
             for slot in instruction.read:
                 while slot is not None:  # a view needs every array that it is a view of

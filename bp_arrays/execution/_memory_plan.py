@@ -79,14 +79,15 @@ class MemoryPlan:
         self._chunks: dict[int, HostArray] = {}
         last_read = _last_reads(instructions, results, split)
         for number, instruction in enumerate(instructions):
-            roots = {id(slot.root): slot.root for slot in instruction.read}
+            used = (*instruction.read, *instruction.also)
+            roots = {id(slot.root): slot.root for slot in used}
             last_used = [slot for key, slot in roots.items() if last_read[key] == number]
             self._plan(instruction, last_used)
         for slot in results:
             self._make_known(slot)
 
     def _plan(self, instruction: Instruction, last_used: Sequence[Slot]) -> None:
-        """Allocate the result, and free the operands that are not read any more."""
+        """Allocate the results, and free the operands that are not read any more."""
         result = instruction.result
         if instruction.elementwise:  # its result may overwrite an operand of its shape
             for slot in last_used:
@@ -94,15 +95,19 @@ class MemoryPlan:
                     self._give_back(slot)
         for slot in instruction.read:
             self._make_known(slot)
-        if result.base is None and not instruction.assigned:
-            size = result.dtype.itemsize * int(np.prod(result.shape, dtype=np.int64))
-            chunk = self._chunks[id(result)] = self._lease.take(size)
-            self.arrays[result.name] = chunk[:size].view(result.dtype).reshape(result.shape)
-            self._known.add(id(result))
-        else:
-            self._make_known(result)
+        for slot in instruction.written:
+            if slot.base is None and not instruction.assigned:
+                self._allocate(slot)
+            else:
+                self._make_known(slot)
         for slot in last_used:
             self._give_back(slot)
+
+    def _allocate(self, slot: Slot) -> None:
+        size = slot.dtype.itemsize * int(np.prod(slot.shape, dtype=np.int64))
+        chunk = self._chunks[id(slot)] = self._lease.take(size)
+        self.arrays[slot.name] = chunk[:size].view(slot.dtype).reshape(slot.shape)
+        self._known.add(id(slot))
 
     def _give_back(self, slot: Slot) -> None:
         if id(slot) in self._chunks:
@@ -125,7 +130,7 @@ def _last_reads(
     """Return the number of the last instruction that uses an array's memory, by the array's id."""
     last: dict[int, int] = {}
     for number, instruction in enumerate(instructions):
-        for slot in (instruction.result, *instruction.read):
+        for slot in (*instruction.written, *instruction.read):
             last[id(slot.root)] = number
     for slot in results:  # read between the two functions
         last[id(slot.root)] = max(last.get(id(slot.root), 0), split)

@@ -106,7 +106,8 @@ class Program:
         arguments = [self._code(operand) for operand in instruction.operands]
         result = instruction.result.name
         if not instruction.copied and not instruction.assigned:
-            named["out"] = result
+            outputs = ", ".join(slot.name for slot in instruction.written)
+            named["out"] = f"({outputs})" if instruction.also else result
         if instruction.function is copied:
             return f"copyto({result}, {arguments[0]}, casting='unsafe')"
         call = ", ".join([*arguments, *(f"{key}={code}" for key, code in named.items())])

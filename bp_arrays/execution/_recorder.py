@@ -11,7 +11,9 @@ index. It raises NotRecordable, and the computation runs operation by operation 
 
 from __future__ import annotations
 
+import inspect
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from bp_arrays.execution._instructions import Instruction, Kind, Slot, copied
+from bp_arrays.execution._recorded_functions import FUNCTIONS, stand_in
 from bp_arrays.typing import HostArray, Shape
 
 
@@ -66,18 +69,16 @@ class StepRecorder:
         slot.constant = array
         return Recorded(self, slot)
 
-    def view(
-        self, base: Recorded, function: Callable[[HostArray], Any], *, contiguous: bool
-    ) -> Recorded:
+    def view(self, base: Recorded, function: Callable[[HostArray], Any]) -> Recorded:
         """Return a view of an array: a part, or another shape or order of axes."""
-        like = function(np.empty(base.shape, base.dtype))  # pages that are never used
+        like = function(base.slot.layout())
         if base.is_argument:  # it has other memory at every run
             slot = self._slot("argument_view", like.shape, like.dtype)
             slot.contiguous = False
             self.instructions.append(Instruction(function, (base.slot,), slot, assigned=True))
             return Recorded(self, slot)
         slot = self._slot("view", like.shape, like.dtype)
-        slot.contiguous = contiguous
+        slot.contiguous = like.flags.c_contiguous
         base.slot.root.has_views = True
         slot.lies_in(base.slot, function)
         return Recorded(self, slot)
@@ -107,16 +108,50 @@ class StepRecorder:
         )
         return Recorded(self, slot)
 
+    def run_native(self, form: Callable[..., Any], operands: Any, options: Any) -> Any:
+        """Record a native form, which returns an array or a tuple of arrays, as one operation.
+
+        If it has a parameter `out`, its results are written straight into planned memory.
+        """
+        stand_ins = [_stand_in_for_native(x) for x in operands]
+        named = {key: _stand_in_for_native(value) for key, value in options.items()}
+        like = form(*stand_ins, **named)
+        one = isinstance(like, (np.ndarray, np.generic))
+        likes = (like,) if one else tuple(like)
+        if not likes or not all(isinstance(part, (np.ndarray, np.generic)) for part in likes):
+            raise NotRecordable(f"a native form that returns {type(like).__name__}")
+        results = tuple(self._slot("result", part.shape, part.dtype) for part in likes)
+        writes = "out" in inspect.signature(form).parameters
+        arguments, keywords = self._operands(operands), self._named(options)
+        if writes or one:
+            self.instructions.append(
+                Instruction(
+                    form, arguments, results[0], keywords, copied=not writes, also=results[1:]
+                )
+            )
+        else:  # a tuple of new arrays, which exists during a run only
+            new = self._slot("argument_view", (), results[0].dtype)
+            self.instructions.append(Instruction(form, arguments, new, keywords, assigned=True))
+            self.instructions += [
+                Instruction(operator.getitem, (new, k), result, copied=True)
+                for k, result in enumerate(results)
+            ]
+        arrays = tuple(Recorded(self, slot) for slot in results)
+        return arrays[0] if one else arrays
+
+    def _named(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {key: self._operand(value) for key, value in options.items()}
+
     def anything(
         self, function: Callable[..., Any], operands: Sequence[Any], options: dict[str, Any]
     ) -> Recorded:
         """Record any function of NumPy that returns one array."""
-        if getattr(function, "__name__", "") in DATA_DEPENDENT or _recorded(options.values()):
+        if _depends_on_data(function, operands, options) or _recorded(options.values()):
             raise NotRecordable(f"the function {function}")
         if options.get("out") is not None:  # it would write into a constant of the program
             raise NotRecordable(f"{getattr(function, '__name__', function)} with out=")
         with np.errstate(all="ignore"):
-            like = function(*_stand_ins(operands, whole=True), **options)
+            like = function(*_stand_ins(operands), **options)
         if not isinstance(like, (np.ndarray, np.generic)):
             raise NotRecordable(f"{function}, which returns {type(like).__name__}")
         return self.result(function, operands, like.shape, like.dtype, options, copied=True)
@@ -175,29 +210,30 @@ class Recorded(NDArrayOperatorsMixin):
 
     @property
     def T(self) -> Recorded:
-        return self.recorder.view(self, np.transpose, contiguous=self.ndim < 2)
+        return self.recorder.view(self, np.transpose)
 
     @property
     def mT(self) -> Recorded:
-        return self.recorder.view(self, np.matrix_transpose, contiguous=False)
+        return self.recorder.view(self, np.matrix_transpose)
 
     def reshape(self, *shape: Any) -> Recorded:
         new = shape[0] if len(shape) == 1 else shape
-        if self.is_argument or self.slot.contiguous:
-            return self.recorder.view(self, lambda a: a.reshape(new), contiguous=True)
-        return self.recorder.anything(np.reshape, (self, new), {})
+        base = self
+        if not self.is_argument and not _is_view(self.slot.layout(), new):  # a copy in order
+            base = self.recorder.result(copied, (self,), self.shape, self.dtype, copied=True)
+        return self.recorder.view(base, lambda a: a.reshape(new))
 
     def view(self, dtype: Any) -> Recorded:
         if np.dtype(dtype).itemsize != self.dtype.itemsize:
             raise NotRecordable("a view with elements of another size")
-        return self.recorder.view(self, lambda a: a.view(dtype), contiguous=self.slot.contiguous)
+        return self.recorder.view(self, lambda a: a.view(dtype))
 
     def __getitem__(self, key: Any) -> Recorded:
         parts = key if isinstance(key, tuple) else (key,)
         if all(part is None or isinstance(part, (int, slice, type(...))) for part in parts):
-            whole_rows = isinstance(key, slice) and key.step in (None, 1)
-            contiguous = whole_rows and self.slot.contiguous
-            return self.recorder.view(self, lambda a: a[key], contiguous=contiguous)
+            # with "...", the part is an array even where it is one number
+            part = (*parts, ...) if ... not in parts else key
+            return self.recorder.view(self, lambda a: a[part])
         if any(getattr(part, "dtype", None) == np.bool_ for part in parts):
             raise NotRecordable("a boolean index")
         return self.recorder.anything(_indexed, (self, *parts), {})
@@ -232,14 +268,16 @@ class Recorded(NDArrayOperatorsMixin):
             return self._in_place(ufunc, method, inputs, out, options)
         if method == "reduce":
             return self._reduced(ufunc, *inputs, **options)
+        if method == "accumulate":
+            return self._accumulated(ufunc, *inputs, **options)
         if method != "__call__" or ufunc.nout != 1:
             raise NotRecordable(f"{ufunc.__name__}.{method}")
-        if options:
+        if "where" in options:  # the other elements have no value
             return self.recorder.anything(ufunc, inputs, options)
-        if ufunc is np.matmul:
+        if ufunc is np.matmul and not options:
             return self._product(*inputs)
-        if ufunc.signature is not None:
-            return self.recorder.anything(ufunc, inputs, {})
+        if ufunc.signature is not None or options:
+            return self._with_options(ufunc, inputs, options)
         with np.errstate(all="ignore"):
             dtype = ufunc(*_stand_ins(inputs, whole=False)).dtype
         shape = np.broadcast_shapes(*(getattr(x, "shape", ()) for x in inputs))
@@ -264,13 +302,31 @@ class Recorded(NDArrayOperatorsMixin):
         target.slot = result.slot
         return target
 
+    def _with_options(self, ufunc: np.ufunc, inputs: Any, options: dict[str, Any]) -> Recorded:
+        """Record a ufunc of vectors or matrices, or with options such as `axis` or `dtype`."""
+        if _recorded(options.values()):
+            raise NotRecordable(f"{ufunc.__name__} with an array as an option")
+        with np.errstate(all="ignore"):
+            like = ufunc(*_stand_ins(inputs), **options)
+        return self.recorder.result(ufunc, inputs, like.shape, like.dtype, options)
+
     def _product(self, a: Any, b: Any) -> Recorded:
-        """Record the product a b by `dot`, which calls the same BLAS faster than `matmul`."""
-        if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.dtype.kind != "f":
-            return self.recorder.anything(np.matmul, (a, b), {})
-        if a.shape[1] != b.shape[0]:
+        """Record the product a b; of matrices by `dot`, which calls the same BLAS faster."""
+        if a.ndim < 2 or b.ndim < 2 or a.dtype != b.dtype or a.dtype.kind != "f":
+            return self._with_options(np.matmul, (a, b), {})
+        if a.shape[-1] != b.shape[-2]:
             raise NotRecordable(f"the product of {a.shape} and {b.shape}")
-        return self.recorder.result(np.dot, (a, b), (a.shape[0], b.shape[1]), a.dtype)
+        matrices = a.ndim == b.ndim == 2
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        shape = (*batch, a.shape[-2], b.shape[-1])
+        return self.recorder.result(np.dot if matrices else np.matmul, (a, b), shape, a.dtype)
+
+    def _accumulated(
+        self, ufunc: np.ufunc, x: Recorded, axis: int = 0, dtype: Any = None
+    ) -> Recorded:
+        like = ufunc.accumulate(stand_in(x), axis=axis, dtype=dtype)
+        options = {"axis": axis}
+        return self.recorder.result(ufunc.accumulate, (x,), like.shape, like.dtype, options)
 
     def _reduced(
         self,
@@ -285,7 +341,7 @@ class Recorded(NDArrayOperatorsMixin):
         if options:
             raise NotRecordable(f"{ufunc.__name__}.reduce with {', '.join(options)}")
         options = {"axis": axis, "keepdims": keepdims}
-        like = ufunc.reduce(_stand_in(x, whole=False), dtype=dtype, axis=None)
+        like = ufunc.reduce(stand_in(x, whole=False), dtype=dtype, axis=None)
         axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
         reduced = {k % x.ndim for k in axes}
         shape = [
@@ -295,9 +351,11 @@ class Recorded(NDArrayOperatorsMixin):
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, operands: Any, options: Any
-    ) -> Recorded:
-        if function in VIEWS:
-            return VIEWS[function](*operands, **options)
+    ) -> Any:
+        form = FUNCTIONS.get(function)
+        recorded = NotImplemented if form is None else form(*operands, **options)
+        if recorded is not NotImplemented:
+            return recorded
         return self.recorder.anything(function, operands, options)
 
     def __array__(self, *args: Any, **options: Any) -> Any:
@@ -309,47 +367,42 @@ class Recorded(NDArrayOperatorsMixin):
     __float__ = __int__ = __index__ = __complex__ = __bool__
 
 
-VIEWS: dict[Callable[..., Any], Callable[..., Recorded]] = {
-    np.transpose: lambda x, axes=None: x.recorder.view(
-        x, lambda a: np.transpose(a, axes), contiguous=False
-    ),
-    np.matrix_transpose: lambda x: x.mT,
-    np.reshape: lambda x, shape: x.reshape(shape),
-    np.expand_dims: lambda x, axis: x.recorder.view(
-        x, lambda a: np.expand_dims(a, axis), contiguous=x.slot.contiguous
-    ),
-    np.squeeze: lambda x, axis: x.recorder.view(
-        x, lambda a: np.squeeze(a, axis), contiguous=x.slot.contiguous
-    ),
-    np.broadcast_to: lambda x, shape: x.recorder.view(
-        x, lambda a: np.broadcast_to(a, shape), contiguous=False
-    ),
-}
-"""The functions of NumPy that return views."""
-
-
 def _indexed(array: HostArray, *key: Any) -> Any:
     return array[key if len(key) > 1 else key[0]]
 
 
-def _stand_in(operand: Any, *, whole: bool) -> Any:
-    """Return an array to try an operation on: of the whole shape in the memory of one, or 1 × 1.
-
-    Of ones, which are in the domain of most functions; of zeros for integers, which may be indices.
-    """
-    if not isinstance(operand, Recorded):
-        return operand
-    element = np.full((1,) * operand.ndim, operand.dtype.kind == "f", operand.dtype)
-    return np.broadcast_to(element.reshape(()), operand.shape) if whole else element
+def _is_view(layout: HostArray, shape: Any) -> bool:
+    """Return True if NumPy can reshape an array with these strides without a copy."""
+    try:
+        np.reshape(layout, shape, copy=False)
+    except ValueError:
+        return False
+    return True
 
 
-def _stand_ins(operands: Sequence[Any], *, whole: bool) -> list[Any]:
+def _stand_ins(operands: Sequence[Any], *, whole: bool = True) -> list[Any]:
     return [
         type(x)(_stand_ins(x, whole=whole))
         if isinstance(x, (list, tuple))
-        else _stand_in(x, whole=whole)
+        else stand_in(x, whole=whole)
         for x in operands
     ]
+
+
+def _stand_in_for_native(value: Any) -> Any:
+    """Return a whole array, as compiled code may expect contiguous memory."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_stand_in_for_native(part) for part in value)
+    return np.ascontiguousarray(stand_in(value)) if isinstance(value, Recorded) else value
+
+
+def _depends_on_data(function: Callable[..., Any], operands: Any, options: Any) -> bool:
+    """Return True if the shape of a function's result depends on values."""
+    name = getattr(function, "__name__", "")
+    if name == "repeat":  # a number of repeats is known, an array of them is not
+        repeats = operands[1] if len(operands) > 1 else options.get("repeats")
+        return not isinstance(repeats, int)
+    return name in DATA_DEPENDENT
 
 
 def _recorded(values: Any) -> bool:

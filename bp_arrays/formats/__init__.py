@@ -2,7 +2,7 @@
 
 from bp_arrays.formats._architecture import classes_by_name
 from bp_arrays.formats._header import MONITORED, STORED_AS, Header, vector_names
-from bp_arrays.formats._onnx_model import onnx_bytes
+from bp_arrays.formats._onnx_model import Input, onnx_bytes
 from bp_arrays.formats._pytorch import from_module, to_module
 from bp_arrays.formats._safetensors import encode, open_model_file
 
@@ -10,6 +10,7 @@ __all__ = [
     "MONITORED",
     "STORED_AS",
     "Header",
+    "Input",
     "classes_by_name",
     "encode",
     "from_module",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from bp_arrays.errors import InputError
 from bp_arrays.extras import require_extra
 from bp_arrays.formats._onnx_functions import OnnxFunctions
-from bp_arrays.formats._onnx_graph import BATCH, IR_VERSION, OPSET, Graph, Value
+from bp_arrays.formats._onnx_graph import IR_VERSION, OPSET, Graph, Value
 from bp_arrays.formats._onnx_operators import OPERATORS, SINGLE_PRECISION, Write
+from bp_arrays.formats._onnx_shapes import BATCH
 from bp_arrays.layers import Context, Layer
+from bp_arrays.trees import map_tree
 from bp_arrays.typing import Backward, ParameterTree, Shape
 
 SIZE_LIMIT = 2**31 - 2**20
@@ -22,7 +23,7 @@ SIZE_LIMIT = 2**31 - 2**20
 def onnx_bytes(
     net: Layer,
     params: ParameterTree,
-    input_shape: Shape,
+    inputs: Any,
     dtype: str,
     *,
     metadata: Mapping[str, str],
@@ -34,8 +35,8 @@ def onnx_bytes(
     ----------
     net : Layer
     params : nested dict of NumPy arrays
-    input_shape : tuple of int
-        Of one sample; the number of rows is not fixed.
+    inputs : Input, or a tuple or dict of them
+        The number of rows is not fixed. An array of indices is int64.
     dtype : str
         "float32" or "float64".
     metadata : mapping of str to str
@@ -63,21 +64,17 @@ def onnx_bytes(
     values = _parameters(graph, params, ())
     if sum(parameter.ByteSize() for parameter in graph.parameters) > SIZE_LIMIT:
         raise InputError("to_onnx: expected at most 2 GiB of parameters, the limit of ONNX files")
-    x = graph.input("input", (BATCH, *input_shape))
+    x = _inputs(graph, inputs)
     standard = OPERATORS | SINGLE_PRECISION if dtype == "float32" else OPERATORS
-    writer = _Writer(graph, standard | dict(operators))
+    writer = _Writer(graph, standard, operators)
     context = Context(OnnxFunctions(graph), needs_input_gradient=False, visit=writer.visit)
     y, _ = context.forward("", net, values, x, needs_input_gradient=False)
-    if y.name == x.name:  # an ONNX graph cannot return its input
-        y = graph.node("Identity", y)
-    output = graph.fresh("output")
-    graph.rename(y.name, output)
-    element = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    outputs = _outputs(graph, y)
     described = onnx.helper.make_graph(
         graph.nodes,
         "net",
-        [onnx.helper.make_tensor_value_info(x.name, element, ["batch", *input_shape])],
-        [onnx.helper.make_tensor_value_info(output, element, ["batch", *net.init(input_shape)[1]])],
+        [_described(value) for value in graph.inputs],
+        [_described(value) for value in outputs],
         graph.parameters,
     )
     model = onnx.helper.make_model(
@@ -95,6 +92,57 @@ def onnx_bytes(
         raise InputError(f"to_onnx(operators=): expected valid ONNX, got {reason:.300}") from None
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a model: the shape of a sample, and whether it holds indices."""
+
+    shape: Shape
+    is_index: bool = False
+
+
+def _inputs(graph: Graph, inputs: Any) -> Any:
+    """Return the tree of inputs as values, named "input", by their keys, or "input_0"..."""
+    if isinstance(inputs, Input):
+        dtype = "int64" if inputs.is_index else graph.dtype
+        return graph.input("input", (BATCH, *inputs.shape), dtype)
+    if isinstance(inputs, tuple):
+        named = {f"input_{k}": part for k, part in enumerate(inputs)}
+        return tuple(_inputs(graph, named).values())
+    return {
+        name: graph.input(name, (BATCH, *part.shape), "int64" if part.is_index else graph.dtype)
+        for name, part in inputs.items()
+    }
+
+
+def _outputs(graph: Graph, y: Any) -> list[Value]:
+    """Name the outputs "output", or "output_" and their key, and drop what they do not need."""
+    if isinstance(y, dict):
+        named = {f"output_{name}": part for name, part in y.items() if part is not None}
+    elif isinstance(y, tuple):
+        named = {f"output_{k}": part for k, part in enumerate(y) if part is not None}
+    else:
+        named = {"output": y}
+    taken = {value.name for value in graph.inputs}
+    outputs = []
+    for name, value in named.items():
+        if value.name in taken:  # an ONNX graph cannot return its input, or one value twice
+            value = graph.node("Identity", value, dtype=value.dtype)
+        name = graph.fresh(name)
+        graph.rename(value.name, name)
+        taken.add(name)
+        outputs.append(Value(graph, name, value.shape, value.dtype))
+    graph.prune(outputs)
+    return outputs
+
+
+def _described(value: Value) -> Any:
+    import onnx
+
+    element = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+    sizes = ["batch" if size == BATCH else size for size in value.shape]
+    return onnx.helper.make_tensor_value_info(value.name, element, sizes)
 
 
 def _parameters(graph: Graph, tree: ParameterTree, path: tuple[str, ...]) -> dict[str, Any]:
@@ -117,11 +165,19 @@ class _Writer:
     Parameters
     ----------
     graph : Graph
-    operators : mapping from layer class to function
+    standard : mapping from layer class to function
+        For layers whose input is one array.
+    custom : mapping from layer class to function
+        These have precedence.
     """
 
-    def __init__(self, graph: Graph, operators: Mapping[type[Layer], Write]) -> None:
-        self.graph, self.operators = graph, operators
+    def __init__(
+        self,
+        graph: Graph,
+        standard: Mapping[type[Layer], Write],
+        custom: Mapping[type[Layer], Write],
+    ) -> None:
+        self.graph, self.standard, self.custom = graph, standard, custom
 
     def visit(
         self, layer: Layer, params: dict[str, Any], x: Value, ctx: Context
@@ -145,15 +201,34 @@ class _Writer:
         return y, _no_backward
 
     def _write(self, layer: Layer, params: dict[str, Any], x: Value, ctx: Context) -> Value:
-        expected = (BATCH, *layer.init(tuple(x.shape[1:]))[1])
-        write = self.operators.get(type(layer))
+        expected = layer.init(map_tree(lambda part: tuple(part.shape[1:]), x))[1]
+        write = self.custom.get(type(layer))
+        if write is None and isinstance(x, Value):
+            write = self.standard.get(type(layer))
         if write is not None:
             y = write(layer, params, x, self.graph)
         else:
             y = layer.forward(params, x, ctx)[0]
-        if not isinstance(y, Value) or y.shape != expected:
-            raise InputError(f"expected a value of shape {expected}, got {y!r:.80}")
+        if not _fits(y, expected):
+            what = f"a value of shape {(BATCH, *expected)}" if _is_shape(expected) else expected
+            raise InputError(f"expected {what}, got {y!r:.80}")
         return y
+
+
+def _is_shape(tree: Any) -> bool:
+    return isinstance(tree, tuple) and all(isinstance(size, int) for size in tree)
+
+
+def _fits(y: Any, shapes: Any) -> bool:
+    """Return whether y is a tree of values of these shapes; an entry None fits every shape."""
+    if isinstance(y, Value):
+        return _is_shape(shapes) and y.shape == (BATCH, *shapes)
+    if isinstance(y, dict) and isinstance(shapes, dict):
+        pairs = [(part, shapes.get(name)) for name, part in y.items()]
+        return y.keys() == shapes.keys() and all(p is None or _fits(p, shape) for p, shape in pairs)
+    if isinstance(y, tuple) and isinstance(shapes, tuple):
+        return len(y) == len(shapes) and all(map(_fits, y, shapes))
+    return False
 
 
 def _no_backward(delta: Any) -> Any:

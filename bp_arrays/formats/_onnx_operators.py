@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from bp_arrays import activations
 from bp_arrays.formats._onnx_graph import Graph, Value
 from bp_arrays.layers import Dropout, Flatten, Layer, Linear
+from bp_arrays.normalization import LayerNorm
 
 Write = Callable[[Any, dict[str, Any], Value, Graph], Value]
 """(layer, its parameters as values, its input, the graph) -> its output."""
@@ -31,12 +34,24 @@ def _flatten(layer: Flatten, params: dict[str, Any], x: Value, graph: Graph) -> 
     return graph.node("Flatten", x, shape=(x.shape[0], *layer.init(x.shape[1:])[1]), axis=1)
 
 
+def _layer_norm(layer: LayerNorm, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+    scale = params["scale"] if layer.scale else np.ones(x.shape[-1:])
+    bias = [params["bias"]] if layer.bias else []
+    return graph.node(
+        "LayerNormalization", x, scale, *bias, shape=x.shape, axis=-1, epsilon=layer.epsilon
+    )
+
+
 def _identity(layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> Value:
     return x
 
 
 def _elementwise(operator: str, **attributes: Any) -> Write:
-    return lambda layer, params, a, graph: graph.node(operator, a, **attributes)
+    return lambda layer, params, a, graph: graph.elementwise(operator, a, **attributes)
+
+
+def _over_last_axis(operator: str) -> Write:
+    return lambda layer, params, a, graph: graph.node(operator, a, axis=-1)
 
 
 OPERATORS: dict[type[Layer], Write] = {
@@ -47,19 +62,20 @@ OPERATORS: dict[type[Layer], Write] = {
     activations.Sigmoid: _elementwise("Sigmoid"),
     activations.Tanh: _elementwise("Tanh"),
     activations.ReLU: _elementwise("Relu"),
-    activations.Softmax: _elementwise("Softmax", axis=-1),
-    activations.LogSoftmax: _elementwise("LogSoftmax", axis=-1),
+    activations.Softmax: _over_last_axis("Softmax"),
+    activations.LogSoftmax: _over_last_axis("LogSoftmax"),
 }
 """Accurate in every dtype."""
 
 SINGLE_PRECISION: dict[type[Layer], Write] = {
-    activations.LeakyReLU: lambda layer, params, a, graph: graph.node(
+    LayerNorm: _layer_norm,
+    activations.LeakyReLU: lambda layer, params, a, graph: graph.elementwise(
         "LeakyRelu", a, alpha=layer.negative_slope
     ),
-    activations.ELU: lambda layer, params, a, graph: graph.node("Elu", a, alpha=layer.alpha),
+    activations.ELU: lambda layer, params, a, graph: graph.elementwise("Elu", a, alpha=layer.alpha),
     activations.SELU: _elementwise("Selu"),
     activations.Softplus: _elementwise("Softplus"),
-    activations.GELU: lambda layer, params, a, graph: graph.node(
+    activations.GELU: lambda layer, params, a, graph: graph.elementwise(
         "Gelu", a, approximate="none" if layer.exact else "tanh"
     ),
 }

@@ -1,114 +1,38 @@
-"""Convert networks to PyTorch modules and back, for the layers that both libraries have."""
+"""Convert networks to PyTorch modules and back, for the layers that both libraries have.
+
+Images are (batch, height, width, channels) here and (batch, channels, height, width) in PyTorch.
+A converted net expects what is usual in its library, so that no axes are moved where images stay
+images: where one becomes a vector, `Flatten` numbers the values in another order, and the rows of
+the next Linear layer's weight are reordered with it. Elsewhere a module `Permute` moves the
+channels.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from bp_arrays import activations
 from bp_arrays.errors import InputError
 from bp_arrays.extras import require_extra
-from bp_arrays.layers import Dropout, Flatten, Layer, Linear, Sequential
-from bp_arrays.typing import ParameterTree, Shape
+from bp_arrays.formats._pytorch_normalization import NORMALIZATION
+from bp_arrays.formats._pytorch_pairs import (
+    BASIC,
+    Arrays,
+    Layout,
+    Pair,
+    channels_first_order,
+)
+from bp_arrays.layers import Flatten, Layer, Linear, Sequential
+from bp_arrays.typing import HostArray, ParameterTree, Shape
+
+PAIRS = (*BASIC, *NORMALIZATION)
+"""The pairs of all layers that PyTorch has too; the first that fits is used."""
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
-
-ACCURATE_SOFTPLUS = 40.0
-"""The threshold of PyTorch's Softplus to its linear part: e⁻⁴⁰ is below the eps of float64."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A layer class and its module, with the conversions between them.
-
-    Parameters
-    ----------
-    layer : Layer class
-    module : str
-        The name of the module in `torch.nn`.
-    to_module : function
-        Returns the keyword arguments of the module for a layer.
-    to_layer : function
-        Returns the layer for a module and the shape of a sample; raises InputError for settings
-        that the layer does not have.
-    """
-
-    layer: type[Layer]
-    module: str
-    to_module: Callable[[Any], dict[str, Any]]
-    to_layer: Callable[[Any, Shape], Layer]
-
-
-def _plain(layer: type[Layer]) -> Pair:
-    """Return a pair of the same name and without settings."""
-    return Pair(layer, layer.__name__, lambda _: {}, lambda module, shape: layer())
-
-
-def _over_last_axis(layer: type[Layer]) -> Pair:
-    def to_layer(module: Any, shape: Shape) -> Layer:
-        _expect(module, "dim", (-1, len(shape)), "the last axis")
-        return layer()
-
-    return Pair(layer, layer.__name__, lambda _: {"dim": -1}, to_layer)
-
-
-def _flatten(module: Any, shape: Shape) -> Layer:
-    _expect(module, "start_dim", (1,), "the axis after the batch")
-    _expect(module, "end_dim", (-1, len(shape)), "the last axis")
-    return Flatten()
-
-
-def _softplus(module: Any, shape: Shape) -> Layer:
-    _expect(module, "beta", (1,), "1")
-    if module.threshold < 20:
-        raise InputError(f"Softplus(threshold={module.threshold}): expected 20 or more")
-    return activations.Softplus()
-
-
-def _gelu(module: Any, shape: Shape) -> Layer:
-    return activations.GELU(exact=module.approximate == "none")
-
-
-PAIRS = (
-    Pair(
-        Linear,
-        "Linear",
-        lambda layer: {"out_features": layer.out_features, "bias": layer.bias},
-        lambda module, shape: Linear(module.out_features, bias=module.bias is not None),
-    ),
-    Pair(Dropout, "Dropout", lambda layer: {"p": layer.rate}, lambda m, shape: Dropout(m.p)),
-    Pair(Flatten, "Flatten", lambda _: {}, _flatten),
-    _plain(activations.Identity),
-    _plain(activations.Sigmoid),
-    _plain(activations.Tanh),
-    _plain(activations.ReLU),
-    _plain(activations.SELU),
-    _plain(activations.SiLU),
-    Pair(
-        activations.LeakyReLU,
-        "LeakyReLU",
-        lambda layer: {"negative_slope": layer.negative_slope},
-        lambda module, shape: activations.LeakyReLU(module.negative_slope),
-    ),
-    Pair(
-        activations.ELU,
-        "ELU",
-        lambda layer: {"alpha": layer.alpha},
-        lambda module, shape: activations.ELU(module.alpha),
-    ),
-    Pair(
-        activations.GELU,
-        "GELU",
-        lambda layer: {"approximate": "none" if layer.exact else "tanh"},
-        _gelu,
-    ),
-    Pair(activations.Softplus, "Softplus", lambda _: {"threshold": ACCURATE_SOFTPLUS}, _softplus),
-    _over_last_axis(activations.Softmax),
-    _over_last_axis(activations.LogSoftmax),
-)
 
 
 def to_module(net: Layer, params: ParameterTree, input_shape: Shape, dtype: str) -> Any:
@@ -131,45 +55,154 @@ def to_module(net: Layer, params: ParameterTree, input_shape: Shape, dtype: str)
     require_extra("torch")
     import torch
 
-    module = _module(net, params, getattr(torch, dtype))
-    if not isinstance(module, torch.nn.Sequential):
+    steps = list(_steps(net, params, input_shape, ""))
+    exporter = _Exporter(steps, getattr(torch, dtype))
+    module = exporter.module(net)
+    if not isinstance(net, Sequential):
         module = torch.nn.Sequential(module)
     return module.eval()
 
 
-def _module(layer: Layer, params: ParameterTree, dtype: Any, path: str = "") -> Any:
-    import torch
+@dataclass(frozen=True)
+class _Step:
+    """One layer of a net, between Sequential ones.
 
+    Parameters
+    ----------
+    layer : Layer
+    path : str
+    params : dict of arrays
+    shape, output_shape : tuple of int
+    pair : Pair
+    """
+
+    layer: Layer
+    path: str
+    params: Arrays
+    shape: Shape
+    output_shape: Shape
+    pair: Pair
+
+
+def _steps(layer: Layer, params: ParameterTree, shape: Shape, path: str) -> Iterator[_Step]:
+    """Yield the layers of a net in order."""
     if type(layer) is Sequential:
-        parts = layer.parts()
-        return torch.nn.Sequential(
-            *(
-                _module(part, params.get(name, {}), dtype, f"{path}.{name}" if path else name)
-                for name, part in parts.items()
-            )
-        )
-    pair = next((pair for pair in PAIRS if pair.layer is type(layer)), None)
+        for name, part in layer.parts().items():
+            part_path = f"{path}.{name}" if path else name
+            yield from _steps(part, params.get(name, {}), shape, part_path)
+            shape = part.init(shape)[1]
+        return
+    pair = next((p for p in PAIRS if p.layer is type(layer) and p.fits(layer, shape)), None)
     if pair is None:
-        known = ", ".join(["Sequential", *(pair.layer.__name__ for pair in PAIRS)])
+        known = ", ".join(dict.fromkeys(["Sequential", *(p.layer.__name__ for p in PAIRS)]))
         where = f", layer {path}" if path else ""
         raise InputError(
             f"PyTorch has no module for {type(layer).__name__}{where}; to_torch converts {known}"
         )
-    settings = pair.to_module(layer)
-    if type(layer) is not Linear:
-        return getattr(torch.nn, pair.module)(**settings)
-    weight = params["weight"]
-    module = torch.nn.utils.skip_init(torch.nn.Linear, weight.shape[0], dtype=dtype, **settings)
-    with torch.no_grad():
-        module.weight.copy_(torch.tensor(weight.T.copy()))  # (out, in) in PyTorch
-        if layer.bias:
-            module.bias.copy_(torch.tensor(params["bias"]))
-    return module
+    yield _Step(layer, path, params, shape, layer.init(shape)[1], pair)
 
 
-def from_module(
-    module: Any, input_shape: Shape
-) -> tuple[Layer, dict[str, np.ndarray[Any, Any]], str]:
+class _Exporter:
+    """Builds the module of each layer of a net, in order.
+
+    Parameters
+    ----------
+    steps : list of _Step
+    dtype : torch dtype
+    """
+
+    def __init__(self, steps: Sequence[_Step], dtype: Any) -> None:
+        self.steps, self.dtype, self.done = steps, dtype, 0
+        self.layout = _entry((step.pair.layout, step.shape) for step in steps)
+        self.order: HostArray | None = None
+
+    def module(self, layer: Layer) -> Any:
+        """Return the module of a layer, with those before it that move the channels."""
+        import torch
+
+        if type(layer) is not Sequential:
+            named = self._named("0")
+            return named["0"] if len(named) == 1 else torch.nn.Sequential(named)
+        children: OrderedDict[str, Any] = OrderedDict()
+        for name, part in layer.parts().items():
+            if type(part) is Sequential:
+                children[name] = self.module(part)
+            else:
+                children.update(self._named(name))
+        return torch.nn.Sequential(children)
+
+    def _named(self, name: str) -> OrderedDict[str, Any]:
+        from bp_arrays.formats._torch_modules import channels_first, channels_last
+
+        step, following = self.steps[self.done], self.steps[self.done + 1 :]
+        self.done += 1
+        named: OrderedDict[str, Any] = OrderedDict()
+        wanted = step.pair.layout
+        if isinstance(step.layer, Flatten) and self.layout == "first":
+            if _linear_follows((each.pair.layout, each.layer) for each in following):
+                self.order = channels_first_order(step.shape)
+            else:
+                wanted = "last"
+        if len(step.shape) > 1 and wanted is not None and wanted != self.layout:
+            move = channels_first if wanted == "first" else channels_last
+            named[f"{name}_permute"] = move(len(step.shape) + 1)
+            self.layout = wanted
+        named[name] = self._built(step)
+        if len(step.output_shape) < 2:
+            self.layout = "last"
+        return named
+
+    def _built(self, step: _Step) -> Any:
+        import torch
+
+        pair, params = step.pair, step.params
+        if self.order is not None and isinstance(step.layer, Linear):
+            params, self.order = params | {"weight": params["weight"][self.order]}, None
+        arrays = pair.to_module_arrays(step.layer, params)
+        if pair.build is not None:
+            module = pair.build(step.layer, step.shape, self.dtype)
+        else:
+            settings = pair.settings(step.layer, step.shape, self.layout)
+            if not arrays:
+                return module_class(pair)(**settings)
+            module = torch.nn.utils.skip_init(module_class(pair), dtype=self.dtype, **settings)
+        with torch.no_grad():
+            for name, array in arrays.items():
+                values = torch.tensor(np.ascontiguousarray(array))
+                _tensor(module, name).copy_(values)
+        return module
+
+
+def _tensor(module: Any, name: str) -> Any:
+    """Return a parameter or buffer of a module by its name."""
+    owner, _, last = name.rpartition(".")
+    return getattr(module.get_submodule(owner), last)
+
+
+def module_class(pair: Pair) -> Any:
+    """Return the class of a pair's module, in `torch.nn` or among those of this library."""
+    import torch
+
+    from bp_arrays.formats import _torch_modules
+
+    return getattr(_torch_modules, pair.module, None) or getattr(torch.nn, pair.module)
+
+
+def _entry(layouts: Iterable[tuple[Layout | None, Shape]]) -> Layout:
+    """Return where the channels of the input are: where the first module that minds has them."""
+    return next(
+        (layout for layout, shape in layouts if layout is not None and len(shape) > 1), "last"
+    )
+
+
+def _linear_follows(layers: Iterable[tuple[Layout | None, Layer]]) -> bool:
+    """Return whether a Linear layer comes next, after layers that mind no order of features."""
+    return next(
+        (isinstance(layer, Linear) for layout, layer in layers if layout is not None), False
+    )
+
+
+def from_module(module: Any, input_shape: Shape) -> tuple[Layer, dict[str, HostArray], str]:
     """Return a `torch.nn.Sequential` as a net, its parameters by name, and its dtype.
 
     Parameters
@@ -177,7 +210,7 @@ def from_module(
     module : torch.nn.Module
         On any device.
     input_shape : tuple of int
-        Of one sample.
+        Of one sample, the channels last.
 
     Raises
     ------
@@ -190,14 +223,16 @@ def from_module(
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"from_torch: expected a torch.nn.Module, got {module!r:.80}")
     _check_parameters(module)
-    net, _ = _layer(module, "", input_shape)
+    parts = list(_parts(module, ""))
+    reader = _Reader(parts, input_shape)
+    net = reader.net(module, ())
     dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in module.parameters()})
     if len(dtypes) > 1 or not set(dtypes) <= set(DTYPES):
         raise InputError(
             f"from_torch: expected parameters of one float dtype, got {', '.join(dtypes)}; "
             "convert them first with module.float()"
         )
-    return net, dict(_parameters(module, ())), dtypes[0] if dtypes else "float32"
+    return net, reader.values, dtypes[0] if dtypes else "float32"
 
 
 def _check_parameters(module: Any) -> None:
@@ -215,38 +250,178 @@ def _check_parameters(module: Any) -> None:
             )
 
 
-def _layer(module: Any, path: str, shape: Shape) -> tuple[Layer, Shape]:
-    """Return the layer that computes what the module does, and its output shape."""
+@dataclass(frozen=True)
+class _Part:
+    """One module of a net, between Sequential ones; without a pair it moves the channels."""
+
+    module: Any
+    where: str
+    pair: Pair | None
+
+
+def _parts(module: Any, path: str) -> Iterator[_Part]:
+    """Yield the modules of a net in order."""
     import torch
 
     where = f"from_torch: module {path!r}, " if path else "from_torch: "
     name = type(module).__name__
     _check_hooks(module, where)
-    layer: Layer
     if type(module) is torch.nn.Sequential:
         _check_forward(module, where)
-        layers = []
         for key, part in module._modules.items():  # named_children skips repeated modules
-            layer, shape = _layer(part, f"{path}.{key}" if path else key, shape)
-            layers.append(layer)
-        return Sequential(*layers), shape
-    pair = next((p for p in PAIRS if getattr(torch.nn, p.module) is type(module)), None)
-    if pair is None:
-        known = ", ".join(["Sequential", *(pair.module for pair in PAIRS)])
+            yield from _parts(part, f"{path}.{key}" if path else key)
+        return
+    pair = next((p for p in PAIRS if module_class(p) is type(module)), None)
+    if pair is None and not _is_permutation(module):
+        known = ", ".join(dict.fromkeys(["Sequential", *(pair.module for pair in PAIRS)]))
         raise InputError(f"{where}{name} has no counterpart; from_torch converts {known}")
-    _check_forward(module, where)
-    if pair.layer is Linear:
-        _check_linear(module, where)
-    try:
-        layer = pair.to_layer(module, shape)
-        output_shape = layer.init(shape)[1]
-    except InputError as error:
-        raise InputError(f"{where}{error}") from None
-    if isinstance(layer, Linear) and shape[-1:] != (module.in_features,):
-        raise InputError(
-            f"{where}{module}: expected {module.in_features} values on the last axis, got {shape}"
-        )
-    return layer, output_shape
+    for part in module.modules():
+        _check_forward(part, where)
+        _check_hooks(part, where)
+    yield _Part(module, where, pair)
+
+
+def _is_permutation(module: Any) -> bool:
+    """Return whether it is a Permute, of this library or of torchvision."""
+    return type(module).__name__ == "Permute" and isinstance(getattr(module, "dims", 0), Sequence)
+
+
+class _Reader:
+    """Builds the layer of each module of a net, in order, and reads their parameters.
+
+    Parameters
+    ----------
+    parts : list of _Part
+    shape : tuple of int
+        Of one sample of the input, the channels last.
+    """
+
+    def __init__(self, parts: Sequence[_Part], shape: Shape) -> None:
+        self.parts, self.shape, self.done = parts, shape, 0
+        axes = len(shape)
+        self.values: dict[str, HostArray] = {}
+        self.order: HostArray | None = None
+        self.layout: Layout = "last"
+        if axes > 1:
+            minding = next((p for p in parts if p.pair is None or p.pair.layout is not None), None)
+            if minding is not None:
+                given = minding.pair.layout if minding.pair else _before(minding, axes + 1)
+                self.layout = given or "last"
+
+    def net(self, module: Any, path: tuple[str, ...]) -> Layer:
+        """Return the layer that computes what the module does."""
+        import torch
+
+        if type(module) is not torch.nn.Sequential:
+            layer = self._layer(path)
+            return Sequential() if layer is None else layer
+        layers: list[Layer] = []
+        for part in module._modules.values():
+            own = (*path, str(len(layers)))
+            is_nested = type(part) is torch.nn.Sequential
+            layer = self.net(part, own) if is_nested else self._layer(own)
+            if layer is not None:
+                layers.append(layer)
+        return Sequential(*layers)
+
+    def _layer(self, path: tuple[str, ...]) -> Layer | None:
+        """Return the layer of the next module; None for one that moves the channels."""
+        part, following = self.parts[self.done], self.parts[self.done + 1 :]
+        self.done += 1
+        pair, module = part.pair, part.module
+        if pair is None:
+            self.layout = "first" if _before(part, len(self.shape) + 1) == "last" else "last"
+            return None
+        if len(self.shape) > 1 and pair.layout not in (None, self.layout):
+            needed = "torch.nn.Flatten() before it"
+            raise InputError(
+                f"{part.where}{type(module).__name__}: expected the channels on the "
+                f"{'last axis' if pair.layout == 'last' else 'axis after the batch'}, which the "
+                f"modules before it have elsewhere; put {needed}, or move them by "
+                "torchvision.ops.Permute"
+            )
+        try:
+            layer = pair.to_layer(module, self.shape, self.layout)
+            specification, output_shape = layer.init(self.shape)
+        except InputError as error:
+            raise InputError(f"{part.where}{error}") from None
+        if isinstance(layer, Flatten) and self.layout == "first":
+            self._flatten(part, following)
+        arrays = self._arrays(part, layer, specification)
+        self.values |= {".".join((*path, name)): array for name, array in arrays.items()}
+        self.shape = output_shape
+        if len(output_shape) < 2:
+            self.layout = "last"
+        return layer
+
+    def _flatten(self, part: _Part, following: Sequence[_Part]) -> None:
+        """Note the order of the values of a flattened image for the Linear layer after it."""
+        order = channels_first_order(self.shape)
+        if np.array_equal(order, np.arange(order.size)):
+            return
+        minding = next((p for p in following if p.pair is None or p.pair.layout is not None), None)
+        if minding is None or minding.pair is None or minding.pair.layer is not Linear:
+            raise InputError(
+                f"{part.where}Flatten: expected a Linear module after it, since channels are last "
+                "here and the order of the values differs; put torchvision.ops.Permute([0, 2, 3, "
+                "1]) before it"
+            )
+        self.order = order
+
+    def _arrays(self, part: _Part, layer: Layer, specification: dict[str, Any]) -> Arrays:
+        """Return the parameters of a layer, with values from its module."""
+        assert part.pair is not None
+        expected = part.pair.to_module_arrays(layer, _zeros(specification))
+        tensors = dict(part.module.named_parameters()) | dict(part.module.named_buffers())
+        found = {}
+        for name, zeros in expected.items():
+            got = tuple(tensors[name].shape) if name in tensors else "none"
+            if got != zeros.shape:
+                kind = "buffer" if "running" in name else "parameter"
+                raise InputError(
+                    f"{part.where}{part.module}: expected a {kind} {name!r} of shape "
+                    f"{zeros.shape}, got {got}"
+                )
+            found[name] = _host(tensors[name])
+        arrays = part.pair.to_layer_arrays(layer, found)
+        if isinstance(layer, Linear) and self.order is not None:
+            arrays["weight"] = arrays["weight"][np.argsort(self.order)]
+            self.order = None
+        return arrays
+
+
+def _zeros(specification: dict[str, Any]) -> Arrays:
+    """Return an array for each parameter of a layer, by names such as "qkv.weight"."""
+    arrays: Arrays = {}
+    for name, part in specification.items():
+        if isinstance(part, dict):
+            arrays |= {f"{name}.{inner}": array for inner, array in _zeros(part).items()}
+        else:
+            arrays[name] = np.zeros(part.shape)
+    return arrays
+
+
+def _before(part: _Part, axes: int) -> Layout:
+    """Return where the channels are before a module that moves them."""
+    dims = tuple(range(axes)[k] for k in part.module.dims if -axes <= k < axes)
+    if dims == (0, *range(2, axes), 1):
+        return "first"
+    if dims == (0, axes - 1, *range(1, axes - 1)):
+        return "last"
+    raise InputError(
+        f"{part.where}{part.module}: expected a permutation that moves the channels, "
+        f"{(0, *range(2, axes), 1)} or {(0, axes - 1, *range(1, axes - 1))}"
+    )
+
+
+def _host(tensor: Any) -> HostArray:
+    import torch
+
+    host = tensor.detach().cpu()
+    if host.dtype is torch.bfloat16:  # NumPy lacks it; float32 represents it exactly
+        host = host.float()
+    array: HostArray = host.numpy()
+    return array
 
 
 def _check_hooks(module: Any, where: str) -> None:
@@ -270,42 +445,4 @@ def _check_forward(module: Any, where: str) -> None:
         raise InputError(
             f"{where}{type(module).__name__}: expected the forward of its class, got one of this "
             "module alone, which would be lost; write a layer that computes it"
-        )
-
-
-def _check_linear(module: Any, where: str) -> None:
-    """Raise InputError unless weight and bias are parameters of the shapes the module names."""
-    rows, columns = module.out_features, module.in_features
-    parameters = dict(module.named_parameters(recurse=False))
-    for name, shape in (("weight", (rows, columns)), ("bias", (rows,))):
-        if name == "bias" and module.bias is None:
-            continue
-        got = tuple(parameters[name].shape) if name in parameters else "none"
-        if got != shape:
-            raise InputError(
-                f"{where}{module}: expected a parameter {name!r} of shape {shape}, got {got}"
-            )
-
-
-def _parameters(module: Any, path: tuple[str, ...]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    import torch
-
-    if type(module) is torch.nn.Sequential:
-        for k, part in enumerate(module):
-            yield from _parameters(part, (*path, str(k)))
-        return
-    for name, parameter in module.named_parameters():
-        host = parameter.detach().cpu()
-        if host.dtype is torch.bfloat16:  # NumPy lacks it; float32 represents it exactly
-            host = host.float()
-        yield ".".join((*path, name)), host.numpy().T  # the transpose of a bias is the bias
-
-
-def _expect(module: Any, name: str, values: tuple[Any, ...], what: str) -> None:
-    """Raise InputError unless a setting of the module has a value that the layer implements."""
-    value = getattr(module, name)
-    if value not in values:
-        raise InputError(
-            f"{type(module).__name__}({name}={value}): expected {what}, {values[0]}, as in the "
-            "layer"
         )

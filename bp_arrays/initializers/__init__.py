@@ -5,6 +5,7 @@ from bp_arrays.initializers._glorot import GlorotNormal, GlorotUniform
 from bp_arrays.initializers._he import HeNormal, HeUniform
 from bp_arrays.initializers._initializer import Initializer, fans
 from bp_arrays.initializers._lecun import LeCunNormal, LeCunUniform
+from bp_arrays.initializers._normal import Normal
 from bp_arrays.initializers._orthogonal import Orthogonal, orthonormal_columns
 from bp_arrays.names import by_name
 
@@ -17,6 +18,7 @@ INITIALIZERS: dict[str, type[Initializer]] = {
         HeNormal,
         LeCunUniform,
         LeCunNormal,
+        Normal,
         Orthogonal,
         Zeros,
         Ones,
@@ -43,6 +45,7 @@ __all__ = [
     "Initializer",
     "LeCunNormal",
     "LeCunUniform",
+    "Normal",
     "Ones",
     "Orthogonal",
     "Zeros",

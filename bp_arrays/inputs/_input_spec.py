@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bp_arrays.errors import InputError
+from bp_arrays.layers import IndexShape
 from bp_arrays.trees import Tree, described_tree, is_shape, map_tree
 from bp_arrays.typing import Shape
 
@@ -34,7 +35,8 @@ class InputSpec:
         The shape of one sample, without the batch; () for one number or index per sample.
     kind : "number" or "index", default "number"
     size : int, optional
-        For indices: the number of rows of the table, so that they must be below it.
+        For indices: the number of rows of the table, so that they must be below it. By default a
+        model takes it from the `Embedding` to which they are passed.
 
     Raises
     ------
@@ -118,12 +120,16 @@ def as_inputs(inputs: Any, argument: str = "input_shape") -> Inputs:
 def shapes_of(inputs: Inputs) -> Any:
     """Return the shape of one sample of each input, as `Layer.init` expects it.
 
+    That of an input of indices is an `IndexShape`.
+
     Examples
     --------
     >>> shapes_of({"age": InputSpec(1), "image": InputSpec((28, 28))})
     {'age': (1,), 'image': (28, 28)}
     """
-    return map_tree(lambda spec: spec.shape, inputs)
+    return map_tree(
+        lambda spec: IndexShape(spec.shape, spec.size) if spec.is_index else spec.shape, inputs
+    )
 
 
 def only_shape(inputs: Inputs, function: str) -> Shape:

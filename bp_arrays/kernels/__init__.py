@@ -1,19 +1,32 @@
 """Functions that the array API standard lacks, in standard form and in faster native forms."""
 
+from bp_arrays.kernels import _native_convolution as _native_convolution
+from bp_arrays.kernels._add_rows import add_rows
+from bp_arrays.kernels._convolution import convolution, convolution_dw, convolution_dx
 from bp_arrays.kernels._erfc import erfc
 from bp_arrays.kernels._kernel import Kernel, standard_forms
 from bp_arrays.kernels._logistic import logistic
 from bp_arrays.kernels._precision import narrowed, wide_dtype, widened
 from bp_arrays.kernels._sum_rows import sum_rows
 from bp_arrays.kernels._threefry import random_bits, random_mask, threefry2x32
+from bp_arrays.kernels._windows import Windows, channel_sums, pad, size_of, spread
 
 __all__ = [
     "Kernel",
+    "Windows",
+    "add_rows",
+    "channel_sums",
+    "convolution",
+    "convolution_dw",
+    "convolution_dx",
     "erfc",
     "logistic",
     "narrowed",
+    "pad",
     "random_bits",
     "random_mask",
+    "size_of",
+    "spread",
     "standard_forms",
     "sum_rows",
     "threefry2x32",

@@ -3,6 +3,7 @@
 from bp_arrays.layers._context import Context, Visit
 from bp_arrays.layers._dropout import Dropout
 from bp_arrays.layers._flatten import Flatten
+from bp_arrays.layers._index_shape import IndexShape
 from bp_arrays.layers._layer import Layer, Parameter, Specification
 from bp_arrays.layers._linear import Linear
 from bp_arrays.layers._merge import Add, Concatenate, Multiply
@@ -19,6 +20,7 @@ __all__ = [
     "Context",
     "Dropout",
     "Flatten",
+    "IndexShape",
     "Layer",
     "Linear",
     "Multiply",

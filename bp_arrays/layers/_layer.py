@@ -121,6 +121,14 @@ class Layer:
         """
         return {}
 
+    @property
+    def index_size(self) -> int | None:
+        """The number of rows of the table that indices as input of this layer select, or None.
+
+        A model refuses indices that are not below it, if they are passed to this layer directly.
+        """
+        return None
+
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return the output for a batch x, and the function that propagates the error back."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")

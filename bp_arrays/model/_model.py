@@ -19,6 +19,7 @@ from bp_arrays.formats import (
     MONITORED,
     STORED_AS,
     Header,
+    Input,
     encode,
     onnx_bytes,
     to_module,
@@ -48,15 +49,15 @@ from bp_arrays.inputs import (
     shapes_of,
     target_on_device,
 )
-from bp_arrays.layers import Context, Layer
+from bp_arrays.layers import Context, Layer, walk
 from bp_arrays.losses import Loss
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._objective import Objective
 from bp_arrays.model._summary import Summary, summary_of
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.random import Stream, host_generator
-from bp_arrays.trees import Tree, map_tree
-from bp_arrays.typing import Array, Namespace, ParameterTree, StateUpdates
+from bp_arrays.trees import Tree, leaves, map_tree
+from bp_arrays.typing import Array, Namespace, ParameterTree, Shape, StateUpdates
 
 PREDICTION_ROWS = 8192
 """The default batch size of `predict`, which bounds the memory of activations."""
@@ -150,7 +151,6 @@ class Model:
             raise argument_error("Model", "net", net, "a layer such as Sequential(...)")
         self.net = net
         self.inputs = as_inputs(input_shape)
-        self.input_shape: Any = shapes_of(self.inputs)
         self.device = device.require()
         self.dtype = str(dtype)
         if self.dtype not in STORED_AS:
@@ -159,6 +159,8 @@ class Model:
         self.metadata: dict[str, str] = {}
         self.training_state: Any = None
         self.layout, self.output_shape = _laid_out(net, self.inputs)
+        self.inputs = _with_sizes(self.inputs, net)
+        self.input_shape: Any = shapes_of(self.inputs)
         device.dtype(self.dtype)  # raises if the device lacks it, before weights are drawn
 
         def checked(entry: Entry) -> np.ndarray[Any, Any]:
@@ -654,9 +656,11 @@ class Model:
     ) -> None:
         """Write an ONNX file that computes what `predict` does, for any number of rows.
 
-        Its input is "input", its output "output"; parameters keep their names, and `metadata` is
-        included, as text. Layers are written with ONNX's own operators if there is one for the
-        model's dtype, others as the operations that their forward calls in `xp`.
+        Its input is "input", laid out as for `predict`, and its output "output"; of several inputs
+        each is named by its key, or "input_0", "input_1", ..., and indices are int64. Parameters
+        keep their names, and `metadata` is included, as text. Layers are written with ONNX's own
+        operators if there is one for the model's dtype, others as the operations that their
+        forward calls in `xp`.
 
         Parameters
         ----------
@@ -671,16 +675,14 @@ class Model:
         MissingExtraError
             If onnx is not installed (extra `onnx`).
         InputError
-            If a layer cannot be written, the model is neither float32 nor float64, or it has
-            several inputs, indices, or several outputs.
+            If a layer cannot be written, or the model is neither float32 nor float64.
         OSError
             If the folder does not exist or cannot be written to.
         """
-        only_output(self.output_shape, "to_onnx")
         content = onnx_bytes(
             self.net,
             self._host_tree(),
-            only_shape(self.inputs, "to_onnx"),
+            map_tree(lambda spec: Input(spec.shape, spec.is_index), self.inputs),
             self.dtype,
             metadata={str(key): str(value) for key, value in self.metadata.items()},
             operators=operators or {},
@@ -727,6 +729,24 @@ def _laid_out(net: Layer, inputs: Inputs) -> tuple[Layout, Tree]:
             "inputs"
         ) from error
     return layout, output_shape
+
+
+def _with_sizes(inputs: Inputs, net: Layer) -> Inputs:
+    """Return the inputs, those of indices with the size of the smallest table they are passed to.
+
+    An input has its size already, or it is passed to a layer with an `index_size` unchanged, or
+    it stays without one.
+    """
+    shapes = shapes_of(inputs)
+    if not any(spec.is_index and spec.size is None for spec in leaves(inputs)):
+        return inputs
+    tables = [(node.input_shape, node.layer.index_size) for node in walk(net, shapes)]
+
+    def sized(spec: InputSpec, shape: Shape) -> InputSpec:
+        sizes = [size for passed, size in tables if passed is shape and size is not None]
+        return replace(spec, size=min(sizes)) if sizes and spec.size is None else spec
+
+    return map_tree(sized, inputs, shapes)
 
 
 def _described(theta: Any) -> str:

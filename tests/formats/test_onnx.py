@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import several_inputs
 from formats.nets import NETS, every_kind
 
 import bp_arrays as bp
@@ -167,6 +168,66 @@ def test_a_layer_of_ones_own_is_recorded(dtype, tmp_path):
     )
 
 
+class Shaped(bp.Layer):
+    """Uses the functions that change shapes; x is (batch, 3, 8)."""
+
+    def init(self, input_shape):
+        return {"w": bp.Parameter((3, 8, 2), bp.GlorotNormal())}, (21,)
+
+    def forward(self, params, x, ctx):
+        xp, w = ctx.xp, params["w"]
+        n, t, k = x.shape
+        rows = xp.reshape(x, (n * t, k))  # the batch merged with another axis, and back
+        heads = xp.permute_dims(xp.reshape(rows - 1.0, (n, t, 4, 2)), (0, 2, 1, 3))
+        scores = heads @ xp.matrix_transpose(heads)  # (batch, 4, 3, 3)
+        keep = xp.tril(xp.ones((t, t), dtype=xp.bool, device=ctx.device))
+        scores = xp.where(keep, scores, -xp.inf)
+        p = xp.exp(scores - xp.max(scores, axis=-1, keepdims=True))
+        p = p / xp.sum(p, axis=-1, keepdims=True)
+        h = xp.reshape(xp.permute_dims(p @ heads, (0, 2, 1, 3)), (n, -1, k))
+        h = xp.concat([xp.zeros((n, 1, k), dtype=x.dtype, device=ctx.device), h], axis=1)
+        h = h[:, 1:, ...] + xp.flip(h, axis=1)[:, 0::1, :][:, :-1] * h[:, -1, None, :]
+        h = xp.stack([h[:, j, :] @ w[j, ...] for j in range(t)], axis=1)  # (batch, 3, 2)
+        turned = xp.take(h, xp.asarray([2, 0], device=ctx.device), axis=1)
+        places = xp.broadcast_to(xp.asarray([[[1, 0]]], device=ctx.device), (n, 1, 2))
+        chosen = xp.take_along_axis(h, places, axis=1)
+        order = xp.astype(xp.arange(t, dtype=xp.int64)[:, None] <= 1, x.dtype)
+        y = [
+            xp.moveaxis(h, 1, 2) * 2.0, turned, chosen, xp.roll(h, 1, axis=1) * order,
+            xp.expand_dims(xp.var(h, axis=(1, 2), correction=1.0), axis=1),
+            xp.squeeze(xp.mean(h, axis=1, keepdims=True), axis=1),
+        ]  # fmt: skip
+        return xp.concat([xp.reshape(part, (n, -1)) for part in y], axis=1), None
+
+
+def test_functions_that_change_shapes_are_recorded(dtype, tmp_path):
+    model = model_of(Shaped(), dtype, (3, 8))
+    x = np.random.default_rng(0).normal(size=(5, 3, 8)).astype(dtype)
+    path, eps = exported(model, tmp_path), np.finfo(dtype).eps
+    for rows in (5, 1):
+        expected = model.predict(x[:rows])
+        np.testing.assert_allclose(run(path, x[:rows]), expected, rtol=0, atol=300 * eps)
+
+
+def test_a_net_of_several_inputs_and_indices(dtype, tmp_path):
+    model = several_inputs.make(dtype=dtype)
+    session = onnxruntime.InferenceSession(exported(model, tmp_path))
+    assert [each.name for each in session.get_inputs()] == ["ids", "age"]
+    x = {"ids": several_inputs.IDS, "age": several_inputs.AGES.astype(dtype)}
+    [y] = session.run(["output"], x)
+    np.testing.assert_allclose(y, model.predict(several_inputs.X), rtol=1e-5, atol=1e-6)
+
+
+def test_what_only_a_backward_pass_needs_is_left_out(tmp_path):
+    class Square(bp.Layer):
+        def forward(self, params, x, ctx):
+            slope = ctx.xp.exp(2.0 * x)
+            return x * x, lambda delta: (delta * slope, {})
+
+    nodes = onnx.load(exported(model_of(Square()), tmp_path)).graph.node
+    assert [node.op_type for node in nodes] == ["Mul"]
+
+
 def test_names_that_the_file_needs_itself_may_be_taken(tmp_path):
     class Taken(bp.Layer):
         def init(self, input_shape):
@@ -209,18 +270,18 @@ class ByNumPy(bp.Layer):
 
 class Mixed(bp.Layer):
     def forward(self, params, x, ctx):
-        return ctx.xp.reshape(x, (-1, 8)), None
+        return ctx.xp.reshape(x, (4, -1)), None
 
 
 @pytest.mark.parametrize(
     ("layer", "reason"),
     [
         (Sorted(), "xp.sort has no counterpart"),
-        (Branching(), "not subscriptable"),
+        (Branching(), "index into the rows of the batch"),
         (Deciding(), "cannot branch"),
         (Rows(), "neither an array nor a number"),
         (ByNumPy(), "ufunc"),
-        (Mixed(), "batch in front"),
+        (Mixed(), "expected a value of shape"),
     ],
     ids=lambda each: type(each).__name__,
 )

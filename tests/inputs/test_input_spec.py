@@ -87,7 +87,6 @@ def test_what_takes_one_input_of_numbers_refuses_others_in_one_line(tmp_path):
     message = "expected a model with one input of numbers, got one that takes a dict of ids, age"
     model, sample = make(), {"ids": 1, "age": [0.0, 0.0, 0.0]}
     for name, function in {
-        "to_onnx": lambda: model.to_onnx(tmp_path / "m.onnx"),
         "to_torch": model.to_torch,
         "explain": lambda: bp.explain(model, sample, 0, bp.CrossEntropy()),
     }.items():

@@ -31,6 +31,8 @@ def _scaled(name: str, shape: tuple[int, int], path: tuple[str, ...]) -> HostArr
     if name in ("Zeros", "Ones"):
         return {"values": np.full(shape, float(name == "Ones"))}
     generator = host_generator(0, *path)
+    if name == "Normal":
+        return {"values": generator.standard_normal(shape)}
     std = math.sqrt(VARIANCES[name.removesuffix("Uniform").removesuffix("Normal")](*shape))
     if name.endswith("Normal"):
         return {"values": std * generator.standard_normal(shape)}

@@ -1,0 +1,673 @@
+"""Layers for images, sequences and text against PyTorch and JAX, on one thread of a CPU.
+
+Whole training steps of three nets, and single layers forward and backward. Contestants take turns
+in one process; the times are of the processor, which other programs hardly move, and the table
+shows their medians and our time divided by each peer's.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import bp_arrays as bp
+from bp_arrays.execution import Arena, Program, StepRecorder, fast_numpy
+from bp_arrays.layers import Context
+from bp_arrays.trees import leaves
+
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+}
+OURS, FLOOR, TORCH, JAX = "bp_arrays", "products alone", "PyTorch", "jax.jit"
+BLOCK_SECONDS = 0.1
+"""How long a contestant runs before it is the next one's turn."""
+
+Step = Callable[[], Any]
+Product = tuple[int, tuple[int, ...]]
+"""How often, and (rows, inner, columns), perhaps after the size of a batch."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A net or a layer, and the functions that build a step of it for each contestant."""
+
+    name: str
+    needs: tuple[str, ...]
+    ours: Callable[[], Step]
+    torch: Callable[[], Step] | None = None
+    jax: Callable[[], Step] | None = None
+    products: tuple[Product, ...] = ()
+
+    def missing(self) -> list[str]:
+        """Return the names of layers that this version does not have."""
+        return [name for name in self.needs if not hasattr(bp, name)]
+
+    def contestants(self) -> dict[str, Step]:
+        """Return a step of each contestant that can run here."""
+        steps = {OURS: self.ours()}
+        if self.products:
+            steps[FLOOR] = products_alone(self.products)
+        for name, package, build in ((TORCH, "torch", self.torch), (JAX, "jax", self.jax)):
+            if build is not None and importlib.util.find_spec(package) is not None:
+                steps[name] = build()
+        return steps
+
+
+@dataclass
+class Times:
+    """Milliseconds of processor time per step of each contestant, one for each round."""
+
+    name: str
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+
+    def median(self, name: str) -> float:
+        """Return the median time of a step, in milliseconds."""
+        return statistics.median(self.rounds[name])
+
+    def ratio(self, name: str) -> float:
+        """Return the median over the rounds of our time divided by that of another."""
+        pairs = zip(self.rounds[OURS], self.rounds[name], strict=True)
+        return statistics.median(ours / other for ours, other in pairs)
+
+    def entry(self) -> dict[str, Any]:
+        """Return the values as numbers and text."""
+        others = [name for name in self.rounds if name != OURS]
+        return {
+            "name": self.name,
+            "milliseconds": {name: round(self.median(name), 4) for name in self.rounds},
+            "ratio": {name: round(self.ratio(name), 3) for name in others},
+        }
+
+
+def run_on_one_thread(arguments: list[str]) -> int | None:
+    """Run the benchmark in a process with one thread; None if this one is it."""
+    if all(os.environ.get(name) == value for name, value in ONE_THREAD.items()):
+        return None
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, env={**os.environ, **ONE_THREAD}, check=False).returncode
+
+
+def measure_layers(rounds: int, only: str = "") -> Any:
+    """Yield the times of each row whose name contains `only`, or why it cannot be measured."""
+    for row in rows():
+        if only not in row.name:
+            continue
+        if missing := row.missing():
+            yield f"NOT RUN  {row.name}: bp_arrays has no {', '.join(missing)}"
+        else:
+            yield measure(row.name, row.contestants(), rounds)
+
+
+def measure(name: str, steps: dict[str, Step], rounds: int) -> Times:
+    """Measure the contestants in turn, after runs that compile and warm up."""
+    times, counts = Times(name), {}
+    for contestant, step in steps.items():
+        for _ in range(3):
+            step()
+        started = time.process_time()
+        step()
+        counts[contestant] = max(1, int(BLOCK_SECONDS / (time.process_time() - started + 1e-6)))
+        times.rounds[contestant] = []
+    for _ in range(rounds):
+        for contestant, step in steps.items():
+            started = time.process_time()
+            for _ in range(counts[contestant]):
+                step()
+            seconds = (time.process_time() - started) / counts[contestant]
+            times.rounds[contestant].append(seconds * 1e3)
+    return times
+
+
+def table(results: list[Times]) -> str:
+    """Return the results as a table: milliseconds, and our time divided by that in brackets."""
+    names = (OURS, FLOOR, TORCH, JAX)
+    lines = ["| " + " | ".join(("one thread, ms", *names)) + " |", "| --- " + "| ---: " * 4 + "|"]
+    for times in results:
+        cells = [times.name, f"**{times.median(OURS):.2f}**"]
+        for name in names[1:]:
+            known = name in times.rounds
+            cells.append(f"{times.median(name):.2f} ({times.ratio(name):.2f})" if known else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+# -- contestants -------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+
+
+def numbers(*shape: int) -> Any:
+    """Return random numbers in float32."""
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def products_alone(products: tuple[Product, ...]) -> Step:
+    """Return the matrix products of a step, with results written into memory of their own."""
+    calls = []
+    for count, (*batch, rows, inner, columns) in products:
+        a, b = numbers(*batch, rows, inner), numbers(*batch, inner, columns)
+        out = np.empty((*batch, rows, columns), np.float32)
+        calls += [(np.matmul if batch else np.dot, a, b, out)] * count
+
+    def step() -> None:
+        for product, a, b, out in calls:
+            product(a, b, out=out)
+
+    return step
+
+
+def training_step(net: Any, inputs: Any, x: Any, t: Any) -> Step:
+    """Return a step of this library: forward, backward, and Adam."""
+    model = bp.Model(net, inputs, device="cpu", dtype="float32", seed=0)
+    trainer = bp.Trainer(model, loss=bp.CrossEntropy(), optimizer=bp.Adam(1e-3))
+    return lambda: trainer.step(x, t)
+
+
+def layer_step(layer: Any, shape: tuple[int, ...], x: Any) -> Step:
+    """Return a layer's forward and backward as one recorded program, without an update."""
+    recorder = StepRecorder()
+    model = bp.Model(layer, model_input(shape, x), device="cpu", dtype="float32", seed=0)
+    params = {name: np.array(value) for name, value in model.parameters.items()}
+    memory = {name: recorder.memory(w.shape, w.dtype) for name, w in params.items()}
+    tree: dict[str, Any] = {}
+    for name, w in memory.items():
+        *path, last = name.split(".")
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[last] = w
+    argument = recorder.argument(x.shape, x.dtype)
+    context = Context(fast_numpy, device="cpu", training=True)
+    y, backward = layer.forward(tree, argument, context)
+    delta = recorder.argument(y.shape, y.dtype)
+    dx, gradients = backward(delta)
+    results = [y.slot, *(part.slot for part in leaves(gradients))]
+    results += [] if dx is None else [dx.slot]
+    program = Program(
+        recorder.instructions,
+        [],
+        arguments=[argument.slot, delta.slot],
+        bound=[w.slot for w in memory.values()],
+        results=results,
+        written=[],
+        arena=Arena(),
+    )
+    program.bind({memory[name].slot.name: w for name, w in params.items()})
+    error = numbers(*y.shape)
+    return lambda: program.forward(x, error)
+
+
+def model_input(shape: tuple[int, ...], x: Any) -> Any:
+    """Return the specification of an input of this shape."""
+    return bp.InputSpec(shape, "index") if x.dtype.kind == "i" else shape
+
+
+def torch_training(net: Any, x: Any, t: Any) -> Step:
+    """Return a step of PyTorch with its fused Adam."""
+    import torch
+
+    torch.set_num_threads(1)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        y = net(x)
+        torch.nn.functional.cross_entropy(y.reshape(-1, y.shape[-1]), t.reshape(-1)).backward()
+        optimizer.step()
+
+    return step
+
+
+def torch_layer(layer: Any, x: Any, *, output: Callable[[Any], Any] = lambda y: y) -> Step:
+    """Return a layer's forward and backward in PyTorch, with the gradient of its input."""
+    import torch
+
+    torch.set_num_threads(1)
+    if x.is_floating_point():
+        x.requires_grad_(True)
+    with torch.no_grad():
+        error = torch.randn_like(output(layer(x)))
+
+    def step() -> None:
+        layer.zero_grad(set_to_none=True)
+        x.grad = None
+        output(layer(x)).backward(error)
+
+    return step
+
+
+def jax_training(forward: Callable[..., Any], params: Any, x: Any, t: Any) -> Step:
+    """Return a step of JAX: gradients and Adam under one jit, with donated buffers."""
+    import jax
+    import jax.numpy as jnp
+
+    def loss_of(params: Any) -> Any:
+        y = forward(params, x)
+        log_p = jax.nn.log_softmax(y.reshape(-1, y.shape[-1]))
+        return -jnp.mean(jnp.take_along_axis(log_p, t.reshape(-1, 1), axis=1))
+
+    def update(params: Any, m: Any, v: Any, k: Any) -> Any:
+        value, g = jax.value_and_grad(loss_of)(params)
+        k = k + 1
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+        c1, c2 = 1 - 0.9**k, 1 - 0.999**k
+        params = jax.tree.map(
+            lambda p, m, v: p - 1e-3 * (m / c1) / (jnp.sqrt(v / c2) + 1e-8), params, m, v
+        )
+        return params, m, v, k, value
+
+    run = jax.jit(update, donate_argnums=(0, 1, 2, 3))
+    params = jax.tree.map(jnp.array, params)
+    state = [params, *(jax.tree.map(jnp.zeros_like, params) for _ in range(2)), jnp.zeros(())]
+
+    def step() -> None:
+        *state[:], value = run(*state)
+        value.block_until_ready()
+
+    return step
+
+
+def jax_layer(forward: Callable[..., Any], params: Any, x: Any) -> Step:
+    """Return a layer's forward and backward in JAX, with the gradient of a float input."""
+    import jax
+    import jax.numpy as jnp
+
+    params, x = jax.tree.map(jnp.array, params), jnp.array(x)
+    of_x = jnp.issubdtype(x.dtype, jnp.floating)
+    error = jnp.array(numbers(*jax.eval_shape(forward, params, x).shape))
+
+    def both(params: Any, x: Any, error: Any) -> Any:
+        if of_x:
+            y, backward = jax.vjp(forward, params, x)
+        else:
+            y, backward = jax.vjp(lambda p: forward(p, x), params)
+        return y, backward(error)
+
+    run = jax.jit(both)
+    return lambda: jax.block_until_ready(run(params, x, error))
+
+
+# -- char-GPT ----------------------------------------------------------------------------------
+
+LAYERS, HEADS, WIDTH, TIME, BATCH, WORDS = 4, 4, 128, 64, 12, 65
+TOKENS = RNG.integers(0, WORDS, (BATCH, TIME))
+NEXT = RNG.integers(0, WORDS, (BATCH, TIME))
+
+
+def gpt() -> Step:
+    def block() -> list[Any]:
+        attention = bp.MultiHeadAttention(HEADS, causal=True, bias=False)
+        hidden = bp.Linear(4 * WIDTH, bias=False)
+        return [
+            bp.Residual(bp.LayerNorm(bias=False), attention),
+            bp.Residual(bp.LayerNorm(bias=False), hidden, bp.GELU(), bp.Linear(WIDTH, bias=False)),
+        ]
+
+    blocks = [layer for _ in range(LAYERS) for layer in block()]
+    net = bp.Sequential(
+        bp.Embedding(WORDS, WIDTH),
+        bp.LearnedPositions(TIME),
+        *blocks,
+        bp.LayerNorm(bias=False),
+        bp.Linear(WORDS, bias=False),
+    )
+    return training_step(net, bp.InputSpec((TIME,), "index", size=WORDS), TOKENS, NEXT)
+
+
+def gpt_torch() -> Step:
+    import torch
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.n1, self.n2 = (nn.LayerNorm(WIDTH, bias=False) for _ in range(2))
+            self.qkv = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
+            self.out = nn.Linear(WIDTH, WIDTH, bias=False)
+            self.wide = nn.Linear(WIDTH, 4 * WIDTH, bias=False)
+            self.narrow = nn.Linear(4 * WIDTH, WIDTH, bias=False)
+
+        def forward(self, x: Any) -> Any:
+            x = x + self.out(torch_attention(self.qkv(self.n1(x))))
+            hidden = nn.functional.gelu(self.wide(self.n2(x)), approximate="tanh")
+            return x + self.narrow(hidden)
+
+    class Gpt(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.places = nn.Embedding(WORDS, WIDTH), nn.Embedding(TIME, WIDTH)
+            self.blocks = nn.Sequential(*(Block() for _ in range(LAYERS)))
+            self.norm = nn.LayerNorm(WIDTH, bias=False)
+            self.head = nn.Linear(WIDTH, WORDS, bias=False)
+
+        def forward(self, x: Any) -> Any:
+            h = self.words(x) + self.places(torch.arange(TIME))
+            return self.head(self.norm(self.blocks(h)))
+
+    return torch_training(Gpt(), torch.tensor(TOKENS), torch.tensor(NEXT))
+
+
+def torch_attention(a: Any) -> Any:
+    import torch
+
+    parts = (z.view(BATCH, TIME, HEADS, -1).transpose(1, 2) for z in a.split(WIDTH, dim=2))
+    y = torch.nn.functional.scaled_dot_product_attention(*parts, is_causal=True)
+    return y.transpose(1, 2).reshape(BATCH, TIME, WIDTH)
+
+
+def jax_norm(x: Any, g: Any) -> Any:
+    import jax
+
+    d = x - x.mean(-1, keepdims=True)
+    return d * jax.lax.rsqrt((d * d).mean(-1, keepdims=True) + 1e-5) * g
+
+
+def jax_attention(a: Any) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    parts = jnp.split(a, 3, axis=2)
+    q, k, v = (z.reshape(BATCH, TIME, HEADS, -1).transpose(0, 2, 1, 3) for z in parts)
+    s = q @ k.transpose(0, 1, 3, 2) / np.sqrt(q.shape[-1]).astype(np.float32)
+    s = jnp.where(jnp.tril(jnp.ones((TIME, TIME), bool)), s, -jnp.inf)
+    y = jax.nn.softmax(s, axis=-1) @ v
+    return y.transpose(0, 2, 1, 3).reshape(BATCH, TIME, WIDTH)
+
+
+def gpt_jax() -> Step:
+    import jax
+
+    def block() -> list[Any]:
+        shapes = [(WIDTH, 3 * WIDTH), (WIDTH, WIDTH), (WIDTH, 4 * WIDTH), (4 * WIDTH, WIDTH)]
+        ones = np.ones(WIDTH, np.float32)
+        return [ones, ones, *(0.05 * numbers(*shape) for shape in shapes)]
+
+    params = {
+        "words": numbers(WORDS, WIDTH),
+        "places": numbers(TIME, WIDTH),
+        "blocks": [block() for _ in range(LAYERS)],
+        "norm": np.ones(WIDTH, np.float32),
+        "head": 0.05 * numbers(WIDTH, WORDS),
+    }
+
+    def forward(p: Any, x: Any) -> Any:
+        h = p["words"][x] + p["places"]
+        for g1, g2, qkv, out, wide, narrow in p["blocks"]:
+            h = h + jax_attention(jax_norm(h, g1) @ qkv) @ out
+            h = h + jax.nn.gelu(jax_norm(h, g2) @ wide, approximate=True) @ narrow
+        return jax_norm(h, p["norm"]) @ p["head"]
+
+    return jax_training(forward, params, TOKENS, NEXT)
+
+
+def dense(rows: int, inner: int, columns: int, *, count: int = 1) -> tuple[Product, ...]:
+    """Return the three products of a layer's forward and backward."""
+    return (
+        (count, (rows, inner, columns)),
+        (count, (inner, rows, columns)),
+        (count, (rows, columns, inner)),
+    )
+
+
+ATTENTION: tuple[Product, ...] = (
+    (3 * LAYERS, (BATCH * HEADS, TIME, WIDTH // HEADS, TIME)),
+    (3 * LAYERS, (BATCH * HEADS, TIME, TIME, WIDTH // HEADS)),
+)
+GPT_PRODUCTS = (
+    *dense(BATCH * TIME, WIDTH, 3 * WIDTH, count=LAYERS),
+    *dense(BATCH * TIME, WIDTH, WIDTH, count=LAYERS),
+    *dense(BATCH * TIME, WIDTH, 4 * WIDTH, count=LAYERS),
+    *dense(BATCH * TIME, 4 * WIDTH, WIDTH, count=LAYERS),
+    *dense(BATCH * TIME, WIDTH, WORDS),
+    *ATTENTION,
+)
+
+
+# -- a net for images --------------------------------------------------------------------------
+
+IMAGES = 64
+PIXELS, DIGITS = numbers(IMAGES, 28, 28, 1), RNG.integers(0, 10, IMAGES)
+
+
+def cnn() -> Step:
+    net = bp.Sequential(
+        bp.Conv2d(32, 3), bp.ReLU(), bp.Conv2d(64, 3), bp.ReLU(), bp.MaxPool2d(2), bp.Flatten(),
+        bp.Linear(128), bp.ReLU(), bp.Linear(10),
+    )  # fmt: skip
+    return training_step(net, (28, 28, 1), PIXELS, DIGITS)
+
+
+def cnn_torch() -> Step:
+    import torch
+    from torch import nn
+
+    net = nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(64 * 12 * 12, 128), nn.ReLU(), nn.Linear(128, 10),
+    ).to(memory_format=torch.channels_last)  # fmt: skip
+    x = torch.tensor(PIXELS.transpose(0, 3, 1, 2).copy())
+    return torch_training(
+        net, x.contiguous(memory_format=torch.channels_last), torch.tensor(DIGITS)
+    )
+
+
+def jax_conv(x: Any, w: Any) -> Any:
+    import jax
+
+    layout = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=layout)
+
+
+def jax_pool(x: Any) -> Any:
+    import jax
+
+    window = (1, 2, 2, 1)
+    return jax.lax.reduce_window(x, -np.inf, jax.lax.max, window, window, "VALID")
+
+
+def cnn_jax() -> Step:
+    import jax
+
+    sizes = (3, 3, 1, 32), (3, 3, 32, 64), (64 * 12 * 12, 128), (128, 10)
+    params = [(0.05 * numbers(*size), np.zeros(size[-1], np.float32)) for size in sizes]
+
+    def forward(p: Any, x: Any) -> Any:
+        for w, b in p[:2]:
+            x = jax.nn.relu(jax_conv(x, w) + b)
+        (w, b), (head, bias) = p[2:]
+        return jax.nn.relu(jax_pool(x).reshape(IMAGES, -1) @ w + b) @ head + bias
+
+    return jax_training(forward, params, PIXELS, DIGITS)
+
+
+SECOND = IMAGES * 24 * 24
+CNN_PRODUCTS = (
+    (1, (IMAGES * 26 * 26, 9, 32)),
+    (1, (9, IMAGES * 26 * 26, 32)),
+    *dense(SECOND, 9 * 32, 64),
+    *dense(IMAGES, 64 * 12 * 12, 128),
+    *dense(IMAGES, 128, 10),
+)
+
+
+# -- char-LSTM ---------------------------------------------------------------------------------
+
+STEPS, SENTENCES = 35, 32
+LETTERS = RNG.integers(0, WORDS, (SENTENCES, STEPS))
+NEXT_LETTERS = RNG.integers(0, WORDS, (SENTENCES, STEPS))
+
+
+def lstm() -> Step:
+    net = bp.Sequential(bp.Embedding(WORDS, WIDTH), bp.LSTM(WIDTH), bp.Linear(WORDS))
+    inputs = bp.InputSpec((STEPS,), "index", size=WORDS)
+    return training_step(net, inputs, LETTERS, NEXT_LETTERS)
+
+
+def lstm_torch() -> Step:
+    import torch
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.head = nn.Embedding(WORDS, WIDTH), nn.Linear(WIDTH, WORDS)
+            self.lstm = nn.LSTM(WIDTH, WIDTH, batch_first=True)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.lstm(self.words(x))[0])
+
+    return torch_training(Net(), torch.tensor(LETTERS), torch.tensor(NEXT_LETTERS))
+
+
+def jax_lstm(p: Any, x: Any) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    wx, wh, b = p
+    a = jnp.swapaxes(x @ wx + b, 0, 1)
+
+    def one(state: Any, a: Any) -> Any:
+        h, c = state
+        i, f, g, o = jnp.split(a + h @ wh, 4, axis=1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    zeros = jnp.zeros((x.shape[0], WIDTH))
+    return jnp.swapaxes(jax.lax.scan(one, (zeros, zeros), a)[1], 0, 1)
+
+
+def lstm_weights() -> list[Any]:
+    return [0.05 * numbers(WIDTH, 4 * WIDTH) for _ in range(2)] + [np.zeros(4 * WIDTH, np.float32)]
+
+
+def lstm_jax() -> Step:
+    params = numbers(WORDS, WIDTH), lstm_weights(), 0.05 * numbers(WIDTH, WORDS)
+
+    def forward(p: Any, x: Any) -> Any:
+        words, w, head = p
+        return jax_lstm(w, words[x]) @ head
+
+    return jax_training(forward, params, LETTERS, NEXT_LETTERS)
+
+
+LSTM_LAYER: tuple[Product, ...] = (
+    *dense(SENTENCES * STEPS, WIDTH, 4 * WIDTH),
+    (STEPS, (SENTENCES, WIDTH, 4 * WIDTH)),
+    (STEPS, (SENTENCES, 4 * WIDTH, WIDTH)),
+    (1, (WIDTH, SENTENCES * STEPS, 4 * WIDTH)),
+)
+LSTM_PRODUCTS = (*LSTM_LAYER, *dense(SENTENCES * STEPS, WIDTH, WORDS))
+
+
+# -- layer by layer ----------------------------------------------------------------------------
+
+
+def channels_last(*shape: int) -> Any:
+    import torch
+
+    x = torch.tensor(numbers(*shape)).permute(0, 3, 1, 2)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def torch_module(name: str, *arguments: Any, **options: Any) -> Any:
+    import torch
+
+    return getattr(torch.nn, name)(*arguments, **options)
+
+
+def torch_tensor(x: Any) -> Any:
+    import torch
+
+    return torch.tensor(x)
+
+
+def conv_torch() -> Step:
+    import torch
+
+    layer = torch_module("Conv2d", 32, 64, 3).to(memory_format=torch.channels_last)
+    return torch_layer(layer, channels_last(IMAGES, 26, 26, 32))
+
+
+def attention_torch() -> Step:
+    from torch import nn
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
+            self.out = nn.Linear(WIDTH, WIDTH, bias=False)
+
+        def forward(self, x: Any) -> Any:
+            return self.out(torch_attention(self.qkv(x)))
+
+    return torch_layer(Attention(), torch_tensor(numbers(BATCH, TIME, WIDTH)))
+
+
+MANY_WORDS, POSITIONS = 10_000, (32, 35)
+MANY = RNG.integers(0, MANY_WORDS, POSITIONS)
+
+
+def rows() -> tuple[Row, ...]:
+    """Return the rows: three nets, then layers."""
+    attention = (
+        *dense(BATCH * TIME, WIDTH, 3 * WIDTH),
+        *dense(BATCH * TIME, WIDTH, WIDTH),
+        *((count // LAYERS, sizes) for count, sizes in ATTENTION),
+    )
+    return (
+        Row("char-GPT", ("Embedding", "LearnedPositions", "LayerNorm", "MultiHeadAttention"),
+            gpt, gpt_torch, gpt_jax, GPT_PRODUCTS),
+        Row("CNN", ("Conv2d", "MaxPool2d"), cnn, cnn_torch, cnn_jax, CNN_PRODUCTS),
+        Row("char-LSTM", ("Embedding", "LSTM"), lstm, lstm_torch, lstm_jax, LSTM_PRODUCTS),
+        Row("Conv2d 32 to 64", ("Conv2d",),
+            lambda: layer_step(bp.Conv2d(64, 3), (26, 26, 32), numbers(IMAGES, 26, 26, 32)),
+            conv_torch,
+            lambda: jax_layer(lambda p, x: jax_conv(x, p), numbers(3, 3, 32, 64),
+                              numbers(IMAGES, 26, 26, 32)),
+            dense(SECOND, 9 * 32, 64)),
+        Row("MaxPool2d", ("MaxPool2d",),
+            lambda: layer_step(bp.MaxPool2d(2), (24, 24, 64), numbers(IMAGES, 24, 24, 64)),
+            lambda: torch_layer(torch_module("MaxPool2d", 2), channels_last(IMAGES, 24, 24, 64)),
+            lambda: jax_layer(lambda p, x: jax_pool(x), (), numbers(IMAGES, 24, 24, 64))),
+        Row("LayerNorm", ("LayerNorm",),
+            lambda: layer_step(bp.LayerNorm(), (WIDTH,), numbers(768, WIDTH)),
+            lambda: torch_layer(torch_module("LayerNorm", WIDTH),
+                                torch_tensor(numbers(768, WIDTH))),
+            lambda: jax_layer(lambda p, x: jax_norm(x, p[0]) + p[1],
+                              (np.ones(WIDTH, np.float32), np.zeros(WIDTH, np.float32)),
+                              numbers(768, WIDTH))),
+        Row("Embedding", ("Embedding",),
+            lambda: layer_step(bp.Embedding(MANY_WORDS, WIDTH), POSITIONS[1:], MANY),
+            lambda: torch_layer(torch_module("Embedding", MANY_WORDS, WIDTH), torch_tensor(MANY)),
+            lambda: jax_layer(lambda p, x: p[x], numbers(MANY_WORDS, WIDTH), MANY)),
+        Row("MultiHeadAttention", ("MultiHeadAttention",),
+            lambda: layer_step(bp.MultiHeadAttention(HEADS, causal=True, bias=False),
+                               (TIME, WIDTH), numbers(BATCH, TIME, WIDTH)),
+            attention_torch,
+            lambda: jax_layer(lambda p, x: jax_attention(x @ p[0]) @ p[1],
+                              (0.05 * numbers(WIDTH, 3 * WIDTH), 0.05 * numbers(WIDTH, WIDTH)),
+                              numbers(BATCH, TIME, WIDTH)),
+            attention),
+        Row("LSTM", ("LSTM",),
+            lambda: layer_step(bp.LSTM(WIDTH), (STEPS, WIDTH), numbers(SENTENCES, STEPS, WIDTH)),
+            lambda: torch_layer(torch_module("LSTM", WIDTH, WIDTH, batch_first=True),
+                                torch_tensor(numbers(SENTENCES, STEPS, WIDTH)),
+                                output=lambda y: y[0]),
+            lambda: jax_layer(jax_lstm, lstm_weights(), numbers(SENTENCES, STEPS, WIDTH)),
+            LSTM_LAYER),
+    )  # fmt: skip

@@ -1,0 +1,162 @@
+"""The fields of layers with windows, and what they mean on an image of a given size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bp_arrays.checks import argument_error, array_error, as_integer
+from bp_arrays.errors import InputError
+from bp_arrays.kernels import Windows
+from bp_arrays.typing import Shape
+
+Pair = tuple[int, int]
+Padding = str | tuple[Pair, Pair]
+
+WORDS = ("same", "valid")
+
+
+def check_pair(owner: Any, name: str, *, at_least: int = 1) -> None:
+    """Convert the field `name`, a whole number or (height, width), to a pair.
+
+    Raises
+    ------
+    InputError
+        If it is neither, or a number is below `at_least`.
+    """
+    value = getattr(owner, name)
+    try:
+        object.__setattr__(owner, name, _pair(value, at_least))
+    except InputError:
+        expected = f"a whole number or (height, width), {name} >= {at_least}"
+        raise argument_error(type(owner).__name__, name, value, expected) from None
+
+
+def check_padding(owner: Any) -> None:
+    """Convert the field `padding` to "same", "valid" or ((above, below), (left, right)).
+
+    Raises
+    ------
+    InputError
+        If it is none of these, nor a whole number or (height, width), each >= 0.
+    """
+    value = owner.padding
+    if isinstance(value, str) and value in WORDS:
+        return
+    try:
+        above_and_left = (value, value) if _is_number(value) else _two(value)
+        padding = tuple(_pair(side, 0) for side in above_and_left)
+    except InputError:
+        expected = '"same", "valid", a whole number >= 0, (height, width) or '
+        expected += "((above, below), (left, right))"
+        raise argument_error(type(owner).__name__, "padding", value, expected) from None
+    object.__setattr__(owner, "padding", padding)
+
+
+def check_line_padding(owner: Any) -> None:
+    """Convert the field `padding` of a layer for signals to a word or (before, after).
+
+    Raises
+    ------
+    InputError
+        If it is neither "same", "valid", a whole number >= 0, nor a pair of them.
+    """
+    value = owner.padding
+    if isinstance(value, str) and value in WORDS:
+        return
+    try:
+        object.__setattr__(owner, "padding", _pair(value, 0))
+    except InputError:
+        expected = '"same", "valid", a whole number >= 0 or (before, after)'
+        raise argument_error(type(owner).__name__, "padding", value, expected) from None
+
+
+def windows_on(size: Pair, kernel: Pair, stride: Pair, dilation: Pair, padding: Padding) -> Windows:
+    """Return the positions of a kernel on an image (height, width).
+
+    "same" pads so that there are ⌈size / stride⌉ positions, with the odd line at the end, as Keras
+    and ONNX's SAME_UPPER do and PyTorch does at stride 1.
+    """
+    if padding == "valid":
+        sides: Any = ((0, 0), (0, 0))
+    elif padding == "same":
+        reach = Windows(kernel, dilation=dilation).reach
+        totals = [
+            max((-(-length // step) - 1) * step + span - length, 0)
+            for length, step, span in zip(size, stride, reach, strict=True)
+        ]
+        sides = tuple((total // 2, total - total // 2) for total in totals)
+    else:
+        sides = padding
+    return Windows(kernel, stride, dilation, sides)
+
+
+def check_image(where: str, shape: Shape) -> None:
+    """Check that a sample is an image (height, width, channels) with pixels.
+
+    Raises
+    ------
+    InputError
+        Naming the layer; with the way to add an axis of one channel.
+    """
+    advice = {
+        1: "reshape each sample to its image first",
+        2: "for images with one channel, add that axis: x[..., None]",
+    }
+    if not _has_axes(shape, 3):
+        expected = "shape (height, width, channels)"
+        raise array_error(where, "input", expected, shape, advice.get(len(shape), ""))
+
+
+def check_signal(where: str, shape: Shape) -> None:
+    """Check that a sample is a signal (time, channels) with values.
+
+    Raises
+    ------
+    InputError
+        Naming the layer; with the way to add an axis of one channel.
+    """
+    if not _has_axes(shape, 2):
+        advice = "for signals with one channel, add that axis: x[..., None]"
+        expected = "shape (time, channels)"
+        raise array_error(where, "input", expected, shape, advice if len(shape) == 1 else "")
+
+
+def check_fits(where: str, shape: Shape, windows: Windows) -> None:
+    """Check that the kernel fits on the padded image at least once.
+
+    Raises
+    ------
+    InputError
+        Naming the layer, the size of the kernel and that of the padded image.
+    """
+    size = windows.padded((shape[0], shape[1]))
+    if min(windows.positions((shape[0], shape[1]))) < 1:
+        reach, padded = ("{} x {}".format(*pair) for pair in (windows.reach, size))
+        raise array_error(
+            where,
+            "input",
+            f"a padded image of at least {reach}, the reach of the kernel",
+            f"{padded} from shape {shape}",
+            'use a smaller kernel or dilation, or padding="same"',
+        )
+
+
+def _has_axes(shape: Shape, axes: int) -> bool:
+    return len(shape) == axes and all(isinstance(n, int) and n > 0 for n in shape)
+
+
+def _pair(value: Any, at_least: int) -> Pair:
+    one, two = (value, value) if _is_number(value) else _two(value)
+    return as_integer("", "", one, at_least), as_integer("", "", two, at_least)
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, (Sequence, str)) and not hasattr(value, "__len__")
+
+
+def _two(value: Any) -> tuple[Any, Any]:
+    if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != 2:
+        raise InputError("expected two")
+    one, two = value
+    return one, two

@@ -1,0 +1,98 @@
+"""PyTorch modules for what `torch.nn.Sequential` needs besides the modules of `torch.nn`.
+
+This file imports PyTorch: import it inside functions only. It is a module of its own so that
+`torch.save` can name the classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+class Permute(torch.nn.Module):  # type: ignore[misc]  # PyTorch may be missing
+    """The axes in another order: channels from the second axis to the last one, or back.
+
+    Parameters
+    ----------
+    *dims : int
+        The axes of the input, in the order of the output's.
+    """
+
+    def __init__(self, *dims: int) -> None:
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, x: Any) -> Any:
+        return x.permute(self.dims)
+
+    def extra_repr(self) -> str:
+        return ", ".join(map(str, self.dims))
+
+
+def channels_last(axes: int) -> Permute:
+    """Return the module that moves the channels of (batch, channels, ...) to the last axis."""
+    return Permute(0, *range(2, axes), 1)
+
+
+def channels_first(axes: int) -> Permute:
+    """Return the module that moves the channels of (batch, ..., channels) to the second axis."""
+    return Permute(0, axes - 1, *range(1, axes - 1))
+
+
+class Output(torch.nn.Module):  # type: ignore[misc]
+    """A recurrent module, of whose results only the output is passed on.
+
+    Parameters
+    ----------
+    layer : torch.nn.RNN, LSTM or GRU
+        With batch_first=True.
+    last : bool, default False
+        Whether only the final state of the last layer is passed on, that of both directions side
+        by side.
+    """
+
+    def __init__(self, layer: torch.nn.Module, last: bool = False) -> None:
+        super().__init__()
+        self.layer = layer
+        self.last = last
+
+    def forward(self, x: Any) -> Any:
+        y, state = self.layer(x)
+        if not self.last:
+            return y
+        h = state[0] if isinstance(state, tuple) else state
+        directions = 2 if self.layer.bidirectional else 1
+        return torch.cat(list(h[-directions:]), dim=1)
+
+    def extra_repr(self) -> str:
+        return f"last={self.last}" if self.last else ""
+
+
+class SelfAttention(torch.nn.Module):  # type: ignore[misc]
+    """Attention of a sequence to itself.
+
+    Parameters
+    ----------
+    attention : torch.nn.MultiheadAttention
+        With batch_first=True.
+    causal : bool, default False
+        Whether a position attends only to itself and those before it.
+    """
+
+    def __init__(self, attention: torch.nn.Module, causal: bool = False) -> None:
+        super().__init__()
+        self.attention = attention
+        self.causal = causal
+
+    def forward(self, x: Any) -> Any:
+        mask = None
+        if self.causal:
+            time = x.shape[1]
+            ones = torch.ones(time, time, dtype=torch.bool, device=x.device)
+            mask = torch.triu(ones, diagonal=1)
+        return self.attention(x, x, x, need_weights=False, attn_mask=mask)[0]
+
+    def extra_repr(self) -> str:
+        return f"causal={self.causal}" if self.causal else ""

@@ -1,0 +1,133 @@
+"""`add_rows`: the sum of rows by index, the gradient of a table of which rows were taken."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from bp_arrays.kernels._kernel import Kernel
+from bp_arrays.kernels._precision import narrowed, widened
+from bp_arrays.typing import Array, Namespace
+
+SMALL_TABLE = 256
+"""Rows of a table up to which a matrix product with a one-hot matrix is faster than sorting."""
+
+
+@Kernel
+def add_rows(ids: Array, rows: Array, size: int, *, device: Any, xp: Namespace) -> Array:
+    """Return a table of sums of rows: its row v is Σ_i 1[ids_i = v] rows_i.
+
+    Parameters
+    ----------
+    ids : integer array (n,)
+        Each from 0 to size - 1; not checked here.
+    rows : array (n, features), of any float dtype
+        Rows in half precision are summed in float32.
+    size : int
+        The number of rows of the table.
+    device : object
+        The native device for the creation functions of `xp` (None: the default).
+    xp : namespace of ids and rows
+
+    Returns
+    -------
+    array (size, features), of the dtype of rows
+    """
+    add = _one_hot_product if size <= SMALL_TABLE else _segmented_scan
+    return narrowed(add(ids, widened(rows, xp), size, device, xp), rows.dtype, xp)
+
+
+def _one_hot_product(ids: Array, rows: Array, size: int, device: Any, xp: Namespace) -> Array:
+    every = xp.arange(size, dtype=ids.dtype, device=device)
+    one_hot = xp.astype(every[:, None] == ids[None, :], rows.dtype)  # (size, n)
+    return one_hot @ rows
+
+
+def _segmented_scan(ids: Array, rows: Array, size: int, device: Any, xp: Namespace) -> Array:
+    """Sort the rows by index, then add within each run of equal indices, in log₂ n passes.
+
+    After the pass with distance d, a row is the sum of the last 2d rows of its run up to itself.
+    Differences of one cumulative sum over all rows would need one pass, but lose the digits of
+    small sums that follow large ones.
+    """
+    order = xp.argsort(ids, stable=True)
+    ids, rows = xp.take(ids, order, axis=0), xp.take(rows, order, axis=0)
+    distance, n = 1, ids.shape[0]
+    while distance < n:
+        same_run = (ids[distance:] == ids[:-distance])[:, None]
+        added = rows[distance:, :] + xp.where(same_run, rows[:-distance, :], 0.0)
+        rows = xp.concat([rows[:distance, :], added], axis=0)
+        distance *= 2
+    every = xp.arange(size, dtype=ids.dtype, device=device)
+    end = xp.searchsorted(ids, every, side="right")  # after the last row of each run
+    last = xp.maximum(end - 1, 0)
+    is_used = xp.take(ids, last, axis=0) == every
+    return xp.where(is_used[:, None], xp.take(rows, last, axis=0), 0.0)
+
+
+@add_rows.native("numpy")
+def _(ids: Array, rows: Array, size: int, *, device: Any, xp: Namespace) -> Array:
+    import numpy as np
+
+    wide = widened(rows, xp)
+    table = np.zeros((size, rows.shape[1]), dtype=wide.dtype)
+    if ids.size:
+        order = np.argsort(ids, kind="stable")
+        sorted_ids = ids[order]
+        starts = np.flatnonzero(np.diff(sorted_ids, prepend=-1))
+        table[sorted_ids[starts]] = np.add.reduceat(wide[order], starts, axis=0)
+    return narrowed(table, rows.dtype, xp)
+
+
+@add_rows.native("torch")
+def _(ids: Array, rows: Array, size: int, *, device: Any, xp: Namespace) -> Array:
+    import torch
+
+    wide = widened(rows, xp)
+    table = torch.zeros((size, rows.shape[1]), dtype=wide.dtype, device=wide.device)
+    if wide.device.type == "cuda":  # index_add_ would add in an order that changes
+        table = table.index_put_((ids,), wide, accumulate=True)
+    else:
+        table = table.index_add_(0, ids, wide)
+    return narrowed(table, rows.dtype, xp)
+
+
+@add_rows.native("jax")
+def _(ids: Array, rows: Array, size: int, *, device: Any, xp: Namespace) -> Array:
+    import jax.numpy as jnp
+
+    wide = widened(rows, xp)
+    table = jnp.zeros((size, rows.shape[1]), dtype=wide.dtype)
+    return narrowed(table.at[ids].add(wide), rows.dtype, xp)
+
+
+@functools.cache
+def _cuda_kernel() -> Any:
+    import cupy
+
+    return cupy.ElementwiseKernel(
+        "raw T rows, raw I order, raw I start, raw I end, int64 features",
+        "T total",
+        """
+        const ptrdiff_t v = i / features, column = i % features;
+        T sum = 0;
+        for (ptrdiff_t k = start[v]; k < end[v]; ++k) sum += rows[order[k] * features + column];
+        total = sum;
+        """,
+        "bp_arrays_add_rows",
+    )
+
+
+@add_rows.native("cupy")
+def _(ids: Array, rows: Array, size: int, *, device: Any, xp: Namespace) -> Array:
+    """Sort, then one thread for each number of the table: scatter_add has no fixed order."""
+    if size <= SMALL_TABLE:
+        return add_rows.standard(ids, rows, size, device=device, xp=xp)
+    wide = widened(rows, xp)
+    order = xp.argsort(ids, stable=True)
+    every = xp.arange(size, dtype=ids.dtype, device=device)
+    ids = xp.take(ids, order, axis=0)
+    start, end = (xp.searchsorted(ids, every, side=side) for side in ("left", "right"))
+    table = xp.empty((size, rows.shape[1]), dtype=wide.dtype, device=device)
+    _cuda_kernel()(wide, order, start, end, rows.shape[1], table)
+    return narrowed(table, rows.dtype, xp)
