@@ -675,12 +675,10 @@ class Model:
         MissingExtraError
             If onnx is not installed (extra `onnx`).
         InputError
-            If a layer cannot be written, the model is neither float32 nor float64, or it has
-            several outputs.
+            If a layer cannot be written, or the model is neither float32 nor float64.
         OSError
             If the folder does not exist or cannot be written to.
         """
-        only_output(self.output_shape, "to_onnx")
         content = onnx_bytes(
             self.net,
             self._host_tree(),
