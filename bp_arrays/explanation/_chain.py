@@ -182,8 +182,8 @@ class _Chain:
                 raise InputError(
                     f"explain: expected layers of one array, layer {visited.path or 'net'} "
                     f"({type(visited.layer).__name__}) {'takes' if is_input else 'returns'} "
-                    f"{described_tree(map_tree(np.shape, array))}; several inputs and outputs "
-                    "are not supported"
+                    f"{described_tree(map_tree(np.shape, array))}; several inputs and outputs are "
+                    "not supported"
                 )
         before, after = self.names.next(visited.layer)
         values: dict[str, Any] = {

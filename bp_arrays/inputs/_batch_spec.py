@@ -73,7 +73,7 @@ class BatchSpec:
         """The axes of a sample over which weights may be given: of a sequence, its time."""
         if self.loss is None or isinstance(self.loss, CombinedLoss):
             return ()
-        return self.loss.positions((1, *self.output_shape))[1:]
+        return self.loss.weighted_positions((1, *self.output_shape))[1:]
 
     # -- data as a whole -----------------------------------------------------------------------
 

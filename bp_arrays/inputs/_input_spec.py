@@ -132,19 +132,29 @@ def shapes_of(inputs: Inputs) -> Any:
     )
 
 
-def only_shape(inputs: Inputs, function: str) -> Shape:
-    """Return the shape of the only input, for functions that take one input of numbers.
+def only_shape(inputs: Inputs, function: str, *, indices: bool = False) -> Shape:
+    """Return the shape of the only input, for functions that take one input.
+
+    Parameters
+    ----------
+    inputs : InputSpec, or a tuple or dict of them
+    function : str
+        Its name in the message.
+    indices : bool, default False
+        Whether an input of indices will do; its shape is an `IndexShape`.
 
     Raises
     ------
     InputError
         Naming the function, if there are several inputs or indices.
     """
-    if isinstance(inputs, InputSpec) and not inputs.is_index:
-        return inputs.shape
+    if isinstance(inputs, InputSpec) and (indices or not inputs.is_index):
+        shape: Shape = shapes_of(inputs)
+        return shape
+    kind, others = ("one input", "") if indices else ("one input of numbers", " and indices")
     raise InputError(
-        f"{function}: expected a model with one input of numbers, got one that takes "
-        f"{described(inputs)}; several inputs and indices are not supported"
+        f"{function}: expected a model with {kind}, got one that takes {described(inputs)}; "
+        f"several inputs{others} are not supported"
     )
 
 

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,15 +77,17 @@ def check_targets(
     if loss is None:
         check_finite(host, "t")
         return host, dtype if host.dtype.kind == "f" else index_dtype(device)
-    if host.shape == (rows,) and output_shape == (1,) and not loss.takes_classes:
+    outputs = (rows, *output_shape)
+    if host.shape == (rows,) and loss.target_shape(outputs) == (rows, 1) and not loss.takes_classes:
         host = host.reshape(rows, 1)
-    loss.check_shapes((rows, *output_shape), tuple(host.shape))
-    is_classes = host.ndim < len(output_shape) + 1
+    loss.check_shapes(outputs, tuple(host.shape))
+    is_classes = host.ndim < len(outputs)
     if is_classes:
-        _check_classes(host, output_shape[-1], device, loss)
+        _check_classes(host, outputs, device, loss)
     else:
-        check_finite(host, "t")
+        _check_finite(host, loss)
         check_largest(host, "t", dtype)
+        _check_values(host, loss)
         _check_range(host, loss)
         _check_sums(host, loss)
     for metric in metrics:
@@ -309,7 +312,7 @@ def no_sample_counts() -> InputError:
     """Return the error of data in which the weight of every sample is 0."""
     return InputError(
         "t: expected samples that count, but each has the weight 0, by sample_weight or by "
-        "class_weights or ignore_index of the loss"
+        "class_weights, ignore_index or ignore_nan of the loss"
     )
 
 
@@ -328,6 +331,47 @@ def target_on_device(value: Any, host: Tree, device: Device, dtype: Tree) -> Tre
     if not is_host_data(value) and value.dtype == target and tuple(value.shape) == host.shape:
         return device.detached(value)
     return device.asarray(host, dtype)
+
+
+def _check_finite(t: HostArray, loss: Loss) -> None:
+    """Raise InputError if a target that counts is NaN or infinite."""
+    if loss.counted(t[:1]) is None:
+        check_finite(t, "t")
+        return
+
+    def is_bad(values: HostArray) -> HostArray:
+        return np.asarray(~np.isfinite(values) & np.asarray(loss.counted(values)))
+
+    index = first_index(t, is_bad)
+    if index is not None:
+        raise InputError(
+            f"{describe_location('t', index)}: expected a finite number, or NaN, which "
+            f"{type(loss).__name__} ignores, got {value_at(t, index)}"
+        )
+
+
+def _check_values(t: HostArray, loss: Loss) -> None:
+    """Raise InputError for a target that is none of the only values that the loss takes."""
+    values = loss.target_values
+    if values is None:
+        return
+    index = first_index(t, lambda part: ~np.isin(part, values) & ~np.isnan(part))
+    name = type(loss).__name__
+    if index is not None:
+        listed = ", ".join(f"{value:g}" for value in values)
+        raise InputError(
+            f"{describe_location('t', index)}: expected one of {listed} for {name}, got "
+            f"{value_at(t, index)}"
+        )
+    negatives = [value for value in values if value <= 0.0]
+    seen = [first_index(t, partial(np.equal, value)) for value in negatives]
+    if len(seen) > 1 and None not in seen:
+        places = " and ".join(
+            f"{value:g} ({describe_location('t', place)})"
+            for value, place in zip(negatives, seen, strict=True)
+            if place is not None
+        )
+        raise InputError(f"t: expected 0 and 1, or -1 and 1, for {name}, got both {places}")
 
 
 def _check_range(t: HostArray, loss: Loss) -> None:
@@ -352,19 +396,41 @@ def target_out_of_range(
 def _check_sums(t: HostArray, loss: Loss) -> None:
     index = first_bad_sum(t) if loss.targets_sum_to_one else None
     if index is not None:
+        a_class = "a class, or " if loss.takes_classes else ""
         raise InputError(
-            f"{describe_location('t', index)}: expected a class, or probabilities that sum to 1, "
+            f"{describe_location('t', index)}: expected {a_class}probabilities that sum to 1, "
             f"for {type(loss).__name__}, got {t[index].tolist()!s:.60}; for several labels per "
             "sample use BinaryCrossEntropy()"
         )
 
 
-def _check_classes(t: HostArray, classes: int, device: Device, loss: Loss) -> None:
+def _check_classes(t: HostArray, outputs: Shape, device: Device, loss: Loss) -> None:
     check_finite(t, "t")
-    index = first_bad_index(t, device, classes, counted=loss.counted)
+    classes = loss.target_classes(outputs)
+    size = np.iinfo(index_dtype(device)).max if classes is None else classes
+    index = first_bad_index(t, device, size, counted=loss.counted)
     if index is None:
+        _check_refused(t, outputs, loss)
         return
+    expected = f"classes 0 to {size - 1}, as the model has {size} outputs"
+    if classes is None:
+        expected = f"a class, a whole number from 0, for {type(loss).__name__}"
     raise InputError(
-        f"{describe_location('t', index)}: expected classes 0 to {classes - 1}, as the model has "
-        f"{classes} outputs, got {value_at(t, index)}"
+        f"{describe_location('t', index)}: expected {expected}, got {value_at(t, index)}"
     )
+
+
+def _check_refused(t: HostArray, outputs: Shape, loss: Loss) -> None:
+    """Raise InputError for class targets that the loss itself refuses."""
+    for k, (_, expected) in enumerate(loss.refused(np.asarray(t[:1]), outputs)):
+
+        def is_bad(part: HostArray, k: int = k) -> HostArray:
+            return np.asarray([*loss.refused(np.asarray(part), outputs)][k][0])
+
+        index = first_index(t, is_bad)
+        if index is not None:
+            got = value_at(t, index) if len(index) == t.ndim else t[index].tolist()
+            raise InputError(
+                f"{describe_location('t', index)}: expected {expected}, for {type(loss).__name__}, "
+                f"got {got!s:.60}"
+            )

@@ -695,15 +695,21 @@ class Model:
         It is in evaluation mode, so that it computes what `predict` does: call its `train()`
         before you train it. It shares no memory with this model.
 
+        Where a layer takes channels, as `Conv2d` does, the module expects them where PyTorch has
+        them: images (batch, channels, height, width), signals (batch, channels, time). So are its
+        outputs if they still have several axes. Where an image becomes a vector, by `Flatten`, the
+        rows of the next Linear weight are reordered, so that no axes are moved; elsewhere a module
+        `Permute` moves the channels.
+
         Raises
         ------
         MissingExtraError
             If PyTorch is not installed.
         InputError
-            If PyTorch has no module for a layer, such as Residual or a custom one, or the model
-            has several inputs, indices, or several outputs.
+            If PyTorch has no module for a layer, such as Residual or a custom one, or for a
+            setting of it, or the model has several inputs or several outputs.
         """
-        shape = only_shape(self.inputs, "to_torch")
+        shape = only_shape(self.inputs, "to_torch", indices=True)
         only_output(self.output_shape, "to_torch")
         return to_module(self.net, self._host_tree(), shape, self.dtype)
 

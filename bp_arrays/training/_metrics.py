@@ -14,12 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.checks import argument_error, check_integer, check_kind, check_number
+from bp_arrays.checks import (
+    argument_error,
+    check_bool,
+    check_integer,
+    check_kind,
+    check_number,
+)
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import (
     describe_location,
     first_bad_index,
     first_bad_sum,
+    first_index,
     first_outside,
 )
 from bp_arrays.layers import Context
@@ -133,6 +140,11 @@ class Accuracy(Metric):
                 "Accuracy: expected one output for each of two classes or more, got one output, "
                 "which is always the largest; use BinaryAccuracy()"
             )
+        if loss.target_classes(shape) is None:
+            raise InputError(
+                "Accuracy: expected outputs that are one per class, got the vectors of "
+                f"{type(loss).__name__}"
+            )
         if t.shape not in (shape, shape[:-1]):
             raise InputError(
                 f"Accuracy: expected classes {shape[:-1]} or probabilities {shape}, got targets "
@@ -199,9 +211,11 @@ class BinaryAccuracy(Metric):
     """
 
     threshold: float = 0.0
+    ignore_nan: bool = False
 
     def __post_init__(self) -> None:
         check_number(self, "threshold")
+        check_bool(self, "ignore_nan")
 
     @property
     def name(self) -> str:
@@ -209,7 +223,8 @@ class BinaryAccuracy(Metric):
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
         _check_one_output(self, output_shape)
-        if loss.takes_classes or t.shape != (len(t), *output_shape):
+        one_of_several = loss.takes_classes or loss.targets_sum_to_one
+        if one_of_several or t.shape != (len(t), *output_shape):
             raise InputError(
                 f"BinaryAccuracy: expected targets 0 and 1 for each output, got the classes of "
                 f"{type(loss).__name__}; use Accuracy()"
@@ -220,6 +235,8 @@ class BinaryAccuracy(Metric):
                 f"BinaryAccuracy, {describe_location('t', index)}: expected a target from 0 to 1, "
                 f"got {t[index]}; code two classes as 0 and 1, or use R2() for values"
             )
+        if not self.ignore_nan:
+            _refuse_nan(t, "BinaryAccuracy", "use BinaryAccuracy(ignore_nan=True)")
         if loss.output_kind == "values" and not 0.0 < self.threshold < 1.0:
             raise argument_error(
                 "BinaryAccuracy",
@@ -233,7 +250,8 @@ class BinaryAccuracy(Metric):
         self, y: Array, t: Array, ctx: Context, weight: Array | None = None
     ) -> tuple[Any, ...]:
         correct = (y > self.threshold) == (t > 0.5)
-        return _fraction(correct, ctx.xp.isnan(y), None, ctx, y, weight)
+        counted = t == t if self.ignore_nan else None  # NaN is not equal to itself
+        return _fraction(correct, ctx.xp.isnan(y), counted, ctx, y, weight)
 
     def value(self, sums: tuple[Any, ...]) -> float:
         return float(sums[0] / sums[1]) if sums[1] else math.nan
@@ -260,12 +278,16 @@ class R2(Metric):
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
         _check_one_output(self, output_shape)
-        if loss.output_kind == "logits" or t.shape != (len(t), *output_shape):
-            use = "Accuracy()" if loss.takes_classes else "BinaryAccuracy()"
+        if loss.output_kind in ("logits", "logarithms") or t.shape != (len(t), *output_shape):
+            advice = ""
+            if loss.output_kind == "logits":
+                one_of_several = loss.takes_classes or loss.targets_sum_to_one
+                advice = "; use Accuracy()" if one_of_several else "; use BinaryAccuracy()"
             raise InputError(
                 "R2: expected outputs and targets that are values, such as those of "
-                f"MeanSquaredError, got {type(loss).__name__}; use {use}"
+                f"MeanSquaredError, got {type(loss).__name__}{advice}"
             )
+        _refuse_nan(t, "R2", "measure it on rows without such targets")
 
     def sums(
         self, y: Array, t: Array, ctx: Context, weight: Array | None = None
@@ -333,6 +355,14 @@ class R2(Metric):
             for r, s in zip(residual.tolist(), squares.tolist(), strict=True)
         ]
         return sum(scores) / len(scores)
+
+
+def _refuse_nan(t: HostArray, metric: str, advice: str) -> None:
+    """Raise InputError for a target that is NaN, which the loss ignores but the metric does not."""
+    index = first_index(t, lambda values: values != values)
+    if index is not None:
+        where = describe_location("t", index)
+        raise InputError(f"{metric}, {where}: expected a number, got NaN; {advice}")
 
 
 def _fraction(

@@ -80,6 +80,7 @@ TABLES = {
 BASES = (
     bp.Layer,
     bp.Loss,
+    bp.ElementwiseLoss,
     optimizers.Optimizer,
     optimizers.Transform,
     initializers.Initializer,

@@ -41,59 +41,50 @@ def layer_case(
     changes the δ that is drawn, for outputs of several arrays a tuple or dict of them; it may put
     None, an error of zeros, in their place, as it is for outputs that are indices.
     The results are "y", "dx" and "d name" for every trainable parameter; of several arrays "y.a"
-    and "dx.a", or "y.0" and "dx.0" in a tuple. The dict of a sequence, "x" with a mask or lengths,
-    has the inputs "x", "mask" and "lengths" and the results "y" and "dx", of its entry "x".
+    and "dx.a", or "y.0" and "dx.0" in a tuple.
     """
     component = component or type(layer).__name__
 
     def inputs() -> HostArrays:
         values = x()
         specification, output_shape = layer.init(_sample_shapes(values))
-        arrays = _named(values)
+        arrays = flat_tree("x", values)
         for path, parameter in _flat(specification):
             generator = host_generator(2026, "case", component, variant, path)
             drawn = np.asarray(parameter.initializer.draw(parameter.shape, generator))
             # Zeros and ones would hide a factor: every parameter gets distinct values.
             arrays[PARAMETER + path] = drawn + 0.1 * generator.uniform(1, 2, parameter.shape)
-        rows, numbers = next(leaves(values)).shape[0], count()
+        rows = next(leaves(values)).shape[0]
+
+        numbers = count()
 
         def draw(shape: Shape) -> HostArray:
             which = f"delta {k}" if (k := next(numbers)) else "delta"
             return normal(component, variant, which, shape=(rows, *shape))
 
-        drawn = delta(map_shapes(draw, _of_sequence(output_shape)))
-        return arrays | flat_tree("delta", drawn)
+        return arrays | flat_tree("delta", delta(map_shapes(draw, output_shape)))
 
     def run(placement: Placement, arrays: dict[str, Array]) -> tuple[Tree, Backward, Tree]:
-        """Return y, its backward, and δ; of the dict of a sequence, those of "x"."""
-        nested = _nested(x(), arrays)
+        """Return y, its backward, and δ."""
+        nested = nested_like(x(), "x", arrays)
         returned = layer.forward(parameter_tree(arrays), nested, placement.context())
         y, backward = _two(returned, "forward must return (output, backward)")
         _, output_shape = layer.init(_sample_shapes(x()))
         rows = next(leaves(nested)).shape[0]
-        expected = map_shapes(lambda shape: (rows, *shape), _of_sequence(output_shape))
-        whole, y = y, _of_sequence(y)
+        expected = map_shapes(lambda shape: (rows, *shape), output_shape)
         shapes = map_tree(lambda a: tuple(a.shape), y)
         if shapes != expected:
             raise InputError(f"y: expected shape {expected}, as returned by init, got {shapes}")
-
-        def of_sequence(delta: Array) -> Any:
-            return backward({**dict.fromkeys(whole), "x": delta})
-
-        return (
-            y,
-            backward if y is whole else of_sequence,
-            _errors(y, "delta", arrays, placement.xp),
-        )
+        return y, backward, _errors(y, "delta", arrays, placement.xp)
 
     def compute(placement: Placement, arrays: dict[str, Array]) -> dict[str, Array]:
         xp = placement.xp
         y, backward, errors = run(placement, arrays)
         dx, gradients = _two(backward(errors), "backward must return (dx, gradients by name)")
         results = flat_tree("y", y)
-        for name, array in flat_tree("x", _of_sequence(_nested(x(), arrays))).items():
+        for name, array in flat_tree("x", nested_like(x(), "x", arrays)).items():
             if xp.isdtype(array.dtype, "real floating"):
-                error = _at(_of_sequence(dx), name.split(".")[1:])
+                error = _at(dx, name.split(".")[1:])
                 results[f"d{name}"] = xp.zeros_like(array) if error is None else error
         if gradients is None:
             gradients = dict.fromkeys(path.partition(".")[0] for path in trainable)
@@ -111,9 +102,8 @@ def layer_case(
         pairs = zip(_every_leaf(y), _every_leaf(errors), strict=True)
         return sum(placement.xp.sum(a * error) for a, error in pairs if error is not None)
 
-    values = x()
-    names = [k for k, a in flat_tree("x", _of_sequence(values)).items() if a.dtype.kind == "f"]
-    trainable = [path for path, p in _flat(layer.init(_sample_shapes(values))[0]) if p.trainable]
+    names = [name for name, a in flat_tree("x", x()).items() if a.dtype.kind == "f"]
+    trainable = [path for path, p in _flat(layer.init(_sample_shapes(x()))[0]) if p.trainable]
     input_of = {f"d{name}": name for name in names}
     input_of |= {GRADIENT + path: PARAMETER + path for path in trainable}
     derivatives = Derivatives(objective, input_of, analytic) if oracle and input_of else None
@@ -190,31 +180,6 @@ def nested_like(tree: Tree, name: str, arrays: dict[str, Array]) -> Tree:
     return arrays.get(name)
 
 
-SEQUENCE = frozenset({"x", "lengths", "mask"})
-"""The entries of the dict of a sequence."""
-
-
-def _is_sequence(tree: Tree) -> bool:
-    return isinstance(tree, dict) and "x" in tree and SEQUENCE.issuperset(tree)
-
-
-def _of_sequence(tree: Tree) -> Tree:
-    """Return the entry "x" of the dict of a sequence, any other tree unchanged."""
-    return tree["x"] if _is_sequence(tree) else tree
-
-
-def _named(values: Tree) -> HostArrays:
-    """Return the inputs of a case by name: "x", or "x.left"; of a sequence "x" and "lengths"."""
-    return dict(values) if _is_sequence(values) else flat_tree("x", values)
-
-
-def _nested(values: Tree, arrays: dict[str, Array]) -> Tree:
-    """Return the inputs of a case nested as the layer expects them."""
-    if _is_sequence(values):
-        return {name: arrays[name] for name in values}
-    return nested_like(values, "x", arrays)
-
-
 def _errors(y: Tree, name: str, arrays: dict[str, Array], xp: Namespace) -> Tree:
     """Return the errors of outputs, nested like them; None for indices."""
     errors = nested_like(y, name, arrays)
@@ -230,13 +195,12 @@ def _errors(y: Tree, name: str, arrays: dict[str, Array], xp: Namespace) -> Tree
 
 
 def _sample_shapes(x: Tree) -> Tree:
-    """Return the shape of one sample as `Layer.init` expects it, without the batch."""
+    """Return the shapes of one sample, as `Layer.init` expects them."""
 
-    def shape_of(array: HostArray) -> Shape:
-        shape = tuple(array.shape[1:])
-        return IndexShape(shape) if array.dtype.kind == "i" else shape
+    def of_sample(a: HostArray) -> Shape:
+        return IndexShape(a.shape[1:]) if a.dtype.kind == "i" else tuple(a.shape[1:])
 
-    return map_tree(shape_of, x)
+    return map_tree(of_sample, x)
 
 
 def _every_leaf(tree: Tree) -> Iterator[Any]:
