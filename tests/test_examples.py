@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from bp_arrays.data import read_digits
 
 SCRIPTS = Path(__file__).parent.parent / "docs" / "examples"
 LIMIT = 60
@@ -56,6 +60,37 @@ def test_a_loss_is_the_same_everywhere(tmp_path):
     assert [row[0] for row in rows] == ["cpu", "strict"]
     assert rows[0][1:] == rows[1][1:]
     assert 70 <= int(rows[0][3]) <= 90
+
+
+def write_idx(path: Path, values: np.ndarray) -> None:
+    """Write whole numbers below 256 as an IDX file: the sizes of the axes, then the numbers."""
+    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    path.write_bytes(header + values.astype(np.uint8).tobytes())
+
+
+def test_a_convolutional_network_reads_images_from_a_file(tmp_path):
+    digits = read_digits()
+    write_idx(tmp_path / "few-images-idx3-ubyte", digits.x[:600].reshape(-1, 8, 8))
+    write_idx(tmp_path / "few-labels-idx1-ubyte", digits.t[:600])
+    options = ("few-images-idx3-ubyte", "--device", "cpu", "--epochs", "10")
+    printed = run("convolutional_digits.py", tmp_path, *options)
+    [share] = re.findall(r"([\d.]+)% of 120 images held out", printed)
+    assert float(share) > 80.0
+
+
+def test_a_gpt_learns_a_text_and_continues_it(tmp_path):
+    lines = ["the cat sat on the mat", "the dog sat on the cat"]
+    text = "\n".join(lines[k % 2] for k in range(400))
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    small = ("--blocks", "1", "--features", "32", "--window", "16", "--steps", "200")
+    printed = run("char_gpt.py", tmp_path, "text.txt", "--device", "cpu", *small)
+    [loss] = re.findall(r"step 200: .* validation loss ([\d.]+)", printed)
+    assert float(loss) < 0.5
+    assert "the mat" in printed.partition("it writes:")[2]
+    words = ("sample", "gpt.safetensors", "--prompt", "the dog", "--temperature", "0")
+    command = [sys.executable, "-m", "bp_arrays", *words, "--length", "11", "--device", "cpu"]
+    sampled = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert sampled.stdout == "the dog sat on the\n"
 
 
 def test_every_script_is_run_here():

@@ -12,7 +12,7 @@ import pytest
 import bp_arrays as bp
 from bp_arrays.activations import ACTIVATIONS
 from bp_arrays.layers import Context
-from bp_arrays.losses import LOSSES
+from bp_arrays.losses import LOSSES as NAMED_LOSSES
 from bp_arrays.optimizers import OPTIMIZERS
 
 pytest.importorskip("hypothesis")
@@ -38,12 +38,22 @@ def model_of(layer, seed=0):
     return bp.Model(layer, OUTPUTS, device="cpu", dtype="float64", seed=seed)
 
 
+FURTHER = (
+    bp.Hinge, bp.SquaredHinge, bp.MultiMargin, bp.KLDivergence, bp.PoissonNLL, bp.CosineSimilarity,
+)  # fmt: skip
+LOSSES = NAMED_LOSSES | {kind.__name__: kind for kind in FURTHER}
+
+
 def targets(loss, rng, rows):
     """Targets of any kind that the loss takes."""
     if loss.takes_classes:
         return rng.integers(0, OUTPUTS, rows)
-    if isinstance(loss, bp.BinaryCrossEntropy):
+    if isinstance(loss, (bp.BinaryCrossEntropy, bp.Hinge, bp.SquaredHinge)):
         return rng.integers(0, 2, (rows, OUTPUTS)).astype(float)
+    if loss.targets_sum_to_one:
+        return rng.dirichlet(np.ones(OUTPUTS), rows)
+    if loss.target_range is not None:
+        return rng.poisson(2.0, (rows, OUTPUTS)).astype(float)
     return rng.normal(size=(rows, OUTPUTS))
 
 
@@ -89,9 +99,54 @@ def test_finite_numbers_stay_finite_in_every_activation(name, values):
 @few
 def test_finite_outputs_have_a_finite_loss(name, values, seed):
     loss, y = LOSSES[name](), np.array([values])
+    if name == "PoissonNLL":
+        y = y / 1e150 * 700.0  # its rate is eʸ
     t = targets(loss, np.random.default_rng(seed), 1)
     value, backward = loss.forward(y, t, Context(np))
-    assert np.isfinite(value) and value >= 0.0 and np.isfinite(backward()).all()
+    assert np.isfinite(value) and np.isfinite(backward()).all()
+    assert value >= -1e-15 or name == "PoissonNLL"  # without log t! it may be negative
+
+
+@given(st.lists(st.floats(-1e150, 1e150), min_size=4, max_size=4), SEEDS)
+@few
+def test_means_and_variances_of_any_size_have_a_finite_loss(values, seed):
+    t = np.random.default_rng(seed).normal(size=(1, 2))
+    value, backward = bp.GaussianNLL().forward(np.array([values]), t, Context(np))
+    assert np.isfinite(value) and np.isfinite(backward()).all()
+
+
+ELEMENTWISE = sorted(n for n, kind in LOSSES.items() if issubclass(kind, bp.ElementwiseLoss))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@given(SEEDS, st.integers(2, 6), st.integers(1, 4))
+@few
+def test_targets_that_are_left_out_count_as_if_they_were_not_there(
+    name, reduction, seed, rows, time
+):
+    """By NaN or by weights of positions; what is there may be of any size."""
+    rng, loss = np.random.default_rng(seed), LOSSES[name](reduction=reduction)
+    y, t = rng.normal(size=(rows, time, OUTPUTS)), targets(loss, rng, rows * time)
+    t = t.reshape(y.shape)
+    mask = rng.random((rows, time)) < 0.7
+    kept = loss.forward(y[mask], t[mask], Context(np)) if mask.any() else (0.0, lambda: 0.0)
+    expected = np.zeros(y.shape)
+    expected[mask] = kept[1]()
+    # a sum has 1/n of the n targets of a sample, of a sequence time times as many
+    factor = 1.0 if name == "L2Loss" else 1.0 / time
+    factor = factor if reduction == "sum" else time if name == "L2Loss" else 1.0
+    y[~mask] = 1e200
+    gone = np.where(mask[..., None], t, np.nan)
+    ignoring = LOSSES[name](reduction=reduction, ignore_nan=True)
+    for result in (
+        loss.forward(y, t, Context(np), mask.astype(float)),
+        ignoring.forward(y, gone, Context(np)),
+        ignoring.forward(y, gone, Context(np), np.ones(rows)),
+        ignoring.forward(y, gone, Context(np), np.ones((rows, time))),
+    ):
+        close(result[0], factor * kept[0])
+        close(result[1](), factor * expected)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

@@ -1,4 +1,4 @@
-"""`Embedding`: a row of a table for each index."""
+"""`Embedding`: a row of a table for each index; `TiedEmbedding`: the table again as the output."""
 
 from __future__ import annotations
 
@@ -110,3 +110,77 @@ class Embedding(Layer):
             return None, {"weight": add_rows(ids, delta, self.size, device=ctx.device, xp=xp)}
 
         return xp.reshape(rows, (*shape, self.features)), backward
+
+
+@dataclass(frozen=True)
+class TiedEmbedding(Layer):
+    """A net whose output layer is the table of its embedding: y = body(w[x]) wᵀ.
+
+    The score of an index is the product of its row with the vector that the body puts out. The
+    table is one parameter, "embedding.weight", with two uses; its derivative is the sum of both:
+    for h = body(w[x]), with one row for each position, ∂L/∂w = δᵀ h + the one of the embedding.
+
+    Parameters
+    ----------
+    embedding : Embedding
+    body : Layer
+        From vectors (..., features) to vectors (..., features), with the features of the
+        embedding.
+
+    Raises
+    ------
+    InputError
+        If `embedding` is no Embedding or `body` no layer; when the model is built, if the body
+        puts out another number of features.
+
+    Notes
+    -----
+    Press and Wolf, "Using the Output Embedding to Improve Language Models", 2017.
+
+    Examples
+    --------
+    >>> import bp_arrays as bp
+    >>> net = bp.TiedEmbedding(bp.Embedding(10, 4), bp.Sequential(bp.Linear(4), bp.Tanh()))
+    >>> model = bp.Model(net, bp.InputSpec((3,), "index"), device="cpu")
+    >>> list(model.parameters), model.output_shape
+    (['embedding.weight', 'body.0.weight', 'body.0.bias'], (3, 10))
+    """
+
+    embedding: Embedding
+    body: Layer
+
+    def __post_init__(self) -> None:
+        check_kind(self, "embedding", Embedding, "an Embedding such as Embedding(65, 128)")
+        check_kind(self, "body", Layer, "a layer such as Sequential(...)")
+
+    def parts(self) -> dict[str, Layer]:
+        return {"embedding": self.embedding, "body": self.body}
+
+    def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
+        table, vectors = self.embedding.init(input_shape)
+        specification, output_shape = self.body.init(vectors)
+        if not output_shape or output_shape[-1] != self.embedding.features:
+            raise InputError(
+                f"TiedEmbedding(body=): expected an output of {self.embedding.features} features, "
+                f"as the embedding has, got shape {output_shape}"
+            )
+        specifications = {"embedding": table, "body": specification}
+        output_shape = (*output_shape[:-1], self.embedding.size)
+        return {name: part for name, part in specifications.items() if part}, output_shape
+
+    def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        xp, w = ctx.xp, params["embedding"]["weight"]
+        vectors, embedding_backward = ctx.forward("embedding", self.embedding, params, x)
+        h, body_backward = ctx.forward("body", self.body, params, vectors)
+        shape = tuple(h.shape)
+        rows = xp.reshape(h, (math.prod(shape[:-1]), shape[-1]))  # (positions, features)
+        y = rows @ w.T
+
+        def backward(delta: Array) -> tuple[Array, ParameterTree]:
+            delta = xp.reshape(delta, tuple(y.shape))
+            dvectors, body_gradients = body_backward(xp.reshape(delta @ w, shape))
+            _, gradients = embedding_backward(dvectors)
+            dw = gradients["weight"] + delta.T @ rows  # the sum over both uses
+            return None, {"embedding": {"weight": dw}, "body": body_gradients}
+
+        return xp.reshape(y, (*shape[:-1], w.shape[0])), backward

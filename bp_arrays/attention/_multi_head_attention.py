@@ -46,8 +46,9 @@ class MultiHeadAttention(Layer):
     rotary : bool or RotaryPositions, default False
         Whether queries and keys are turned by their positions.
     weight_init : Initializer, default GlorotUniform()
-        Draws "qkv.weight", (features, (heads + 2 kv_heads) e), and "out.weight",
-        (features, features). The biases start at 0.
+        Draws "qkv.weight", (features, (heads + 2 kv_heads) e). The biases start at 0.
+    out_init : Initializer, default GlorotUniform()
+        Draws "out.weight", (features, features).
 
     Raises
     ------
@@ -77,6 +78,7 @@ class MultiHeadAttention(Layer):
     bias: bool = True
     rotary: Any = False
     weight_init: Initializer = field(default_factory=GlorotUniform)
+    out_init: Initializer = field(default_factory=GlorotUniform)
 
     def __post_init__(self) -> None:
         check_integer(self, "heads", at_least=1)
@@ -89,7 +91,8 @@ class MultiHeadAttention(Layer):
         check_bool(self, "bias")
         if not isinstance(self.rotary, RotaryPositions):
             check_bool(self, "rotary")
-        check_kind(self, "weight_init", Initializer, "an initializer such as Normal(0.02)")
+        for name in ("weight_init", "out_init"):
+            check_kind(self, name, Initializer, "an initializer such as Normal(0.02)")
 
     def init(self, input_shape: Any) -> tuple[Specification, Any]:
         shape, output_shape = sequence_of(self, input_shape)
@@ -189,7 +192,7 @@ class MultiHeadAttention(Layer):
         """Return the products before and after attention."""
         columns = (self.heads + 2 * self._kv_heads) * (features // self.heads)
         qkv = Linear(columns, bias=self.bias, weight_init=self.weight_init)
-        return qkv, Linear(features, bias=self.bias, weight_init=self.weight_init)
+        return qkv, Linear(features, bias=self.bias, weight_init=self.out_init)
 
     def _softmax(self, s: Array, mask: Array | None, ctx: Context) -> Array:
         """Return p of the scores (batch, heads, time, time), over the keys that may be seen."""

@@ -19,6 +19,7 @@ from bp_arrays.errors import BpArraysError, InputError, unknown_name
 COMMANDS = {
     "train": "train a network on digits, the notes' task, or your own file",
     "predict": "apply a trained model to data",
+    "sample": "write text by a trained model of characters",
     "explain": "write out the backward pass of one sample, with every number",
     "check": "check that all devices give the same, correct gradients",
     "bench": "measure the training speed of a network on each device",

@@ -35,6 +35,14 @@ def positive(text: str) -> float:
     return value
 
 
+def at_least_zero(text: str) -> float:
+    """Parse a finite number >= 0."""
+    value = _number(text)
+    if not 0.0 <= value < math.inf:
+        raise ArgumentTypeError(f"expected a finite number >= 0, got {text!r}")
+    return value
+
+
 def separator(text: str) -> str:
     """Parse a delimiter: one character, or "tab".
 

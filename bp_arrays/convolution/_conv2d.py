@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bp_arrays.checks import array_error, check_bool, check_integer, check_kind
+from bp_arrays.checks import check_bool, check_integer, check_kind
+from bp_arrays.convolution._convolved import check_groups, convolved
 from bp_arrays.convolution._geometry import (
     Padding,
     Pair,
@@ -15,14 +16,7 @@ from bp_arrays.convolution._geometry import (
     windows_on,
 )
 from bp_arrays.initializers import GlorotUniform, Initializer, Zeros
-from bp_arrays.kernels import (
-    Windows,
-    channel_sums,
-    convolution,
-    convolution_dw,
-    convolution_dx,
-    size_of,
-)
+from bp_arrays.kernels import Windows, size_of
 from bp_arrays.layers import Context, Layer, Parameter, Specification
 from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
@@ -108,7 +102,7 @@ class Conv2d(Layer):
         height, width, channels = input_shape
         check_groups(where, self.groups, channels, self.out_channels)
         windows = self._windows((height, width))
-        check_fits(where, input_shape, windows)
+        check_fits(where, (height, width), windows, input_shape)
         shape = (*windows.kernel, channels // self.groups, self.out_channels)
         parameters = {"weight": Parameter(shape, self.weight_init)}
         if self.bias:
@@ -116,43 +110,9 @@ class Conv2d(Layer):
         return parameters, (*windows.positions((height, width)), self.out_channels)
 
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        w, size, on_device = params["weight"], size_of(x), {"device": ctx.device, "xp": ctx.xp}
-        windows = self._windows(size)
-        a = convolution(x, w, windows, self.groups, **on_device)
-        if self.bias:
-            a = a + params["bias"]
-
-        def backward(delta: Array) -> tuple[Array | None, ParameterTree]:
-            # ∂L/∂w_ijco = Σ_nuv x_n,su+di,sv+dj,c δ_nuvo, from the windows made again
-            gradients = {"weight": convolution_dw(x, delta, windows, self.groups, **on_device)}
-            if self.bias:
-                gradients["bias"] = channel_sums(delta, **on_device)  # ∂L/∂b_o = Σ_nuv δ_nuvo
-            dx = None
-            if ctx.needs_input_gradient:  # δ convolved with the turned kernel
-                dx = convolution_dx(delta, w, size, windows, self.groups, **on_device)
-            return dx, gradients
-
-        return a, backward
+        return convolved(x, params, self._windows(size_of(x)), self.groups, ctx)
 
     def _windows(self, size: Pair) -> Windows:
         """Return the positions of the kernel on images (height, width)."""
         fields = (self.kernel_size, self.stride, self.dilation, self.padding)
         return windows_on(size, *fields)  # type: ignore[arg-type]  # pairs since __post_init__
-
-
-def check_groups(where: str, groups: int, channels: int, out_channels: int) -> None:
-    """Check that the groups divide the channels of the input and of the output.
-
-    Raises
-    ------
-    InputError
-        Naming the layer, the groups and the channels.
-    """
-    if channels % groups or out_channels % groups:
-        raise array_error(
-            where,
-            "input",
-            f"channels in and out that {groups} groups divide",
-            f"{channels} in and {out_channels} out",
-            "change groups or out_channels",
-        )

@@ -122,24 +122,34 @@ def check_signal(where: str, shape: Shape) -> None:
         raise array_error(where, "input", expected, shape, advice if len(shape) == 1 else "")
 
 
-def check_fits(where: str, shape: Shape, windows: Windows) -> None:
-    """Check that the kernel fits on the padded image at least once.
+def line_windows_on(time: int, kernel: int, stride: int, dilation: int, padding: Any) -> Windows:
+    """Return the positions of a kernel on a signal, an image with one line of pixels."""
+    sides = padding if isinstance(padding, str) else ((0, 0), padding)
+    return windows_on((1, time), (1, kernel), (1, stride), (1, dilation), sides)
+
+
+def check_fits(where: str, size: Pair, windows: Windows, shape: Shape) -> None:
+    """Check that the kernel fits on the padded image, or signal, at least once.
 
     Raises
     ------
     InputError
-        Naming the layer, the size of the kernel and that of the padded image.
+        Naming the layer, the reach of the kernel and the padded size.
     """
-    size = windows.padded((shape[0], shape[1]))
-    if min(windows.positions((shape[0], shape[1]))) < 1:
-        reach, padded = ("{} x {}".format(*pair) for pair in (windows.reach, size))
-        raise array_error(
-            where,
-            "input",
-            f"a padded image of at least {reach}, the reach of the kernel",
-            f"{padded} from shape {shape}",
-            'use a smaller kernel or dilation, or padding="same"',
-        )
+    if min(windows.positions(size)) >= 1:
+        return
+    reach, padded = windows.reach, windows.padded(size)
+    if len(shape) == 2:
+        kind, needed, got = "signal of length", f"{reach[1]}", f"{padded[1]}"
+    else:
+        kind, needed, got = "image of", "{} x {}".format(*reach), "{} x {}".format(*padded)
+    raise array_error(
+        where,
+        "input",
+        f"a padded {kind} at least {needed}, the reach of the kernel",
+        f"{got} from shape {shape}",
+        'use a smaller kernel or dilation, or padding="same"',
+    )
 
 
 def _has_axes(shape: Shape, axes: int) -> bool:

@@ -16,7 +16,16 @@ from bp_arrays.estimators._losses import PoissonLoss, SummedBinaryCrossEntropy
 from bp_arrays.inputs import first_bad_sum, first_outside, target_out_of_range
 from bp_arrays.kernels import logistic
 from bp_arrays.layers import Context, Layer
-from bp_arrays.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, L2Loss, Loss, loss_named
+from bp_arrays.losses import (
+    LOSSES,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    KLDivergence,
+    L2Loss,
+    Loss,
+    PoissonNLL,
+    loss_named,
+)
 from bp_arrays.typing import Array, HostArray, Namespace
 
 
@@ -102,6 +111,12 @@ def classifying(loss: str | Loss, kind: str) -> TrainingObjective:
                 "got more than two classes; use CrossEntropy()"
             )
         return TrainingObjective(loss, "logistic", True)
+    if loss.output_kind in ("logits", "logarithms"):
+        raise InputError(
+            f"loss={type(loss).__name__}(): expected CrossEntropy(), BinaryCrossEntropy(), or a "
+            "loss that compares probabilities with 0 and 1, such as MeanSquaredError(); train "
+            "with other losses by bp.fit"
+        )
     return TrainingObjective(loss, "softmax" if kind == "multiclass" else "logistic", False)
 
 
@@ -119,12 +134,17 @@ def regressing(loss: str | Loss, targets: HostArray) -> TrainingObjective:
         objective = TrainingObjective(PoissonLoss(), "exp", True)
     else:
         loss = loss_of(loss, "squared_error", "poisson")
-        kinds = {CrossEntropy: "softmax", BinaryCrossEntropy: "logistic"}
+        kinds: dict[type[Loss], str] = {
+            CrossEntropy: "softmax",
+            KLDivergence: "softmax",
+            BinaryCrossEntropy: "logistic",
+            PoissonNLL: "exp",
+        }
         objective = TrainingObjective(loss, kinds.get(type(loss), "identity"), True)
     if objective.out_activation == "softmax" and targets.shape[1] < 2:
         raise InputError(
-            "loss=CrossEntropy(): expected probabilities in two or more columns of y, got one "
-            "column; use BinaryCrossEntropy(), or MLPClassifier for classes"
+            f"loss={type(loss).__name__}(): expected probabilities in two or more columns of y, "
+            "got one column; use BinaryCrossEntropy(), or MLPClassifier for classes"
         )
     target_range = objective.loss.target_range
     index = None if target_range is None else first_outside(targets, *target_range)
@@ -149,7 +169,7 @@ def loss_of(loss: Any, *scikit_learn: str) -> Loss:
         For anything else; the message lists the known losses, `scikit_learn`'s included.
 
     >>> loss_of("mean-squared-error", "squared_error")
-    MeanSquaredError(reduction='mean')
+    MeanSquaredError(reduction='mean', ignore_nan=False)
     """
     if isinstance(loss, Loss):
         return loss

@@ -15,7 +15,7 @@ from bp_arrays.explanation._expression import Symbol, Term, partial
 from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import loss_derivative
 from bp_arrays.explanation._stages import Stage, Vector
-from bp_arrays.inputs import as_numpy, only_shape, prepare_targets
+from bp_arrays.inputs import as_numpy, only_output, only_shape, prepare_targets
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
@@ -29,9 +29,15 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
         raise InputError(f"explain(model=): expected a bp.Model, got {type(model).__name__}")
     if not isinstance(loss, Loss):
         raise InputError(f"explain(loss=): expected a loss such as L2Loss(), got {loss!r}")
+    if not loss.explainable:
+        raise InputError(
+            f"explain(loss=): expected a loss of the outputs of one sample and one target, got "
+            f"{type(loss).__name__}, which cannot be written out"
+        )
     if not (isinstance(eta, Real) and np.isfinite(float(eta)) and eta > 0):
         raise InputError(f"explain(eta=): expected a finite number > 0, got {eta!r}")
     shape = only_shape(model.inputs, "explain")
+    only_output(model.output_shape, "explain")
     copy = Model(model.net, shape, device="cpu", dtype="float64")
     copy.set_parameters(model.host_parameters())
     sample = _sample(x, copy)
@@ -101,15 +107,16 @@ def _sample(x: Any, model: Model) -> Vector:
 
 def _target(t: Any, loss: Loss, model: Model) -> Vector:
     array = as_numpy(_moved_to_host(t), "t")
-    if array.shape == model.output_shape or (array.ndim == 0 and loss.takes_classes):
+    shape = loss.target_shape((1, *model.output_shape))[1:]
+    if array.shape == shape or (array.ndim == 0 and loss.takes_classes):
         array = array[None]
-    elif array.ndim == 0 and model.output_shape == (1,):
+    elif array.ndim == 0 and shape == (1,):
         array = array.reshape(1, 1)
     classes = loss.takes_classes and array.shape == (1,)
-    if not classes and array.shape != (1, *model.output_shape):
+    if not classes and array.shape != (1, *shape):
         also = " or one class" if loss.takes_classes else ""
         raise InputError(
-            f"explain(t=): expected a target of shape {model.output_shape}{also}, got {array.shape}"
+            f"explain(t=): expected a target of shape {shape}{also}, got {array.shape}"
         )
     if not np.isfinite(array).all():
         raise InputError("explain(t=): expected finite numbers, got NaN or infinity")
@@ -126,21 +133,24 @@ def _moved_to_host(value: Any) -> Any:
 def _loss_terms(loss: Loss, y: Vector, t: Vector, model: Model, context: Context) -> list[Term]:
     """Return ∂L/∂y_k as terms; for a custom loss as symbols, by central differences."""
     outputs = [Name("y").symbol(float(value), k + 1) for k, value in enumerate(y)]
+    q = t
     if t.shape == (1,) and loss.takes_classes:
         one_hot = np.arange(y.size) == t
         counted = loss.counted(t)
-        t = (one_hot if counted is None else one_hot & counted).astype(y.dtype)[None]
-    targets = [Name("t").symbol(float(value), k + 1) for k, value in enumerate(np.ravel(t))]
+        q = (one_hot if counted is None else one_hot & counted).astype(y.dtype)[None]
+    targets = [Name("t").symbol(float(value), k + 1) for k, value in enumerate(np.ravel(q))]
     terms = loss_derivative(loss, outputs, targets)
     if terms is not None:
         return terms
+
+    given = t if t.ndim <= len(model.output_shape) else t.astype(y.dtype)  # classes are integers
 
     def measured(k: int) -> Symbol:
         def loss_at(value: float) -> float:
             moved = y.copy()
             moved[k] = value
             batch = moved.reshape((1, *model.output_shape))
-            return float(loss.forward(batch, t, context)[0])
+            return float(loss.forward(batch, given, context)[0])
 
         slope = float(central_difference(loss_at, float(y[k])))
         return partial(Symbol("L", "L", 0.0), outputs[k], slope)

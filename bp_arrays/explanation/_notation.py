@@ -111,6 +111,30 @@ def _gelu(layer: activations.GELU, a: Symbol, h: Symbol) -> Term:
     return Sum([gate, Product([a, gate, Difference(ONE, gate), slope])])
 
 
+def _mish(layer: Layer, a: Symbol, h: Symbol) -> Term:
+    softplus = max(a.value, 0.0) + math.log1p(math.exp(-abs(a.value)))
+    gate = _function("τ", r"\tau", a, math.tanh(softplus))
+    s = _function("σ", r"\sigma", a, logistic(a.value))
+    return Sum([gate, Product([a, Difference(ONE, Square(gate)), s])])
+
+
+def _hardsigmoid(layer: Layer, a: Symbol, h: Symbol) -> Term:
+    inside = float(abs(a.value) < 3.0)
+    sixth = Number(1.0 / 6.0, "1/6", r"\tfrac{1}{6}")
+    return Product(
+        [sixth, Symbol(f"[|{a.text}| < 3]", rf"\mathbb{{1}}[\left|{a.latex}\right| < 3]", inside)]
+    )
+
+
+def _hardswish(layer: Layer, a: Symbol, h: Symbol) -> Term:
+    if a.value >= 3.0:
+        return Symbol(f"[{a.text} ≥ 3]", rf"\mathbb{{1}}[{a.latex} \ge 3]", 1.0)
+    if a.value <= -3.0:
+        return Symbol(f"[{a.text} > −3]", rf"\mathbb{{1}}[{a.latex} > -3]", 0.0)
+    third = Number(1.0 / 3.0, "1/3", r"\tfrac{1}{3}")
+    return Sum([Product([third, a]), Number(0.5, "1/2", r"\tfrac{1}{2}")])
+
+
 ELEMENTWISE: dict[type[Layer], Derivative] = {
     activations.Identity: _identity,
     activations.Sigmoid: _sigmoid,
@@ -122,6 +146,9 @@ ELEMENTWISE: dict[type[Layer], Derivative] = {
     activations.GELU: _gelu,  # type: ignore[dict-item]
     activations.SiLU: _silu,
     activations.Softplus: _softplus,
+    activations.Mish: _mish,
+    activations.Hardsigmoid: _hardsigmoid,
+    activations.Hardswish: _hardswish,
 }
 """h'(a) of the element-wise activations."""
 
@@ -149,6 +176,22 @@ LOSSES: dict[type[Loss], tuple[str, str]] = {
         "−Σ t log p, p = softmax(y)",
         r"-\sum_k t_k \log p_k, \quad p = \operatorname{softmax}(y)",
     ),
+    losses.KLDivergence: (
+        "Σ t (log t − log p), p = softmax(y)",
+        r"\sum_k t_k (\log t_k - \log p_k), \quad p = \operatorname{softmax}(y)",
+    ),
+    losses.Hinge: (
+        "1/n Σ max(0, 1 − s y), s = 1 for t = 1, else −1",
+        r"\tfrac{1}{n} \sum_k \max(0, 1 - s_k y_k)",
+    ),
+    losses.SquaredHinge: (
+        "1/n Σ max(0, 1 − s y)², s = 1 for t = 1, else −1",
+        r"\tfrac{1}{n} \sum_k \max(0, 1 - s_k y_k)^2",
+    ),
+    losses.PoissonNLL: (
+        "1/n Σ (exp(y) − t y)",
+        r"\tfrac{1}{n} \sum_k (e^{y_k} - t_k y_k)",
+    ),
 }
 """Formula of each loss, as text and as LaTeX, without weights and smoothing."""
 
@@ -159,11 +202,20 @@ WEIGHTED_BINARY = (
 """The formula of BinaryCrossEntropy with a weight of the positives, c or c_k of each output."""
 
 
+FULL_POISSON = (
+    "1/n Σ (exp(y) − t y + log t!)",
+    r"\tfrac{1}{n} \sum_k (e^{y_k} - t_k y_k + \log t_k!)",
+)
+
+
 def loss_formula(loss: Loss, latex: bool = False) -> str:
     """Return the formula of L in the notes' symbols; for a custom loss, its name."""
     if isinstance(loss, losses.BinaryCrossEntropy) and loss.pos_weight != 1.0:
         text, formula = WEIGHTED_BINARY
         return formula % ("c_k" if isinstance(loss.pos_weight, tuple) else "c") if latex else text
+    if isinstance(loss, losses.PoissonNLL) and loss.full:
+        text, formula = FULL_POISSON
+        return formula if latex else text
     name = type(loss).__name__
     default = (f"{name}(y, t)", rf"\text{{{name}}}(y, t)")
     return LOSSES.get(type(loss), default)[latex]
@@ -186,7 +238,27 @@ def loss_derivative(loss: Loss, y: list[Symbol], t: list[Symbol]) -> list[Term] 
         return _binary_cross_entropy(loss, y, t)
     if type(loss) is losses.CrossEntropy:
         return _cross_entropy(loss, y, t)
+    if type(loss) is losses.KLDivergence:
+        return _cross_entropy(losses.CrossEntropy(), y, t)  # the entropy of t has no derivative
+    if type(loss) is losses.PoissonNLL:
+        rates = [Symbol(f"exp({a.text})", rf"\exp({a.latex})", math.exp(a.value)) for a in y]
+        pairs = zip(rates, t, strict=True)
+        return [_scaled(_over(1.0, n), Difference(rate, b)) for rate, b in pairs]
+    if type(loss) in (losses.Hinge, losses.SquaredHinge):
+        return [_hinge(loss, a, b, n) for a, b in zip(y, t, strict=True)]
     return None
+
+
+def _hinge(loss: Loss, y: Symbol, t: Symbol, n: int) -> Term:
+    """Return −1/n s [s y < 1], or for the squared hinge −2/n s (1 − s y) where s y < 1."""
+    s = _renamed(y, "s", 1.0 if t.value > 0.0 else -1.0)
+    a = 2 if type(loss) is losses.SquaredHinge else 1
+    factor = Number(-a / n, f"(−{a}/{n})", rf"(-\tfrac{{{a}}}{{{n}}})")
+    inside = float(s.value * y.value < 1.0)
+    step = Symbol(f"[{s.text}{y.text} < 1]", rf"\mathbb{{1}}[{s.latex} {y.latex} < 1]", inside)
+    if a == 2 and inside:
+        return Product([factor, s, Difference(ONE, Product([s, y]))])
+    return Product([factor, s, step])
 
 
 def _over(a: float, n: int) -> Number | None:

@@ -16,11 +16,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bp_arrays import attention, convolution, layers, normalization, recurrence
-from bp_arrays.activations import ACTIVATIONS
+from bp_arrays import activations, attention, convolution, layers, normalization, recurrence
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.initializers import INITIALIZERS
-from bp_arrays.layers import Layer
+from bp_arrays.layers import Layer, Parallel
 from bp_arrays.optimizers import OPTIMIZERS, Chain, ClipByGlobalNorm, Optimizer, WeightDecay
 from bp_arrays.schedules import SCHEDULES
 
@@ -31,7 +30,7 @@ DEPTH_LIMIT = 64
 @functools.cache
 def _library() -> dict[str, type]:
     """Return the library's layers, optimizers and their parts by name."""
-    rooms = (layers, convolution, normalization, recurrence, attention)
+    rooms = (layers, activations, convolution, normalization, recurrence, attention)
     public = [getattr(room, name) for room in rooms for name in room.__all__]
     layer_classes = {
         kind.__name__: kind
@@ -39,7 +38,7 @@ def _library() -> dict[str, type]:
         if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer
     }
     links = {kind.__name__: kind for kind in (Chain, ClipByGlobalNorm, WeightDecay)}
-    return {**layer_classes, **ACTIVATIONS, **INITIALIZERS, **OPTIMIZERS, **links, **SCHEDULES}
+    return {**layer_classes, **INITIALIZERS, **OPTIMIZERS, **links, **SCHEDULES}
 
 
 def to_json(net: Layer | Optimizer) -> Any:
@@ -85,6 +84,11 @@ def _describe(value: Any, known: dict[str, type]) -> Any:
     if isinstance(value, Chain):  # its learning rate is that of its last link
         links = (*value.transforms, value.optimizer)
         return {kind.__name__: [_describe(link, known) for link in links]}
+    if isinstance(value, Parallel) and value.names is not None:
+        named = {name: _describe(layer, known) for name, layer in value.parts().items()}
+        return {kind.__name__: named}
+    if isinstance(value, Parallel):
+        return {kind.__name__: [_describe(layer, known) for layer in value.layers]}
     fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if _takes_any_number(kind):
         arguments: list[Any] = []

@@ -12,7 +12,7 @@ from bp_arrays.formats._onnx_functions import OnnxFunctions
 from bp_arrays.formats._onnx_graph import IR_VERSION, OPSET, Graph, Value
 from bp_arrays.formats._onnx_operators import OPERATORS, SINGLE_PRECISION, Write
 from bp_arrays.formats._onnx_shapes import BATCH
-from bp_arrays.layers import Context, Layer
+from bp_arrays.layers import Context, IndexShape, Layer
 from bp_arrays.trees import map_tree
 from bp_arrays.typing import Backward, ParameterTree, Shape
 
@@ -201,7 +201,7 @@ class _Writer:
         return y, _no_backward
 
     def _write(self, layer: Layer, params: dict[str, Any], x: Value, ctx: Context) -> Value:
-        expected = layer.init(map_tree(lambda part: tuple(part.shape[1:]), x))[1]
+        expected = layer.init(map_tree(_sample_shape, x))[1]
         write = self.custom.get(type(layer))
         if write is None and isinstance(x, Value):
             write = self.standard.get(type(layer))
@@ -213,6 +213,11 @@ class _Writer:
             what = f"a value of shape {(BATCH, *expected)}" if _is_shape(expected) else expected
             raise InputError(f"expected {what}, got {y!r:.80}")
         return y
+
+
+def _sample_shape(x: Value) -> Shape:
+    shape = x.shape[1:]
+    return IndexShape(shape) if x.dtype.kind == "i" else shape
 
 
 def _is_shape(tree: Any) -> bool:

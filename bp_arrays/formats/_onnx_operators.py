@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays import activations
+from bp_arrays import activations, convolution, recurrence
+from bp_arrays.formats import _onnx_windows as windows
 from bp_arrays.formats._onnx_graph import Graph, Value
+from bp_arrays.formats._onnx_recurrence import recurrence as write_recurrence
 from bp_arrays.layers import Dropout, Flatten, Layer, Linear
-from bp_arrays.normalization import LayerNorm
+from bp_arrays.normalization import BatchNorm, LayerNorm
 
 Write = Callable[[Any, dict[str, Any], Value, Graph], Value]
 """(layer, its parameters as values, its input, the graph) -> its output."""
@@ -42,6 +44,16 @@ def _layer_norm(layer: LayerNorm, params: dict[str, Any], x: Value, graph: Graph
     )
 
 
+def _batch_norm(layer: BatchNorm, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+    channels = x.shape[-1:]
+    scale = params["scale"] if layer.scale else np.ones(channels)
+    bias = params["bias"] if layer.bias else np.zeros(channels)
+    inputs = [scale, bias, params["mean"], params["variance"]]
+    first = windows.channels_first(x, graph)
+    y = graph.node("BatchNormalization", first, *inputs, shape=first.shape, epsilon=layer.epsilon)
+    return windows.channels_last(y, graph)
+
+
 def _identity(layer: Layer, params: dict[str, Any], x: Value, graph: Graph) -> Value:
     return x
 
@@ -64,10 +76,27 @@ OPERATORS: dict[type[Layer], Write] = {
     activations.ReLU: _elementwise("Relu"),
     activations.Softmax: _over_last_axis("Softmax"),
     activations.LogSoftmax: _over_last_axis("LogSoftmax"),
+    convolution.Conv1d: windows.convolution_by_products,
+    convolution.Conv2d: windows.convolution_by_products,
+    convolution.ConvTranspose2d: windows.transposed_convolution_by_products,
+    convolution.GlobalAveragePool: windows.global_pooling("ReduceMean"),
+    convolution.GlobalMaxPool: windows.global_pooling("ReduceMax"),
 }
 """Accurate in every dtype."""
 
 SINGLE_PRECISION: dict[type[Layer], Write] = {
+    convolution.AveragePool1d: windows.average_pooling,
+    convolution.AveragePool2d: windows.average_pooling,
+    convolution.Conv1d: windows.convolution,
+    convolution.Conv2d: windows.convolution,
+    convolution.ConvTranspose2d: windows.transposed_convolution,
+    convolution.MaxPool1d: windows.max_pooling,
+    convolution.MaxPool2d: windows.max_pooling,
+    convolution.Upsample: windows.upsampling,
+    recurrence.GRU: write_recurrence,
+    recurrence.LSTM: write_recurrence,
+    recurrence.RNN: write_recurrence,
+    BatchNorm: _batch_norm,
     LayerNorm: _layer_norm,
     activations.LeakyReLU: lambda layer, params, a, graph: graph.elementwise(
         "LeakyRelu", a, alpha=layer.negative_slope

@@ -25,6 +25,13 @@ def as_tuple(value: Any, axes: int) -> tuple[int, ...]:
     return (value,) * axes if isinstance(value, int) else tuple(value)
 
 
+def steps_of(layer: Any, axes: int) -> tuple[tuple[int, ...], ...]:
+    """Return kernel size, stride and dilation of a layer, each one number per axis."""
+    kernel = as_tuple(layer.kernel_size, axes)
+    stride = kernel if layer.stride is None else as_tuple(layer.stride, axes)
+    return kernel, stride, as_tuple(getattr(layer, "dilation", 1), axes)
+
+
 def sides_of(layer: Any, size: Shape) -> Sides:
     """Return the lines that a layer adds around an image (height, width) or a signal (time,)."""
     axes = len(size)
@@ -32,9 +39,8 @@ def sides_of(layer: Any, size: Shape) -> Sides:
         return ((0, 0),) * axes
     if layer.padding != "same":
         return (layer.padding,) if axes == 1 else tuple(layer.padding)
-    fields = (layer.kernel_size, layer.stride, getattr(layer, "dilation", 1))
     sides = []
-    for n, k, s, d in zip(size, *(as_tuple(field, axes) for field in fields), strict=True):
+    for n, k, s, d in zip(size, *steps_of(layer, axes), strict=True):
         total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
         sides.append((total // 2, total - total // 2))
     return tuple(sides)
@@ -50,17 +56,15 @@ def channels_last(x: Value, graph: Graph) -> Value:
     return graph.permute(x, (0, *range(2, x.ndim), 1))
 
 
-def window_attributes(layer: Any, size: Shape) -> dict[str, list[int]]:
+def window_attributes(layer: Any, sides: Sides) -> dict[str, list[int]]:
     """Return the attributes of an operator with windows."""
-    axes, sides = len(size), sides_of(layer, size)
-    attributes = {
-        "kernel_shape": list(as_tuple(layer.kernel_size, axes)),
-        "strides": list(as_tuple(layer.stride, axes)),
+    kernel, stride, dilation = steps_of(layer, len(sides))
+    return {
+        "kernel_shape": list(kernel),
+        "strides": list(stride),
+        "dilations": list(dilation),
         "pads": [before for before, _ in sides] + [after for _, after in sides],
     }
-    if hasattr(layer, "dilation"):
-        attributes["dilations"] = list(as_tuple(layer.dilation, axes))
-    return attributes
 
 
 def kernel_first(w: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -73,51 +77,124 @@ def convolution(layer: Any, params: dict[str, Any], x: Value, graph: Graph) -> V
     w, shape = params["weight"], layer.init(x.shape[1:])[1]
     weight = graph.rearranged(kernel_first(w.numbers), "W", w)
     inputs = [channels_first(x, graph), weight, *([params["bias"]] if layer.bias else [])]
-    attributes = window_attributes(layer, x.shape[1:-1]) | {"group": layer.groups}
+    attributes = window_attributes(layer, sides_of(layer, x.shape[1:-1])) | {"group": layer.groups}
     y = graph.node("Conv", *inputs, shape=(x.shape[0], shape[-1], *shape[:-1]), **attributes)
     return channels_last(y, graph)
 
 
 def convolution_by_products(layer: Any, params: dict[str, Any], x: Value, graph: Graph) -> Value:
     """Write a convolution as a sum of products, one for each point of the kernel."""
-    w, groups = params["weight"], layer.groups
-    size, channels = x.shape[1:-1], x.shape[-1]
-    kernel = as_tuple(layer.kernel_size, len(size))
-    padded = _padded(x, sides_of(layer, size), 0.0, graph)
+    w, groups, size = params["weight"], layer.groups, x.shape[1:-1]
+    kernel, stride, dilation = steps_of(layer, len(size))
+    padded = _padded(x, sides_of(layer, size), graph)
     positions = layer.init(x.shape[1:])[1][:-1]
-    terms = []
+    out = layer.out_channels // groups
+    parts = _slices(padded, kernel, stride, dilation, positions)
     offsets = itertools.product(*map(range, kernel))
-    for offset, part in zip(offsets, _slices(layer, padded, positions), strict=True):
-        w_here = w[(*offset, ...)]  # (in / groups, out)
-        if groups == 1:
-            terms.append(part @ w_here)
-            continue
-        width, out = channels // groups, layer.out_channels // groups
-        products = [
-            part[..., g * width : (g + 1) * width] @ w_here[:, g * out : (g + 1) * out]
-            for g in range(groups)
-        ]
-        shape = (*products[0].shape[:-1], layer.out_channels)
-        terms.append(graph.node("Concat", *products, shape=shape, axis=x.ndim - 1))
+    terms = [
+        _grouped(part, [w[(*k, slice(None), slice(g * out, (g + 1) * out))] for g in range(groups)])
+        for k, part in zip(offsets, parts, strict=True)
+    ]
     y: Value = reduce(Value.__add__, terms)
     return y + params["bias"] if layer.bias else y
 
 
-def _padded(x: Value, sides: Sides, value: float, graph: Graph) -> Value:
-    """Return an image with lines of a value around it."""
+def _grouped(x: Value, weights: Sequence[Value]) -> Value:
+    """Return the products of groups of channels with their weights, side by side."""
+    if len(weights) == 1:
+        return x @ weights[0]
+    width, out = weights[0].shape
+    products = [x[..., g * width : (g + 1) * width] @ w for g, w in enumerate(weights)]
+    shape = (*x.shape[:-1], out * len(weights))
+    return x.graph.node("Concat", *products, shape=shape, axis=x.ndim - 1)
+
+
+def _cuts(layer: Any, size: Shape) -> tuple[Sides, tuple[int, ...]]:
+    """Return the lines that a transposed convolution cuts off, and those it adds at the end."""
+    kernel, stride, dilation = steps_of(layer, len(size))
+    if layer.padding != "same":
+        return sides_of(layer, size), as_tuple(layer.output_padding, len(size))
+    cuts, added = [], []
+    for k, s, d in zip(kernel, stride, dilation, strict=True):
+        reach = d * (k - 1) + 1
+        total = max(reach - s, 0)
+        cuts.append((total // 2, total - total // 2))
+        added.append(max(s - reach, 0))
+    return tuple(cuts), tuple(added)
+
+
+def transposed_convolution(layer: Any, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+    """Write a transposed convolution by ConvTranspose, which ONNX Runtime has in float32 only."""
+    w, shape = params["weight"], layer.init(x.shape[1:])[1]
+    weight = graph.rearranged(w.numbers.transpose(2, 3, 0, 1), "W", w)
+    inputs = [channels_first(x, graph), weight, *([params["bias"]] if layer.bias else [])]
+    cuts, added = _cuts(layer, x.shape[1:-1])
+    attributes: dict[str, Any] = window_attributes(layer, cuts)
+    attributes |= {"group": layer.groups, "output_padding": list(added)}
+    shape_first = (x.shape[0], shape[-1], *shape[:-1])
+    y = graph.node("ConvTranspose", *inputs, shape=shape_first, **attributes)
+    return channels_last(y, graph)
+
+
+def transposed_convolution_by_products(
+    layer: Any, params: dict[str, Any], x: Value, graph: Graph
+) -> Value:
+    """Write a transposed convolution: zeros between the pixels, and products with the kernel."""
+    size, channels = x.shape[1:-1], x.shape[-1]
+    kernel, stride, dilation = steps_of(layer, len(size))
+    cuts, added = _cuts(layer, size)
+    for axis, s in enumerate(stride, 1):
+        n = x.shape[axis]
+        shape = (*x.shape[: axis + 1], s, *x.shape[axis + 1 :])
+        one = (*x.shape[: axis + 1], 1, *x.shape[axis + 1 :])
+        apart = graph.node("Unsqueeze", x, graph.integers(axis + 1), shape=one)
+        pads = [0] * (2 * apart.ndim)
+        pads[apart.ndim + axis + 1] = s - 1
+        spread = graph.node("Pad", apart, graph.integers(*pads), 0.0, shape=shape)
+        merged = (*x.shape[:axis], n * s, *x.shape[axis + 1 :])
+        sizes = graph.integers(-1, *merged[1:])
+        x = graph.node("Reshape", spread, sizes, shape=merged)
+        x = x[(*(slice(None),) * axis, slice(0, (n - 1) * s + 1), ...)]
+    sides = [
+        (d * (k - 1) - before, d * (k - 1) - after + more)
+        for k, d, (before, after), more in zip(kernel, dilation, cuts, added, strict=True)
+    ]
+    padded = _padded(x, tuple((max(a, 0), max(b, 0)) for a, b in sides), graph)
+    inner = [
+        slice(max(-before, 0), n - max(-after, 0))
+        for n, (before, after) in zip(padded.shape[1:-1], sides, strict=True)
+    ]
+    padded = padded[(slice(None), *inner, slice(None))]
+    positions = layer.init((*size, channels))[1][:-1]
+    parts = _slices(padded, kernel, (1,) * len(size), dilation, positions)
+    w, width = params["weight"], channels // layer.groups
+    terms = []
+    for offset, part in zip(itertools.product(*map(range, kernel)), parts, strict=True):
+        turned = tuple(k - 1 - i for k, i in zip(kernel, offset, strict=True))
+        rows = [slice(g * width, (g + 1) * width) for g in range(layer.groups)]
+        terms.append(_grouped(part, [w[(*turned, row, slice(None))] for row in rows]))
+    y: Value = reduce(Value.__add__, terms)
+    return y + params["bias"] if layer.bias else y
+
+
+def _padded(x: Value, sides: Sides, graph: Graph) -> Value:
+    """Return an image with lines of zeros around it."""
     if not any(map(any, sides)):
         return x
     pads = [0, *(before for before, _ in sides), 0, 0, *(after for _, after in sides), 0]
     size = tuple(n + sum(lines) for n, lines in zip(x.shape[1:-1], sides, strict=True))
     shape = (x.shape[0], *size, x.shape[-1])
-    return graph.node("Pad", x, graph.integers(*pads), value, shape=shape)
+    return graph.node("Pad", x, graph.integers(*pads), 0.0, shape=shape)
 
 
-def _slices(layer: Any, x: Value, positions: Sequence[int]) -> Iterator[Value]:
+def _slices(
+    x: Value,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    positions: Sequence[int],
+) -> Iterator[Value]:
     """Yield what each point of the kernel covers of a padded image."""
-    axes = len(positions)
-    fields = (layer.kernel_size, layer.stride, getattr(layer, "dilation", 1))
-    kernel, stride, dilation = (as_tuple(field, axes) for field in fields)
     for offset in itertools.product(*map(range, kernel)):
         cuts = [
             slice(i * d, i * d + s * (n - 1) + 1, s)
@@ -126,10 +203,52 @@ def _slices(layer: Any, x: Value, positions: Sequence[int]) -> Iterator[Value]:
         yield x[(slice(None), *cuts, slice(None))]
 
 
+def _pooling(operator: str, layer: Any, x: Value, graph: Graph, **further: Any) -> Value:
+    shape = layer.init(x.shape[1:])[1]
+    attributes = window_attributes(layer, sides_of(layer, x.shape[1:-1])) | further
+    if operator == "AveragePool":
+        del attributes["dilations"]
+    first = channels_first(x, graph)
+    shape_first = (x.shape[0], shape[-1], *shape[:-1])
+    return channels_last(graph.node(operator, first, shape=shape_first, **attributes), graph)
+
+
 def max_pooling(layer: Any, params: dict[str, Any], x: Value, graph: Graph) -> Value:
     """Write max-pooling by the operator MaxPool."""
-    shape = layer.init(x.shape[1:])[1]
-    attributes = window_attributes(layer, x.shape[1:-1])
-    x = channels_first(x, graph)
-    y = graph.node("MaxPool", x, shape=(x.shape[0], shape[-1], *shape[:-1]), **attributes)
-    return channels_last(y, graph)
+    return _pooling("MaxPool", layer, x, graph)
+
+
+def average_pooling(layer: Any, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+    """Write average pooling by AveragePool, which ONNX Runtime has in float32 only."""
+    count = int(layer.count_padding)
+    return _pooling("AveragePool", layer, x, graph, count_include_pad=count)
+
+
+def global_pooling(operator: str) -> Any:
+    """Return the function that writes a reduction over all positions."""
+
+    def write(layer: Any, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+        first = channels_first(x, graph)
+        axes = graph.integers(*range(2, x.ndim))
+        return graph.node(operator, first, axes, shape=first.shape[:2], keepdims=0)
+
+    return write
+
+
+def upsampling(layer: Any, params: dict[str, Any], x: Value, graph: Graph) -> Value:
+    """Write larger images by Resize, which ONNX Runtime has in float32 only."""
+    first, shape = channels_first(x, graph), layer.init(x.shape[1:])[1]
+    scales = graph.value(np.array([1.0, 1.0, *as_tuple(layer.factor, 2)], "float32"), "float32")
+    mode = (
+        {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        if layer.mode == "bilinear"
+        else {
+            "mode": "nearest",
+            "coordinate_transformation_mode": "asymmetric",
+            "nearest_mode": "floor",
+        }
+    )
+    shape_first = (x.shape[0], shape[-1], *shape[:-1])
+    return channels_last(
+        graph.node("Resize", first, None, scales, shape=shape_first, **mode), graph
+    )

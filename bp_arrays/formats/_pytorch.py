@@ -18,6 +18,7 @@ import numpy as np
 
 from bp_arrays.errors import InputError
 from bp_arrays.extras import require_extra
+from bp_arrays.formats._pytorch_convolution import CONVOLUTION
 from bp_arrays.formats._pytorch_normalization import NORMALIZATION
 from bp_arrays.formats._pytorch_pairs import (
     BASIC,
@@ -26,10 +27,12 @@ from bp_arrays.formats._pytorch_pairs import (
     Pair,
     channels_first_order,
 )
+from bp_arrays.formats._pytorch_recurrence import RECURRENCE
+from bp_arrays.formats._pytorch_sequences import SEQUENCES
 from bp_arrays.layers import Flatten, Layer, Linear, Sequential
 from bp_arrays.typing import HostArray, ParameterTree, Shape
 
-PAIRS = (*BASIC, *NORMALIZATION)
+PAIRS = (*BASIC, *NORMALIZATION, *CONVOLUTION, *RECURRENCE, *SEQUENCES)
 """The pairs of all layers that PyTorch has too; the first that fits is used."""
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -96,6 +99,11 @@ def _steps(layer: Layer, params: ParameterTree, shape: Shape, path: str) -> Iter
     if pair is None:
         known = ", ".join(dict.fromkeys(["Sequential", *(p.layer.__name__ for p in PAIRS)]))
         where = f", layer {path}" if path else ""
+        if any(p.layer is type(layer) for p in PAIRS):
+            raise InputError(
+                f"PyTorch has no module for these settings{where}: {layer!r:.200}; to_onnx writes "
+                "every layer of this library"
+            )
         raise InputError(
             f"PyTorch has no module for {type(layer).__name__}{where}; to_torch converts {known}"
         )
@@ -113,7 +121,10 @@ class _Exporter:
 
     def __init__(self, steps: Sequence[_Step], dtype: Any) -> None:
         self.steps, self.dtype, self.done = steps, dtype, 0
-        self.layout = _entry((step.pair.layout, step.shape) for step in steps)
+        self.layout: Layout = "last"
+        if steps and len(steps[0].shape) > 1:
+            layouts = (step.pair.layout for step in steps)
+            self.layout = next((each for each in layouts if each is not None), "last")
         self.order: HostArray | None = None
 
     def module(self, layer: Layer) -> Any:
@@ -139,7 +150,7 @@ class _Exporter:
         named: OrderedDict[str, Any] = OrderedDict()
         wanted = step.pair.layout
         if isinstance(step.layer, Flatten) and self.layout == "first":
-            if _linear_follows((each.pair.layout, each.layer) for each in following):
+            if _linear_follows(following):
                 self.order = channels_first_order(step.shape)
             else:
                 wanted = "last"
@@ -168,7 +179,7 @@ class _Exporter:
             module = torch.nn.utils.skip_init(module_class(pair), dtype=self.dtype, **settings)
         with torch.no_grad():
             for name, array in arrays.items():
-                values = torch.tensor(np.ascontiguousarray(array))
+                values = torch.tensor(np.array(array, order="C"))
                 _tensor(module, name).copy_(values)
         return module
 
@@ -188,18 +199,10 @@ def module_class(pair: Pair) -> Any:
     return getattr(_torch_modules, pair.module, None) or getattr(torch.nn, pair.module)
 
 
-def _entry(layouts: Iterable[tuple[Layout | None, Shape]]) -> Layout:
-    """Return where the channels of the input are: where the first module that minds has them."""
-    return next(
-        (layout for layout, shape in layouts if layout is not None and len(shape) > 1), "last"
-    )
-
-
-def _linear_follows(layers: Iterable[tuple[Layout | None, Layer]]) -> bool:
+def _linear_follows(steps: Iterable[_Step]) -> bool:
     """Return whether a Linear layer comes next, after layers that mind no order of features."""
-    return next(
-        (isinstance(layer, Linear) for layout, layer in layers if layout is not None), False
-    )
+    minding = (step.layer for step in steps if step.pair.minds)
+    return isinstance(next(minding, None), Linear)
 
 
 def from_module(module: Any, input_shape: Shape) -> tuple[Layer, dict[str, HostArray], str]:
@@ -226,7 +229,9 @@ def from_module(module: Any, input_shape: Shape) -> tuple[Layer, dict[str, HostA
     parts = list(_parts(module, ""))
     reader = _Reader(parts, input_shape)
     net = reader.net(module, ())
-    dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in module.parameters()})
+    state = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+    tensors = [*module.parameters(), *state]
+    dtypes = sorted({str(each.dtype).removeprefix("torch.") for each in tensors})
     if len(dtypes) > 1 or not set(dtypes) <= set(DTYPES):
         raise InputError(
             f"from_torch: expected parameters of one float dtype, got {', '.join(dtypes)}; "
@@ -266,19 +271,29 @@ def _parts(module: Any, path: str) -> Iterator[_Part]:
     where = f"from_torch: module {path!r}, " if path else "from_torch: "
     name = type(module).__name__
     _check_hooks(module, where)
-    if type(module) is torch.nn.Sequential:
+    if type(module) is torch.nn.Sequential and not _is_global_pooling(module):
         _check_forward(module, where)
         for key, part in module._modules.items():  # named_children skips repeated modules
             yield from _parts(part, f"{path}.{key}" if path else key)
         return
-    pair = next((p for p in PAIRS if module_class(p) is type(module)), None)
+    kind = type(module[0] if _is_global_pooling(module) else module)
+    pair = next((p for p in PAIRS if module_class(p) is kind and p.accepts(module)), None)
     if pair is None and not _is_permutation(module):
         known = ", ".join(dict.fromkeys(["Sequential", *(pair.module for pair in PAIRS)]))
         raise InputError(f"{where}{name} has no counterpart; from_torch converts {known}")
     for part in module.modules():
         _check_forward(part, where)
         _check_hooks(part, where)
-    yield _Part(module, where, pair)
+    yield _Part(module[0] if _is_global_pooling(module) else module, where, pair)
+
+
+def _is_global_pooling(module: Any) -> bool:
+    """Return whether it is pooling over all positions and Flatten, as `to_module` writes it."""
+    import torch
+
+    if type(module) is not torch.nn.Sequential or len(module) != 2:
+        return False
+    return type(module[0]).__name__.startswith("Adaptive") and type(module[1]) is torch.nn.Flatten
 
 
 def _is_permutation(module: Any) -> bool:
@@ -298,27 +313,21 @@ class _Reader:
 
     def __init__(self, parts: Sequence[_Part], shape: Shape) -> None:
         self.parts, self.shape, self.done = parts, shape, 0
-        axes = len(shape)
         self.values: dict[str, HostArray] = {}
         self.order: HostArray | None = None
-        self.layout: Layout = "last"
-        if axes > 1:
-            minding = next((p for p in parts if p.pair is None or p.pair.layout is not None), None)
-            if minding is not None:
-                given = minding.pair.layout if minding.pair else _before(minding, axes + 1)
-                self.layout = given or "last"
+        self.layout: Layout = "last" if len(shape) < 2 else _entry(parts)
 
     def net(self, module: Any, path: tuple[str, ...]) -> Layer:
         """Return the layer that computes what the module does."""
         import torch
 
-        if type(module) is not torch.nn.Sequential:
+        if type(module) is not torch.nn.Sequential or _is_global_pooling(module):
             layer = self._layer(path)
             return Sequential() if layer is None else layer
         layers: list[Layer] = []
         for part in module._modules.values():
             own = (*path, str(len(layers)))
-            is_nested = type(part) is torch.nn.Sequential
+            is_nested = type(part) is torch.nn.Sequential and not _is_global_pooling(part)
             layer = self.net(part, own) if is_nested else self._layer(own)
             if layer is not None:
                 layers.append(layer)
@@ -330,7 +339,8 @@ class _Reader:
         self.done += 1
         pair, module = part.pair, part.module
         if pair is None:
-            self.layout = "first" if _before(part, len(self.shape) + 1) == "last" else "last"
+            _check_permutation(part, len(self.shape) + 1, self.layout)
+            self.layout = OTHER[self.layout]
             return None
         if len(self.shape) > 1 and pair.layout not in (None, self.layout):
             needed = "torch.nn.Flatten() before it"
@@ -359,7 +369,7 @@ class _Reader:
         order = channels_first_order(self.shape)
         if np.array_equal(order, np.arange(order.size)):
             return
-        minding = next((p for p in following if p.pair is None or p.pair.layout is not None), None)
+        minding = next((p for p in following if p.pair is None or p.pair.minds), None)
         if minding is None or minding.pair is None or minding.pair.layer is not Linear:
             raise InputError(
                 f"{part.where}Flatten: expected a Linear module after it, since channels are last "
@@ -401,17 +411,30 @@ def _zeros(specification: dict[str, Any]) -> Arrays:
     return arrays
 
 
-def _before(part: _Part, axes: int) -> Layout:
-    """Return where the channels are before a module that moves them."""
-    dims = tuple(range(axes)[k] for k in part.module.dims if -axes <= k < axes)
-    if dims == (0, *range(2, axes), 1):
-        return "first"
-    if dims == (0, axes - 1, *range(1, axes - 1)):
-        return "last"
-    raise InputError(
-        f"{part.where}{part.module}: expected a permutation that moves the channels, "
-        f"{(0, *range(2, axes), 1)} or {(0, axes - 1, *range(1, axes - 1))}"
-    )
+OTHER: dict[Layout, Layout] = {"first": "last", "last": "first"}
+
+
+def _entry(parts: Sequence[_Part]) -> Layout:
+    """Return where the channels of the input are: where the first module that minds has them."""
+    layout: Layout = "last"
+    moves = 0
+    for part in parts:
+        if part.pair is None:
+            moves += 1
+        elif part.pair.layout is not None:
+            layout = part.pair.layout
+            break
+    return OTHER[layout] if moves % 2 else layout
+
+
+def _check_permutation(part: _Part, axes: int, layout: Layout) -> None:
+    """Raise InputError unless a module moves the channels from where they are."""
+    to_last, to_first = (0, *range(2, axes), 1), (0, axes - 1, *range(1, axes - 1))
+    expected = to_last if layout == "first" else to_first
+    if tuple(range(axes)[k] for k in part.module.dims if -axes <= k < axes) != expected:
+        raise InputError(
+            f"{part.where}{part.module}: expected a permutation that moves the channels, {expected}"
+        )
 
 
 def _host(tensor: Any) -> HostArray:

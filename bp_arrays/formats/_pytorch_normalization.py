@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.errors import InputError
-from bp_arrays.formats._pytorch_pairs import Arrays, Layout, Pair, expect_size
+from bp_arrays.formats._pytorch_pairs import Arrays, Layout, Pair, expect_channels, expect_size
 from bp_arrays.layers import Layer
-from bp_arrays.normalization import LayerNorm, RMSNorm
+from bp_arrays.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from bp_arrays.typing import Shape
 
 
@@ -66,7 +66,86 @@ def _rms_norm(module: Any, shape: Shape, layout: Layout) -> Layer:
     return RMSNorm(_eps(module), scale=module.weight is not None)
 
 
+STATE = {"running_mean": "mean", "running_var": "variance"}
+
+
+def _state_there(layer: BatchNorm, arrays: Arrays) -> Arrays:
+    """Return gain, bias and running values under PyTorch's names, and its count of batches."""
+    state = {there: arrays[here] for there, here in STATE.items()}
+    return _both_of(layer, arrays) | state | {"num_batches_tracked": np.asarray(0)}
+
+
+def _state_here(layer: BatchNorm, arrays: Arrays) -> Arrays:
+    return _affine_here(layer, arrays) | {here: arrays[there] for there, here in STATE.items()}
+
+
+def _batch_norm(module: Any, shape: Shape, layout: Layout) -> Layer:
+    if not module.track_running_stats:
+        raise InputError(
+            f"{type(module).__name__}(track_running_stats=False): expected running values, with "
+            "which the layer predicts"
+        )
+    if module.momentum is None:
+        raise InputError(
+            f"{type(module).__name__}(momentum=None): expected a number; a mean over all batches "
+            "is not supported"
+        )
+    expect_channels(module, module.num_features, shape)
+    affine = bool(module.affine)
+    return BatchNorm(module.momentum, module.eps, scale=affine, bias=affine)
+
+
+def _batch_norm_of(axes: tuple[int, ...], name: str) -> Pair:
+    """Return the pair for samples with so many axes."""
+    return Pair(
+        BatchNorm,
+        name,
+        lambda layer, shape, layout: {
+            "num_features": shape[-1],
+            "eps": layer.epsilon,
+            "momentum": layer.momentum,
+            "affine": layer.scale or layer.bias,
+        },
+        _batch_norm,
+        _state_there,
+        _state_here,
+        layout="first",
+        fits=lambda layer, shape: len(shape) in axes,
+    )
+
+
+def _group_norm(module: Any, shape: Shape, layout: Layout) -> Layer:
+    expect_channels(module, module.num_channels, shape)
+    affine = bool(module.affine)
+    return GroupNorm(module.num_groups, module.eps, scale=affine, bias=affine)
+
+
+def _both_of(layer: Any, arrays: Arrays) -> Arrays:
+    """Return gain and bias under PyTorch's names, both or neither."""
+    affine = _affine_of(layer, arrays)
+    if affine and "bias" not in affine:
+        affine["bias"] = np.zeros_like(affine["weight"])
+    return affine
+
+
 NORMALIZATION = (
+    _batch_norm_of((1, 2), "BatchNorm1d"),
+    _batch_norm_of((3,), "BatchNorm2d"),
+    _batch_norm_of((4,), "BatchNorm3d"),
+    Pair(
+        GroupNorm,
+        "GroupNorm",
+        lambda layer, shape, layout: {
+            "num_groups": layer.groups,
+            "num_channels": shape[-1],
+            "eps": layer.epsilon,
+            "affine": layer.scale or layer.bias,
+        },
+        _group_norm,
+        _both_of,
+        _affine_here,
+        layout="first",
+    ),
     Pair(
         LayerNorm,
         "LayerNorm",

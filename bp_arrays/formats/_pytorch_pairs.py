@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -51,6 +51,11 @@ class Pair:
         matter.
     fits : function (layer, shape), optional
         Whether this pair is the right one of several for a layer class; always by default.
+    accepts : function (module), optional
+        Whether this pair is the right one of several for a module class; always by default.
+    ordered : bool, default False
+        Whether the function depends on the order of the channels: Linear weights behind it cannot
+        make up for another order in a flattened image.
     build : function (layer, shape, dtype), optional
         Builds the module, where it is one inside another; else its class does, with `settings`.
     """
@@ -63,7 +68,14 @@ class Pair:
     to_layer_arrays: Callable[[Any, Arrays], Arrays] = _no_arrays
     layout: Layout | None = None
     fits: Callable[[Any, Shape], bool] = lambda layer, shape: True
+    accepts: Callable[[Any], bool] = lambda module: True
+    ordered: bool = False
     build: Callable[[Any, Shape, Any], Any] | None = None
+
+    @property
+    def minds(self) -> bool:
+        """Whether it matters where the channels are, or in which order."""
+        return self.layout is not None or self.ordered
 
 
 def expect(module: Any, name: str, values: tuple[Any, ...], what: str) -> None:
@@ -80,6 +92,14 @@ def expect_size(module: Any, size: int, shape: Shape) -> None:
     """Raise InputError unless the last axis of a sample has as many values as the module takes."""
     if shape[-1:] != (size,):
         raise InputError(f"{module}: expected {size} values on the last axis, got {shape}")
+
+
+def expect_channels(module: Any, channels: int, shape: Shape) -> None:
+    """Raise InputError unless a sample has as many channels as the module takes."""
+    if shape[-1:] != (channels,):
+        raise InputError(
+            f"{module}: expected {channels} channels on the last axis of input_shape, got {shape}"
+        )
 
 
 def transposed(layer: Any, arrays: Arrays) -> Arrays:
@@ -142,6 +162,19 @@ def _softplus(module: Any, shape: Shape, layout: Layout) -> Layer:
     return activations.Softplus()
 
 
+def _slope_there(layer: Any, arrays: Arrays) -> Arrays:
+    return {"weight": arrays["slope"]}
+
+
+def _slope_here(layer: Any, arrays: Arrays) -> Arrays:
+    return {"slope": arrays["weight"]}
+
+
+def _slopes(module: Any, shape: Shape, layout: Layout) -> Layer:
+    expect_channels(module, module.num_parameters, shape)
+    return activations.PReLU(per_channel=True)
+
+
 BASIC: tuple[Pair, ...] = (
     Pair(
         Linear,
@@ -169,6 +202,9 @@ BASIC: tuple[Pair, ...] = (
     plain(activations.ReLU),
     plain(activations.SELU),
     plain(activations.SiLU),
+    plain(activations.Mish),
+    plain(activations.Hardsigmoid),
+    plain(activations.Hardswish),
     Pair(
         activations.LeakyReLU,
         "LeakyReLU",
@@ -195,6 +231,29 @@ BASIC: tuple[Pair, ...] = (
     ),
     _over_channels(activations.Softmax),
     _over_channels(activations.LogSoftmax),
+    replace(_over_channels(activations.GLU), ordered=True),
+    plain(activations.Mish),
+    plain(activations.Hardsigmoid),
+    plain(activations.Hardswish),
+    Pair(
+        activations.PReLU,
+        "PReLU",
+        lambda layer, shape, layout: {"num_parameters": 1},
+        lambda module, shape, layout: activations.PReLU(),
+        _slope_there,
+        _slope_here,
+        fits=lambda layer, shape: not layer.per_channel,
+        accepts=lambda module: module.num_parameters == 1,
+    ),
+    Pair(
+        activations.PReLU,
+        "PReLU",
+        lambda layer, shape, layout: {"num_parameters": shape[-1]},
+        _slopes,
+        _slope_there,
+        _slope_here,
+        layout="first",
+    ),
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bp_arrays.errors import InputError
 from bp_arrays.layers import IndexShape
-from bp_arrays.trees import map_tree
+from bp_arrays.trees import Tree, described_tree, is_shape, map_tree
 from bp_arrays.typing import Shape
 
 Kind = Literal["number", "index"]
@@ -132,19 +132,46 @@ def shapes_of(inputs: Inputs) -> Any:
     )
 
 
-def only_shape(inputs: Inputs, function: str) -> Shape:
-    """Return the shape of the only input, for functions that take one input of numbers.
+def only_shape(inputs: Inputs, function: str, *, indices: bool = False) -> Shape:
+    """Return the shape of the only input, for functions that take one input.
+
+    Parameters
+    ----------
+    inputs : InputSpec, or a tuple or dict of them
+    function : str
+        Its name in the message.
+    indices : bool, default False
+        Whether an input of indices will do; its shape is an `IndexShape`.
 
     Raises
     ------
     InputError
         Naming the function, if there are several inputs or indices.
     """
-    if isinstance(inputs, InputSpec) and not inputs.is_index:
-        return inputs.shape
+    if isinstance(inputs, InputSpec) and (indices or not inputs.is_index):
+        shape: Shape = shapes_of(inputs)
+        return shape
+    kind, others = ("one input", "") if indices else ("one input of numbers", " and indices")
     raise InputError(
-        f"{function}: expected a model with one input of numbers, got one that takes "
-        f"{described(inputs)}; several inputs and indices are not supported"
+        f"{function}: expected a model with {kind}, got one that takes {described(inputs)}; "
+        f"several inputs{others} are not supported"
+    )
+
+
+def only_output(output_shape: Tree, function: str) -> Shape:
+    """Return the shape of the only output, for functions that support no more.
+
+    Raises
+    ------
+    InputError
+        Naming the function, if there are several outputs.
+    """
+    if is_shape(output_shape):
+        shape: Shape = output_shape
+        return shape
+    raise InputError(
+        f"{function}: expected a model with one output, got one whose output is "
+        f"{described_tree(output_shape)}; end the net with Select(...) to choose one of them"
     )
 
 

@@ -6,10 +6,12 @@ from bp_arrays.kernels._convolution import convolution, convolution_dw, convolut
 from bp_arrays.kernels._erfc import erfc
 from bp_arrays.kernels._kernel import Kernel, standard_forms
 from bp_arrays.kernels._logistic import logistic
+from bp_arrays.kernels._pooling import window_maximum, window_maximum_dx, window_sum, window_sum_dx
 from bp_arrays.kernels._precision import narrowed, wide_dtype, widened
+from bp_arrays.kernels._scan import scan
 from bp_arrays.kernels._sum_rows import sum_rows
 from bp_arrays.kernels._threefry import random_bits, random_mask, threefry2x32
-from bp_arrays.kernels._windows import Windows, channel_sums, pad, size_of, spread
+from bp_arrays.kernels._windows import Windows, channel_sums, repeated, size_of
 
 __all__ = [
     "Kernel",
@@ -22,14 +24,18 @@ __all__ = [
     "erfc",
     "logistic",
     "narrowed",
-    "pad",
     "random_bits",
     "random_mask",
+    "repeated",
+    "scan",
     "size_of",
-    "spread",
     "standard_forms",
     "sum_rows",
     "threefry2x32",
     "wide_dtype",
     "widened",
+    "window_maximum",
+    "window_maximum_dx",
+    "window_sum",
+    "window_sum_dx",
 ]

@@ -96,14 +96,8 @@ def convolution_dx(
     -------
     array (batch, height, width, in)
     """
-    (kh, kw), (above, left) = windows.reach, (side[0] for side in windows.padding)
     delta = spread(delta, windows.stride, device=device, xp=xp)  # δ at the positions it belongs to
-    before = kh - 1 - above, kw - 1 - left
-    after = tuple(
-        size[axis] + (kh, kw)[axis] - 1 - before[axis] - delta.shape[1 + axis] for axis in (0, 1)
-    )
-    padding = ((before[0], after[0]), (before[1], after[1]))
-    turned = Windows(windows.kernel, (1, 1), windows.dilation, padding)
+    turned = windows.turned(size, size_of(delta))
     weight = _turned(w, groups, xp)
     return convolution.standard(delta, weight, turned, groups, device=device, xp=xp)
 

@@ -47,6 +47,20 @@ class Windows(NamedTuple):
         (height, width), (kh, kw) = self.padded(size), self.reach
         return (height - kh) // self.stride[0] + 1, (width - kw) // self.stride[1] + 1
 
+    def turned(self, size: Pair, spread_size: Pair) -> Windows:
+        """Return the windows by which an error finds its way back to an image (height, width).
+
+        The error of a window is at the position of its first point, so those of all windows that a
+        pixel is part of lie within one reach above and to the left of it: a window too, with the
+        kernel turned, on the error with the stride's gaps filled with zeros (`spread_size`).
+        """
+        sides = []
+        for axis in (0, 1):
+            before = self.reach[axis] - 1 - self.padding[axis][0]
+            after = size[axis] + self.reach[axis] - 1 - before - spread_size[axis]
+            sides.append((before, after))
+        return Windows(self.kernel, (1, 1), self.dilation, (sides[0], sides[1]))
+
     def slices(self, x: Array, count: Pair) -> list[Array]:
         """Return for each offset in the kernel, row by row, what it covers of a padded image.
 
@@ -95,6 +109,15 @@ def spread(x: Array, distance: Pair, *, device: Any, xp: Namespace) -> Array:
         whole = (slice(None),) * axis
         x = x[(*whole, slice(0, (lines - 1) * step + 1), ...)]  # none behind the last one
     return x
+
+
+def repeated(x: Array, factors: Pair, *, xp: Namespace) -> Array:
+    """Return an image with every pixel repeated, factors (down, across)."""
+    batch, height, width, channels = x.shape
+    down, across = factors
+    x = xp.reshape(x, (batch, height, 1, width, 1, channels))
+    x = xp.broadcast_to(x, (batch, height, down, width, across, channels))
+    return xp.reshape(x, (batch, height * down, width * across, channels))
 
 
 def rows_of(x: Array, xp: Namespace) -> Array:

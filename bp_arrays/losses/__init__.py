@@ -1,7 +1,15 @@
 """Loss functions: the loss of each sample with its derivative, weights and reduction."""
 
+from bp_arrays.losses._combined import CombinedLoss
+from bp_arrays.losses._contrastive import Contrastive
+from bp_arrays.losses._cosine import CosineSimilarity
 from bp_arrays.losses._cross_entropy import BinaryCrossEntropy, CrossEntropy
+from bp_arrays.losses._ctc import CTC
 from bp_arrays.losses._difference import Huber, L2Loss, MeanAbsoluteError, MeanSquaredError
+from bp_arrays.losses._divergence import KLDivergence
+from bp_arrays.losses._elementwise import ElementwiseLoss, PerTarget
+from bp_arrays.losses._hinge import Hinge, MultiMargin, SquaredHinge
+from bp_arrays.losses._likelihood import GaussianNLL, PoissonNLL
 from bp_arrays.losses._loss import Loss, PerSample
 from bp_arrays.names import by_name
 
@@ -16,7 +24,7 @@ LOSSES: dict[str, type[Loss]] = {
         CrossEntropy,
     )
 }
-"""Loss classes by name; all their arguments have defaults."""
+"""Losses of one output by name; all their arguments have defaults."""
 
 
 def loss_named(name: str) -> type[Loss]:
@@ -29,14 +37,26 @@ def loss_named(name: str) -> type[Loss]:
 
 
 __all__ = [
+    "CTC",
     "LOSSES",
     "BinaryCrossEntropy",
+    "CombinedLoss",
+    "Contrastive",
+    "CosineSimilarity",
     "CrossEntropy",
+    "ElementwiseLoss",
+    "GaussianNLL",
+    "Hinge",
     "Huber",
+    "KLDivergence",
     "L2Loss",
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "MultiMargin",
     "PerSample",
+    "PerTarget",
+    "PoissonNLL",
+    "SquaredHinge",
     "loss_named",
 ]

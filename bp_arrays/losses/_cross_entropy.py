@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from bp_arrays.checks import array_error, check_integer, check_number, check_numbers
 from bp_arrays.kernels import logistic
 from bp_arrays.layers import Context
-from bp_arrays.losses._loss import Loss, PerSample, flatten_advice
+from bp_arrays.losses._classes import counted_classes, is_class, weights_of_counted
+from bp_arrays.losses._elementwise import ElementwiseLoss, PerTarget
+from bp_arrays.losses._loss import Loss, OutputKind, PerSample, flatten_advice
 from bp_arrays.typing import Array, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
-class BinaryCrossEntropy(Loss):
+class BinaryCrossEntropy(ElementwiseLoss):
     """Binary cross-entropy of logits y, p = σ(y): the mean over the n outputs of a sample.
 
     ℓ = −1/n Σ_j (t_j log p_j + (1 − t_j) log(1 − p_j)), ∂ℓ/∂y_j = (p_j − t_j)/n.
@@ -29,6 +30,8 @@ class BinaryCrossEntropy(Loss):
         w > 0, for all outputs or one for each (the last axis); negatives per positive balances
         the two. The mean is over the outputs and samples all the same, as in PyTorch.
     reduction : "mean" or "sum", default "mean"
+    ignore_nan : bool, default False
+        Whether targets that are NaN, such as unknown labels, are ignored; see `ElementwiseLoss`.
 
     Raises
     ------
@@ -48,7 +51,7 @@ class BinaryCrossEntropy(Loss):
     pos_weight: float | tuple[float, ...] = 1.0
 
     target_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
-    output_kind: ClassVar[Literal["values", "logits"] | None] = "logits"
+    output_kind: ClassVar[OutputKind | None] = "logits"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,16 +60,15 @@ class BinaryCrossEntropy(Loss):
         else:
             check_number(self, "pos_weight", above=0.0)
 
-    def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
-        xp, n = ctx.xp, float(math.prod(y.shape[1:]))
+    def per_target(self, y: Array, t: Array, ctx: Context) -> PerTarget:
+        xp, n = ctx.xp, self.targets_of(t)
         if self.pos_weight != 1.0:
             return self._weighted(y, t, ctx, n)
         # −t log σ(y) − (1 − t) log(1 − σ(y)) = log(1 + eʸ) − t y, without overflow:
         terms = (xp.maximum(y, 0.0) - t * y) + xp.log1p(xp.exp(-xp.abs(y)))
-        losses = xp.sum(terms, axis=tuple(range(1, y.ndim))) / n
-        return losses, lambda c: (c / n) * (logistic(y, xp=xp) - t)
+        return terms, lambda c: (c / n) * (logistic(y, xp=xp) - t)
 
-    def _weighted(self, y: Array, t: Array, ctx: Context, n: float) -> PerSample:
+    def _weighted(self, y: Array, t: Array, ctx: Context, n: float) -> PerTarget:
         """Return the same with w t for t in the first term: q is the weight of both together."""
         xp, w = ctx.xp, self.pos_weight
         wt = (ctx.constant(w, y.dtype) if isinstance(w, tuple) else w) * t
@@ -75,8 +77,7 @@ class BinaryCrossEntropy(Loss):
         # all terms are ≥ 0, so that none cancels the tail of another
         terms = (1.0 - t) * xp.maximum(y, 0.0) + wt * xp.maximum(-y, 0.0)
         terms = terms + q * xp.log1p(xp.exp(-xp.abs(y)))
-        losses = xp.sum(terms, axis=tuple(range(1, y.ndim))) / n
-        return losses, lambda c: (c / n) * (q * logistic(y, xp=xp) - wt)
+        return terms, lambda c: (c / n) * (q * logistic(y, xp=xp) - wt)
 
     def check_shapes(self, y: Shape, t: Shape) -> None:
         super().check_shapes(y, t)
@@ -140,7 +141,7 @@ class CrossEntropy(Loss):
     takes_classes: ClassVar[bool] = True
     targets_sum_to_one: ClassVar[bool] = True
     target_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
-    output_kind: ClassVar[Literal["values", "logits"] | None] = "logits"
+    output_kind: ClassVar[OutputKind | None] = "logits"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -177,17 +178,15 @@ class CrossEntropy(Loss):
         if self.class_weights is not None:  # ignored targets have q = 0, so the weight 0 too
             class_weights = ctx.constant(self.class_weights, y.dtype)
             weights = xp.sum(self._probabilities(t, y, ctx) * class_weights, axis=-1)
-        elif (counted := self.counted(t)) is not None:
-            weights = xp.astype(counted, y.dtype)
         else:
-            return weight
+            return weights_of_counted(self.counted(t), weight, y, ctx)
         return weights if weight is None else weights * weight
 
     def positions(self, y: Shape) -> Shape:
         return y[:-1]
 
     def counted(self, t: Array) -> Array | None:
-        return None if self.ignore_index is None else t != self.ignore_index
+        return counted_classes(t, self.ignore_index)
 
     def check_shapes(self, y: Shape, t: Shape) -> None:
         if len(y) < 2:
@@ -210,9 +209,4 @@ class CrossEntropy(Loss):
         """Return q before smoothing; 0 for every class of an ignored target."""
         if t.ndim == y.ndim:
             return t
-        xp = ctx.xp
-        classes = xp.arange(y.shape[-1], dtype=t.dtype, device=ctx.device)
-        is_target = xp.reshape(t, (*t.shape, 1)) == classes
-        if (counted := self.counted(t)) is not None:
-            is_target = xp.logical_and(is_target, xp.reshape(counted, (*t.shape, 1)))
-        return xp.astype(is_target, y.dtype)
+        return ctx.xp.astype(is_class(t, self.counted(t), y, ctx), y.dtype)

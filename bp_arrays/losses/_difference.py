@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from bp_arrays.checks import check_number
 from bp_arrays.layers import Context
-from bp_arrays.losses._loss import Loss, PerSample
-from bp_arrays.typing import Array, Shape
-
-
-def _outputs(y: Array) -> float:
-    """Return the number of outputs per sample."""
-    return float(math.prod(y.shape[1:]))
-
-
-def _axes(y: Array) -> Shape:
-    """Return every axis but the batch."""
-    return tuple(range(1, y.ndim))
+from bp_arrays.losses._elementwise import ElementwiseLoss, PerTarget
+from bp_arrays.losses._loss import OutputKind
+from bp_arrays.typing import Array
 
 
 @dataclass(frozen=True, kw_only=True)
-class DifferenceLoss(Loss):
+class DifferenceLoss(ElementwiseLoss):
     """Base class of losses that compare outputs with targets directly."""
 
-    output_kind: ClassVar[Literal["values", "logits"] | None] = "values"
+    output_kind: ClassVar[OutputKind | None] = "values"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +26,8 @@ class L2Loss(DifferenceLoss):
     Parameters
     ----------
     reduction : "mean" or "sum", default "mean"
+    ignore_nan : bool, default False
+        Whether targets that are NaN are ignored; see `ElementwiseLoss`.
 
     Examples
     --------
@@ -46,9 +38,12 @@ class L2Loss(DifferenceLoss):
     (1.5, [0.5, 0.5, 0.5])
     """
 
-    def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
+    def divisor(self, n: float) -> float:
+        return 2.0  # ½ Σ, not a mean
+
+    def per_target(self, y: Array, t: Array, ctx: Context) -> PerTarget:
         r = y - t
-        return 0.5 * ctx.xp.sum(r * r, axis=_axes(y)), lambda c: c * r
+        return r * r, lambda c: c * r
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +53,13 @@ class MeanSquaredError(DifferenceLoss):
     Parameters
     ----------
     reduction : "mean" or "sum", default "mean"
+    ignore_nan : bool, default False
+        Whether targets that are NaN are ignored; see `ElementwiseLoss`.
     """
 
-    def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
-        r, n = y - t, _outputs(y)
-        return ctx.xp.sum(r * r, axis=_axes(y)) / n, lambda c: (c * (2.0 / n)) * r
+    def per_target(self, y: Array, t: Array, ctx: Context) -> PerTarget:
+        r, n = y - t, self.targets_of(t)
+        return r * r, lambda c: (c * (2.0 / n)) * r
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +71,13 @@ class MeanAbsoluteError(DifferenceLoss):
     Parameters
     ----------
     reduction : "mean" or "sum", default "mean"
+    ignore_nan : bool, default False
+        Whether targets that are NaN are ignored; see `ElementwiseLoss`.
     """
 
-    def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
-        xp, r, n = ctx.xp, y - t, _outputs(y)
-        return xp.sum(xp.abs(r), axis=_axes(y)) / n, lambda c: (c / n) * xp.sign(r)
+    def per_target(self, y: Array, t: Array, ctx: Context) -> PerTarget:
+        xp, r, n = ctx.xp, y - t, self.targets_of(t)
+        return xp.abs(r), lambda c: (c / n) * xp.sign(r)
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,8 @@ class Huber(DifferenceLoss):
     threshold : float, default 1.0
         d, > 0.
     reduction : "mean" or "sum", default "mean"
+    ignore_nan : bool, default False
+        Whether targets that are NaN are ignored; see `ElementwiseLoss`.
 
     Raises
     ------
@@ -110,9 +111,8 @@ class Huber(DifferenceLoss):
         super().__post_init__()
         check_number(self, "threshold", above=0.0)
 
-    def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
-        xp, r, d, n = ctx.xp, y - t, self.threshold, _outputs(y)
+    def per_target(self, y: Array, t: Array, ctx: Context) -> PerTarget:
+        xp, r, d, n = ctx.xp, y - t, self.threshold, self.targets_of(t)
         clipped = xp.maximum(xp.minimum(r, d), -d)
         # with |clipped| = min(|r|, d) both cases are clipped (r − ½ clipped)
-        losses = xp.sum(clipped * (r - 0.5 * clipped), axis=_axes(y)) / n
-        return losses, lambda c: (c / n) * clipped
+        return clipped * (r - 0.5 * clipped), lambda c: (c / n) * clipped

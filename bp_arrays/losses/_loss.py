@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -25,6 +25,12 @@ from bp_arrays.typing import Array, Shape
 
 PerSample = tuple[Array, Callable[[Array], Array]]
 """ℓ at every position, and the function from coefficients c to ∂L/∂y = c_i ∂ℓ_i/∂y_i."""
+
+
+Refused = Iterable[tuple[Array, str]]
+"""Masks of targets that are refused, each with what is expected of them."""
+
+OutputKind = Literal["values", "logits", "logarithms"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +56,20 @@ class Loss(ABC):
     target_range: ClassVar[tuple[float, float] | None] = None
     """The lowest and the highest target that is not a class number; None if any number fits."""
 
+    target_values: ClassVar[tuple[float, ...] | None] = None
+    """The only numbers that targets may be, such as labels; None if any number fits."""
+
     targets_sum_to_one: ClassVar[bool] = False
     """Whether targets that are no class numbers are the probabilities of classes."""
 
-    output_kind: ClassVar[Literal["values", "logits"] | None] = None
+    output_kind: ClassVar[OutputKind | None] = None
     """"values" if the loss compares outputs with targets directly, "logits" if it includes a
-    softmax or sigmoid, None if unknown. Some metrics fit only one of them."""
+    softmax or sigmoid or the outputs are scores around 0, "logarithms" if it takes their
+    exponential, None if unknown. Some metrics fit only one of them."""
+
+    explainable: ClassVar[bool] = True
+    """Whether the loss of one sample can be explained by the derivatives by its outputs: False if
+    it compares samples, or sums over more than the outputs of one sample with one target."""
 
     def __post_init__(self) -> None:
         check_choice(self, "reduction", ("mean", "sum"))
@@ -72,6 +86,28 @@ class Loss(ABC):
         """Return the shape of the losses for outputs of shape y: by default (batch,)."""
         return y[:1]
 
+    def weighted_positions(self, y: Shape) -> Shape:
+        """Return the shape of weights that are not per sample: by default that of `positions`."""
+        return self.positions(y)
+
+    def target_shape(self, y: Shape) -> Shape:
+        """Return the shape of targets that are not class numbers: by default that of y."""
+        return y
+
+    def target_classes(self, y: Shape) -> int | None:
+        """Return the number of classes that targets may name, by default one for each output.
+
+        None if any whole number from 0 names a class.
+        """
+        return y[-1]
+
+    def refused(self, t: Array, y: Shape) -> Refused:
+        """Return masks of class targets to refuse, (batch, ...) or (batch,), and what is expected.
+
+        By default none. t are whole numbers, on the host, some of the rows at a time.
+        """
+        return ()
+
     def counted(self, t: Array) -> Array | None:
         """Return the mask of the targets that count, None if all do; accepts host arrays too."""
         return None
@@ -87,7 +123,7 @@ class Loss(ABC):
         t : array
             Targets of the shape of y; or classes (batch, ...) if the loss accepts them.
         ctx : Context
-        weight : array (batch,) or of the shape of `positions`, optional
+        weight : array (batch,) or of the shape of `weighted_positions`, optional
             The weight of each sample, or of each position.
 
         Returns
@@ -163,7 +199,7 @@ class Loss(ABC):
 
     def check_weight_shape(self, y: Shape, weight: Shape) -> None:
         """Raise InputError unless weights of this shape suit outputs of shape y."""
-        positions = self.positions(y)
+        positions = self.weighted_positions(y)
         if weight not in (y[:1], positions):
             expected = f"one number per sample, shape {y[:1]}"
             if len(positions) > 1:

@@ -1,5 +1,6 @@
 """`Model`: a network with its parameters on a device; loading, layout and objective."""
 
+from bp_arrays.model._generate import generate
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._model import Model
 from bp_arrays.model._objective import Forward, Gradient, Objective, Penalty
@@ -14,5 +15,6 @@ __all__ = [
     "Objective",
     "Penalty",
     "from_torch",
+    "generate",
     "load",
 ]

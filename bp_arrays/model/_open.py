@@ -19,7 +19,7 @@ from bp_arrays.formats import (
     open_model_file,
     vector_names,
 )
-from bp_arrays.inputs import as_inputs, only_shape, shapes_of
+from bp_arrays.inputs import InputSpec, as_inputs, only_shape, shapes_of
 from bp_arrays.layers import Layer
 from bp_arrays.model._layout import Layout
 from bp_arrays.model._model import Model
@@ -128,7 +128,9 @@ def _check_dtype(device: Device, dtype: str) -> None:
         ) from None
 
 
-def from_torch(module: Any, input_shape: Shape | int, device: str | Device = "auto") -> Model:
+def from_torch(
+    module: Any, input_shape: Shape | int | InputSpec, device: str | Device = "auto"
+) -> Model:
     """Return a model that computes what a PyTorch module does, with its weights and dtype.
 
         net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh())
@@ -139,8 +141,9 @@ def from_torch(module: Any, input_shape: Shape | int, device: str | Device = "au
     module : torch.nn.Sequential
         A nest of modules that this library has too, on any device; or one such module. It is not
         changed, and the model shares no memory with it.
-    input_shape : tuple of int or int
-        The shape of one sample, without the batch.
+    input_shape : tuple of int, int, or InputSpec
+        The shape of one sample, without the batch; of images and signals with the channels last,
+        (28, 28, 1), as the model expects them. For indices `bp.InputSpec(shape, "index")`.
     device : str or Device, default "auto"
         The device of the model.
 
@@ -148,7 +151,8 @@ def from_torch(module: Any, input_shape: Shape | int, device: str | Device = "au
     -------
     Model
         Its parameters are named by position, "0.weight", and are all trained: `requires_grad`
-        is ignored. Softplus is the exact function, PyTorch's is a straight line from 20 on.
+        is ignored. Rows of a Linear weight after a flattened image are reordered. Softplus is
+        the exact function, PyTorch's is a straight line from 20 on.
 
     Raises
     ------
@@ -158,8 +162,9 @@ def from_torch(module: Any, input_shape: Shape | int, device: str | Device = "au
     DeviceUnavailableError
         If the device cannot compute on this machine.
     """
-    shape = only_shape(as_inputs(input_shape), "from_torch")
+    inputs = as_inputs(input_shape)
+    shape = only_shape(inputs, "from_torch", indices=True)
     net, values, dtype = from_module(module, shape)
     return Model.from_values(
-        net, shape, lambda entry: values[entry.name], device=device, dtype=dtype
+        net, inputs, lambda entry: values[entry.name], device=device, dtype=dtype
     )

@@ -14,16 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.checks import argument_error, check_integer, check_number
+from bp_arrays.checks import (
+    argument_error,
+    check_bool,
+    check_integer,
+    check_kind,
+    check_number,
+)
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import (
     describe_location,
     first_bad_index,
     first_bad_sum,
+    first_index,
     first_outside,
 )
 from bp_arrays.layers import Context
-from bp_arrays.losses import Loss
+from bp_arrays.losses import CombinedLoss, Loss
+from bp_arrays.trees import described_tree, is_shape
 from bp_arrays.typing import Array, HostArray, Namespace, Shape
 
 
@@ -78,9 +86,9 @@ class Metric:
         Parameters
         ----------
         t : array (rows, ...)
-            Targets on the host that suit the loss.
+            Targets on the host that suit the loss; of several outputs a dict or tuple.
         output_shape : tuple of int
-            The shape of one output.
+            The shape of one output; of several outputs a dict or tuple of shapes.
         loss : Loss
             The loss with which the metric is computed.
         """
@@ -125,11 +133,17 @@ class Accuracy(Metric):
         return "accuracy"
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
+        _check_one_output(self, output_shape)
         shape, classes = (len(t), *output_shape), (output_shape or (1,))[-1]
         if classes < 2:
             raise InputError(
                 "Accuracy: expected one output for each of two classes or more, got one output, "
                 "which is always the largest; use BinaryAccuracy()"
+            )
+        if loss.target_classes(shape) is None:
+            raise InputError(
+                "Accuracy: expected outputs that are one per class, got the vectors of "
+                f"{type(loss).__name__}"
             )
         if t.shape not in (shape, shape[:-1]):
             raise InputError(
@@ -197,16 +211,20 @@ class BinaryAccuracy(Metric):
     """
 
     threshold: float = 0.0
+    ignore_nan: bool = False
 
     def __post_init__(self) -> None:
         check_number(self, "threshold")
+        check_bool(self, "ignore_nan")
 
     @property
     def name(self) -> str:
         return "accuracy"
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
-        if loss.takes_classes or t.shape != (len(t), *output_shape):
+        _check_one_output(self, output_shape)
+        one_of_several = loss.takes_classes or loss.targets_sum_to_one
+        if one_of_several or t.shape != (len(t), *output_shape):
             raise InputError(
                 f"BinaryAccuracy: expected targets 0 and 1 for each output, got the classes of "
                 f"{type(loss).__name__}; use Accuracy()"
@@ -217,6 +235,8 @@ class BinaryAccuracy(Metric):
                 f"BinaryAccuracy, {describe_location('t', index)}: expected a target from 0 to 1, "
                 f"got {t[index]}; code two classes as 0 and 1, or use R2() for values"
             )
+        if not self.ignore_nan:
+            _refuse_nan(t, "BinaryAccuracy", "use BinaryAccuracy(ignore_nan=True)")
         if loss.output_kind == "values" and not 0.0 < self.threshold < 1.0:
             raise argument_error(
                 "BinaryAccuracy",
@@ -230,7 +250,8 @@ class BinaryAccuracy(Metric):
         self, y: Array, t: Array, ctx: Context, weight: Array | None = None
     ) -> tuple[Any, ...]:
         correct = (y > self.threshold) == (t > 0.5)
-        return _fraction(correct, ctx.xp.isnan(y), None, ctx, y, weight)
+        counted = t == t if self.ignore_nan else None  # NaN is not equal to itself
+        return _fraction(correct, ctx.xp.isnan(y), counted, ctx, y, weight)
 
     def value(self, sums: tuple[Any, ...]) -> float:
         return float(sums[0] / sums[1]) if sums[1] else math.nan
@@ -256,12 +277,17 @@ class R2(Metric):
         return "r2"
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
-        if loss.output_kind == "logits" or t.shape != (len(t), *output_shape):
-            use = "Accuracy()" if loss.takes_classes else "BinaryAccuracy()"
+        _check_one_output(self, output_shape)
+        if loss.output_kind in ("logits", "logarithms") or t.shape != (len(t), *output_shape):
+            advice = ""
+            if loss.output_kind == "logits":
+                one_of_several = loss.takes_classes or loss.targets_sum_to_one
+                advice = "; use Accuracy()" if one_of_several else "; use BinaryAccuracy()"
             raise InputError(
                 "R2: expected outputs and targets that are values, such as those of "
-                f"MeanSquaredError, got {type(loss).__name__}; use {use}"
+                f"MeanSquaredError, got {type(loss).__name__}{advice}"
             )
+        _refuse_nan(t, "R2", "measure it on rows without such targets")
 
     def sums(
         self, y: Array, t: Array, ctx: Context, weight: Array | None = None
@@ -331,6 +357,14 @@ class R2(Metric):
         return sum(scores) / len(scores)
 
 
+def _refuse_nan(t: HostArray, metric: str, advice: str) -> None:
+    """Raise InputError for a target that is NaN, which the loss ignores but the metric does not."""
+    index = first_index(t, lambda values: values != values)
+    if index is not None:
+        where = describe_location("t", index)
+        raise InputError(f"{metric}, {where}: expected a number, got NaN; {advice}")
+
+
 def _fraction(
     correct: Array,
     is_nan: Array,
@@ -365,6 +399,129 @@ def _column(weight: Array, ndim: int, dtype: Any, xp: Namespace) -> Array:
 def _divisor(n: Any, xp: Namespace) -> Any:
     """Return a sum of weights to divide by: 1 for a batch of weight 0, not 0 / 0."""
     return n if type(n) is float else xp.where(n > 0.0, n, 1.0)
+
+
+@dataclass(frozen=True)
+class OutputMetric(Metric):
+    """A metric of one of several outputs, recorded as "kind_accuracy".
+
+    Parameters
+    ----------
+    output : str or int
+        The name of an output with a loss in `CombinedLoss`, or its position in a tuple.
+    metric : Metric
+        A metric of one output.
+
+    Raises
+    ------
+    InputError
+        For another kind of argument; in training, for an unknown output, one without a loss, or
+        targets that the metric refuses.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bp_arrays as bp
+    >>> model = bp.Model(bp.Parallel(kind=bp.Linear(2), size=bp.Linear(1)), 3, device="cpu")
+    >>> loss = bp.CombinedLoss({"kind": bp.CrossEntropy(), "size": bp.Huber()})
+    >>> x, t = np.ones((4, 3)), {"kind": np.zeros(4, int), "size": np.ones(4)}
+    >>> metric = bp.OutputMetric("kind", bp.Accuracy())
+    >>> list(bp.evaluate(model, x, t, loss=loss, metrics=[metric]))
+    ['loss', 'kind_accuracy', 'kind_loss', 'size_loss']
+    """
+
+    output: str | int
+    metric: Metric
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.output, (str, int)) or isinstance(self.output, bool):
+            raise argument_error("OutputMetric", "output", self.output, "a name or a position")
+        check_kind(self, "metric", Metric, "a metric such as Accuracy()")
+
+    @property
+    def name(self) -> str:
+        return f"{self.output}_{self.metric.name}"
+
+    def check_targets(self, t: Any, output_shape: Any, loss: Loss) -> None:
+        losses: dict[Any, Loss] = dict(loss.items()) if isinstance(loss, CombinedLoss) else {}
+        key: Any = self.output
+        if key not in losses:
+            known = ", ".join(map(repr, losses)) or "one output"
+            raise InputError(f"OutputMetric({key!r}): expected an output with a loss, got {known}")
+        try:
+            self.metric.check_targets(t[key], output_shape[key], losses[key])
+        except InputError as error:
+            raise type(error)(f"output {key!r}: {error}") from None
+
+    def sums(self, y: Any, t: Any, ctx: Context, weight: Array | None = None) -> tuple[Any, ...]:
+        options = {} if weight is None else {"weight": weight}
+        return self.metric.sums(y[self.output], t[self.output], ctx, **options)
+
+    def merge(
+        self, total: tuple[Any, ...], sums: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Any, ...]:
+        return self.metric.merge(total, sums, xp)
+
+    def value(self, sums: tuple[Any, ...]) -> float:
+        return self.metric.value(sums)
+
+
+@dataclass(frozen=True)
+class PartLoss(Metric):
+    """The loss of one of several outputs, recorded as "size_loss": exact over batches.
+
+    Parameters
+    ----------
+    output : str or int
+    loss : Loss
+    """
+
+    output: str | int
+    loss: Loss
+
+    @property
+    def name(self) -> str:
+        return f"{self.output}_loss"
+
+    def sums(self, y: Any, t: Any, ctx: Context, weight: Array | None = None) -> tuple[Any, ...]:
+        y, t = y[self.output], t[self.output]
+        value, _ = self.loss.forward(y, t, ctx, weight)
+        if self.loss.reduction != "mean":
+            return value, 1.0
+        total = self.loss.total_weight(t, y, ctx, weight)
+        return value * total, total
+
+    def value(self, sums: tuple[Any, ...]) -> float:
+        if self.loss.reduction != "mean":
+            return float(sums[0])
+        return float(sums[0] / sums[1]) if sums[1] else math.nan
+
+
+def with_part_losses(metrics: Sequence[Metric], loss: Loss) -> tuple[Metric, ...]:
+    """Return the metrics, and the loss of each output if there are several.
+
+    Raises
+    ------
+    InputError
+        Unless these are metrics with names of their own, as of `check_metrics`.
+    """
+    check_metrics(metrics)
+    if not isinstance(loss, CombinedLoss):
+        return tuple(metrics)
+    every = (*metrics, *(PartLoss(key, part) for key, part in loss.items()))
+    check_metrics(every)
+    return every
+
+
+def _check_one_output(metric: Metric, output_shape: Any) -> None:
+    """Raise InputError if a metric of one output is to measure several."""
+    if not is_shape(output_shape):
+        kind = type(metric).__name__
+        keys = output_shape if isinstance(output_shape, dict) else range(len(output_shape))
+        raise InputError(
+            f"{kind}: expected one output, got {described_tree(output_shape)}; write "
+            f"OutputMetric({next(iter(keys))!r}, {kind}())"
+        )
 
 
 RECORDED = ("loss", "learning_rate", "seconds")

@@ -358,3 +358,19 @@ def test_tensors_that_numpy_cannot_read_are_the_numbers_they_hold(name, kind):
     np.testing.assert_array_equal(ours.predict(tensor), plain.predict(numbers))
     np.testing.assert_array_equal(ours.coefs_[0], plain.coefs_[0])
     assert ours.score(tensor, targets) == plain.score(numbers, targets.numpy())
+
+
+@pytest.mark.parametrize("loss", [bp.Hinge(), bp.MultiMargin(), bp.KLDivergence(), bp.PoissonNLL()])
+def test_a_classifier_refuses_losses_that_do_not_compare_probabilities(loss):
+    with pytest.raises(bp.InputError, match="a loss that compares probabilities with 0 and 1"):
+        bp.MLPClassifier((2,), loss=loss, max_iter=1).fit(X, y)
+
+
+def test_a_regressor_predicts_rates_and_probabilities_of_losses_that_have_them():
+    counts, shares = np.floor(np.exp(XR[:, 0])), np.exp(XR[:, :3])
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    how = {"hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0}
+    rates = bp.MLPRegressor(loss=bp.PoissonNLL(), **how).fit(XR, counts).predict(XR)
+    assert (rates > 0.0).all()
+    p = bp.MLPRegressor(loss=bp.KLDivergence(), **how).fit(XR, shares).predict(XR)
+    np.testing.assert_allclose(p.sum(axis=1), 1.0, rtol=1e-6)

@@ -84,7 +84,7 @@ def test_a_net_that_takes_one_input_is_refused_for_several():
 
 
 def test_what_takes_one_input_of_numbers_refuses_others_in_one_line(tmp_path):
-    message = "expected a model with one input of numbers, got one that takes a dict of ids, age"
+    message = "expected a model with one input(| of numbers), got one that takes a dict of ids, age"
     model, sample = make(), {"ids": 1, "age": [0.0, 0.0, 0.0]}
     for name, function in {
         "to_torch": model.to_torch,

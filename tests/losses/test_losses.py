@@ -376,8 +376,8 @@ def test_who_forgot_flatten_on_images_is_told_so(loss, t):
             r"expected one number per sample, shape \(4,\), or per position, \(4, 7\), got",
         ),
         (
-            lambda: both(bp.L2Loss(), np.ones((4, 7, 3)), np.ones((4, 7, 3)), np.ones((4, 7))),
-            r"expected one number per sample, shape \(4,\), got",
+            lambda: both(bp.L2Loss(), np.ones((4, 7, 3)), np.ones((4, 7, 3)), np.ones((4, 3))),
+            r"expected one number per sample, shape \(4,\), or per position, \(4, 7\), got",
         ),
     ],
 )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
 
 from bp_arrays.attention import (
     Embedding,
+    FeedForward,
     LearnedPositions,
     MultiHeadAttention,
     RotaryPositions,
     SinusoidalPositions,
+    TiedEmbedding,
+    TransformerBlock,
 )
 from bp_arrays.kernels import add_rows
+from bp_arrays.layers import Layer, Linear
 from bp_arrays.random import host_generator
 from bp_arrays.testing._case import DTYPES, DTYPES_WITH_HALF, Case
 from bp_arrays.testing._placement import HostArrays, Placement
@@ -23,10 +27,14 @@ from bp_arrays.testing.cases._layer import layer_case
 from bp_arrays.testing.witnesses._attention import (
     add_rows_values,
     attention_values,
+    block_values,
     embedding_values,
+    feed_forward_values,
     positions_values,
+    tied_values,
 )
 from bp_arrays.testing.witnesses._witness import formula
+from bp_arrays.trees import Tree
 from bp_arrays.typing import Array, HostArray
 
 EMBEDDINGS: dict[str, tuple[Embedding, tuple[int, ...]]] = {
@@ -59,6 +67,22 @@ ATTENTION: dict[str, tuple[MultiHeadAttention, tuple[int, int, int]]] = {
 }
 """Each variant with the shape of its sequences, (batch, time, features)."""
 
+BLOCKS: dict[str, tuple[Layer, tuple[int, ...], Callable[[HostArrays], HostArrays]]] = {
+    "FeedForward, ordinary": (FeedForward(2), (2, 3, 3), feed_forward_values),
+    "FeedForward, without bias": (FeedForward(3, bias=False), (4, 1), feed_forward_values),
+    "TransformerBlock, ordinary": (
+        TransformerBlock(2, expansion=2),
+        (2, 3, 4),
+        partial(block_values, heads=2, causal=False),
+    ),
+    "TransformerBlock, causal, lengths": (
+        TransformerBlock(2, expansion=1, causal=True, rotary=True),
+        (3, 4, 4),
+        partial(block_values, heads=2, causal=True, rotary=True),
+    ),
+}
+"""Each variant with the shape of its input, (batch, ..., features), and its witness."""
+
 HALVES = ("ordinary", "padding", "causal", "mask")
 
 
@@ -86,19 +110,38 @@ def attention_cases() -> Iterator[Case]:
         )
     for variant, (attention, sequences) in ATTENTION.items():
         heads = attention.heads
+        values = partial(
+            attention_values,
+            heads=heads,
+            kv_heads=attention.kv_heads or heads,
+            causal=attention.causal,
+            rotary=bool(attention.rotary),
+        )
         yield layer_case(
             attention,
             partial(_sequences, "MultiHeadAttention", variant, sequences),
             variant,
-            witnesses=formula(
-                partial(
-                    attention_values,
-                    heads=heads,
-                    kv_heads=attention.kv_heads or heads,
-                    causal=attention.causal,
-                    rotary=bool(attention.rotary),
-                )
-            ),
+            delta=_of_numbers,
+            witnesses=formula(partial(_of_entries, values)),
+            dtypes=_dtypes(variant),
+        )
+    for name, (block, block_shape, block_witness) in BLOCKS.items():
+        component, _, variant = name.partition(", ")
+        yield layer_case(
+            block,
+            partial(_sequences, component, variant, block_shape),
+            variant,
+            delta=_of_numbers,
+            witnesses=formula(partial(_of_entries, block_witness)),
+            dtypes=_dtypes(variant),
+        )
+    for variant, indices in {"ordinary": (3, 4), "batch of 1": (1, 2)}.items():
+        yield layer_case(
+            TiedEmbedding(Embedding(5, 3), Linear(3)),
+            partial(_indices, variant, indices, 5),
+            variant,
+            analytic=True,
+            witnesses=formula(tied_values),
             dtypes=_dtypes(variant),
         )
 
@@ -127,7 +170,7 @@ def _indices(variant: str, shape: tuple[int, ...], size: int) -> HostArray:
     return generator.integers(0, size // 2 + 1, shape)
 
 
-def _sequences(component: str, variant: str, shape: tuple[int, int, int]) -> HostArray | HostArrays:
+def _sequences(component: str, variant: str, shape: tuple[int, ...]) -> HostArray | HostArrays:
     """Draw sequences; with "mask" or "lengths" in the variant, one of them without any key."""
     x = normal(component, variant, "x", shape=shape)
     if "mask" in variant:
@@ -135,6 +178,19 @@ def _sequences(component: str, variant: str, shape: tuple[int, int, int]) -> Hos
     if "lengths" in variant:
         return {"x": x, "lengths": np.array([2, 4, 0])}
     return x
+
+
+def _of_numbers(drawn: Tree) -> Tree:
+    """Return the errors of a case without that of a mask."""
+    return drawn | {"mask": None} if isinstance(drawn, dict) and "mask" in drawn else drawn
+
+
+def _of_entries(values: Callable[[HostArrays], HostArrays], inputs: HostArrays) -> HostArrays:
+    """Call a witness with the entries of a dict, "x.x" and "x.mask", by their own names."""
+    if "x" in inputs:
+        return values(inputs)
+    results = values({name.removeprefix("x."): array for name, array in inputs.items()})
+    return {f"{name}.x": array for name, array in results.items()}
 
 
 def _rows(variant: str, size: int, count: int) -> HostArrays:

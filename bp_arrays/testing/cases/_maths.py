@@ -10,15 +10,21 @@ import numpy as np
 from bp_arrays.activations import (
     ELU,
     GELU,
+    GLU,
     SELU,
+    Hardsigmoid,
+    Hardswish,
     Identity,
     LeakyReLU,
     LogSoftmax,
+    Mish,
+    PReLU,
     ReLU,
     Sigmoid,
     SiLU,
     Softmax,
     Softplus,
+    SwiGLU,
     Tanh,
 )
 from bp_arrays.kernels import erfc
@@ -36,7 +42,11 @@ from bp_arrays.testing._case import DEFAULT_LIMIT, DTYPES, DTYPES_WITH_HALF, Cas
 from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import BATCH_SHAPES, batch, normal
 from bp_arrays.testing.cases._layer import layer_case, loss_case
-from bp_arrays.testing.witnesses._activations import activation_values, erfc_values
+from bp_arrays.testing.witnesses._activations import (
+    activation_values,
+    erfc_values,
+    prelu_values,
+)
 from bp_arrays.testing.witnesses._layers import layer_values
 from bp_arrays.testing.witnesses._losses import loss_values
 from bp_arrays.testing.witnesses._onnx import activation_witness, cross_entropy_witness
@@ -80,9 +90,15 @@ ACTIVATIONS: dict[str, Layer] = {
     "GELU, exact": GELU(exact=True),
     "SiLU": SiLU(),
     "Softplus": Softplus(),
+    "Mish": Mish(),
+    "Hardsigmoid": Hardsigmoid(),
+    "Hardswish": Hardswish(),
     "Softmax": Softmax(),
     "LogSoftmax": LogSoftmax(),
 }
+GATED: dict[str, Layer] = {"GLU": GLU(), "SwiGLU": SwiGLU()}
+"""Activations that halve the last axis."""
+
 ANALYTIC_ACTIVATIONS = {"Identity", "Tanh"}
 
 LAYERS: dict[str, Callable[[int], Layer]] = {
@@ -123,6 +139,34 @@ def activation_cases() -> Iterator[Case]:
                 witnesses=formula(partial(activation_values, name)) + activation_witness(name),
                 dtypes=_dtypes(variant),
             )
+    for name, activation in GATED.items():
+        for variant in VARIANTS:
+            yield layer_case(
+                activation,
+                partial(_two_halves, name, variant),
+                variant,
+                component=name,
+                kind="activation",
+                oracle=variant not in WITHOUT_ORACLE,
+                witnesses=formula(partial(activation_values, name)),
+                dtypes=_dtypes(variant),
+            )
+    for variant in (*VARIANTS, "sequences", "one slope"):
+        yield layer_case(
+            PReLU(0.1, per_channel=variant != "one slope"),
+            partial(_input, "PReLU", "ordinary" if variant == "one slope" else variant, "x"),
+            variant,
+            kind="activation",
+            limit=LIMITS.get(variant, DEFAULT_LIMIT),
+            oracle=variant not in WITHOUT_ORACLE,
+            witnesses=formula(prelu_values),
+            dtypes=_dtypes(variant),
+        )
+
+
+def _two_halves(name: str, variant: str) -> HostArray:
+    """Return an input with twice the features of the variant."""
+    return _input(name, variant, "x", columns=2 * _input(name, variant, "x").shape[-1])
 
 
 def layer_cases() -> Iterator[Case]:

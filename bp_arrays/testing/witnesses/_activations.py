@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bp_arrays.testing._case import PARAMETER
 from bp_arrays.testing.witnesses._witness import HostArrays
 from bp_arrays.typing import HostArray
 
@@ -48,6 +49,36 @@ def softplus(a: float) -> float:
     return max(a, 0.0) + math.log1p(math.exp(-abs(a)))
 
 
+def mish(a: float) -> float:
+    return a * math.tanh(softplus(a))
+
+
+def hard_sigmoid(a: float) -> float:
+    return min(max(a / 6.0 + 0.5, 0.0), 1.0)
+
+
+def glu(row: Row) -> Row:
+    """u_j σ(v_j), where u is the first half of the row and v the second."""
+    n = len(row) // 2
+    return [row[j] * sigmoid(row[n + j]) for j in range(n)]
+
+
+def swiglu(row: Row) -> Row:
+    """v_j σ(v_j) u_j, where v is the first half of the row and u the second."""
+    n = len(row) // 2
+    return [row[j] * sigmoid(row[j]) * row[n + j] for j in range(n)]
+
+
+def prelu_values(inputs: HostArrays) -> HostArrays:
+    """a for a > 0, else s_j a, or s a where there is one slope for all."""
+    a, s = inputs["x"], inputs[PARAMETER + "slope"].tolist()
+    y = np.empty(a.shape)
+    for index in np.ndindex(a.shape):
+        value = float(a[index])
+        y[index] = value if value > 0.0 else s[index[-1] if len(s) > 1 else 0] * value
+    return {"y": y}
+
+
 def log_softmax(row: Row) -> Row:
     """a_j − log Σ_k eᵃᵏ, after a shift of all a by their maximum, which changes nothing."""
     top = max(row)
@@ -71,10 +102,18 @@ OF_NUMBERS: dict[str, Callable[[float], float]] = {
     "GELU, exact": gelu,
     "SiLU": lambda a: a * sigmoid(a),
     "Softplus": softplus,
+    "Mish": mish,
+    "Hardsigmoid": hard_sigmoid,
+    "Hardswish": lambda a: a * hard_sigmoid(a),
 }
 """By the name of the component, with the settings of its cases."""
 
-OF_ROWS: dict[str, Callable[[Row], Row]] = {"Softmax": softmax, "LogSoftmax": log_softmax}
+OF_ROWS: dict[str, Callable[[Row], Row]] = {
+    "Softmax": softmax,
+    "LogSoftmax": log_softmax,
+    "GLU": glu,
+    "SwiGLU": swiglu,
+}
 
 
 def each(function: Callable[[float], float], a: HostArray) -> HostArray:
@@ -85,7 +124,7 @@ def each(function: Callable[[float], float], a: HostArray) -> HostArray:
 def each_row(function: Callable[[Row], Row], a: HostArray) -> HostArray:
     """Apply a function of a row to every row, along the last axis."""
     rows = np.reshape(a, (-1, a.shape[-1])).tolist()
-    return np.reshape([function(row) for row in rows], a.shape)
+    return np.reshape([function(row) for row in rows], (*a.shape[:-1], -1))
 
 
 def activation_values(name: str, inputs: HostArrays) -> HostArrays:

@@ -8,6 +8,8 @@ import math
 import numpy as np
 
 from bp_arrays.testing._case import PARAMETER
+from bp_arrays.testing.witnesses._activations import gelu_by_tanh
+from bp_arrays.testing.witnesses._normalization import normalized
 from bp_arrays.testing.witnesses._witness import HostArrays
 from bp_arrays.typing import HostArray
 
@@ -112,6 +114,40 @@ def attention_values(
             attended.append(row)
         y[sample] = _linear(attended, inputs, path + "out.")
     return {"y": y}
+
+
+def feed_forward_values(inputs: HostArrays, path: str = "") -> HostArrays:
+    """Return the output of two layers with GELU by tanh between them."""
+    x = inputs["x"]
+    hidden = _linear(x.reshape(-1, x.shape[-1]).tolist(), inputs, path + "up.")
+    activated = [[gelu_by_tanh(a) for a in row] for row in hidden]
+    return {"y": np.reshape(_linear(activated, inputs, path + "down."), x.shape)}
+
+
+def block_values(
+    inputs: HostArrays, heads: int, causal: bool, rotary: bool = False, path: str = ""
+) -> HostArrays:
+    """Return the output of a transformer block without dropout."""
+    x = inputs["x"]
+    normal = inputs | {"x": _normalized(x, inputs, path + "norm1.")}
+    h = x + attention_values(normal, heads, heads, causal, rotary, path + "attention.")["y"]
+    normal = inputs | {"x": _normalized(h, inputs, path + "norm2.")}
+    return {"y": h + feed_forward_values(normal, path + "feed_forward.")["y"]}
+
+
+def tied_values(inputs: HostArrays) -> HostArrays:
+    """Return the products of the body's outputs, those of a linear layer, with the table."""
+    table = inputs[PARAMETER + "embedding.weight"].tolist()
+    ids = inputs["x"]
+    h = _linear([table[v] for v in ids.ravel().tolist()], inputs, "body.")
+    y = [[math.fsum(map(_times, row, entry)) for entry in table] for row in h]
+    return {"y": np.reshape(y, (*ids.shape, len(table)))}
+
+
+def _normalized(x: HostArray, inputs: HostArrays, path: str) -> HostArray:
+    scale, bias = inputs[f"{PARAMETER}{path}scale"], inputs[f"{PARAMETER}{path}bias"]
+    rows = [normalized(row) for row in x.reshape(-1, x.shape[-1]).tolist()]
+    return np.reshape(rows, x.shape) * scale + bias
 
 
 def _sees(inputs: HostArrays, sample: int, query: int, key: int, causal: bool) -> bool:
