@@ -676,8 +676,7 @@ class Model:
         MissingExtraError
             If onnx is not installed (extra `onnx`).
         InputError
-            If a layer cannot be written, the model is neither float32 nor float64, or it has
-            several outputs.
+            If a layer cannot be written, or the model is neither float32 nor float64.
         OSError
             If the folder does not exist or cannot be written to.
         """

@@ -116,6 +116,13 @@ FAULTS = (
           "delta = delta * g", "GroupNorm"),
     Fault(WRONG, "kernels/_sum_rows.py", "if count * width < rows:", "if False:", "BatchNorm",
           "normalization"),
+    Fault(FACTOR, "losses/_combined.py", "deltas: Tree = {key: factor * back() for",
+          "deltas: Tree = {key: back() for", "CombinedLoss"),
+    Fault(FACTOR, "losses/_combined.py", "total + factor * value", "total + value", "CombinedLoss"),
+    Fault(WRONG, "losses/_combined.py", "loss.forward(y[key], t[key], ctx, weight)",
+          "loss.forward(y[key], t[key], ctx)", "CombinedLoss"),
+    Fault(WRONG, "training/_metrics.py", "return value * total, total", "return value, total", "",
+          "training"),
     # attention
     Fault(WRONG, "attention/_embedding.py", "delta = xp.where(is_entry, delta, 0.0)", "pass",
           "Embedding"),
