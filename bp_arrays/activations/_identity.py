@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bp_arrays.layers import Context, Layer
-from bp_arrays.typing import Array, Backward, ParameterTree
+from bp_arrays.layers import Context, Layer, Specification
+from bp_arrays.trees import Tree
+from bp_arrays.typing import Backward, ParameterTree
 
 
 @dataclass(frozen=True)
 class Identity(Layer):
-    """The identity: h = a, h' = 1."""
+    """The identity: h = a, h' = 1. a may be a tuple or dict of arrays."""
 
-    def forward(self, params: ParameterTree, a: Array, ctx: Context) -> tuple[Array, Backward]:
+    def init(self, input_shape: Tree) -> tuple[Specification, Tree]:
+        return {}, input_shape
+
+    def forward(self, params: ParameterTree, a: Tree, ctx: Context) -> tuple[Tree, Backward]:
         return a, lambda delta: (delta, {})

@@ -7,7 +7,7 @@ import math
 from bp_arrays.command_line._check_range import check_range
 from bp_arrays.command_line._schema import Schema
 from bp_arrays.errors import DataError
-from bp_arrays.inputs import only_shape
+from bp_arrays.inputs import only_output, only_shape
 from bp_arrays.model import Model
 from bp_arrays.readers import Dataset, open_dataset
 
@@ -32,6 +32,7 @@ def matching_data(model: Model, schema: Schema, spec: str, *, sep: str | None = 
         known_classes=schema.classes or (),
         sep=sep,
     )
+    only_output(model.output_shape, "bp-arrays")
     features = math.prod(only_shape(model.inputs, "bp-arrays"))
     if data.x.shape[1] != features:
         raise DataError(

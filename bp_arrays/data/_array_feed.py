@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from functools import partial
 from typing import Any
 
@@ -58,7 +58,7 @@ class RowFeed(Feed):
             self.x = map_tree(self._index_moved, self.x, self.dtypes)
             self.rows = row_count(self.x)
             self.t: Any = None
-            self.t_on_disk, self.t_dtype = is_mapped(t), spec.dtype
+            self.t_on_disk, self.t_dtype = any(map(is_mapped, _parts(t))), spec.dtype
             if spec.has_targets(t):
                 host, self.t_dtype = spec.check_targets(t, self.rows)
                 self.t = host if self.t_on_disk else target_on_device(t, host, device, self.t_dtype)
@@ -103,12 +103,15 @@ class RowFeed(Feed):
     def _in_host_memory(self, spans: Any, order: Any) -> Generator[Batch]:
         """Yield batches in the host's memory: slices, or rows gathered in an order."""
         x, t, weight, device = self.x, self.t, self.weight, self.spec.device
-        dtypes, t_dtype = map_tree(device.dtype, self.dtypes), device.dtype(self.t_dtype)
+        dtypes, t_dtype = (map_tree(device.dtype, each) for each in (self.dtypes, self.t_dtype))
 
         def cut(array: Any, dtype: Any) -> Array:
             # take is twice as fast as x[rows] for a few rows; `Rows` have no axis argument
             use_take = order is not None and isinstance(array, np.ndarray)
             return np.asarray(array.take(rows, axis=0) if use_take else array[rows], dtype=dtype)
+
+        def targets(array: Any, dtype: Any) -> Array:
+            return np.asarray(array[rows], dtype=dtype)
 
         one_array = order is not None and isinstance(x, np.ndarray)  # the usual case, inlined
         for start, stop in spans:
@@ -117,7 +120,9 @@ class RowFeed(Feed):
                 np.asarray(x.take(rows, axis=0), dtype=dtypes)
                 if one_array
                 else map_tree(cut, x, dtypes),
-                None if t is None else np.asarray(t[rows], dtype=t_dtype),
+                np.asarray(t[rows], dtype=t_dtype)
+                if isinstance(t, np.ndarray)
+                else map_tree(targets, t, t_dtype),
                 None if weight is None else weight[rows],
             )
 
@@ -129,13 +134,14 @@ class RowFeed(Feed):
             with device.activate():
                 device_order = device.asarray(order, index_dtype(device))
         orders = map_tree(lambda array: order if is_on_host(array) else device_order, self.x)
-        t_order = order if self.t_on_disk else device_order
+        t_orders = map_tree(lambda _: order if self.t_on_disk else device_order, self.t)
         for start, stop in spans:
             cut = partial(self._rows, start, stop)
             with device.activate():
-                x, t = map_tree(cut, self.x, orders), cut(self.t, t_order)
+                x = map_tree(cut, self.x, orders)
+                t = map_tree(cut, self.t, t_orders)
                 if self.t_on_disk:
-                    t = device.asarray(t, self.t_dtype)
+                    t = map_tree(device.asarray, t, self.t_dtype)
                 batch = Batch(self.spec.move(x), t, cut(self.weight, device_order))
             yield batch
 
@@ -148,3 +154,10 @@ class RowFeed(Feed):
         if isinstance(order, np.ndarray):
             return array[order[start:stop]]
         return self.spec.device.xp.take(array, order[start:stop], axis=0)
+
+
+def _parts(t: Any) -> list[Any]:
+    """Return the targets of each output."""
+    if isinstance(t, Mapping):
+        return list(t.values())
+    return list(t) if isinstance(t, tuple) else [t]

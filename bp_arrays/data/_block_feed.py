@@ -47,7 +47,7 @@ class HostBatch(NamedTuple):
     """Samples, targets and weights on the host: of a block, a window, or a batch."""
 
     x: Tree
-    t: HostArray | None
+    t: Tree
     weight: HostArray | None
 
 
@@ -252,7 +252,7 @@ class BlockFeed(Feed):
         with device.activate():
             return Batch(
                 self.spec.move(x),
-                None if t is None else device.asarray(t, self._t_dtype),
+                None if t is None else map_tree(device.asarray, t, self._t_dtype),
                 None if weight is None else device.asarray(weight, weight_dtype(dtype)),
             )
 

@@ -24,11 +24,11 @@ class BatchIterator(Protocol):
 class Batch(NamedTuple):
     """Inputs (batch, ...), targets and sample weights (batch,), or None for the last two.
 
-    x is one array, or a tuple or dict of arrays, as the net expects it.
+    x is one array, or a tuple or dict of arrays, as the net expects it; so is t, as the loss does.
     """
 
     x: Tree
-    t: Array | None
+    t: Tree
     weight: Array | None
 
 

@@ -15,7 +15,7 @@ from bp_arrays.explanation._expression import Symbol, Term, partial
 from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import loss_derivative
 from bp_arrays.explanation._stages import Stage, Vector
-from bp_arrays.inputs import as_numpy, only_shape, prepare_targets
+from bp_arrays.inputs import as_numpy, only_output, only_shape, prepare_targets
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
@@ -37,6 +37,7 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
     if not (isinstance(eta, Real) and np.isfinite(float(eta)) and eta > 0):
         raise InputError(f"explain(eta=): expected a finite number > 0, got {eta!r}")
     shape = only_shape(model.inputs, "explain")
+    only_output(model.output_shape, "explain")
     copy = Model(model.net, shape, device="cpu", dtype="float64")
     copy.set_parameters(model.host_parameters())
     sample = _sample(x, copy)

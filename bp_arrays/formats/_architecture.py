@@ -19,7 +19,7 @@ from typing import Any
 from bp_arrays import activations, attention, convolution, layers, normalization, recurrence
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.initializers import INITIALIZERS
-from bp_arrays.layers import Layer
+from bp_arrays.layers import Layer, Parallel
 from bp_arrays.optimizers import OPTIMIZERS, Chain, ClipByGlobalNorm, Optimizer, WeightDecay
 from bp_arrays.schedules import SCHEDULES
 
@@ -84,6 +84,11 @@ def _describe(value: Any, known: dict[str, type]) -> Any:
     if isinstance(value, Chain):  # its learning rate is that of its last link
         links = (*value.transforms, value.optimizer)
         return {kind.__name__: [_describe(link, known) for link in links]}
+    if isinstance(value, Parallel) and value.names is not None:
+        named = {name: _describe(layer, known) for name, layer in value.parts().items()}
+        return {kind.__name__: named}
+    if isinstance(value, Parallel):
+        return {kind.__name__: [_describe(layer, known) for layer in value.layers]}
     fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if _takes_any_number(kind):
         arguments: list[Any] = []

@@ -20,13 +20,14 @@ from bp_arrays.inputs._samples import (
 )
 from bp_arrays.inputs._targets import (
     check_counted,
+    check_outputs,
     check_targets,
     check_weights,
     target_on_device,
     weight_dtype,
 )
-from bp_arrays.losses import Loss
-from bp_arrays.trees import Tree
+from bp_arrays.losses import CombinedLoss, Loss
+from bp_arrays.trees import Tree, leaves
 from bp_arrays.typing import Array, HostArray, Shape
 
 
@@ -42,8 +43,8 @@ class BatchSpec:
         The specification of the samples; by default numbers of any shape.
     loss : Loss, optional
         The loss that the targets must suit; by default targets are optional, of any shape.
-    output_shape : tuple of int, optional
-        The shape of one output, with a loss.
+    output_shape : tuple of int, or tuple or dict of them, optional
+        The shape of one sample of each output, with a loss.
     metrics : sequence of Metric, optional
         Metrics that the targets must suit, too.
     """
@@ -54,12 +55,13 @@ class BatchSpec:
         dtype: str,
         inputs: Inputs | None = None,
         loss: Loss | None = None,
-        output_shape: Shape = (),
+        output_shape: Tree = (),
         metrics: Sequence[Any] = (),
     ) -> None:
         self.device, self.dtype, self.inputs = device, dtype, inputs
         self.loss, self.output_shape, self.metrics = loss, output_shape, metrics
         device.require().dtype(dtype)
+        check_outputs(loss, output_shape)
 
     @classmethod
     def of(cls, model: Any, loss: Loss, metrics: Sequence[Any] = ()) -> BatchSpec:
@@ -69,7 +71,7 @@ class BatchSpec:
     @property
     def positions(self) -> Shape:
         """The axes of a sample over which weights may be given: of a sequence, its time."""
-        if self.loss is None:
+        if self.loss is None or isinstance(self.loss, CombinedLoss):
             return ()
         return self.loss.weighted_positions((1, *self.output_shape))[1:]
 
@@ -105,7 +107,7 @@ class BatchSpec:
             )
         return t is not None
 
-    def check_targets(self, t: Any, rows: int) -> tuple[HostArray, str]:
+    def check_targets(self, t: Any, rows: int) -> tuple[Tree, Tree]:
         """Return targets on the host, checked, and the name of their dtype on the device."""
         return check_targets(
             t, rows, self.loss, self.output_shape, self.device, self.dtype, self.metrics
@@ -115,18 +117,19 @@ class BatchSpec:
         """Return sample weights on the host, checked; a batch may have the weight 0."""
         return check_weights(weight, rows, self.device, self.dtype, self.positions, self.metrics)
 
-    def check_counted(self, t: HostArray, weight: Any) -> None:
+    def check_counted(self, t: Tree, weight: Any) -> None:
         """Raise InputError if each sample has the weight 0, by its own weight or by the loss.
 
         Parameters
         ----------
-        t : array (rows, ...)
+        t : array (rows, ...), or dict or tuple of arrays
             Targets on the host, checked.
         weight : array (rows, ...), or None
             As passed by the user.
         """
         assert self.loss is not None
-        weights = None if weight is None else self.check_weights(weight, len(t))
+        rows = len(next(leaves(t)))
+        weights = None if weight is None else self.check_weights(weight, rows)
         check_counted(t, weights, self.loss, self.output_shape, self.dtype)
 
     # -- batch by batch ------------------------------------------------------------------------
@@ -152,7 +155,7 @@ class BatchSpec:
         check_indices(samples, self.inputs, self.device, what)
         return self.move(samples)
 
-    def batch_targets(self, t: Any, rows: int) -> Array | None:
+    def batch_targets(self, t: Any, rows: int) -> Tree:
         """Return a batch of targets, checked, on the device; None stays None."""
         if not self.has_targets(t):
             return None

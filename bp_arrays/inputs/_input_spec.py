@@ -10,7 +10,7 @@ import numpy as np
 
 from bp_arrays.errors import InputError
 from bp_arrays.layers import IndexShape
-from bp_arrays.trees import map_tree
+from bp_arrays.trees import Tree, described_tree, is_shape, map_tree
 from bp_arrays.typing import Shape
 
 Kind = Literal["number", "index"]
@@ -155,6 +155,23 @@ def only_shape(inputs: Inputs, function: str, *, indices: bool = False) -> Shape
     raise InputError(
         f"{function}: expected a model with {kind}, got one that takes {described(inputs)}; "
         f"several inputs{others} are not supported"
+    )
+
+
+def only_output(output_shape: Tree, function: str) -> Shape:
+    """Return the shape of the only output, for functions that support no more.
+
+    Raises
+    ------
+    InputError
+        Naming the function, if there are several outputs.
+    """
+    if is_shape(output_shape):
+        shape: Shape = output_shape
+        return shape
+    raise InputError(
+        f"{function}: expected a model with one output, got one whose output is "
+        f"{described_tree(output_shape)}; end the net with Select(...) to choose one of them"
     )
 
 

@@ -47,6 +47,36 @@ def samples_to_device(x: Any, inputs: Inputs, device: Device, dtype: str, what: 
     return move_samples(samples, inputs, device, dtype)
 
 
+def error_on_device(delta: Tree, y: Tree, device: Device, dtype: str, what: str = "delta") -> Tree:
+    """Return the error δ of outputs y on the device; None, in place of an error, stays None.
+
+    Raises
+    ------
+    InputError, DeviceMismatchError
+        If δ is nested otherwise than y, has another shape, or is on another device.
+    """
+    if isinstance(y, (dict, tuple)):
+        is_like = isinstance(delta, type(y)) and len(delta) == len(y)
+        if not is_like or (isinstance(y, dict) and set(delta) != set(y)):
+            raise InputError(f"{what}: expected {kind_of(y)}, as the outputs, got {kind_of(delta)}")
+        names = _names(y, what)
+        if isinstance(y, dict):
+            return {
+                k: None if delta[k] is None else error_on_device(delta[k], y[k], device, dtype, at)
+                for k, at in names.items()
+            }
+        return tuple(
+            None if each is None else error_on_device(each, output, device, dtype, at)
+            for each, output, at in zip(delta, y, names, strict=True)
+        )
+    array = samples_to_device(delta, None, device, dtype, what)
+    shape = getattr(array, "shape", None)
+    if shape != y.shape:
+        got = kind_of(array) if shape is None else tuple(shape)
+        raise InputError(f"{what}: expected the shape of y, {tuple(y.shape)}, got {got}")
+    return array
+
+
 def read_samples(x: Any, inputs: Inputs | None, device: Device, what: str = "x") -> Tree:
     """Return samples as arrays, where they are: NumPy's, `Rows`, or the device's.
 
@@ -289,7 +319,7 @@ def _parts(x: Any, inputs: Inputs | None, what: str) -> Any:
     """Return the value passed for each input, nested and in the order of `inputs`."""
     if inputs is None:
         if isinstance(x, (Mapping, tuple)) and not is_array_like(x) and not len(x):
-            raise InputError(f"{what}: expected at least one input, got {_kind(x)}")
+            raise InputError(f"{what}: expected at least one input, got {kind_of(x)}")
         return dict(x) if isinstance(x, Mapping) and not is_array_like(x) else x
     if isinstance(inputs, dict):
         return _named_parts(x, inputs, what)
@@ -297,7 +327,7 @@ def _parts(x: Any, inputs: Inputs | None, what: str) -> Any:
         if isinstance(x, list) and len(x) == len(inputs) and all(map(is_array_like, x)):
             x = tuple(x)  # PyTorch's DataLoader makes lists of tuples
         if not isinstance(x, tuple):
-            raise InputError(f"{what}: expected {described(inputs)} inputs, got {_kind(x)}")
+            raise InputError(f"{what}: expected {described(inputs)} inputs, got {kind_of(x)}")
         if len(x) != len(inputs):
             raise InputError(
                 f"{what}: expected {described(inputs)} inputs, got a tuple of {len(x)}"
@@ -312,7 +342,7 @@ def _parts(x: Any, inputs: Inputs | None, what: str) -> Any:
 
 def _named_parts(x: Any, inputs: dict[str, InputSpec], what: str) -> dict[str, Any]:
     if not isinstance(x, Mapping):
-        raise InputError(f"{what}: expected {described(inputs)}, got {_kind(x)}")
+        raise InputError(f"{what}: expected {described(inputs)}, got {kind_of(x)}")
     for name in x:
         if name not in inputs:
             raise InputError(f"{what}: {unknown_name('input', name, inputs)}")
@@ -322,7 +352,8 @@ def _named_parts(x: Any, inputs: dict[str, InputSpec], what: str) -> dict[str, A
     return {name: x[name] for name in inputs}
 
 
-def _kind(x: Any) -> str:
+def kind_of(x: Any) -> str:
+    """Describe an argument in words: "a dict of x, y", "one array"."""
     if isinstance(x, tuple):
         return f"a tuple of {len(x)}" if x else "an empty tuple"
     if isinstance(x, Mapping):

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from bp_arrays.checks import array_error
 from bp_arrays.devices import Device, device as find_device
-from bp_arrays.errors import InputError
+from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.inputs._arrays import (
     as_numpy,
     check_finite,
     describe_location,
+    is_array_like,
     is_host_data,
     value_at,
 )
@@ -26,9 +29,11 @@ from bp_arrays.inputs._samples import (
     first_index,
     first_outside,
     index_dtype,
+    kind_of,
 )
 from bp_arrays.layers import Context
-from bp_arrays.losses import Loss
+from bp_arrays.losses import CombinedLoss, Loss
+from bp_arrays.trees import Tree, described_tree, is_shape
 from bp_arrays.typing import Array, HostArray, Shape
 
 
@@ -36,12 +41,14 @@ def check_targets(
     t: Any,
     rows: int,
     loss: Loss | None,
-    output_shape: Shape,
+    output_shape: Tree,
     device: Device,
     dtype: str,
     metrics: Sequence[Any] = (),
-) -> tuple[HostArray, str]:
+) -> tuple[Tree, Tree]:
     """Return targets in the shape of the loss, on the host, and their dtype on the device.
+
+    For several outputs both are nested like the losses.
 
     The one place where targets are checked: shape, kind and range for the loss, then for each
     metric. For one output, (rows,) is accepted as (rows, 1). Data on disk is read piece by piece.
@@ -52,6 +59,16 @@ def check_targets(
     InputError, DeviceMismatchError
         As `prepare_targets`.
     """
+    check_outputs(loss, output_shape)
+    if isinstance(loss, CombinedLoss):
+        return _check_several(t, rows, loss, output_shape, device, dtype, metrics)
+    if loss is None and is_several(t):
+        names = t if isinstance(t, Mapping) else range(len(t))
+        hosts, dtypes = {}, {}
+        for key in names:
+            with _of_output(key):
+                hosts[key], dtypes[key] = check_targets(t[key], rows, None, (), device, dtype)
+        return _nested(hosts, t), _nested(dtypes, t)
     host = as_numpy(t, "t", device)
     if host.ndim == 0 or host.shape[0] != rows:
         raise InputError(
@@ -78,9 +95,81 @@ def check_targets(
     return host, index_dtype(device) if is_classes else dtype
 
 
+def check_outputs(loss: Loss | None, output_shape: Tree) -> None:
+    """Raise InputError unless a loss is that of the outputs of a net, one or several."""
+    if isinstance(loss, CombinedLoss):
+        loss.check_outputs(output_shape)
+    elif loss is not None and not is_shape(output_shape):
+        raise array_error(
+            "fit",
+            "loss",
+            f"a CombinedLoss for {described_tree(output_shape)}, the outputs of the net",
+            type(loss).__name__,
+            "or end the net with Select(...)",
+        )
+
+
+def is_several(t: Any) -> bool:
+    """Return True for targets of several outputs: a dict, or a tuple of arrays."""
+    if isinstance(t, Mapping):
+        return not is_array_like(t)
+    return isinstance(t, tuple) and len(t) > 0 and all(map(is_array_like, t))
+
+
+def _check_several(
+    t: Any,
+    rows: int,
+    loss: CombinedLoss,
+    output_shape: Tree,
+    device: Device,
+    dtype: str,
+    metrics: Sequence[Any],
+) -> tuple[Tree, Tree]:
+    """Return the targets of several outputs, and their dtypes, as `check_targets`."""
+    names = [str(key) for key, _ in loss.items()]
+    if isinstance(loss.losses, dict):
+        if not isinstance(t, Mapping) or is_array_like(t):
+            got = kind_of(t)
+            raise InputError(f"t: expected a dict of {', '.join(names)}, got {got}")
+        for name in t:
+            if name not in names:
+                raise InputError(f"t: {unknown_name('output with a loss', str(name), names)}")
+        for name in names:
+            if name not in t:
+                raise InputError(
+                    f"t: expected a dict of {', '.join(names)}, but {name!r} is missing"
+                )
+    elif not isinstance(t, (tuple, list)) or len(t) != len(names):
+        raise InputError(f"t: expected a tuple of {len(names)}, got {kind_of(t)}")
+    hosts, dtypes = {}, {}
+    for key, part in loss.items():
+        with _of_output(key):
+            hosts[key], dtypes[key] = check_targets(
+                t[key], rows, part, output_shape[key], device, dtype
+            )
+    host = _nested(hosts, loss.losses)
+    for metric in metrics:
+        metric.check_targets(host, output_shape, loss)
+    return host, _nested(dtypes, loss.losses)
+
+
+@contextmanager
+def _of_output(key: str | int) -> Iterator[None]:
+    """Name the output in the error of its targets."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"output {key!r}: {error}") from None
+
+
+def _nested(parts: dict[Any, Any], like: Any) -> Tree:
+    """Return parts by name or position as a dict, or as a tuple."""
+    return parts if isinstance(like, Mapping) else tuple(parts.values())
+
+
 def prepare_targets(
-    t: Any, rows: int, loss: Loss, output_shape: Shape, device: Device, dtype: str
-) -> Array:
+    t: Any, rows: int, loss: Loss, output_shape: Tree, device: Device, dtype: str
+) -> Tree:
     """Return targets on the device: classes as integers, anything else in the model's dtype.
 
     Raises
@@ -188,7 +277,7 @@ CHUNK = 4096
 """Rows whose weights are computed at once; nearly always the first of them have one."""
 
 
-def check_counted(t: HostArray, weight: Any, loss: Loss, output_shape: Shape, dtype: str) -> None:
+def check_counted(t: Tree, weight: Any, loss: Loss, output_shape: Tree, dtype: str) -> None:
     """Raise InputError if no sample counts: each has the weight 0.
 
     Parameters
@@ -203,6 +292,11 @@ def check_counted(t: HostArray, weight: Any, loss: Loss, output_shape: Shape, dt
     dtype : str
         That of the model.
     """
+    if isinstance(loss, CombinedLoss):
+        for key, loss_of_output in loss.items():
+            with _of_output(key):
+                check_counted(t[key], weight, loss_of_output, output_shape[key], dtype)
+        return
     zero = np.zeros((), weight_dtype(dtype))
     ctx = Context(find_device("cpu").xp)
     for start in range(0, len(t), CHUNK):
@@ -222,11 +316,17 @@ def no_sample_counts() -> InputError:
     )
 
 
-def target_on_device(value: Any, host: HostArray, device: Device, dtype: str) -> Array:
+def target_on_device(value: Any, host: Tree, device: Device, dtype: Tree) -> Tree:
     """Return targets or weights on the device: the array passed, if it has dtype and shape.
 
-    `host` is a checked copy of it on the host.
+    `host` is a checked copy of it on the host. For several outputs all are nested alike.
     """
+    if isinstance(host, (dict, tuple)):
+        parts = {
+            key: target_on_device(value[key], host[key], device, dtype[key])
+            for key in (host if isinstance(host, dict) else range(len(host)))
+        }
+        return _nested(parts, host)
     target = device.dtype(dtype)
     if not is_host_data(value) and value.dtype == target and tuple(value.shape) == host.shape:
         return device.detached(value)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from bp_arrays.layers._context import Context
-from bp_arrays.layers._layer import Layer, Specification
+from bp_arrays.layers._layer import Layer, Specification, check_one_array
 from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
 
@@ -22,6 +22,7 @@ class Flatten(Layer):
     """
 
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
+        check_one_array(self, input_shape)
         return {}, (math.prod(input_shape),)
 
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:

@@ -26,6 +26,11 @@ A complete layer, one gain for each feature, h = g x:
 
             return x * g, backward
 
+x and y are arrays, or tuples or dicts of arrays: `init` then receives and returns shapes nested in
+the same way, and delta and dx are nested like y and x. None in place of an error stands for zeros:
+of indices, which have no derivative, and of an output that does not reach the loss. A container
+does not pass None to a part's backward; it returns None for the part's dx and gradients.
+
 A container is a layer of layers. `parts()` names the layers in it, `init` nests their parameters
 under these names, and `forward` runs each with `ctx.forward(name, layer, params, x)`:
 
@@ -60,6 +65,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bp_arrays.checks import array_error
+from bp_arrays.trees import Tree, described_tree, is_shape
 from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
 if TYPE_CHECKING:
@@ -101,9 +108,10 @@ class Layer:
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
         """Return the parameters for inputs of this shape, and the output shape.
 
-        Shapes exclude the batch axis. By default there are no parameters and the shape is
-        unchanged.
+        Shapes exclude the batch axis. By default the input is one array, there are no parameters
+        and the shape is unchanged.
         """
+        check_one_array(self, input_shape)
         return {}, input_shape
 
     def parts(self) -> Mapping[str, Layer]:
@@ -124,3 +132,15 @@ class Layer:
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return the output for a batch x, and the function that propagates the error back."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+
+def check_one_array(layer: Layer, input_shape: Tree) -> None:
+    """Raise InputError if the input of a layer is a tuple or dict of arrays."""
+    if not is_shape(input_shape):
+        raise array_error(
+            type(layer).__name__,
+            "input",
+            "one array",
+            described_tree(input_shape),
+            "put Concatenate(), Add() or Select(...) before it, or it in Parallel(...)",
+        )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from bp_arrays.checks import array_error, check_bool, check_integer, check_kind
 from bp_arrays.initializers import GlorotUniform, Initializer, Zeros
 from bp_arrays.layers._context import Context
-from bp_arrays.layers._layer import Layer, Parameter, Specification
+from bp_arrays.layers._layer import Layer, Parameter, Specification, check_one_array
 from bp_arrays.layers._on_rows import on_rows
 from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
@@ -57,6 +57,7 @@ class Linear(Layer):
             check_kind(self, name, Initializer, "an initializer such as HeNormal()")
 
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
+        check_one_array(self, input_shape)
         if not input_shape:
             raise array_error(
                 f"Linear({self.out_features})",

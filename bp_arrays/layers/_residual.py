@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bp_arrays.checks import argument_error
 from bp_arrays.errors import InputError
 from bp_arrays.layers._context import Context
-from bp_arrays.layers._layer import Layer, Specification
+from bp_arrays.layers._layer import Layer, Specification, check_one_array
 from bp_arrays.layers._sequential import Sequential
 from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
@@ -55,6 +55,7 @@ class Residual(Layer):
         return {"": self.body}
 
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
+        check_one_array(self, input_shape)
         specification, output_shape = self.body.init(input_shape)
         if output_shape != input_shape:
             raise InputError(

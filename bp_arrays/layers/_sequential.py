@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bp_arrays.errors import InputError
 from bp_arrays.layers._context import Context
 from bp_arrays.layers._layer import Layer, Specification
+from bp_arrays.layers._zero_error import propagated
 from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
 
@@ -18,7 +19,8 @@ class Sequential(Layer):
     Parameters
     ----------
     *layers : Layer
-        From first to last. The parameters of the k-th, counted from 0, are named "k.name".
+        From first to last. The parameters of the k-th, counted from 0, are named "k.name". The
+        same layer at two places has parameters at each.
 
     Raises
     ------
@@ -75,10 +77,9 @@ class Sequential(Layer):
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
             gradients: ParameterTree = {}
             for name, back in reversed(steps):
-                if delta is None:  # no layer before has parameters, and dx is not needed
-                    break
-                delta, layer_gradients = back(delta)
-                if layer_gradients:
+                # None if no layer before has parameters, or if the error is zero
+                delta, layer_gradients = propagated(back, delta)
+                if layer_gradients or (layer_gradients is None and params.get(name)):
                     gradients[name] = layer_gradients
             return delta, gradients
 

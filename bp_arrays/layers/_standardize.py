@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bp_arrays.initializers import Ones, Zeros
 from bp_arrays.layers._context import Context
-from bp_arrays.layers._layer import Layer, Parameter, Specification
+from bp_arrays.layers._layer import Layer, Parameter, Specification, check_one_array
 from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
 
@@ -28,6 +28,7 @@ class Standardize(Layer):
     """
 
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
+        check_one_array(self, input_shape)
         features = input_shape[-1:]
         return {
             "mean": Parameter(features, Zeros(), trainable=False),

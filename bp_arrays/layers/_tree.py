@@ -13,7 +13,7 @@ from typing import Any
 
 from bp_arrays.errors import InputError
 from bp_arrays.layers._layer import Layer, Specification
-from bp_arrays.typing import Shape
+from bp_arrays.trees import Tree
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Node:
         Its path in the tree, such as "2.left.0", with which the names of its parameters begin;
         "" for the root.
     layer : Layer
-    input_shape, output_shape : tuple of int or None
+    input_shape, output_shape : tuple of int, tuple or dict of them, or None
         Of one sample; None if unknown: in a walk without `input_shape`, or if the container does
         not call the part's `init`.
     parameters : dict of str to Parameter
@@ -37,19 +37,19 @@ class Node:
 
     path: str
     layer: Layer
-    input_shape: Shape | None
-    output_shape: Shape | None
+    input_shape: Tree
+    output_shape: Tree
     parameters: Specification
     parts: tuple[str, ...]
 
 
-def walk(net: Layer, input_shape: Shape | None = None) -> Iterator[Node]:
+def walk(net: Layer, input_shape: Tree = None) -> Iterator[Node]:
     """Yield every layer of a tree, a container before its parts, in the order of `parts()`.
 
     Parameters
     ----------
     net : Layer
-    input_shape : tuple of int, optional
+    input_shape : tuple of int, or tuple or dict of them, optional
         Of one sample; without it the nodes have no shapes and no parameters.
 
     Raises
@@ -77,8 +77,8 @@ def walk(net: Layer, input_shape: Shape | None = None) -> Iterator[Node]:
 def _walk(
     path: str,
     layer: Layer,
-    input_shape: Shape | None,
-    output_shape: Shape | None,
+    input_shape: Tree,
+    output_shape: Tree,
     specification: Specification,
 ) -> Iterator[Node]:
     parts = _parts(layer)
@@ -103,7 +103,7 @@ def _parts(layer: Layer) -> Mapping[str, Layer]:
     return parts
 
 
-def _part_shapes(container: Layer, input_shape: Shape) -> dict[str, tuple[Shape, Shape]]:
+def _part_shapes(container: Layer, input_shape: Tree) -> dict[str, tuple[Tree, Tree]]:
     """Return the input and output shape of each part, as recorded from the container's `init`."""
     try:
         recorder = copy.copy(container)
@@ -131,9 +131,9 @@ def _recording(value: Any) -> Any:
         return {key: _recording(each) for key, each in value.items()}
     if not isinstance(value, Layer):
         return value
-    shapes: list[tuple[Shape, Shape]] = []
+    shapes: list[tuple[Tree, Tree]] = []
 
-    def init(input_shape: Shape) -> tuple[Specification, Shape]:
+    def init(input_shape: Tree) -> tuple[Specification, Tree]:
         specification, output_shape = value.init(input_shape)
         shapes.append((input_shape, output_shape))
         return specification, output_shape

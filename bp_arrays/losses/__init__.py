@@ -1,5 +1,6 @@
 """Loss functions: the loss of each sample with its derivative, weights and reduction."""
 
+from bp_arrays.losses._combined import CombinedLoss
 from bp_arrays.losses._contrastive import Contrastive
 from bp_arrays.losses._cosine import CosineSimilarity
 from bp_arrays.losses._cross_entropy import BinaryCrossEntropy, CrossEntropy
@@ -23,7 +24,7 @@ LOSSES: dict[str, type[Loss]] = {
         CrossEntropy,
     )
 }
-"""Loss classes by name; all their arguments have defaults."""
+"""Losses of one output by name; all their arguments have defaults."""
 
 
 def loss_named(name: str) -> type[Loss]:
@@ -39,6 +40,7 @@ __all__ = [
     "CTC",
     "LOSSES",
     "BinaryCrossEntropy",
+    "CombinedLoss",
     "Contrastive",
     "CosineSimilarity",
     "CrossEntropy",

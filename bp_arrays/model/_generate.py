@@ -9,7 +9,7 @@ import numpy as np
 
 from bp_arrays.checks import argument_error, as_integer, as_number
 from bp_arrays.errors import InputError
-from bp_arrays.inputs import InputSpec
+from bp_arrays.inputs import InputSpec, only_output
 from bp_arrays.model._model import Model
 from bp_arrays.random import host_generator
 from bp_arrays.typing import HostArray
@@ -96,11 +96,11 @@ def _drawn(logits: HostArray, temperature: float, kept: int, generator: Any) -> 
 
 def _shape(model: Model) -> tuple[int, int]:
     """Return (time, classes) of a model that continues sequences."""
-    inputs, output = model.inputs, model.output_shape
+    inputs, output = model.inputs, only_output(model.output_shape, "generate")
     is_sequence = isinstance(inputs, InputSpec) and inputs.is_index and len(inputs.shape) == 1
     if not is_sequence or len(output) != 2 or output[0] != inputs.shape[0]:
         raise InputError(
             "generate(model=): expected a model of one input of indices (time,) and outputs (time, "
             f"classes), got one of {inputs!r} and {output}"
         )
-    return output
+    return output[0], output[1]

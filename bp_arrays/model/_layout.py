@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from bp_arrays.errors import InputError
 from bp_arrays.layers import Parameter, Specification
@@ -116,8 +117,11 @@ class Layout:
         ]
         return parts[0] if len(parts) == 1 else xp.concat(parts)
 
-    def flat(self, gradients: ParameterTree, xp: Namespace) -> Iterator[Array]:
+    def flat(self, gradients: ParameterTree, theta: Array, xp: Namespace) -> Iterator[Array]:
         """Yield the gradient of each trainable parameter as a vector, in the order of θ.
+
+        None in place of the gradients of a layer stands for zeros: its output does not reach the
+        loss.
 
         Raises
         ------
@@ -126,6 +130,8 @@ class Layout:
         """
         for entry in self.trainable:
             gradient = _find(gradients, entry)
+            if gradient is None:
+                gradient = xp.zeros_like(_cut(theta, entry, xp))
             if tuple(gradient.shape) != entry.shape:
                 raise InputError(
                     f"backward of {entry.name!r}: expected a gradient of shape {entry.shape}, "
@@ -133,9 +139,15 @@ class Layout:
                 )
             yield xp.reshape(gradient, (entry.size,))
 
-    def names(self, gradients: ParameterTree) -> dict[str, Array]:
-        """Return nested gradients by their public names."""
-        return {entry.name: _find(gradients, entry) for entry in self.trainable}
+    def names(self, gradients: ParameterTree, theta: Array, xp: Namespace) -> dict[str, Array]:
+        """Return nested gradients by their public names, None as in `flat` as zeros."""
+        named = {entry.name: _find(gradients, entry) for entry in self.trainable}
+        return {
+            entry.name: xp.zeros_like(_cut(theta, entry, xp))
+            if named[entry.name] is None
+            else named[entry.name]
+            for entry in self.trainable
+        }
 
     def named_gradients(self, g: Array, xp: Namespace) -> dict[str, Array]:
         """Return the parts of a gradient by θ, as views by their public names."""
@@ -185,11 +197,14 @@ def _cut(vector: Array, entry: Entry, xp: Namespace) -> Array:
     return xp.reshape(vector[entry.offset : entry.offset + entry.size], entry.shape)
 
 
-def _find(gradients: ParameterTree, entry: Entry) -> Array:
-    branch = gradients
+def _find(gradients: ParameterTree, entry: Entry) -> Array | None:
+    """Return the gradient of a parameter; None for zeros."""
+    branch: Any = gradients
     try:
         for part in entry.path:
             branch = branch[part]
+            if branch is None:
+                return None
     except (KeyError, TypeError, IndexError):
         raise InputError(
             f"backward of {entry.name!r}: expected a gradient for each trainable parameter, under "

@@ -36,9 +36,11 @@ from bp_arrays.inputs import (
     check_overflow,
     describe_location,
     described,
+    error_on_device,
     is_iterable_of_batches,
     is_on_host,
     move_samples,
+    only_output,
     only_shape,
     prepare_weights,
     read_samples,
@@ -93,7 +95,8 @@ class Model:
         The specification of each input.
     input_shape : tuple of int, or tuple or dict of them
         The shape of one sample of each input.
-    output_shape : tuple of int
+    output_shape : tuple of int, or tuple or dict of them
+        The shape of one sample of each output.
 
     Examples
     --------
@@ -371,7 +374,7 @@ class Model:
 
     def forward(
         self, x: Any, training: bool = False
-    ) -> tuple[Array, Callable[[Array], tuple[Array, dict[str, Array]]]]:
+    ) -> tuple[Tree, Callable[[Tree], tuple[Tree, dict[str, Array]]]]:
         """Return the output y for a batch x, and the function that propagates an error back.
 
         Parameters
@@ -383,10 +386,11 @@ class Model:
 
         Returns
         -------
-        y : array (batch, *output_shape), on the model's device
+        y : array (batch, *output_shape), on the model's device; a tuple or dict of several outputs
         backward : function
             Takes δ = ∂L/∂y, returns ∂L/∂x and the gradients by the parameters' names. For several
-            inputs ∂L/∂x is a tuple or dict, as the first layer returns it, None for indices.
+            inputs ∂L/∂x is a tuple or dict, as the first layer returns it, None for indices. For
+            several outputs δ is a tuple or dict like y, None where an error is zero.
 
         Raises
         ------
@@ -397,18 +401,15 @@ class Model:
         with device.activate():
             x = samples_to_device(x, self.inputs, device, self.dtype)
             context = self.context(training=training, needs_input_gradient=True)
-            y, net_backward = self.net.forward(self.tree(), x, context)
+            theta = self.vector
+            y, net_backward = self.net.forward(self.tree(theta), x, context)
 
-        def backward(delta: Array) -> tuple[Array, dict[str, Array]]:
+        def backward(delta: Tree) -> tuple[Tree, dict[str, Array]]:
             with device.activate():
-                delta = samples_to_device(delta, None, device, self.dtype, "delta")
-                if delta.shape != y.shape:
-                    raise InputError(
-                        f"delta: expected the shape of y, {tuple(y.shape)}, "
-                        f"got {tuple(delta.shape)}"
-                    )
+                delta = error_on_device(delta, y, device, self.dtype)
                 dx, gradients = net_backward(delta)
-            return dx, self.layout.names(gradients)
+                named = self.layout.names(gradients, theta, device.xp)
+            return dx, named
 
         return y, backward
 
@@ -420,7 +421,7 @@ class Model:
         Parameters
         ----------
         x : array (batch, *input_shape), or tuple or dict of arrays
-        t : array
+        t : array, or dict or tuple of arrays
             Targets, as the loss expects them.
         loss : Loss
         sample_weight : array (batch,), optional
@@ -471,8 +472,10 @@ class Model:
         """
         return self.layout.flatten(gradients, self.device.xp)
 
-    def predict(self, x: Any, batch_size: int | None = None) -> Array:
+    def predict(self, x: Any, batch_size: int | None = None) -> Tree:
         """Return the output for each row of x: NumPy for host data, else on the model's device.
+
+        Of a net of several outputs it is a tuple or dict of arrays.
 
         Parameters
         ----------
@@ -495,15 +498,17 @@ class Model:
             to_host, batches = self._batches(x, batch_size)
             context = self.context(training=False, needs_input_gradient=False)
             params = self.layout.tree(*self.current_vectors(), device.xp)
-            outputs = []
+            outputs: list[Tree] = []
             for batch in batches:
                 y, _ = self.net.forward(params, batch, context)
-                outputs.append(device.to_numpy(y) if to_host else y)
+                outputs.append(map_tree(device.to_numpy, y) if to_host else y)
         if not outputs:
             raise InputError("predict(x=): expected at least one batch, got an empty iterable")
         if len(outputs) == 1:
             return outputs[0]
-        return (np if to_host else device.xp).concat(outputs, axis=0)
+        xp = np if to_host else device.xp
+        with device.activate():
+            return map_tree(lambda *parts: xp.concat(parts, axis=0), *outputs)
 
     def _batches(self, x: Any, batch_size: int | None) -> tuple[bool, Iterator[Tree]]:
         """Return whether outputs go to the host, and x in batches on the device."""
@@ -702,9 +707,10 @@ class Model:
             If PyTorch is not installed.
         InputError
             If PyTorch has no module for a layer, such as Residual or a custom one, or for a
-            setting of it, or the model has several inputs.
+            setting of it, or the model has several inputs or several outputs.
         """
         shape = only_shape(self.inputs, "to_torch", indices=True)
+        only_output(self.output_shape, "to_torch")
         return to_module(self.net, self._host_tree(), shape, self.dtype)
 
     def _host_tree(self) -> ParameterTree:
@@ -713,7 +719,7 @@ class Model:
         return self.layout.tree(theta, state, np)
 
 
-def _laid_out(net: Layer, inputs: Inputs) -> tuple[Layout, Shape]:
+def _laid_out(net: Layer, inputs: Inputs) -> tuple[Layout, Tree]:
     """Return the layout of the parameters of a net for these inputs, and its output shape."""
     try:
         specification, output_shape = net.init(shapes_of(inputs))

@@ -119,7 +119,7 @@ class Objective:
                     f"update_state({', '.join(path[-1] for path in ctx.state_updates)}): expected "
                     "a call in forward, got one in backward; the new state is read after forward"
                 )
-            return self.layout.flat(by_layer, xp)
+            return self.layout.flat(by_layer, theta, xp)
 
         return Forward(loss, weight, new_state, sums, gradients, penalty_gradient)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from bp_arrays.layers import Layer, Sequential, Specification, walk
-from bp_arrays.typing import Shape
+from bp_arrays.trees import Tree, is_shape
 
 HEADER = ("layer", "", "output", "parameters")
 
@@ -36,7 +36,7 @@ class LayerRow:
         Its path in the net, such as "0" or "2.1", with which the names of its parameters begin.
     kind : str
         Its class.
-    output_shape : tuple of int or None
+    output_shape : tuple of int, tuple or dict of them, or None
         Of one sample; None if unknown.
     parameters : int
         The number of its values, trainable or not; for a container without those of its parts,
@@ -45,15 +45,13 @@ class LayerRow:
 
     path: str
     kind: str
-    output_shape: Shape | None
+    output_shape: Tree
     parameters: int
 
     @property
     def cells(self) -> tuple[str, str, str, str]:
         """The texts of the row."""
-        sizes = ("?",) if self.output_shape is None else map(str, self.output_shape)
-        shape = ", ".join(("batch", *sizes))
-        return self.path, self.kind, f"({shape})", f"{self.parameters:,}"
+        return self.path, self.kind, _shown_shape(self.output_shape), f"{self.parameters:,}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,7 +108,7 @@ class Summary:
         )
 
 
-def summary_of(net: Layer, input_shape: Shape, description: str) -> Summary:
+def summary_of(net: Layer, input_shape: Tree, description: str) -> Summary:
     """Return the table of a net's layers; `description` says where its parameters are."""
     nodes = list(walk(net, input_shape))
     rows = [
@@ -129,6 +127,17 @@ def summary_of(net: Layer, input_shape: Shape, description: str) -> Summary:
         fixed=sum(_count(node.parameters, False) for node in nodes),
         location=description,
     )
+
+
+def _shown_shape(shape: Tree) -> str:
+    """Return the text of a shape, "(batch, 3)", or of several: "x: (batch, 3), y: (batch)"."""
+    if shape is None:
+        return "(batch, ?)"
+    if is_shape(shape):
+        return f"({', '.join(('batch', *map(str, shape)))})"
+    if isinstance(shape, dict):
+        return ", ".join(f"{name}: {_shown_shape(part)}" for name, part in shape.items())
+    return ", ".join(map(_shown_shape, shape))
 
 
 def _count(specification: Specification, trainable: bool) -> int:

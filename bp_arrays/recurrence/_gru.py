@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bp_arrays.initializers import Zeros
-from bp_arrays.kernels import logistic
-from bp_arrays.layers import Parameter, Specification
-from bp_arrays.recurrence._recurrent import Recurrent, State, sum_of_positions
+from bp_arrays.kernels import sum_rows
+from bp_arrays.layers import Context, Parameter, Specification
+from bp_arrays.recurrence._recurrent import Recurrent, State, gate
 from bp_arrays.trees import Tree
 from bp_arrays.typing import Array, Namespace, ParameterTree
 
@@ -78,8 +78,8 @@ class GRU(Recurrent):
         n = self.features
         q = h @ w["recurrent_weight"]  # a: x wx + b
         q_v = q[:, 2 * n :] + w["recurrent_bias"]
-        r = logistic(a[:, :n] + q[:, :n], xp=xp)
-        z = logistic(a[:, n : 2 * n] + q[:, n : 2 * n], xp=xp)
+        r = gate(a[:, :n] + q[:, :n], xp)
+        z = gate(a[:, n : 2 * n] + q[:, n : 2 * n], xp)
         v = xp.tanh(a[:, 2 * n :] + r * q_v)
         h_new = (1.0 - z) * v + z * h
         return (h_new,), (r, z, v, q_v, h)
@@ -96,6 +96,6 @@ class GRU(Recurrent):
         dq = xp.concat([dr, dz, dv * r], axis=1)
         return (dh * z + dq @ w["recurrent_weight"].T,), (da, dq)
 
-    def further_gradients(self, errors: tuple[Array, ...], xp: Namespace) -> ParameterTree:
-        dq_v = errors[1][:, :, 2 * self.features :]
-        return {"recurrent_bias": sum_of_positions(dq_v, xp)}  # ∂L/∂b' = Σ_t r δ_v
+    def further_gradients(self, dq: Array, ctx: Context) -> ParameterTree:
+        dq_v = dq[:, 2 * self.features :]  # ∂L/∂b' = Σ_t r δ_v
+        return {"recurrent_bias": sum_rows(dq_v, device=ctx.device, xp=ctx.xp)}

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 from bp_arrays.checks import check_number
 from bp_arrays.initializers import Initializer, Zeros
-from bp_arrays.kernels import logistic
-from bp_arrays.recurrence._recurrent import Recurrent, State
+from bp_arrays.recurrence._recurrent import Recurrent, State, gate
 from bp_arrays.trees import Tree
 from bp_arrays.typing import Array, Namespace, ParameterTree, Shape
 
@@ -102,10 +101,10 @@ class LSTM(Recurrent):
         h, c = state
         n = self.features
         a = a + h @ w["recurrent_weight"]  # a: x wx + b
-        i = logistic(a[:, :n], xp=xp)
-        f = logistic(a[:, n : 2 * n], xp=xp)
+        i = gate(a[:, :n], xp)
+        f = gate(a[:, n : 2 * n], xp)
         g = xp.tanh(a[:, 2 * n : 3 * n])
-        o = logistic(a[:, 3 * n :], xp=xp)
+        o = gate(a[:, 3 * n :], xp)
         c_new = f * c + i * g
         u = xp.tanh(c_new)
         h = o * u

@@ -4,7 +4,7 @@ from bp_arrays.training._confusion import ConfusionMatrix
 from bp_arrays.training._evaluate import evaluate
 from bp_arrays.training._fit import fit
 from bp_arrays.training._history import History
-from bp_arrays.training._metrics import R2, Accuracy, BinaryAccuracy, Metric
+from bp_arrays.training._metrics import R2, Accuracy, BinaryAccuracy, Metric, OutputMetric
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._trainer import Trainer
 from bp_arrays.training.callbacks import (
@@ -30,6 +30,7 @@ __all__ = [
     "LayerHealth",
     "LearningCurve",
     "Metric",
+    "OutputMetric",
     "Run",
     "TensorBoard",
     "Trainer",

@@ -15,7 +15,7 @@ from bp_arrays.inputs import BatchSpec, no_sample_counts
 from bp_arrays.kernels import narrowed
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
-from bp_arrays.training._metrics import Metric, check_metrics
+from bp_arrays.training._metrics import Metric, with_part_losses
 from bp_arrays.typing import Namespace
 
 EVALUATION_ROWS = 1024
@@ -130,8 +130,8 @@ def evaluate(
     model : Model
     x : array (rows, *input_shape), tuple or dict of arrays, bp.data.Batches, or batches
         As for `fit`; the rows are not shuffled.
-    t : array
-        Targets for arrays, as the loss expects them.
+    t : array, or dict or tuple of arrays
+        Targets for arrays, as the loss expects them; as for `fit`.
     loss : Loss
     metrics : sequence of Metric, optional
     batch_size : int, default 1024
@@ -155,7 +155,7 @@ def evaluate(
         raise InputError(
             f"evaluate(loss=): expected a loss such as CrossEntropy(), got {loss!r:.80}"
         )
-    check_metrics(metrics)
+    metrics = with_part_losses(metrics, loss)
     batches = as_batches(x, t, sample_weight, batch_size=batch_size)
     rows = batches.batch_size if batches is x else batch_size or EVALUATION_ROWS
     return evaluate_feed(

@@ -18,7 +18,7 @@ from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer, TrainingState
 from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed
 from bp_arrays.training._history import History
-from bp_arrays.training._metrics import Metric
+from bp_arrays.training._metrics import Metric, with_part_losses
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._trainer import Trainer
@@ -61,9 +61,9 @@ def fit(
         be iterated over once per epoch; they, and blocks on disk (`bp.data.Blocks`), are checked
         as they come. A tuple with t is several inputs; a list or tuple of tuples without t is
         batches.
-    t : array
+    t : array, or dict or tuple of arrays
         Targets for arrays, as the loss expects them: classes (rows,), or values
-        (rows, *output_shape).
+        (rows, *output_shape). A dict or tuple for a net of several outputs, as `CombinedLoss`.
     loss : Loss
     optimizer : Optimizer
     epochs : int, default 1
@@ -119,6 +119,7 @@ def fit(
     """
     epochs = as_integer("fit", "epochs", epochs, at_least=1)
     _check_callbacks(callbacks)
+    metrics = with_part_losses(metrics, loss)
     trainer = Trainer(
         model,
         loss=loss,

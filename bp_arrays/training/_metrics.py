@@ -14,7 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.checks import argument_error, check_bool, check_integer, check_number
+from bp_arrays.checks import (
+    argument_error,
+    check_bool,
+    check_integer,
+    check_kind,
+    check_number,
+)
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import (
     describe_location,
@@ -24,7 +30,8 @@ from bp_arrays.inputs import (
     first_outside,
 )
 from bp_arrays.layers import Context
-from bp_arrays.losses import Loss
+from bp_arrays.losses import CombinedLoss, Loss
+from bp_arrays.trees import described_tree, is_shape
 from bp_arrays.typing import Array, HostArray, Namespace, Shape
 
 
@@ -79,9 +86,9 @@ class Metric:
         Parameters
         ----------
         t : array (rows, ...)
-            Targets on the host that suit the loss.
+            Targets on the host that suit the loss; of several outputs a dict or tuple.
         output_shape : tuple of int
-            The shape of one output.
+            The shape of one output; of several outputs a dict or tuple of shapes.
         loss : Loss
             The loss with which the metric is computed.
         """
@@ -126,6 +133,7 @@ class Accuracy(Metric):
         return "accuracy"
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
+        _check_one_output(self, output_shape)
         shape, classes = (len(t), *output_shape), (output_shape or (1,))[-1]
         if classes < 2:
             raise InputError(
@@ -214,6 +222,7 @@ class BinaryAccuracy(Metric):
         return "accuracy"
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
+        _check_one_output(self, output_shape)
         one_of_several = loss.takes_classes or loss.targets_sum_to_one
         if one_of_several or t.shape != (len(t), *output_shape):
             raise InputError(
@@ -268,6 +277,7 @@ class R2(Metric):
         return "r2"
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
+        _check_one_output(self, output_shape)
         if loss.output_kind in ("logits", "logarithms") or t.shape != (len(t), *output_shape):
             advice = ""
             if loss.output_kind == "logits":
@@ -389,6 +399,129 @@ def _column(weight: Array, ndim: int, dtype: Any, xp: Namespace) -> Array:
 def _divisor(n: Any, xp: Namespace) -> Any:
     """Return a sum of weights to divide by: 1 for a batch of weight 0, not 0 / 0."""
     return n if type(n) is float else xp.where(n > 0.0, n, 1.0)
+
+
+@dataclass(frozen=True)
+class OutputMetric(Metric):
+    """A metric of one of several outputs, recorded as "kind_accuracy".
+
+    Parameters
+    ----------
+    output : str or int
+        The name of an output with a loss in `CombinedLoss`, or its position in a tuple.
+    metric : Metric
+        A metric of one output.
+
+    Raises
+    ------
+    InputError
+        For another kind of argument; in training, for an unknown output, one without a loss, or
+        targets that the metric refuses.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import bp_arrays as bp
+    >>> model = bp.Model(bp.Parallel(kind=bp.Linear(2), size=bp.Linear(1)), 3, device="cpu")
+    >>> loss = bp.CombinedLoss({"kind": bp.CrossEntropy(), "size": bp.Huber()})
+    >>> x, t = np.ones((4, 3)), {"kind": np.zeros(4, int), "size": np.ones(4)}
+    >>> metric = bp.OutputMetric("kind", bp.Accuracy())
+    >>> list(bp.evaluate(model, x, t, loss=loss, metrics=[metric]))
+    ['loss', 'kind_accuracy', 'kind_loss', 'size_loss']
+    """
+
+    output: str | int
+    metric: Metric
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.output, (str, int)) or isinstance(self.output, bool):
+            raise argument_error("OutputMetric", "output", self.output, "a name or a position")
+        check_kind(self, "metric", Metric, "a metric such as Accuracy()")
+
+    @property
+    def name(self) -> str:
+        return f"{self.output}_{self.metric.name}"
+
+    def check_targets(self, t: Any, output_shape: Any, loss: Loss) -> None:
+        losses: dict[Any, Loss] = dict(loss.items()) if isinstance(loss, CombinedLoss) else {}
+        key: Any = self.output
+        if key not in losses:
+            known = ", ".join(map(repr, losses)) or "one output"
+            raise InputError(f"OutputMetric({key!r}): expected an output with a loss, got {known}")
+        try:
+            self.metric.check_targets(t[key], output_shape[key], losses[key])
+        except InputError as error:
+            raise type(error)(f"output {key!r}: {error}") from None
+
+    def sums(self, y: Any, t: Any, ctx: Context, weight: Array | None = None) -> tuple[Any, ...]:
+        options = {} if weight is None else {"weight": weight}
+        return self.metric.sums(y[self.output], t[self.output], ctx, **options)
+
+    def merge(
+        self, total: tuple[Any, ...], sums: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Any, ...]:
+        return self.metric.merge(total, sums, xp)
+
+    def value(self, sums: tuple[Any, ...]) -> float:
+        return self.metric.value(sums)
+
+
+@dataclass(frozen=True)
+class PartLoss(Metric):
+    """The loss of one of several outputs, recorded as "size_loss": exact over batches.
+
+    Parameters
+    ----------
+    output : str or int
+    loss : Loss
+    """
+
+    output: str | int
+    loss: Loss
+
+    @property
+    def name(self) -> str:
+        return f"{self.output}_loss"
+
+    def sums(self, y: Any, t: Any, ctx: Context, weight: Array | None = None) -> tuple[Any, ...]:
+        y, t = y[self.output], t[self.output]
+        value, _ = self.loss.forward(y, t, ctx, weight)
+        if self.loss.reduction != "mean":
+            return value, 1.0
+        total = self.loss.total_weight(t, y, ctx, weight)
+        return value * total, total
+
+    def value(self, sums: tuple[Any, ...]) -> float:
+        if self.loss.reduction != "mean":
+            return float(sums[0])
+        return float(sums[0] / sums[1]) if sums[1] else math.nan
+
+
+def with_part_losses(metrics: Sequence[Metric], loss: Loss) -> tuple[Metric, ...]:
+    """Return the metrics, and the loss of each output if there are several.
+
+    Raises
+    ------
+    InputError
+        Unless these are metrics with names of their own, as of `check_metrics`.
+    """
+    check_metrics(metrics)
+    if not isinstance(loss, CombinedLoss):
+        return tuple(metrics)
+    every = (*metrics, *(PartLoss(key, part) for key, part in loss.items()))
+    check_metrics(every)
+    return every
+
+
+def _check_one_output(metric: Metric, output_shape: Any) -> None:
+    """Raise InputError if a metric of one output is to measure several."""
+    if not is_shape(output_shape):
+        kind = type(metric).__name__
+        keys = output_shape if isinstance(output_shape, dict) else range(len(output_shape))
+        raise InputError(
+            f"{kind}: expected one output, got {described_tree(output_shape)}; write "
+            f"OutputMetric({next(iter(keys))!r}, {kind}())"
+        )
 
 
 RECORDED = ("loss", "learning_rate", "seconds")

@@ -126,7 +126,7 @@ class Trainer:
         ----------
         x : array (batch, *input_shape), or tuple or dict of arrays
             Host data, or arrays on the model's device; as `fit` accepts it.
-        t : array
+        t : array, or dict or tuple of arrays
             Targets, as the loss expects them.
         sample_weight : array (batch,), optional
             If each sample has the weight 0, by this or by the loss, the loss is 0 and so is its

@@ -12,6 +12,7 @@ import pytest
 from formats.layer_nets import IMAGE, NETS, SIGNAL, model_of, samples
 
 import bp_arrays as bp
+from bp_arrays import attention, convolution, normalization, recurrence
 
 LENGTHS = bp.InputSpec((), "index", size=8)
 MORE = {
@@ -19,7 +20,20 @@ MORE = {
     "Conv2d(same, strides)": (bp.Conv2d(2, (2, 3), stride=(2, 3), padding="same"), IMAGE),
     "attention(kv_heads)": (bp.MultiHeadAttention(3, kv_heads=1, causal=True), SIGNAL),
     "attention(rotary)": (bp.MultiHeadAttention(3, rotary=True), SIGNAL),
-    "positions": (bp.Sequential(bp.SinusoidalPositions(), bp.LearnedPositions(9)), SIGNAL),
+    "sines": (bp.SinusoidalPositions(), SIGNAL),
+    "GPT with a tied table": (
+        bp.TiedEmbedding(
+            bp.Embedding(9, 4),
+            bp.Sequential(
+                bp.TransformerBlock(2, causal=True, kv_heads=1, rotary=True, norm=bp.RMSNorm()),
+                bp.FeedForward(2),
+                bp.LayerNorm(),
+            ),
+        ),
+        bp.InputSpec((7,), "index"),
+    ),
+    "SwiGLU": (bp.SwiGLU(), SIGNAL),
+    "rotary": (bp.RotaryPositions(), SIGNAL),
     "residual images": (
         bp.Sequential(
             bp.Conv2d(4, 1),
@@ -79,6 +93,20 @@ def test_onnx_runtime_computes_the_same(name, dtype, tmp_path):
             assert result.dtype == y.dtype and result.shape == y.shape
             tolerance = 1e-12 if dtype == "float64" else 2e-5
             np.testing.assert_allclose(result, y, rtol=tolerance, atol=tolerance)
+
+
+def test_no_layer_is_forgotten():
+    written = {type(layer) for net, _ in (NETS | MORE).values() for layer in every_layer(net)}
+    rooms = (attention, convolution, normalization, recurrence)
+    layers = {getattr(room, name) for room in rooms for name in room.__all__}
+    assert {kind for kind in layers if issubclass(kind, bp.Layer)} <= written
+
+
+def every_layer(layer):
+    yield layer
+    for part in layer.parts().values():
+        yield from every_layer(part)
+    yield from (value for value in vars(layer).values() if isinstance(value, bp.Layer))
 
 
 def test_images_are_transposed_once_and_become_vectors_once(tmp_path):

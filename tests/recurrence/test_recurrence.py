@@ -268,6 +268,10 @@ def test_the_forget_gate_starts_open():
     assert model.parameters["bias"].tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
 
 
+def index(size):
+    return bp.InputSpec((), "index", size=size)
+
+
 STATES = {"x": (T, F), "h": N, "c": N}
 
 
@@ -311,11 +315,17 @@ STATES = {"x": (T, F), "h": N, "c": N}
             "LSTM(4): expected all of the initial state, h and c, or nothing of it; c is missing",
         ),
         (
-            lambda: bp.Model(
-                bp.LSTM(4, last=True), {"x": (T, F), "lengths": bp.InputSpec(())}, device="cpu"
-            ).predict({"x": random(2, T, F), "lengths": np.array([1.0, 2.0])}),
-            "LSTM(lengths=): expected integers, got float32; declare them as InputSpec((), "
-            '"index", size=time + 1)',
+            lambda: bp.Model(bp.LSTM(4), {"x": (T, F), "lengths": ()}, device="cpu"),
+            'LSTM(4)(lengths=): expected InputSpec((), "index", size=8), got numbers',
+        ),
+        (
+            lambda: bp.Model(bp.LSTM(4), {"x": (T, F), "lengths": index(None)}, device="cpu"),
+            'LSTM(4)(lengths=): expected InputSpec((), "index", size=8), got indices without a '
+            "size",
+        ),
+        (
+            lambda: bp.Model(bp.LSTM(4), {"x": (T, F), "lengths": index(T + 2)}, device="cpu"),
+            'LSTM(4)(lengths=): expected InputSpec((), "index", size=8), got size=9',
         ),
     ],
 )  # fmt: skip

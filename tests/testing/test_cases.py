@@ -12,7 +12,7 @@ import pytest
 import bp_arrays as bp
 from bp_arrays import activations, initializers, layers, losses, normalization, optimizers
 from bp_arrays.testing import Placement, cases, check_cases
-from bp_arrays.testing.cases._maths import SATURATED, VARIANTS
+from bp_arrays.testing.cases._maths import ACTIVATIONS, LAYERS, LOSSES, SATURATED, VARIANTS
 from bp_arrays.testing.cases._training import PROBLEMS
 from bp_arrays.testing.witnesses import Witness
 
@@ -124,6 +124,8 @@ def test_every_kind_of_input_that_matters_is_there(kind):
         if case.kind == kind:
             by_component.setdefault(case.component, set()).add(case.variant)
     for component, variants in by_component.items():
+        if component not in {*ACTIVATIONS, *LAYERS, *LOSSES}:
+            continue  # of several inputs, images, ...: the cases of its own room
         missing = {v for v in VARIANTS if (component, v) not in exempt} - variants
         assert not missing, f"{component} has no case of {', '.join(sorted(missing))}"
 

@@ -34,6 +34,7 @@ from bp_arrays.testing.witnesses._attention import (
     tied_values,
 )
 from bp_arrays.testing.witnesses._witness import formula
+from bp_arrays.trees import Tree
 from bp_arrays.typing import Array, HostArray
 
 EMBEDDINGS: dict[str, tuple[Embedding, tuple[int, ...]]] = {
@@ -109,28 +110,29 @@ def attention_cases() -> Iterator[Case]:
         )
     for variant, (attention, sequences) in ATTENTION.items():
         heads = attention.heads
+        values = partial(
+            attention_values,
+            heads=heads,
+            kv_heads=attention.kv_heads or heads,
+            causal=attention.causal,
+            rotary=bool(attention.rotary),
+        )
         yield layer_case(
             attention,
             partial(_sequences, "MultiHeadAttention", variant, sequences),
             variant,
-            witnesses=formula(
-                partial(
-                    attention_values,
-                    heads=heads,
-                    kv_heads=attention.kv_heads or heads,
-                    causal=attention.causal,
-                    rotary=bool(attention.rotary),
-                )
-            ),
+            delta=_of_numbers,
+            witnesses=formula(partial(_of_entries, values)),
             dtypes=_dtypes(variant),
         )
-    for name, (block, block_shape, values) in BLOCKS.items():
+    for name, (block, block_shape, block_witness) in BLOCKS.items():
         component, _, variant = name.partition(", ")
         yield layer_case(
             block,
             partial(_sequences, component, variant, block_shape),
             variant,
-            witnesses=formula(values),
+            delta=_of_numbers,
+            witnesses=formula(partial(_of_entries, block_witness)),
             dtypes=_dtypes(variant),
         )
     for variant, indices in {"ordinary": (3, 4), "batch of 1": (1, 2)}.items():
@@ -176,6 +178,19 @@ def _sequences(component: str, variant: str, shape: tuple[int, ...]) -> HostArra
     if "lengths" in variant:
         return {"x": x, "lengths": np.array([2, 4, 0])}
     return x
+
+
+def _of_numbers(drawn: Tree) -> Tree:
+    """Return the errors of a case without that of a mask."""
+    return drawn | {"mask": None} if isinstance(drawn, dict) and "mask" in drawn else drawn
+
+
+def _of_entries(values: Callable[[HostArrays], HostArrays], inputs: HostArrays) -> HostArrays:
+    """Call a witness with the entries of a dict, "x.x" and "x.mask", by their own names."""
+    if "x" in inputs:
+        return values(inputs)
+    results = values({name.removeprefix("x."): array for name, array in inputs.items()})
+    return {f"{name}.x": array for name, array in results.items()}
 
 
 def _rows(variant: str, size: int, count: int) -> HostArrays:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,13 @@ from bp_arrays.testing._case import DEFAULT_LIMIT, DTYPES, GRADIENT, PARAMETER, 
 from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import normal
 from bp_arrays.testing.witnesses import Witness
-from bp_arrays.typing import Array, Backward, HostArray, ParameterTree
+from bp_arrays.trees import Tree, leaves, map_shapes, map_tree
+from bp_arrays.typing import Array, Backward, HostArray, Namespace, ParameterTree, Shape
 
 
 def layer_case(
     layer: Layer,
-    x: Callable[[], HostArray | HostArrays],
+    x: Callable[[], Tree],
     variant: str,
     *,
     component: str | None = None,
@@ -29,60 +31,82 @@ def layer_case(
     analytic: bool = False,
     exact: frozenset[str] = frozenset(),
     oracle: bool = True,
-    delta: Callable[[HostArray], HostArray] = lambda drawn: drawn,
+    delta: Callable[[Tree], Tree] = lambda drawn: drawn,
     witnesses: tuple[Witness, ...] = (),
     dtypes: tuple[str, ...] = DTYPES,
 ) -> Case:
     """Build a case of forward and backward of a layer in training, for an input and an error δ.
 
-    `x` returns an array, or the dict of a sequence: "x" with a mask or lengths. Integers are
-    indices. `delta` changes the δ that is drawn.
-    The results are "y", "dx" unless x is indices, and "d name" for every trainable parameter.
+    `x` returns an array, or a tuple or dict of arrays, of which integers are indices. `delta`
+    changes the δ that is drawn, for outputs of several arrays a tuple or dict of them; it may put
+    None, an error of zeros, in their place, as it is for outputs that are indices.
+    The results are "y", "dx" and "d name" for every trainable parameter; of several arrays "y.a"
+    and "dx.a", or "y.0" and "dx.0" in a tuple.
     """
     component = component or type(layer).__name__
 
     def inputs() -> HostArrays:
         values = x()
         specification, output_shape = layer.init(_sample_shapes(values))
-        arrays = _named(values)
+        arrays = flat_tree("x", values)
         for path, parameter in _flat(specification):
             generator = host_generator(2026, "case", component, variant, path)
             drawn = np.asarray(parameter.initializer.draw(parameter.shape, generator))
             # Zeros and ones would hide a factor: every parameter gets distinct values.
             arrays[PARAMETER + path] = drawn + 0.1 * generator.uniform(1, 2, parameter.shape)
-        if isinstance(output_shape, dict):
-            output_shape = output_shape["x"]
-        shape = (arrays["x"].shape[0], *output_shape)
-        arrays["delta"] = delta(normal(component, variant, "delta", shape=shape))
-        return arrays
+        rows = next(leaves(values)).shape[0]
 
-    def run(placement: Placement, arrays: dict[str, Array]) -> tuple[Array, Backward]:
-        returned = layer.forward(parameter_tree(arrays), _input(arrays), placement.context())
+        numbers = count()
+
+        def draw(shape: Shape) -> HostArray:
+            which = f"delta {k}" if (k := next(numbers)) else "delta"
+            return normal(component, variant, which, shape=(rows, *shape))
+
+        return arrays | flat_tree("delta", delta(map_shapes(draw, output_shape)))
+
+    def run(placement: Placement, arrays: dict[str, Array]) -> tuple[Tree, Backward, Tree]:
+        """Return y, its backward, and δ."""
+        nested = nested_like(x(), "x", arrays)
+        returned = layer.forward(parameter_tree(arrays), nested, placement.context())
         y, backward = _two(returned, "forward must return (output, backward)")
-        if isinstance(y, dict):
-            y, backward = y["x"], _of_sequence(y, backward)
-        expected, shape = tuple(arrays["delta"].shape), tuple(y.shape)
-        if shape != expected:
-            raise InputError(f"y: expected shape {expected}, as returned by init, got {shape}")
-        return y, backward
+        _, output_shape = layer.init(_sample_shapes(x()))
+        rows = next(leaves(nested)).shape[0]
+        expected = map_shapes(lambda shape: (rows, *shape), output_shape)
+        shapes = map_tree(lambda a: tuple(a.shape), y)
+        if shapes != expected:
+            raise InputError(f"y: expected shape {expected}, as returned by init, got {shapes}")
+        return y, backward, _errors(y, "delta", arrays, placement.xp)
 
     def compute(placement: Placement, arrays: dict[str, Array]) -> dict[str, Array]:
-        y, backward = run(placement, arrays)
-        returned = backward(arrays["delta"])
-        dx, gradients = _two(returned, "backward must return (dx, gradients by name)")
-        results = {"y": y} if dx is None else {"y": y, "dx": dx}
-        return results | {GRADIENT + path: gradient for path, gradient in _flat_arrays(gradients)}
+        xp = placement.xp
+        y, backward, errors = run(placement, arrays)
+        dx, gradients = _two(backward(errors), "backward must return (dx, gradients by name)")
+        results = flat_tree("y", y)
+        for name, array in flat_tree("x", nested_like(x(), "x", arrays)).items():
+            if xp.isdtype(array.dtype, "real floating"):
+                error = _at(dx, name.split(".")[1:])
+                results[f"d{name}"] = xp.zeros_like(array) if error is None else error
+        if gradients is None:
+            gradients = dict.fromkeys(path.partition(".")[0] for path in trainable)
+        for path, gradient in _flat_arrays(gradients):
+            if gradient is not None:
+                results[GRADIENT + path] = gradient
+                continue
+            for name in trainable:  # the gradients of a part that are zeros
+                if f"{name}.".startswith(f"{path}."):
+                    results[GRADIENT + name] = xp.zeros_like(arrays[PARAMETER + name])
+        return results
 
     def objective(placement: Placement, arrays: dict[str, Array]) -> Array:
-        y, _ = run(placement, arrays)
-        return placement.xp.sum(y * arrays["delta"])
+        y, _, errors = run(placement, arrays)
+        pairs = zip(_every_leaf(y), _every_leaf(errors), strict=True)
+        return sum(placement.xp.sum(a * error) for a, error in pairs if error is not None)
 
-    values = x()
-    trainable = [path for path, p in _flat(layer.init(_sample_shapes(values))[0]) if p.trainable]
-    input_of = {GRADIENT + path: PARAMETER + path for path in trainable}
-    if _named(values)["x"].dtype.kind == "f":
-        input_of["dx"] = "x"
-    derivatives = Derivatives(objective, input_of, analytic) if oracle else None
+    names = [name for name, a in flat_tree("x", x()).items() if a.dtype.kind == "f"]
+    trainable = [path for path, p in _flat(layer.init(_sample_shapes(x()))[0]) if p.trainable]
+    input_of = {f"d{name}": name for name in names}
+    input_of |= {GRADIENT + path: PARAMETER + path for path in trainable}
+    derivatives = Derivatives(objective, input_of, analytic) if oracle and input_of else None
     return Case(
         component,
         variant,
@@ -135,37 +159,66 @@ def loss_case(
     )
 
 
-SEQUENCE = ("lengths", "mask")
-"""Entries of the dict of a sequence in addition to "x"."""
+def flat_tree(name: str, tree: Tree) -> dict[str, Any]:
+    """Return the arrays of a tree by name: {"x": ...}, or {"x.left": ..., "x.right": ...}.
+
+    >>> flat_tree("x", {"ids": 1, "pair": (2, None)})
+    {'x.ids': 1, 'x.pair.0': 2}
+    """
+    if isinstance(tree, (dict, tuple)):
+        parts = tree.items() if isinstance(tree, dict) else enumerate(tree)
+        return {k: v for key, part in parts for k, v in flat_tree(f"{name}.{key}", part).items()}
+    return {} if tree is None else {name: tree}
 
 
-def _named(values: HostArray | HostArrays) -> HostArrays:
-    """Return the inputs of a case: "x", and "lengths" or "mask"."""
-    return dict(values) if isinstance(values, dict) else {"x": values}
+def nested_like(tree: Tree, name: str, arrays: dict[str, Array]) -> Tree:
+    """Return arrays by name, as of `flat_tree`, nested like a tree; None for those missing."""
+    if isinstance(tree, dict):
+        return {k: nested_like(part, f"{name}.{k}", arrays) for k, part in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(nested_like(part, f"{name}.{k}", arrays) for k, part in enumerate(tree))
+    return arrays.get(name)
 
 
-def _sample_shapes(values: HostArray | HostArrays) -> Any:
-    """Return the shape of one sample as `Layer.init` expects it, without the batch."""
-    if isinstance(values, dict):
-        return {name: _sample_shapes(part) for name, part in values.items()}
-    shape = values.shape[1:]
-    return IndexShape(shape) if values.dtype.kind == "i" else shape
+def _errors(y: Tree, name: str, arrays: dict[str, Array], xp: Namespace) -> Tree:
+    """Return the errors of outputs, nested like them; None for indices."""
+    errors = nested_like(y, name, arrays)
+
+    def of_numbers(tree: Tree, error: Tree) -> Tree:
+        if isinstance(tree, dict):
+            return {k: of_numbers(part, error[k]) for k, part in tree.items()}
+        if isinstance(tree, tuple):
+            return tuple(of_numbers(*pair) for pair in zip(tree, error, strict=True))
+        return None if xp.isdtype(tree.dtype, ("integral", "bool")) else error
+
+    return of_numbers(y, errors)
 
 
-def _input(arrays: dict[str, Array]) -> Any:
-    """Return x from the inputs of a case: an array, or the dict of a sequence."""
-    entries = {name: arrays[name] for name in ("x", *SEQUENCE) if name in arrays}
-    return entries if len(entries) > 1 else arrays["x"]
+def _sample_shapes(x: Tree) -> Tree:
+    """Return the shapes of one sample, as `Layer.init` expects them."""
+
+    def of_sample(a: HostArray) -> Shape:
+        return IndexShape(a.shape[1:]) if a.dtype.kind == "i" else tuple(a.shape[1:])
+
+    return map_tree(of_sample, x)
 
 
-def _of_sequence(y: dict[str, Array], backward: Backward) -> Backward:
-    """Return the backward by the entry "x" alone."""
+def _every_leaf(tree: Tree) -> Iterator[Any]:
+    """Yield the arrays of a tree, and None where one is missing."""
+    if isinstance(tree, (dict, tuple)):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            yield from _every_leaf(part)
+    else:
+        yield tree
 
-    def of_array(delta: Array) -> tuple[Array, ParameterTree]:
-        dx, gradients = backward({**dict.fromkeys(y), "x": delta})
-        return dx["x"], gradients
 
-    return of_array
+def _at(tree: Tree, keys: list[str]) -> Any:
+    """Return the part of a tree under these keys; None below None."""
+    for key in keys:
+        if tree is None:
+            return None
+        tree = tree[key] if isinstance(tree, dict) else tree[int(key)]
+    return tree
 
 
 def _two(returned: Any, expected: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays.layers import IndexShape
 from bp_arrays.random import host_generator
 from bp_arrays.recurrence import GRU, LSTM, RNN
 from bp_arrays.testing._case import (
@@ -78,6 +79,8 @@ def _case(
     names = ("x", *further, *(layer.states if states else ()))
     shapes: dict[str, Any] = {name: array.shape[1:] for name, array in further.items()}
     shapes["x"] = shape[1:]
+    if "lengths" in shapes:
+        shapes["lengths"] = IndexShape((), shape[1] + 1)
     if states:
         count = layer.layers * (2 if layer.bidirectional else 1)
         state_shape = (layer.features,) if count == 1 else (count, layer.features)
@@ -131,7 +134,7 @@ def _case(
         "layer",
         inputs,
         compute,
-        derivatives=Derivatives(objective, input_of, analytic=witness_name == "RNN"),
+        derivatives=Derivatives(objective, input_of, analytic=witness_name != "RNN, relu"),
         witnesses=formula(partial(recurrent_values, witness_name, *settings)),
         dtypes=dtypes,
     )

@@ -61,9 +61,20 @@ def health_of(model: Model, x: Array, t: Array, loss: Loss, epoch: int) -> list[
     y, backward = replace(context, visit=observer.visit).forward("", model.net, model.tree(), x)
     backward(loss.forward(y, t, context)[1]())
     host = model.device.to_numpy
-    is_right = np.abs(host(y) - host(t)) < RIGHT if t.shape == y.shape else False
+    outputs = [(y, t)]
+    if isinstance(y, (dict, tuple)):
+        keys = t if isinstance(t, dict) else range(len(t))
+        outputs = [(y[key], t[key]) for key in keys]
+
+    def is_right(layer: _Observation) -> Any:
+        """Return the mask of the net's outputs that are right; False for a layer inside."""
+        for output, target in outputs:
+            if layer.y is output and target.shape == output.shape:
+                return np.abs(host(output) - host(target)) < RIGHT
+        return False
+
     return [
-        _health(layer, is_right if layer.y is y else False, epoch, host)
+        _health(layer, is_right(layer), epoch, host)
         for layer in observer.layers
         if layer.delta is not None  # no error is propagated to an output that is not used
     ]

@@ -132,7 +132,7 @@ class ReplayRunner(Runner):
         if not self.records:
             return self.eager
         x, t, weight = batch
-        if isinstance(x, np.ndarray) and t is not None:  # the usual case, inlined
+        if isinstance(x, np.ndarray) and isinstance(t, np.ndarray):  # the usual case, inlined
             key: Any = x.shape, t.shape, t.dtype.char, weight is None
         else:
             key = shapes_of(batch)

@@ -127,7 +127,7 @@ class ReplayedPass:
         self._names = [array.slot.name for array in memory]
         self._counter = np.zeros(1, np.int32)
         self.updates_state = result.state is not memory[1]
-        self._one_array = isinstance(batch.x, np.ndarray)
+        self._one_array = all(isinstance(array, np.ndarray) for array in batch[:2])
         self._arrays: tuple[Any, ...] = ()
         self.bind(theta, state, g)
 

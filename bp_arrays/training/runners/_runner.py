@@ -14,8 +14,10 @@ import numpy as np
 from bp_arrays.data import Batch, Feed
 from bp_arrays.errors import NonFiniteLossError
 from bp_arrays.layers import walk
+from bp_arrays.losses import CombinedLoss
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.training._evaluate import Totals
+from bp_arrays.training._metrics import OutputMetric
 from bp_arrays.training._non_finite import is_finite, non_finite_loss
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
@@ -74,6 +76,9 @@ class Runner(ABC):
         objective = step.objective
         parts: list[Any] = [node.layer for node in walk(objective.net)]
         parts += [objective.loss, *objective.metrics, objective.penalty]
+        parts += [metric.metric for metric in objective.metrics if isinstance(metric, OutputMetric)]
+        if isinstance(objective.loss, CombinedLoss):
+            parts += [loss for _, loss in objective.loss.items()]
         self.has_custom_parts = not all(map(_is_of_library, parts))
 
     @property
