@@ -301,6 +301,8 @@ FAULTS = (
           "(c / n) * (s * xp.astype(h > 0.0, y.dtype))", "Hinge"),
     Fault(WRONG, "losses/_hinge.py", "(c / n) * (-s * xp.astype(h > 0.0, y.dtype))",
           "(c / n) * -s", "Hinge"),
+    Fault(EXTREME, "losses/_loss.py", "xp.where(weight > 0.0, losses, 0.0) * weight",
+          "losses * weight", "", "losses"),
     Fault(FACTOR, "losses/_hinge.py", "(c * (2.0 / n)) * (-s * h)", "(c / n) * (-s * h)",
           "SquaredHinge"),
     Fault(WRONG, "losses/_hinge.py", "-xp.sum(slope, axis=-1, keepdims=True), slope)",
