@@ -99,6 +99,11 @@ def _steps(layer: Layer, params: ParameterTree, shape: Shape, path: str) -> Iter
     if pair is None:
         known = ", ".join(dict.fromkeys(["Sequential", *(p.layer.__name__ for p in PAIRS)]))
         where = f", layer {path}" if path else ""
+        if any(p.layer is type(layer) for p in PAIRS):
+            raise InputError(
+                f"PyTorch has no module for these settings{where}: {layer!r:.200}; to_onnx writes "
+                "every layer of this library"
+            )
         raise InputError(
             f"PyTorch has no module for {type(layer).__name__}{where}; to_torch converts {known}"
         )

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from bp_arrays.attention import Embedding, MultiHeadAttention
+from bp_arrays.activations import GELU, ReLU
+from bp_arrays.attention import (
+    Embedding,
+    LearnedPositions,
+    MultiHeadAttention,
+    TransformerBlock,
+)
 from bp_arrays.errors import InputError
-from bp_arrays.formats._pytorch_pairs import Arrays, Layout, Pair, expect, expect_size
+from bp_arrays.formats._pytorch_pairs import Arrays, Layout, Pair, expect, expect_size, unchanged
 from bp_arrays.layers import Layer
+from bp_arrays.normalization import LayerNorm
 from bp_arrays.typing import Shape
 
 
@@ -90,6 +97,126 @@ def _attention_here(layer: MultiHeadAttention, arrays: Arrays) -> Arrays:
     return {ATTENTION_NAMES[name]: array.T for name, array in arrays.items()}
 
 
+def _positions(module: Any, shape: Shape, layout: Layout) -> Layer:
+    expect_size(module, module.weight.shape[1], shape)
+    return LearnedPositions(module.weight.shape[0])
+
+
+BLOCK_NAMES = {
+    "self_attn.in_proj_weight": "attention.qkv.weight",
+    "self_attn.in_proj_bias": "attention.qkv.bias",
+    "self_attn.out_proj.weight": "attention.out.weight",
+    "self_attn.out_proj.bias": "attention.out.bias",
+    "linear1.weight": "feed_forward.up.weight",
+    "linear1.bias": "feed_forward.up.bias",
+    "linear2.weight": "feed_forward.down.weight",
+    "linear2.bias": "feed_forward.down.bias",
+    "norm1.weight": "norm1.scale",
+    "norm1.bias": "norm1.bias",
+    "norm2.weight": "norm2.scale",
+    "norm2.bias": "norm2.bias",
+}
+
+
+def _block_there(layer: TransformerBlock, arrays: Arrays) -> Arrays:
+    own, prefix = flat(arrays), "block." if layer.causal else ""
+    return {prefix + there: own[here].T for there, here in BLOCK_NAMES.items() if here in own}
+
+
+def _block_here(layer: TransformerBlock, arrays: Arrays) -> Arrays:
+    return {BLOCK_NAMES[name.removeprefix("block.")]: array.T for name, array in arrays.items()}
+
+
+def _build_block(layer: TransformerBlock, shape: Shape, dtype: Any) -> Any:
+    import torch
+
+    from bp_arrays.formats._torch_modules import CausalBlock
+
+    activation: Any = "relu"
+    if isinstance(layer.activation, GELU):
+        activation = "gelu" if layer.activation.exact else torch.nn.GELU(approximate="tanh")
+    block = torch.nn.TransformerEncoderLayer(
+        shape[-1],
+        layer.heads,
+        layer.expansion * shape[-1],
+        dropout=0.0,
+        activation=activation,
+        layer_norm_eps=layer.norm.epsilon,  # type: ignore[attr-defined]  # as _is_plain tested
+        batch_first=True,
+        norm_first=True,
+        bias=layer.bias,
+        device="meta",
+        dtype=dtype,
+    )
+    block = block.to_empty(device="cpu")
+    return CausalBlock(block) if layer.causal else block
+
+
+def _is_plain(layer: TransformerBlock, shape: Shape) -> bool:
+    """Return whether PyTorch has the block with all its settings."""
+    norm = layer.norm
+    return (
+        layer.kv_heads in (None, layer.heads)
+        and not layer.rotary
+        and not layer.dropout
+        and isinstance(layer.activation, (GELU, ReLU))
+        and isinstance(norm, LayerNorm)
+        and norm.scale
+        and norm.bias == layer.bias
+    )
+
+
+def _block(module: Any, shape: Shape, layout: Layout) -> Layer:
+    import torch
+
+    inner = getattr(module, "block", module)
+    expect(inner, "norm_first", (True,), "the norms first")
+    expect(inner.self_attn, "batch_first", (True,), "the batch on the first axis")
+    expect(inner.self_attn, "dropout", (0.0,), "no dropout")
+    for name in ("dropout", "dropout1", "dropout2"):
+        expect(getattr(inner, name), "p", (0.0,), "no dropout")
+    expect_size(inner.self_attn, inner.self_attn.embed_dim, shape)
+    expansion, rest = divmod(inner.linear1.out_features, shape[-1])
+    if rest or inner.norm1.eps != inner.norm2.eps:
+        raise InputError(
+            f"TransformerEncoderLayer(dim_feedforward={inner.linear1.out_features}): expected a "
+            "multiple of d_model, and one eps of both norms"
+        )
+    bias = inner.linear1.bias is not None
+    return TransformerBlock(
+        inner.self_attn.num_heads,
+        expansion,
+        causal=module is not inner,
+        activation=_activation(inner.activation, torch),
+        bias=bias,
+        norm=LayerNorm(inner.norm1.eps, bias=bias),
+    )
+
+
+def _activation(function: Any, torch: Any) -> Layer:
+    if function is torch.nn.functional.relu or type(function) is torch.nn.ReLU:
+        return ReLU()
+    if function is torch.nn.functional.gelu:
+        return GELU(exact=True)
+    if type(function) is torch.nn.GELU:
+        return GELU(exact=function.approximate == "none")
+    raise InputError(f"TransformerEncoderLayer(activation={function!r:.60}): expected ReLU or GELU")
+
+
+def _block_of(name: str, *, causal: bool) -> Pair:
+    return Pair(
+        TransformerBlock,
+        name,
+        lambda layer, shape, layout: {},
+        _block,
+        _block_there,
+        _block_here,
+        layout="last",
+        fits=lambda layer, shape: layer.causal is causal and _is_plain(layer, shape),
+        build=_build_block,
+    )
+
+
 def _has_twin(layer: MultiHeadAttention, shape: Shape) -> bool:
     return layer.kv_heads in (None, layer.heads) and not layer.rotary
 
@@ -119,4 +246,15 @@ SEQUENCES = (
         fits=_has_twin,
         build=_build_attention,
     ),
+    Pair(
+        LearnedPositions,
+        "Positions",
+        lambda layer, shape, layout: {"length": layer.length, "features": shape[-1]},
+        _positions,
+        unchanged,
+        unchanged,
+        layout="last",
+    ),
+    _block_of("TransformerEncoderLayer", causal=False),
+    _block_of("CausalBlock", causal=True),
 )

@@ -70,6 +70,13 @@ class Output(torch.nn.Module):  # type: ignore[misc]
         return f"last={self.last}" if self.last else ""
 
 
+def later_positions(x: Any) -> Any:
+    """Return which keys each query may not attend to, (time, time): those after it."""
+    time = x.shape[1]
+    ones = torch.ones(time, time, dtype=torch.bool, device=x.device)
+    return torch.triu(ones, diagonal=1)
+
+
 class SelfAttention(torch.nn.Module):  # type: ignore[misc]
     """Attention of a sequence to itself.
 
@@ -87,12 +94,46 @@ class SelfAttention(torch.nn.Module):  # type: ignore[misc]
         self.causal = causal
 
     def forward(self, x: Any) -> Any:
-        mask = None
-        if self.causal:
-            time = x.shape[1]
-            ones = torch.ones(time, time, dtype=torch.bool, device=x.device)
-            mask = torch.triu(ones, diagonal=1)
+        mask = later_positions(x) if self.causal else None
         return self.attention(x, x, x, need_weights=False, attn_mask=mask)[0]
 
     def extra_repr(self) -> str:
         return f"causal={self.causal}" if self.causal else ""
+
+
+class CausalBlock(torch.nn.Module):  # type: ignore[misc]
+    """A block of a transformer in which a position attends to itself and those before it.
+
+    Parameters
+    ----------
+    block : torch.nn.TransformerEncoderLayer
+        With batch_first=True.
+    """
+
+    def __init__(self, block: torch.nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Any) -> Any:
+        return self.block(x, src_mask=later_positions(x))
+
+
+class Positions(torch.nn.Module):  # type: ignore[misc]
+    """A learned vector for each position, added to the sequence.
+
+    Parameters
+    ----------
+    length, features : int
+    device, dtype : optional
+    """
+
+    def __init__(self, length: int, features: int, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        empty = torch.empty(length, features, device=device, dtype=dtype)
+        self.weight = torch.nn.Parameter(empty)
+
+    def forward(self, x: Any) -> Any:
+        return x + self.weight[: x.shape[1]]
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[0]}, {self.weight.shape[1]}"

@@ -312,7 +312,7 @@ def no_sample_counts() -> InputError:
     """Return the error of data in which the weight of every sample is 0."""
     return InputError(
         "t: expected samples that count, but each has the weight 0, by sample_weight or by "
-        "class_weights or ignore_index of the loss"
+        "class_weights, ignore_index or ignore_nan of the loss"
     )
 
 

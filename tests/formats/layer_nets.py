@@ -12,6 +12,21 @@ NETS = {
     "Conv2d": (bp.Conv2d(3, (2, 3), stride=2, groups=1, bias=False), IMAGE),
     "Conv2d(padding)": (bp.Conv2d(6, 3, padding=(1, 2), dilation=(2, 1), groups=2), IMAGE),
     "Conv2d(same)": (bp.Conv2d(2, (3, 2), padding="same"), IMAGE),
+    "positions": (bp.LearnedPositions(9), SIGNAL),
+    "block": (bp.TransformerBlock(2, 3, activation=bp.ReLU()), SIGNAL),
+    "block(causal)": (bp.TransformerBlock(3, causal=True), SIGNAL),
+    "block(exact)": (
+        bp.TransformerBlock(
+            2, 1, activation=bp.GELU(exact=True), bias=False, norm=bp.LayerNorm(1e-4, bias=False)
+        ),
+        SIGNAL,
+    ),
+    "GPT": (
+        bp.Sequential(
+            bp.Embedding(9, 4), bp.LearnedPositions(8), bp.TransformerBlock(2, causal=True),
+            bp.LayerNorm(), bp.Linear(9),
+        ), WORDS,
+    ),
     "LSTM": (bp.LSTM(3), SIGNAL),
     "LSTM(last)": (bp.LSTM(3, last=True), SIGNAL),
     "LSTM(deep)": (bp.LSTM(3, layers=2, bidirectional=True), SIGNAL),

@@ -9,9 +9,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from formats import nets as nets_of_vectors
 from formats.layer_nets import IMAGE, NETS, SIGNAL, model_of, samples
 
 import bp_arrays as bp
+from bp_arrays import activations, attention, convolution, layers, normalization, recurrence
 
 LENGTHS = bp.InputSpec((), "index", size=8)
 MORE = {
@@ -19,7 +21,49 @@ MORE = {
     "Conv2d(same, strides)": (bp.Conv2d(2, (2, 3), stride=(2, 3), padding="same"), IMAGE),
     "attention(kv_heads)": (bp.MultiHeadAttention(3, kv_heads=1, causal=True), SIGNAL),
     "attention(rotary)": (bp.MultiHeadAttention(3, rotary=True), SIGNAL),
-    "positions": (bp.Sequential(bp.SinusoidalPositions(), bp.LearnedPositions(9)), SIGNAL),
+    "sines": (bp.SinusoidalPositions(), SIGNAL),
+    "GPT with a tied table": (
+        bp.TiedEmbedding(
+            bp.Embedding(9, 4),
+            bp.Sequential(
+                bp.TransformerBlock(2, causal=True, kv_heads=1, rotary=True, norm=bp.RMSNorm()),
+                bp.FeedForward(2),
+                bp.LayerNorm(),
+            ),
+        ),
+        bp.InputSpec((7,), "index"),
+    ),
+    "attention(lengths)": (bp.MultiHeadAttention(2), {"x": SIGNAL, "lengths": LENGTHS}),
+    "attention(mask)": (
+        bp.Sequential(bp.TransformerBlock(2), bp.Select("x")),
+        {"x": SIGNAL, "mask": 7},
+    ),
+    "LSTM(lengths)": (
+        bp.LSTM(3, layers=2, bidirectional=True),
+        {"x": SIGNAL, "lengths": LENGTHS},
+    ),
+    "LSTM(states)": (bp.LSTM(3, last=True), {"x": SIGNAL, "h": 3, "c": 3}),
+    "GRU(mask)": (
+        bp.Sequential(bp.GRU(3, last=True), bp.Select("x"), bp.Linear(2)),
+        {"x": SIGNAL, "mask": 7, "h": 3},
+    ),
+    "Parallel": (
+        bp.Sequential(
+            bp.Parallel(left=bp.Linear(3), right=bp.Sequential(bp.Linear(3), bp.Tanh())),
+            bp.Add(),
+            bp.Parallel(bp.Linear(2), bp.Identity()),
+            bp.Concatenate(),
+        ),
+        SIGNAL,
+    ),
+    "two images": (
+        bp.Sequential(
+            bp.Parallel(bp.Conv2d(2, 2), bp.Conv2d(2, 2)), bp.Multiply(), bp.GlobalMaxPool()
+        ),
+        IMAGE,
+    ),
+    "SwiGLU": (bp.SwiGLU(), SIGNAL),
+    "rotary": (bp.RotaryPositions(), SIGNAL),
     "residual images": (
         bp.Sequential(
             bp.Conv2d(4, 1),
@@ -79,6 +123,22 @@ def test_onnx_runtime_computes_the_same(name, dtype, tmp_path):
             assert result.dtype == y.dtype and result.shape == y.shape
             tolerance = 1e-12 if dtype == "float64" else 2e-5
             np.testing.assert_allclose(result, y, rtol=tolerance, atol=tolerance)
+
+
+def test_no_layer_is_forgotten():
+    nets = [net for net, _ in (NETS | MORE).values()] + list(nets_of_vectors.NETS.values())
+    written = {type(layer) for net in nets for layer in every_layer(net)}
+    rooms = (layers, activations, attention, convolution, normalization, recurrence)
+    public = [getattr(room, name) for room in rooms for name in room.__all__]
+    kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, bp.Layer)}
+    assert kinds - {bp.Layer} <= written
+
+
+def every_layer(layer):
+    yield layer
+    for part in layer.parts().values():
+        yield from every_layer(part)
+    yield from (value for value in vars(layer).values() if isinstance(value, bp.Layer))
 
 
 def test_images_are_transposed_once_and_become_vectors_once(tmp_path):

@@ -24,11 +24,14 @@ CHANNELS_FIRST = (
 )  # fmt: skip
 
 
+SEQUENCES = ("SelfAttention", "Output", "Positions", "CausalBlock", "TransformerEncoderLayer")
+
+
 def takes_channels_first(module):
     """Whether the first module that minds is one of images or signals."""
     kinds = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding)
     for part in module.modules():
-        if type(part).__name__ in ("SelfAttention", "Output") or isinstance(part, kinds):
+        if type(part).__name__ in SEQUENCES or isinstance(part, kinds):
             return False
         if isinstance(part, CHANNELS_FIRST):
             return True
@@ -118,6 +121,11 @@ def test_gradients_are_the_same(name):
 # -- refusals --------------------------------------------------------------------------------
 
 
+def block(**settings):
+    usual = {"dim_feedforward": 12, "dropout": 0.0, "batch_first": True, "norm_first": True}
+    return nn.TransformerEncoderLayer(6, 2, **(usual | settings))
+
+
 def stem(*rest):
     return nn.Sequential(nn.Conv2d(4, 2, 2), *rest)
 
@@ -166,6 +174,11 @@ def test_what_is_not_the_same_here_is_refused_in_one_line(make, message):
         (lambda: nn.RNN(6, 3, 2, batch_first=True, dropout=0.1), r"RNN\(dropout=0.1\)"),
         (lambda: nn.LSTM(6, 3, proj_size=2, batch_first=True), r"LSTM\(proj_size=2\)"),
         (lambda: nn.LSTM(5, 3, batch_first=True), "expected 5 values on the last axis"),
+        (lambda: block(norm_first=False), "norm_first=False"),
+        (lambda: block(batch_first=False), "batch_first=False"),
+        (lambda: block(dropout=0.1), "expected no dropout, 0.0"),
+        (lambda: block(activation=torch.tanh), "expected ReLU or GELU"),
+        (lambda: block(dim_feedforward=7), "a multiple of d_model"),
         (lambda: nn.GLU(1), r"GLU\(dim=1\): expected the last axis"),
     ],
 )
@@ -193,8 +206,10 @@ def test_a_recurrent_module_of_pytorch_with_its_two_biases(kind):
         (bp.Conv2d(2, 2, padding=((0, 1), (0, 0))), IMAGE, "as many before as after"),
         (bp.MaxPool2d(2, padding="same", stride=2), (5, 5, 1), "as many before as after"),
         (bp.ConvTranspose2d(2, 3, stride=2, padding="same"), IMAGE, "no such setting"),
-        (bp.MultiHeadAttention(2, kv_heads=1), SIGNAL, "no module for MultiHeadAttention"),
-        (bp.MultiHeadAttention(1, rotary=True), SIGNAL, "no module for MultiHeadAttention"),
+        (bp.TransformerBlock(2, dropout=0.1), SIGNAL, "no module for these settings: Transf"),
+        (bp.TransformerBlock(2, norm=bp.RMSNorm()), SIGNAL, "no module for these settings: Transf"),
+        (bp.MultiHeadAttention(2, kv_heads=1), SIGNAL, "no module for these settings: MultiHead"),
+        (bp.MultiHeadAttention(1, rotary=True), SIGNAL, "no module for these settings: MultiHead"),
     ],
 )
 def test_settings_that_pytorch_lacks_are_refused_in_one_line(net, inputs, message):

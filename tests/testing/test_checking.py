@@ -277,3 +277,11 @@ class Gain(bp.Layer):
 def test_a_parameter_without_an_axis_is_checked_like_any_other():
     report = bp.testing.check(Gain(), input_shape=(3,), devices=["cpu"])
     assert report.ok, report
+
+
+@pytest.mark.parametrize(
+    ("loss", "shape"),
+    [(bp.CrossEntropy(), (2, 3)), (bp.GaussianNLL(), (2, 4)), (bp.Contrastive(), 3)],
+)
+def test_a_loss_gets_targets_of_the_shape_that_it_takes(loss, shape):
+    assert check(loss, input_shape=shape, devices=["cpu"]).ok

@@ -128,5 +128,8 @@ def _case(component: Layer | Loss, name: str, x: Callable[[], np.ndarray], varia
 def _loss_inputs(loss: Loss, y: Callable[[], np.ndarray]) -> HostArrays:
     outputs = y()
     if loss.takes_classes:
-        return {"y": outputs, "t": np.arange(outputs.shape[0]) % outputs.shape[-1]}
-    return {"y": outputs, "t": np.where(np.roll(outputs, 1) > 0, 1.0, 0.0)}
+        positions = loss.positions(outputs.shape)
+        classes = np.arange(math.prod(positions)) % outputs.shape[-1]
+        return {"y": outputs, "t": np.reshape(classes, positions)}
+    chosen = np.roll(outputs, 1)[..., : loss.target_shape(outputs.shape)[-1]]
+    return {"y": outputs, "t": np.where(chosen > 0, 1.0, 0.0)}
