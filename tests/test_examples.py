@@ -96,3 +96,11 @@ def test_a_gpt_learns_a_text_and_continues_it(tmp_path):
 def test_every_script_is_run_here():
     source = Path(__file__).read_text(encoding="utf-8")
     assert all(f'run("{path.name}"' in source for path in SCRIPTS.glob("*.py"))
+
+
+def test_the_next_character_is_predicted(tmp_path):
+    text = SCRIPTS.parent / "mathematics.md"  # any text
+    short = ("--lines", "1200", "--time", "16", "--epochs", "6", "--device", "cpu")
+    printed = run("next_character.py", tmp_path, str(text), *short)
+    lstm, frequencies = map(float, re.findall(r"^  .+ (\d\.\d+)$", printed, re.MULTILINE))
+    assert lstm < 0.9 * frequencies

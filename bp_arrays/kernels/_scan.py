@@ -89,7 +89,8 @@ def _(
     """
     import jax
 
-    if not any(isinstance(x, jax.core.Tracer) for x in leaves((state, xs))):
+    is_traced = any(isinstance(x, jax.core.Tracer) for x in leaves((state, xs)))
+    if isinstance(kept, list) or (kept is None and not is_traced):
         looped: tuple[Tree, Tree, Any] = scan.standard(
             step, state, xs, kept=kept, reverse=reverse, xp=xp
         )
