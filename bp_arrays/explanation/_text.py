@@ -90,8 +90,8 @@ def _parameters(values: LayerValues, stage: Stage) -> Iterator[str]:
         }
     for name, gradient in values.gradients.items():
         yield f"  {symbols.get(name.rpartition('.')[2], '')}{name} {tuple(gradient.shape)}"
-        rows = np.atleast_2d(gradient)
-        old, new = np.atleast_2d(values.parameters[name]), np.atleast_2d(values.updated[name])
+        numbers = (values.parameters[name], gradient, values.updated[name])
+        old, rows, new = (each.reshape((-1, each.shape[-1])) for each in numbers)
         for k in range(min(len(rows), SHOWN)):
             yield f"    value {vector(old[k])}"
             yield f"    ∂L/∂  {vector(rows[k])}"
