@@ -1,4 +1,4 @@
-"""Backward pass through a chain of stages: δ and the gradients of Linear layers."""
+"""Backward pass through a chain of stages: δ, and gradients of Linear layers and convolutions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from bp_arrays.explanation._convolution_stage import ConvolutionStage
 from bp_arrays.explanation._stages import LinearStage, ResidualStage, Stage, Vector
 
 
@@ -18,11 +19,13 @@ def deltas_of(stages: Sequence[Stage], delta: Vector) -> list[Vector]:
 
 
 def linear_gradients(stage: Stage, delta: Vector) -> Iterator[tuple[str, Vector]]:
-    """Yield ∂L/∂w = xδ and ∂L/∂b = δ of every Linear layer in a stage, by the parameter's name."""
+    """Yield ∂L/∂w and ∂L/∂b of every Linear layer and convolution in a stage, by name."""
     if isinstance(stage, LinearStage):
         yield stage.parameter("weight"), np.outer(stage.x, delta)
         if "bias" in stage.params:
             yield stage.parameter("bias"), delta
+    elif isinstance(stage, ConvolutionStage):
+        yield from stage.gradients(delta)
     elif isinstance(stage, ResidualStage):
         for part, part_delta in zip(stage.body, deltas_of(stage.body, delta), strict=True):
             yield from linear_gradients(part, part_delta)

@@ -15,7 +15,9 @@ import numpy as np
 
 from bp_arrays.activations import LogSoftmax, Softmax
 from bp_arrays.checks import array_error
+from bp_arrays.convolution import Conv1d, Conv2d
 from bp_arrays.errors import InputError
+from bp_arrays.explanation._convolution_stage import ConvolutionStage
 from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import ELEMENTWISE
 from bp_arrays.explanation._stages import (
@@ -225,6 +227,8 @@ class _Chain:
             )
         if isinstance(layer, Linear):
             return LinearStage(**values, **self.names.weights())
+        if isinstance(layer, (Conv1d, Conv2d)):
+            return ConvolutionStage(**values)
         if type(layer) in ELEMENTWISE:
             return ElementwiseStage(**values)
         if isinstance(layer, (Softmax, LogSoftmax)):

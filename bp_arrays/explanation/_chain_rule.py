@@ -10,8 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bp_arrays.explanation._convolution_stage import ABBREVIATED
 from bp_arrays.explanation._expression import Number, Product, Sum, Symbol, Term
-from bp_arrays.explanation._stages import LinearStage, MeasuredStage, ResidualStage, Stage, Vector
+from bp_arrays.explanation._stages import LinearStage, Stage, Vector
 
 MOST_TERMS = 6
 """Terms of a sum that are written out; the smaller ones are added up into one."""
@@ -71,14 +72,24 @@ class ChainRule:
         stage = self.stages[s]
         if isinstance(stage, LinearStage):
             depth -= 1
-        largest, rest = _largest(stage.factors(j), self.deltas[s])
-        abbreviated = isinstance(stage, (ResidualStage, MeasuredStage))
+        abbreviated = isinstance(stage, ABBREVIATED)
+        return self._total(s, stage.factors(j), None if abbreviated else depth)
+
+    def total(self, s: int, factors: list[tuple[int, Term]]) -> Term:
+        """Write Σ_k ∂L/∂y_k · factor_k for outputs k of a stage, with ∂L/∂y_k as symbols."""
+        return self._total(s, factors, None)
+
+    def _total(self, s: int, factors: list[tuple[int, Term]], depth: int | None) -> Term:
+        """Write the largest terms of the sum, and the others as one symbol."""
+        largest, rest = _largest(factors, self.deltas[s])
         terms: list[Term] = []
         for k, factor in largest:
-            error = self._error(s, k) if abbreviated else self._at_output(s, k, depth)
+            error = self._error(s, k) if depth is None else self._at_output(s, k, depth)
             terms.append(product(error, factor))
         if rest is not None:
             terms.append(rest)
+        if not terms:
+            return Number(0.0, "0", "0")
         return Sum(terms) if len(terms) > 1 else terms[0]
 
     def _error(self, s: int, k: int) -> Term:
@@ -107,6 +118,8 @@ def _largest(
     factors: list[tuple[int, Term]], delta: Vector
 ) -> tuple[list[tuple[int, Term]], Symbol | None]:
     """Return the largest terms, in order, and the sum of the others as one symbol."""
+    if len(factors) > MOST_TERMS + 1:  # a sum over the outputs that are reached, if by any
+        factors = [(k, factor) for k, factor in factors if factor.value != 0.0] or factors[:1]
     if len(factors) <= MOST_TERMS + 1:
         return factors, None
     sizes = {k: factor.value * float(delta[k]) for k, factor in factors}

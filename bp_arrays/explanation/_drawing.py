@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bp_arrays.explanation._convolution_stage import ABBREVIATED
 from bp_arrays.explanation._derivation import Derivation
 from bp_arrays.explanation._stages import (
     ElementwiseStage,
     LinearStage,
-    MeasuredStage,
     PassingStage,
-    ResidualStage,
     SoftmaxStage,
     Stage,
     Vector,
@@ -65,7 +64,7 @@ class Column:
     @property
     def mixes(self) -> bool:
         """True if a unit depends on more than its own sum: after softmax, after a block."""
-        return any(isinstance(s, (SoftmaxStage, ResidualStage, MeasuredStage)) for s in self.stages)
+        return any(isinstance(s, (SoftmaxStage, *ABBREVIATED)) for s in self.stages)
 
     def outputs(self, explanation: Derivation) -> Vector:
         return np.ravel(explanation.x) if self.last < 0 else explanation.stages[self.last].y
@@ -161,7 +160,7 @@ def _columns(explanation: Derivation) -> list[Column]:
     start = 0
     for s, stage in enumerate(stages):
         last = s == len(stages) - 1
-        if not last and not isinstance(stages[s + 1], (LinearStage, ResidualStage, MeasuredStage)):
+        if not last and not isinstance(stages[s + 1], (LinearStage, *ABBREVIATED)):
             continue
         part = stages[start : s + 1]
         if last or any(not isinstance(stage, PassingStage) for stage in part):

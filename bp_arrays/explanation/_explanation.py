@@ -109,6 +109,12 @@ def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Ex
 
     Notes
     -----
+    Linear layers, convolutions and activations are written out; of a convolution
+    ∂L/∂w = Σ δ x over all positions, of which the largest terms are shown. Every other layer, such
+    as attention, a recurrent layer, pooling or normalization, is one step whose derivative is
+    measured by central differences, and is marked so. Inputs of indices and several inputs are
+    refused.
+
     The derivation follows the course notes and corrects two slips in them: ∂L/∂y_j of the loss
     ½Σ(y − t)² is (y_j − t_j), and the δ of a hidden unit j has the factors h_j(1 − h_j) of that
     unit and u_jk, the weight from it to the output k.

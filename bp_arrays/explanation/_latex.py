@@ -69,7 +69,7 @@ def _block(heading: str, rows: list[str]) -> str:
 
 def _matrix(values: Vector) -> str:
     """Write the first rows and columns of a matrix, with dots for the others."""
-    rows = np.atleast_2d(values)
+    rows = values.reshape((-1, values.shape[-1]))  # of a kernel, those of each point in order
     lines = [
         " & ".join(latex_number(v, 4) for v in row[:SHOWN])
         + (r" & \cdots" if row.size > SHOWN else "")

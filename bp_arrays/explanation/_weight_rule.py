@@ -9,10 +9,18 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.explanation._backward import deltas_of
-from bp_arrays.explanation._chain_rule import ChainRule, product
+from bp_arrays.explanation._chain_rule import MOST_TERMS, ChainRule, product
+from bp_arrays.explanation._convolution_stage import ConvolutionStage
 from bp_arrays.explanation._differences import central_difference
 from bp_arrays.explanation._expression import Sum, Symbol, Term, partial
-from bp_arrays.explanation._stages import LinearStage, MeasuredStage, ResidualStage, Stage, Vector
+from bp_arrays.explanation._stages import (
+    LinearStage,
+    MeasuredStage,
+    ResidualStage,
+    Stage,
+    Vector,
+    indexed_symbol,
+)
 from bp_arrays.typing import ParameterTree
 
 
@@ -30,7 +38,8 @@ def weight_rule(
 ) -> WeightRule | None:
     """Return the chain rule of a weight by name and indices, from 0; None if no stage has it.
 
-    For a Linear layer it is ∂L/∂w_ij = δ_j x_i and ∂L/∂b_j = δ_j.
+    For a Linear layer it is ∂L/∂w_ij = δ_j x_i and ∂L/∂b_j = δ_j; for a convolution the sum of δ x
+    over all positions.
     """
     path, _, leaf = name.rpartition(".")
     for s, stage in enumerate(stages):
@@ -40,6 +49,9 @@ def weight_rule(
                 return WeightRule(stage.bias_symbol(at[0]), delta, rule.where())
             symbol = stage.weight_symbol(*at)
             return WeightRule(symbol, product(delta, stage.input(at[0])), rule.where())
+        if isinstance(stage, ConvolutionStage) and stage.path == path:
+            expression = rule.total(s, stage.terms(leaf, at))
+            return WeightRule(stage.symbol(leaf, at), expression, rule.where())
         if isinstance(stage, MeasuredStage) and name.startswith(stage.parameter("")):
             return _measured(name, at, s, stage, rule)
         if isinstance(stage, ResidualStage):
@@ -76,18 +88,19 @@ def _measured(
     for key in keys:
         values = values[key]
     start = float(values[at])
-    subscript = ",".join(str(i + 1) for i in at)
-    label = name.replace("_", r"\_")
-    weight = Symbol(f"{name}[{subscript}]", rf"\text{{{label}}}_{{{subscript}}}", start)
+    weight = indexed_symbol(name, at, start)
 
     def output(value: float) -> Vector:
         return stage.forward(stage.x, _replaced(stage.params, keys, at, value))
 
-    terms = [
-        product(rule.at_output(s, k), partial(stage.output(k), weight, float(slope)))
+    slopes: list[tuple[int, Term]] = [
+        (k, partial(stage.output(k), weight, float(slope)))
         for k, slope in enumerate(central_difference(output, start))
     ]
-    return WeightRule(weight, Sum(terms), rule.where())
+    if len(slopes) <= MOST_TERMS + 1:
+        terms = [product(rule.at_output(s, k), slope) for k, slope in slopes]
+        return WeightRule(weight, Sum(terms), rule.where())
+    return WeightRule(weight, rule.total(s, slopes), rule.where())
 
 
 def _replaced(

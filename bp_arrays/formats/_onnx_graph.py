@@ -315,6 +315,8 @@ class Value:
         Of a parameter.
     origin : (Value, tuple of int) or None
         Of a transposition: the original and the order of its axes.
+    index_size : int or None
+        Of an input of indices: they are below it.
     """
 
     __array_ufunc__ = None  # so that NumPy's operators defer to these
@@ -324,6 +326,7 @@ class Value:
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.array: np.ndarray[Any, Any] | None = None
         self.origin: tuple[Value, tuple[int, ...]] | None = None
+        self.index_size: int | None = None
 
     @property
     def ndim(self) -> int:

@@ -96,24 +96,27 @@ def onnx_bytes(
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a model: the shape of a sample, and whether it holds indices."""
+    """One input of a model: the shape of a sample, whether it holds indices, and their bound."""
 
     shape: Shape
     is_index: bool = False
+    size: int | None = None
 
 
 def _inputs(graph: Graph, inputs: Any) -> Any:
     """Return the tree of inputs as values, named "input", by their keys, or "input_0"..."""
     if isinstance(inputs, Input):
-        dtype = "int64" if inputs.is_index else graph.dtype
-        return graph.input("input", (BATCH, *inputs.shape), dtype)
+        return _input(graph, "input", inputs)
     if isinstance(inputs, tuple):
-        named = {f"input_{k}": part for k, part in enumerate(inputs)}
-        return tuple(_inputs(graph, named).values())
-    return {
-        name: graph.input(name, (BATCH, *part.shape), "int64" if part.is_index else graph.dtype)
-        for name, part in inputs.items()
-    }
+        return tuple(_input(graph, f"input_{k}", part) for k, part in enumerate(inputs))
+    return {name: _input(graph, name, part) for name, part in inputs.items()}
+
+
+def _input(graph: Graph, name: str, part: Input) -> Value:
+    dtype = "int64" if part.is_index else graph.dtype
+    value = graph.input(name, (BATCH, *part.shape), dtype)
+    value.index_size = part.size
+    return value
 
 
 def _outputs(graph: Graph, y: Any) -> list[Value]:
@@ -218,7 +221,7 @@ class _Writer:
 
 def _sample_shape(x: Value) -> Shape:
     shape = x.shape[1:]
-    return IndexShape(shape) if x.dtype.kind == "i" else shape
+    return IndexShape(shape, x.index_size) if x.dtype.kind == "i" else shape
 
 
 def _is_shape(tree: Any) -> bool:

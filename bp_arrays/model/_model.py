@@ -683,7 +683,7 @@ class Model:
         content = onnx_bytes(
             self.net,
             self._host_tree(),
-            map_tree(lambda spec: Input(spec.shape, spec.is_index), self.inputs),
+            map_tree(lambda spec: Input(spec.shape, spec.is_index, spec.size), self.inputs),
             self.dtype,
             metadata={str(key): str(value) for key, value in self.metadata.items()},
             operators=operators or {},
