@@ -178,13 +178,6 @@ FAULTS = (
           "delta = (dh, *delta[1:])", "RNN"),
     Fault(FACTOR, "recurrence/_recurrent.py", "else dx + dpart", "else dpart", "RNN"),
     Fault(LAST, "kernels/_scan.py", "        to_keep.reverse()", "        pass", "RNN"),
-    Fault(FACTOR, "losses/_combined.py", "deltas: Tree = {key: factor * back() for",
-          "deltas: Tree = {key: back() for", "CombinedLoss"),
-    Fault(FACTOR, "losses/_combined.py", "total + factor * value", "total + value", "CombinedLoss"),
-    Fault(WRONG, "losses/_combined.py", "loss.forward(y[key], t[key], ctx, weight)",
-          "loss.forward(y[key], t[key], ctx)", "CombinedLoss"),
-    Fault(WRONG, "training/_metrics.py", "return value * total, total", "return value, total", "",
-          "training"),
     # the activations
     Fault(SIGN, "activations/_sigmoid.py", "h * (1.0 - h)", "h * (1.0 + h)", "Sigmoid"),
     Fault(WRONG, "activations/_sigmoid.py", "delta * (h * (1.0 - h))", "delta * (a * (1.0 - a))",
