@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import InputError, unknown_name
@@ -29,7 +29,6 @@ from bp_arrays.testing._running import (
 )
 from bp_arrays.testing.cases._user import own_cases
 from bp_arrays.testing.witnesses import Witness
-from bp_arrays.typing import Shape
 
 DEVICES = ("cpu", "strict", "strict:device1", "torch:cpu", "jax:cpu", "cuda")
 """Devices checked by default; those that are not available are reported as not run."""
@@ -68,7 +67,7 @@ def chosen_cases(only: Sequence[str] = ()) -> list[Case]:
 
 def check(
     *components: Layer | Loss,
-    input_shape: int | Shape,
+    input_shape: Any,
     devices: Sequence[str | Device] = DEVICES,
     require: Sequence[str | Device] = (),
     dtypes: Sequence[str] = DTYPES,
@@ -79,7 +78,7 @@ def check(
     Parameters
     ----------
     *components : Layer or Loss
-    input_shape : int or tuple of int
+    input_shape : int, tuple of int, InputSpec, or tuple or dict of them
         The shape of one sample, without the batch; for a loss, of one output.
     devices : sequence of str or Device
         By default every device available on this machine.

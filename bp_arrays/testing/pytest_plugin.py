@@ -47,21 +47,20 @@ from bp_arrays.testing._running import (
 )
 from bp_arrays.testing.cases._user import own_cases
 from bp_arrays.testing.witnesses import Witness
-from bp_arrays.typing import Shape
 
 MARK = "bp_arrays_checks"
 availability_key = pytest.StashKey[dict[str, tuple[bool, str]]]()
 
 
 def parametrize_with_checks(
-    *components: Layer | Loss, input_shape: int | Shape, dtypes: Sequence[str] = DTYPES
+    *components: Layer | Loss, input_shape: Any, dtypes: Sequence[str] = DTYPES
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator: one test for each component, variant, device and dtype, and each oracle.
 
     Parameters
     ----------
     *components : Layer or Loss
-    input_shape : int or tuple of int
+    input_shape : int, tuple of int, InputSpec, or tuple or dict of them
         Of one sample.
     dtypes : sequence of str
         As `bp_arrays.testing.check` takes both.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -183,3 +185,34 @@ def test_inputs_that_do_not_fit_are_refused_in_one_line(make, inputs, message):
     with pytest.raises(bp.InputError, match=message) as raised:
         build(make(), inputs)
     assert "\n" not in str(raised.value)
+
+
+@dataclass(frozen=True)
+class Gated(bp.Layer):
+    """y = x g, with the error of g as a fault: multiplied by `factor`."""
+
+    factor: float = 1.0
+
+    def init(self, input_shape):
+        return {}, {"y": input_shape["x"], "ids": input_shape["ids"]}
+
+    def forward(self, params, x, ctx):
+        def backward(delta):
+            dx, dg = delta["y"] * x["g"], self.factor * delta["y"] * x["x"]
+            return {"x": dx, "g": dg, "ids": None}, {}
+
+        return {"y": x["x"] * x["g"], "ids": x["ids"]}, backward
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_a_custom_layer_of_several_inputs_is_checked(factor):
+    inputs = {"x": 3, "g": 3, "ids": bp.InputSpec((), "index", size=4)}
+    report = bp.testing.check(Gated(factor), input_shape=inputs, devices=["cpu", "strict"])
+    assert report.ok is (factor == 1.0)
+    if factor != 1.0:
+        assert "dx.g" in str(report) and "everywhere 1.5 times it" in str(report)
+
+
+def test_a_loss_is_checked_for_one_output_only():
+    with pytest.raises(bp.InputError, match="expected a model with one input of numbers"):
+        bp.testing.check(bp.L2Loss(), input_shape={"a": 3, "b": 2}, devices=["cpu"])

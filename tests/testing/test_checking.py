@@ -218,7 +218,7 @@ def test_results_that_must_be_exact_are_held_to_their_dtype_too():
 
 
 def test_components_are_chosen_by_name():
-    assert {case.component for case in chosen_cases(["relu"])} == {"ReLU", "LeakyReLU"}
+    assert {case.component for case in chosen_cases(["relu"])} == {"ReLU", "LeakyReLU", "PReLU"}
     with pytest.raises(bp.InputError, match="did you mean 'Linear'"):
         chosen_cases(["linaer"])
     with pytest.raises(bp.InputError, match="expected part of a component's name"):
