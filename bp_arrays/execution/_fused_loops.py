@@ -57,8 +57,12 @@ SMALLEST = 2048
 OVERLAPS = 8
 """Pairs of arrays that LLVM compares before a loop; with more it does not vectorize."""
 
-Layout = Literal["full", "row", "column", "tile", "one", "number"]
-"""How an operand is read in row i, column j: [i, j], [i], [j], [i % period, j], [0], a literal."""
+Layout = Literal["full", "row", "column", "tile", "strided", "one", "number"]
+"""How an operand is read in row i, column j: [i, j], [i], [j], [i % period, j], [start[i] + j],
+[0], or as a literal."""
+
+WIDE: tuple[Layout, ...] = ("full", "tile", "strided")
+"""Those with a number for every row and column."""
 
 Outside = Callable[[Slot], bool]
 
@@ -140,7 +144,7 @@ class LoopGroup:
         layouts = [self.layout_of(slot, shape) for slot in step.operands]
         layout: Layout | None = None
         if size == self.rows * self.columns and columns == self.columns:
-            if "full" in layouts or "tile" in layouts or {"row", "column"} <= set(layouts):
+            if set(WIDE) & set(layouts) or {"row", "column"} <= set(layouts):
                 layout = "full"
         elif size == self.rows and set(layouts) <= {"row", "one", "number"} and "row" in layouts:
             layout = "row"
@@ -198,16 +202,19 @@ class LoopGroup:
         array = slot.layout() if slot.constant is None else slot.constant
         if not array.flags.writeable and slot.constant is None:
             return None
-        if last == self.columns and size == self.rows * self.columns:
-            return "full" if _row_stride(array, self.rows, self.columns) is not None else None
+        whole = last == self.columns and size == self.rows * self.columns
+        if whole and _row_stride(array, self.rows, self.columns) is not None:
+            return "full"
         if last == 1 and size == self.rows and self.columns > 1:
             return "row" if array.flags.c_contiguous else None
         if last == self.columns and size == self.columns:
             return "column" if array.flags.c_contiguous else None
         trailing = tuple(itertools.dropwhile(lambda n: n == 1, slot.shape))
-        if trailing == shape[-len(trailing) :] and last == self.columns:
-            return "tile" if array.flags.c_contiguous else None
-        return None
+        if last != self.columns:
+            return None
+        if trailing == shape[-len(trailing) :] and array.flags.c_contiguous:
+            return "tile"
+        return "strided" if _row_starts(array, shape) is not None else None
 
 
 def _same_number(constant: HostArray) -> Any:
@@ -233,6 +240,21 @@ def _row_stride(array: HostArray, rows: int, columns: int) -> int | None:
     return row // array.itemsize
 
 
+def _row_starts(array: HostArray, shape: tuple[int, ...]) -> HostArray | None:
+    """Return the position of each row of an array broadcast to `shape`, counted from the first.
+
+    None if the numbers of a row are not contiguous, or a row lies before the first one.
+    """
+    wide = np.broadcast_to(array, shape)
+    *strides, column = wide.strides
+    if column != array.itemsize or any(n < 0 or n % array.itemsize for n in strides):
+        return None
+    starts = np.zeros((), np.int64)
+    for size, stride in zip(shape, strides, strict=False):
+        starts = starts[..., None] + np.arange(size) * (stride // array.itemsize)
+    return np.ascontiguousarray(starts.reshape(-1))
+
+
 class LoopSource:
     """The loop of a group, as Python for Numba.
 
@@ -250,6 +272,7 @@ class LoopSource:
         self.inputs: dict[tuple[int, Layout], Slot] = {}
         self.read: dict[tuple[int, Layout], str] = {}
         self.sizes: list[int] = []
+        self.starts: dict[tuple[int, Layout], HostArray] = {}
         self._flat = self._is_flat()
         self.stored: set[int] = {id(slot) for slot in self.outputs}
         self.stored |= {id(origin(s.operands[0])) for s in group.steps if _is_reduction(s)}
@@ -311,7 +334,7 @@ class LoopSource:
             new_loads, new_stores = set(loads), set(stores)
             for slot in step.operands:
                 source = id(origin(slot))
-                if self._layout(slot, step) in ("full", "column", "tile"):
+                if self._layout(slot, step) in ("column", *WIDE):
                     if source not in self.names:
                         new_loads.add(f"{id(slot)}")
                     elif self.loop_of[source] < current:
@@ -327,7 +350,7 @@ class LoopSource:
                 late, loads, stores = set(), set(), set()
                 current += 1
                 for slot in step.operands:
-                    if self._layout(slot, step) in ("full", "column", "tile"):
+                    if self._layout(slot, step) in ("column", *WIDE):
                         loads.add(self.names.get(id(origin(slot)), f"{id(slot)}"))
                 if id(step.result) in self.stored or layout == "column":
                     stores.add(self.names[id(step.result)])
@@ -362,7 +385,8 @@ class LoopSource:
         ]
         head = [*buffers, *self._head()]
         rows = [*self._row_heads(), *lines]
-        parameters = [*self.read.values(), *(f"q{k}" for k in range(len(self.outputs)))]
+        starts = [f"{self.read[key]}_starts" for key in self.starts]
+        parameters = [*self.read.values(), *starts, *(f"q{k}" for k in range(len(self.outputs)))]
         parameters += ["rows", "columns", *(f"n{k}" for k in range(len(self.sizes)))]
         text = [f"def loop({', '.join(parameters)}):"]
         text += [f"    {line}" for line in head]
@@ -402,6 +426,8 @@ class LoopSource:
             elif layout == "tile":
                 period = self._size(math.prod(slot.shape) // self.group.columns)
                 lines += self._part(name, f"i % {period}", "columns")
+            elif layout == "strided":
+                lines += self._part(name, f"{name}_starts[i]", "1")
             elif layout == "row":
                 lines.append(f"{name}_i = {name}[i]")
         for k, slot in enumerate(self.outputs):
@@ -443,9 +469,16 @@ class LoopSource:
                 return repr(bool(number))
             return f"T({float(number)!r})" if math.isfinite(number) else _infinity(number)
         name = self._input(slot, layout)
+        if layout == "strided":
+            array = slot.layout() if slot.constant is None else _ordered(slot.constant)
+            starts = _row_starts(array, step.result.shape)
+            assert starts is not None
+            known = self.starts.setdefault((id(slot), layout), starts)
+            assert np.array_equal(known, starts), "an operand broadcast in two ways"
         return {
             "full": f"{name}_i[j]",
             "tile": f"{name}_i[j]",
+            "strided": f"{name}_i[j]",
             "row": f"{name}_i",
             "column": f"{name}[j]",
             "one": f"{name}_0",
@@ -498,7 +531,9 @@ class LoopSource:
     @property
     def types(self) -> tuple[str, ...]:
         """The dtypes of the arrays that the loop takes."""
-        return tuple(slot.dtype.name for slot in (*self.inputs.values(), *self.outputs))
+        inputs = [slot.dtype.name for slot in self.inputs.values()]
+        outputs = [slot.dtype.name for slot in self.outputs]
+        return (*inputs, *["int64"] * len(self.starts), *outputs)
 
     def instruction(self, loop: Callable[..., Any], numbers: Iterable[int]) -> Instruction:
         """Return the instruction that calls the compiled loop.
@@ -517,6 +552,10 @@ class LoopSource:
             _flat_view(slot, layout, self.group, next(counter))
             for (_, layout), slot in self.inputs.items()
         ]
+        operands += [
+            Slot("constant", next(counter), starts.shape, starts.dtype, constant=starts)
+            for starts in self.starts.values()
+        ]
         into = [_reshaped(slot, next(counter)) for slot in self.outputs]
         sizes = (rows, columns, *self.sizes)
         return Instruction(
@@ -527,6 +566,10 @@ class LoopSource:
             into=tuple(into),
             sizes=sizes,
         )
+
+
+def _ordered(constant: HostArray) -> HostArray:
+    return np.array(constant, order="C")
 
 
 def _infinity(number: Any) -> str:
@@ -555,12 +598,18 @@ def _flat_view(slot: Slot, layout: Layout, group: LoopGroup, number: int) -> Slo
     """Return an operand as a contiguous vector that begins with its first element."""
     size = math.prod(slot.shape)
     if slot.constant is not None:  # it may be a read-only view: a loop takes arrays of one kind
-        constant = np.array(slot.constant, order="C").reshape(size)
+        constant = _ordered(slot.constant).reshape(size)
         return Slot("constant", number, (size,), slot.dtype, constant=constant)
     if layout == "full":
         stride = _row_stride(slot.layout(), group.rows, group.columns)
         assert stride is not None
         size = (group.rows - 1) * stride + group.columns
+    elif layout == "strided":
+        array = slot.layout()
+        ends = [
+            (n - 1) * (k // array.itemsize) for n, k in zip(array.shape, array.strides, strict=True)
+        ]
+        size = 1 + sum(ends)
     view = Slot("view", number, (size,), slot.dtype)
     strides = (slot.dtype.itemsize,)
     view.lies_in(slot, lambda a: np.lib.stride_tricks.as_strided(a, (size,), strides))
