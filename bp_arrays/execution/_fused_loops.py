@@ -372,18 +372,20 @@ class LoopSource:
 
     def _text(self) -> str:
         self._number_of_output = {id(slot): k for k, slot in enumerate(self.outputs)}
+        self._summed: set[str] = set()  # arrays whose rows a reduction takes
         lines: list[str] = []
         for number, (body, after) in enumerate(zip(self.bodies, self.after, strict=True)):
             inner = [line for step in body for line in self._element(step, number)]
             if inner:
-                lines += ["for j in range(columns):", *(f"    {line}" for line in inner)]
+                lines += ["for j in range(width):", *(f"    {line}" for line in inner)]
             for step in after:
                 lines += self._row(step)
         buffers = [
             f"b_{self.names[key]} = np.empty(columns, {self._type(slot)})"
             for key, slot in self._buffered()
         ]
-        head = [*buffers, *self._head()]
+        # unsigned, as Numba takes a negative index from the end, which costs a choice per element
+        head = ["width = np.uint64(columns)", *buffers, *self._head()]
         rows = [*self._row_heads(), *lines]
         starts = [f"{self.read[key]}_starts" for key in self.starts]
         parameters = [*self.read.values(), *starts, *(f"q{k}" for k in range(len(self.outputs)))]
@@ -435,9 +437,11 @@ class LoopSource:
                 lines += self._part(f"q{k}", "i", "columns")
         return lines
 
-    @staticmethod
-    def _part(name: str, row: str, stride: str) -> list[str]:
-        return [f"start = {row} * {stride}", f"{name}_i = {name}[start : start + columns]"]
+    def _part(self, name: str, row: str, stride: str) -> list[str]:
+        lines = [f"{name}_start = {row} * {stride}", f"{name}_s = np.uint64({name}_start)"]
+        if name in self._summed:
+            lines.append(f"{name}_i = {name}[{name}_start : {name}_start + columns]")
+        return lines
 
     def _stride(self, slot: Slot) -> str:
         if slot.constant is not None:  # it will be copied
@@ -455,12 +459,18 @@ class LoopSource:
             return f"q{self._number_of_output[key]}_i"
         return f"b_{self.names[key]}"
 
+    def _stored_element(self, key: int) -> str:
+        if key in self._number_of_output:
+            name = f"q{self._number_of_output[key]}"
+            return f"{name}[{name}_s + j]"
+        return f"{self._stored_as(key)}[j]"
+
     def _code(self, slot: Slot, step: Instruction, loop: int) -> str:
         """Return an operand as an expression in row i and, in a loop, column j."""
         key, layout = id(origin(slot)), self._layout(slot, step)
         if key in self.names:
             if layout == "full" and self.loop_of[key] < loop:
-                return f"{self._stored_as(key)}[j]"
+                return self._stored_element(key)
             return self.names[key]
         if layout == "number":
             assert slot.constant is not None
@@ -476,9 +486,9 @@ class LoopSource:
             known = self.starts.setdefault((id(slot), layout), starts)
             assert np.array_equal(known, starts), "an operand broadcast in two ways"
         return {
-            "full": f"{name}_i[j]",
-            "tile": f"{name}_i[j]",
-            "strided": f"{name}_i[j]",
+            "full": f"{name}[{name}_s + j]",
+            "tile": f"{name}[{name}_s + j]",
+            "strided": f"{name}[{name}_s + j]",
             "row": f"{name}_i",
             "column": f"{name}[j]",
             "one": f"{name}_0",
@@ -488,6 +498,9 @@ class LoopSource:
         key = id(slot), layout
         self.inputs[key] = slot
         return self.read.setdefault(key, f"p{len(self.read)}")
+
+    def _input_row(self, slot: Slot) -> str:
+        return f"{self._input(slot, 'full')}_i"
 
     def _element(self, step: Instruction, loop: int) -> list[str]:
         name, key = self.names[id(step.result)], id(step.result)
@@ -500,7 +513,7 @@ class LoopSource:
             operands = [f"{name}_{k}" for k in range(len(operands))]
         lines.append(f"{name} = {self._expression(step, operands)}")
         if key in self.stored:
-            lines.append(f"{self._stored_as(key)}[j] = {name}")
+            lines.append(f"{self._stored_element(key)} = {name}")
         return lines
 
     def _row(self, step: Instruction) -> list[str]:
@@ -508,9 +521,8 @@ class LoopSource:
         if _is_reduction(step):
             [x] = step.operands
             source = id(origin(x))
-            values = (
-                self._stored_as(source) if source in self.names else f"{self._input(x, 'full')}_i"
-            )
+            values = self._stored_as(source) if source in self.names else self._input_row(x)
+            self._summed.add(values.removesuffix("_i"))
             function = "row_sum" if _reduced_by(step) is np.add else "row_maximum"
             lines = [f"{name} = {function}({values})"]
         else:
