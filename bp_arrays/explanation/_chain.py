@@ -15,6 +15,7 @@ import numpy as np
 
 from bp_arrays.activations import LogSoftmax, Softmax
 from bp_arrays.checks import array_error
+from bp_arrays.errors import InputError
 from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import ELEMENTWISE
 from bp_arrays.explanation._stages import (
@@ -39,6 +40,7 @@ from bp_arrays.layers import (
     Sequential,
     Standardize,
 )
+from bp_arrays.trees import described_tree, map_tree
 from bp_arrays.typing import Backward, ParameterTree
 
 
@@ -175,6 +177,14 @@ class _Chain:
             for part in visited.parts:
                 self.add(part)
             return
+        for array, is_input in ((visited.x, True), (visited.y, False)):
+            if isinstance(array, (dict, tuple)):
+                raise InputError(
+                    f"explain: expected layers of one array, layer {visited.path or 'net'} "
+                    f"({type(visited.layer).__name__}) {'takes' if is_input else 'returns'} "
+                    f"{described_tree(map_tree(np.shape, array))}; several inputs and outputs are "
+                    "not supported"
+                )
         before, after = self.names.next(visited.layer)
         values: dict[str, Any] = {
             "layer": visited.layer,
@@ -193,6 +203,7 @@ class _Chain:
                     None if part.delta is None else np.ravel(part.delta),
                 )
                 for part in visited.inner
+                if not isinstance(part.y, (dict, tuple))
             ],
         }
         if isinstance(visited.layer, Residual):

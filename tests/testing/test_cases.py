@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays import activations, initializers, layers, losses, normalization, optimizers
+from bp_arrays import (
+    activations,
+    attention,
+    convolution,
+    initializers,
+    layers,
+    losses,
+    normalization,
+    optimizers,
+    recurrence,
+)
 from bp_arrays.testing import Placement, cases, check_cases
 from bp_arrays.testing.cases._maths import ACTIVATIONS, LAYERS, LOSSES, SATURATED, VARIANTS
 from bp_arrays.testing.cases._training import PROBLEMS
@@ -73,6 +83,9 @@ TABLES = {
     activations: "ACTIVATIONS in bp_arrays/testing/cases/_maths.py",
     layers: "LAYERS in bp_arrays/testing/cases/_maths.py",
     normalization: "bp_arrays/testing/cases/_normalization.py",
+    attention: "bp_arrays/testing/cases/_attention.py",
+    convolution: "bp_arrays/testing/cases/_convolution.py",
+    recurrence: "bp_arrays/testing/cases/_recurrence.py",
     losses: "LOSSES in bp_arrays/testing/cases/_maths.py",
     optimizers: "OPTIMIZERS in bp_arrays/testing/cases/_optimizers.py",
     initializers: "INITIALIZERS in bp_arrays/initializers/__init__.py",

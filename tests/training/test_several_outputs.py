@@ -281,7 +281,27 @@ def test_tools_for_one_output_say_so():
     for call in (
         lambda: bp.explain(model, [1.0, 2.0, 3.0], [0.0], bp.L2Loss()),
         model.to_torch,
-        lambda: model.to_onnx("m.onnx"),
     ):
         with pytest.raises(bp.InputError, match=r"one output, got .* a dict of a, b; end the net"):
             call()
+
+
+def test_explain_refuses_a_fan_out_inside_a_net():
+    net = bp.Sequential(bp.Parallel(bp.Linear(2), bp.Tanh()), bp.Concatenate(), bp.Linear(1))
+    model = bp.Model(net, 3, device="cpu")
+    with pytest.raises(bp.InputError, match=r"layer 0 \(Parallel\) returns a tuple of 2") as raised:
+        bp.explain(model, [1.0, 2.0, 3.0], [0.0], bp.L2Loss())
+    assert "\n" not in str(raised.value)
+
+
+def test_several_outputs_are_exported_to_onnx(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    model = make()
+    model.to_onnx(tmp_path / "m.onnx")
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    names = [output.name for output in session.get_outputs()]
+    x = {name: array.astype(np.float32) for name, array in X.items()}
+    outputs = dict(zip(names, session.run(None, x), strict=True))
+    for name, expected in model.predict(X).items():
+        np.testing.assert_allclose(outputs[f"output_{name}"], expected, atol=1e-5)
