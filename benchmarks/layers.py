@@ -194,16 +194,16 @@ def layer_step(layer: Any, shape: tuple[int, ...], x: Any) -> Step:
         for part in path:
             branch = branch.setdefault(part, {})
         branch[last] = w
-    argument = recorder.argument(x.shape, x.dtype)
+    argument = recorder.memory(x.shape, x.dtype)  # as of the layer before
     context = Context(fast_numpy, device="cpu", training=True)
     y, backward = layer.forward(tree, argument, context)
-    delta = recorder.argument(y.shape, y.dtype)
+    delta = recorder.memory(y.shape, y.dtype)
     dx, gradients = backward(delta)
     results = [y.slot, *(part.slot for part in leaves(gradients))]
     results += [] if dx is None else [dx.slot]
     slots: dict[str, Any] = {
-        "arguments": [argument.slot, delta.slot],
-        "bound": [w.slot for w in memory.values()],
+        "arguments": [],
+        "bound": [array.slot for array in (argument, delta, *memory.values())],
         "results": results,
         "written": [],
         "arena": Arena(),
@@ -213,9 +213,9 @@ def layer_step(layer: Any, shape: tuple[int, ...], x: Any) -> Step:
     fused.wait()
     if fused.steps is not None:
         program = Program(*fused.steps, **slots)
-    program.bind({memory[name].slot.name: w for name, w in params.items()})
-    error = numbers(*y.shape)
-    return lambda: program.forward(x, error)
+    bound = {memory[name].slot.name: w for name, w in params.items()}
+    program.bind({argument.slot.name: x, delta.slot.name: numbers(*y.shape), **bound})
+    return program.forward
 
 
 def model_input(shape: tuple[int, ...], x: Any) -> Any:

@@ -19,6 +19,7 @@ import numpy as np
 from bp_arrays.execution._recorded_functions import (
     BITS,
     FUNCTIONS,
+    LARGE,
     Axis,
     is_recorded,
     mean,
@@ -110,6 +111,7 @@ def _where(condition: Any, x: Any, y: Any, /) -> Any:
         and math.copysign(1.0, y) > 0.0
         and getattr(x, "dtype", None) in BITS
         and condition.shape == x.shape
+        and not (is_recorded(x) and x.size >= LARGE)  # one operation, which a loop can contain
     ):
         bits = condition.astype(BITS[x.dtype]) * x.view(BITS[x.dtype])
         return bits.view(x.dtype)

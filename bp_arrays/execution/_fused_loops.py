@@ -57,8 +57,12 @@ SMALLEST = 2048
 OVERLAPS = 8
 """Pairs of arrays that LLVM compares before a loop; with more it does not vectorize."""
 
-Layout = Literal["full", "row", "column", "tile", "one", "number"]
-"""How an operand is read in row i, column j: [i, j], [i], [j], [i % period, j], [0], a literal."""
+Layout = Literal["full", "row", "column", "tile", "strided", "one", "number"]
+"""How an operand is read in row i, column j: [i, j], [i], [j], [i % period, j], [start[i] + j],
+[0], or as a literal."""
+
+WIDE: tuple[Layout, ...] = ("full", "tile", "strided")
+"""Those with a number for every row and column."""
 
 Outside = Callable[[Slot], bool]
 
@@ -140,7 +144,7 @@ class LoopGroup:
         layouts = [self.layout_of(slot, shape) for slot in step.operands]
         layout: Layout | None = None
         if size == self.rows * self.columns and columns == self.columns:
-            if "full" in layouts or "tile" in layouts or {"row", "column"} <= set(layouts):
+            if set(WIDE) & set(layouts) or {"row", "column"} <= set(layouts):
                 layout = "full"
         elif size == self.rows and set(layouts) <= {"row", "one", "number"} and "row" in layouts:
             layout = "row"
@@ -198,16 +202,19 @@ class LoopGroup:
         array = slot.layout() if slot.constant is None else slot.constant
         if not array.flags.writeable and slot.constant is None:
             return None
-        if last == self.columns and size == self.rows * self.columns:
-            return "full" if _row_stride(array, self.rows, self.columns) is not None else None
+        whole = last == self.columns and size == self.rows * self.columns
+        if whole and _row_stride(array, self.rows, self.columns) is not None:
+            return "full"
         if last == 1 and size == self.rows and self.columns > 1:
             return "row" if array.flags.c_contiguous else None
         if last == self.columns and size == self.columns:
             return "column" if array.flags.c_contiguous else None
         trailing = tuple(itertools.dropwhile(lambda n: n == 1, slot.shape))
-        if trailing == shape[-len(trailing) :] and last == self.columns:
-            return "tile" if array.flags.c_contiguous else None
-        return None
+        if last != self.columns:
+            return None
+        if trailing == shape[-len(trailing) :] and array.flags.c_contiguous:
+            return "tile"
+        return "strided" if _row_starts(array, shape) is not None else None
 
 
 def _same_number(constant: HostArray) -> Any:
@@ -233,6 +240,21 @@ def _row_stride(array: HostArray, rows: int, columns: int) -> int | None:
     return row // array.itemsize
 
 
+def _row_starts(array: HostArray, shape: tuple[int, ...]) -> HostArray | None:
+    """Return the position of each row of an array broadcast to `shape`, counted from the first.
+
+    None if the numbers of a row are not contiguous, or a row lies before the first one.
+    """
+    wide = np.broadcast_to(array, shape)
+    *strides, column = wide.strides
+    if column != array.itemsize or any(n < 0 or n % array.itemsize for n in strides):
+        return None
+    starts = np.zeros((), np.int64)
+    for size, stride in zip(shape, strides, strict=False):
+        starts = starts[..., None] + np.arange(size) * (stride // array.itemsize)
+    return np.ascontiguousarray(starts.reshape(-1))
+
+
 class LoopSource:
     """The loop of a group, as Python for Numba.
 
@@ -250,6 +272,7 @@ class LoopSource:
         self.inputs: dict[tuple[int, Layout], Slot] = {}
         self.read: dict[tuple[int, Layout], str] = {}
         self.sizes: list[int] = []
+        self.starts: dict[tuple[int, Layout], HostArray] = {}
         self._flat = self._is_flat()
         self.stored: set[int] = {id(slot) for slot in self.outputs}
         self.stored |= {id(origin(s.operands[0])) for s in group.steps if _is_reduction(s)}
@@ -311,7 +334,7 @@ class LoopSource:
             new_loads, new_stores = set(loads), set(stores)
             for slot in step.operands:
                 source = id(origin(slot))
-                if self._layout(slot, step) in ("full", "column", "tile"):
+                if self._layout(slot, step) in ("column", *WIDE):
                     if source not in self.names:
                         new_loads.add(f"{id(slot)}")
                     elif self.loop_of[source] < current:
@@ -327,7 +350,7 @@ class LoopSource:
                 late, loads, stores = set(), set(), set()
                 current += 1
                 for slot in step.operands:
-                    if self._layout(slot, step) in ("full", "column", "tile"):
+                    if self._layout(slot, step) in ("column", *WIDE):
                         loads.add(self.names.get(id(origin(slot)), f"{id(slot)}"))
                 if id(step.result) in self.stored or layout == "column":
                     stores.add(self.names[id(step.result)])
@@ -349,20 +372,23 @@ class LoopSource:
 
     def _text(self) -> str:
         self._number_of_output = {id(slot): k for k, slot in enumerate(self.outputs)}
+        self._summed: set[str] = set()  # arrays whose rows a reduction takes
         lines: list[str] = []
         for number, (body, after) in enumerate(zip(self.bodies, self.after, strict=True)):
             inner = [line for step in body for line in self._element(step, number)]
             if inner:
-                lines += ["for j in range(columns):", *(f"    {line}" for line in inner)]
+                lines += ["for j in range(width):", *(f"    {line}" for line in inner)]
             for step in after:
                 lines += self._row(step)
         buffers = [
             f"b_{self.names[key]} = np.empty(columns, {self._type(slot)})"
             for key, slot in self._buffered()
         ]
-        head = [*buffers, *self._head()]
+        # unsigned, as Numba takes a negative index from the end, which costs a choice per element
+        head = ["width = np.uint64(columns)", *buffers, *self._head()]
         rows = [*self._row_heads(), *lines]
-        parameters = [*self.read.values(), *(f"q{k}" for k in range(len(self.outputs)))]
+        starts = [f"{self.read[key]}_starts" for key in self.starts]
+        parameters = [*self.read.values(), *starts, *(f"q{k}" for k in range(len(self.outputs)))]
         parameters += ["rows", "columns", *(f"n{k}" for k in range(len(self.sizes)))]
         text = [f"def loop({', '.join(parameters)}):"]
         text += [f"    {line}" for line in head]
@@ -402,6 +428,8 @@ class LoopSource:
             elif layout == "tile":
                 period = self._size(math.prod(slot.shape) // self.group.columns)
                 lines += self._part(name, f"i % {period}", "columns")
+            elif layout == "strided":
+                lines += self._part(name, f"{name}_starts[i]", "1")
             elif layout == "row":
                 lines.append(f"{name}_i = {name}[i]")
         for k, slot in enumerate(self.outputs):
@@ -409,9 +437,11 @@ class LoopSource:
                 lines += self._part(f"q{k}", "i", "columns")
         return lines
 
-    @staticmethod
-    def _part(name: str, row: str, stride: str) -> list[str]:
-        return [f"start = {row} * {stride}", f"{name}_i = {name}[start : start + columns]"]
+    def _part(self, name: str, row: str, stride: str) -> list[str]:
+        lines = [f"{name}_start = {row} * {stride}", f"{name}_s = np.uint64({name}_start)"]
+        if name in self._summed:
+            lines.append(f"{name}_i = {name}[{name}_start : {name}_start + columns]")
+        return lines
 
     def _stride(self, slot: Slot) -> str:
         if slot.constant is not None:  # it will be copied
@@ -429,12 +459,18 @@ class LoopSource:
             return f"q{self._number_of_output[key]}_i"
         return f"b_{self.names[key]}"
 
+    def _stored_element(self, key: int) -> str:
+        if key in self._number_of_output:
+            name = f"q{self._number_of_output[key]}"
+            return f"{name}[{name}_s + j]"
+        return f"{self._stored_as(key)}[j]"
+
     def _code(self, slot: Slot, step: Instruction, loop: int) -> str:
         """Return an operand as an expression in row i and, in a loop, column j."""
         key, layout = id(origin(slot)), self._layout(slot, step)
         if key in self.names:
             if layout == "full" and self.loop_of[key] < loop:
-                return f"{self._stored_as(key)}[j]"
+                return self._stored_element(key)
             return self.names[key]
         if layout == "number":
             assert slot.constant is not None
@@ -443,9 +479,16 @@ class LoopSource:
                 return repr(bool(number))
             return f"T({float(number)!r})" if math.isfinite(number) else _infinity(number)
         name = self._input(slot, layout)
+        if layout == "strided":
+            array = slot.layout() if slot.constant is None else _ordered(slot.constant)
+            starts = _row_starts(array, step.result.shape)
+            assert starts is not None
+            known = self.starts.setdefault((id(slot), layout), starts)
+            assert np.array_equal(known, starts), "an operand broadcast in two ways"
         return {
-            "full": f"{name}_i[j]",
-            "tile": f"{name}_i[j]",
+            "full": f"{name}[{name}_s + j]",
+            "tile": f"{name}[{name}_s + j]",
+            "strided": f"{name}[{name}_s + j]",
             "row": f"{name}_i",
             "column": f"{name}[j]",
             "one": f"{name}_0",
@@ -455,6 +498,9 @@ class LoopSource:
         key = id(slot), layout
         self.inputs[key] = slot
         return self.read.setdefault(key, f"p{len(self.read)}")
+
+    def _input_row(self, slot: Slot) -> str:
+        return f"{self._input(slot, 'full')}_i"
 
     def _element(self, step: Instruction, loop: int) -> list[str]:
         name, key = self.names[id(step.result)], id(step.result)
@@ -467,7 +513,7 @@ class LoopSource:
             operands = [f"{name}_{k}" for k in range(len(operands))]
         lines.append(f"{name} = {self._expression(step, operands)}")
         if key in self.stored:
-            lines.append(f"{self._stored_as(key)}[j] = {name}")
+            lines.append(f"{self._stored_element(key)} = {name}")
         return lines
 
     def _row(self, step: Instruction) -> list[str]:
@@ -475,9 +521,8 @@ class LoopSource:
         if _is_reduction(step):
             [x] = step.operands
             source = id(origin(x))
-            values = (
-                self._stored_as(source) if source in self.names else f"{self._input(x, 'full')}_i"
-            )
+            values = self._stored_as(source) if source in self.names else self._input_row(x)
+            self._summed.add(values.removesuffix("_i"))
             function = "row_sum" if _reduced_by(step) is np.add else "row_maximum"
             lines = [f"{name} = {function}({values})"]
         else:
@@ -498,7 +543,9 @@ class LoopSource:
     @property
     def types(self) -> tuple[str, ...]:
         """The dtypes of the arrays that the loop takes."""
-        return tuple(slot.dtype.name for slot in (*self.inputs.values(), *self.outputs))
+        inputs = [slot.dtype.name for slot in self.inputs.values()]
+        outputs = [slot.dtype.name for slot in self.outputs]
+        return (*inputs, *["int64"] * len(self.starts), *outputs)
 
     def instruction(self, loop: Callable[..., Any], numbers: Iterable[int]) -> Instruction:
         """Return the instruction that calls the compiled loop.
@@ -517,6 +564,10 @@ class LoopSource:
             _flat_view(slot, layout, self.group, next(counter))
             for (_, layout), slot in self.inputs.items()
         ]
+        operands += [
+            Slot("constant", next(counter), starts.shape, starts.dtype, constant=starts)
+            for starts in self.starts.values()
+        ]
         into = [_reshaped(slot, next(counter)) for slot in self.outputs]
         sizes = (rows, columns, *self.sizes)
         return Instruction(
@@ -527,6 +578,10 @@ class LoopSource:
             into=tuple(into),
             sizes=sizes,
         )
+
+
+def _ordered(constant: HostArray) -> HostArray:
+    return np.array(constant, order="C")
 
 
 def _infinity(number: Any) -> str:
@@ -555,12 +610,18 @@ def _flat_view(slot: Slot, layout: Layout, group: LoopGroup, number: int) -> Slo
     """Return an operand as a contiguous vector that begins with its first element."""
     size = math.prod(slot.shape)
     if slot.constant is not None:  # it may be a read-only view: a loop takes arrays of one kind
-        constant = np.array(slot.constant, order="C").reshape(size)
+        constant = _ordered(slot.constant).reshape(size)
         return Slot("constant", number, (size,), slot.dtype, constant=constant)
     if layout == "full":
         stride = _row_stride(slot.layout(), group.rows, group.columns)
         assert stride is not None
         size = (group.rows - 1) * stride + group.columns
+    elif layout == "strided":
+        array = slot.layout()
+        ends = [
+            (n - 1) * (k // array.itemsize) for n, k in zip(array.shape, array.strides, strict=True)
+        ]
+        size = 1 + sum(ends)
     view = Slot("view", number, (size,), slot.dtype)
     strides = (slot.dtype.itemsize,)
     view.lies_in(slot, lambda a: np.lib.stride_tricks.as_strided(a, (size,), strides))

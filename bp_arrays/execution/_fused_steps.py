@@ -28,7 +28,7 @@ from bp_arrays.execution._row_reductions import row_maximum, row_sum  # {version
 
 {loop}'''
 
-VERSION = 3
+VERSION = 4
 """That of the reductions, so that loops compiled with others are not loaded from disk."""
 
 PLANNING, COMPILING = 0.5, 1.0

@@ -200,12 +200,16 @@ def chosen(condition: HostArray, x: HostArray, y: HostArray, *, out: HostArray) 
     kind = BITS[out.dtype]
     x_bits, y_bits, result_bits = (a.reshape(-1).view(kind) for a in (x, y, out))
     condition = condition.reshape(-1)
+    or_zero = y.size == 1 and not y_bits[0]
     mask = np.empty(min(BLOCK, out.size), kind)
     for start in range(0, out.size, BLOCK):
         block = slice(start, start + BLOCK)
         result = result_bits[block]
         bits = mask[: result.size]
         np.copyto(bits, condition[block])
+        if or_zero:
+            np.multiply(x_bits if x.size == 1 else x_bits[block], bits, out=result)
+            continue
         np.negative(bits, out=bits)  # 1 is a mask of ones
         np.bitwise_and(x_bits if x.size == 1 else x_bits[block], bits, out=result)
         np.invert(bits, out=bits)

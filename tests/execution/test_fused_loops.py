@@ -77,7 +77,21 @@ def unrelated(a, b):
     return a[::2, ...] + 1.0, xp.reshape((b * 2.0 + 1.0) * b, (64, 96)) * 0.5, (b - 1.0) * 2.0
 
 
+def pooled(x, delta):
+    parts = [x[:, i::2, j::2, :] for i in (0, 1) for j in (0, 1)]
+    y = xp.maximum(xp.maximum(xp.maximum(parts[0], parts[1]), parts[2]), parts[3])
+    hit = parts[1] == y
+    first = xp.logical_and(hit, xp.logical_not(parts[0] == y))
+    return y, xp.where(first, delta, 0.0)
+
+
+def masked(s, keys):
+    return xp.where((keys > 0.0)[:, None, None, :], s * 0.5, -np.inf) - 1.0
+
+
 CASES = {
+    "pooled quarters": (pooled, 1, 1, (3, 8, 24, 32), (3, 4, 12, 32)),
+    "a mask for each sample": (masked, 2, 2, (3, 2, 8, 64), (3, 64)),
     "layer norm": (layer_norm, 5, 1, (5, 12, 83), (83,), (83,)),
     "layer norm of long rows": (layer_norm, 5, 1, (9, 700), (700,), (700,)),
     "its backward": (layer_norm_backward, 5, 1, (96, 64), (96, 64), (64,)),

@@ -276,9 +276,10 @@ def test_a_wrong_index_is_an_error_in_a_replayed_step_too(wrong):
     recording = recorded(lambda a, i: xp.take(a, i, axis=0), ((5, 3), F), IDS)
     x, ids = np.arange(15, dtype=F).reshape(5, 3), np.array([0, 1, -5, -1, 2])
     np.testing.assert_array_equal(replayed(*recording, [x, ids]), x[ids])
-    ids[3] = wrong
-    with pytest.raises(IndexError, match="out of bounds"):
-        replayed(*recording, [x, ids])
+    for others in (ids, abs(ids) // 2):
+        others[3] = wrong
+        with pytest.raises(IndexError, match="out of bounds"):
+            replayed(*recording, [x, others])
 
 
 def test_the_mean_is_numpys():
