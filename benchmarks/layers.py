@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import bp_arrays as bp
-from bp_arrays.execution import Arena, Program, StepRecorder, fast_numpy
+from bp_arrays.execution import Arena, FusedSteps, Program, StepRecorder, fast_numpy
 from bp_arrays.layers import Context
 from bp_arrays.trees import leaves
 
@@ -173,6 +173,11 @@ def training_step(net: Any, inputs: Any, x: Any, t: Any) -> Step:
     """Return a step of this library: forward, backward, and Adam."""
     model = bp.Model(net, inputs, device="cpu", dtype="float32", seed=0)
     trainer = bp.Trainer(model, loss=bp.CrossEntropy(), optimizer=bp.Adam(1e-3))
+    trainer.step(x, t)
+    runner: Any = trainer.runner
+    for recorded in runner.recorded.values():
+        recorded.fused.wait()  # as the peers' compilers have ended before they are measured
+    runner.update.wait_for_compiler()
     return lambda: trainer.step(x, t)
 
 
@@ -196,15 +201,18 @@ def layer_step(layer: Any, shape: tuple[int, ...], x: Any) -> Step:
     dx, gradients = backward(delta)
     results = [y.slot, *(part.slot for part in leaves(gradients))]
     results += [] if dx is None else [dx.slot]
-    program = Program(
-        recorder.instructions,
-        [],
-        arguments=[argument.slot, delta.slot],
-        bound=[w.slot for w in memory.values()],
-        results=results,
-        written=[],
-        arena=Arena(),
-    )
+    slots: dict[str, Any] = {
+        "arguments": [argument.slot, delta.slot],
+        "bound": [w.slot for w in memory.values()],
+        "results": results,
+        "written": [],
+        "arena": Arena(),
+    }
+    program = Program(recorder.instructions, [], **slots)
+    fused = FusedSteps(program.steps, [], results)
+    fused.wait()
+    if fused.steps is not None:
+        program = Program(*fused.steps, **slots)
     program.bind({memory[name].slot.name: w for name, w in params.items()})
     error = numbers(*y.shape)
     return lambda: program.forward(x, error)

@@ -282,13 +282,29 @@ def _mean(x: Array, windows: Windows, count_padding: bool, ctx: Context) -> tupl
 
 def _pixels(size: Pair, windows: Windows) -> tuple[list[int], list[int]]:
     """Return how many lines of the image are in the windows at each position down, and across."""
-    counts = []
-    for axis, positions in enumerate(windows.positions(size)):
-        step, gap, before = windows.stride[axis], windows.dilation[axis], windows.padding[axis][0]
-        starts = [step * position - before for position in range(positions)]
-        points = range(0, gap * windows.kernel[axis], gap)
-        counts.append([sum(0 <= start + p < size[axis] for p in points) for start in starts])
-    return counts[0], counts[1]
+    down, across = (
+        [_covered(axis, position, size, windows) for position in range(positions)]
+        for axis, positions in enumerate(windows.positions(size))
+    )
+    return down, across
+
+
+def _covered(axis: int, position: int, size: Pair, windows: Windows) -> int:
+    """Return how many points of a window lie on the image, along one axis."""
+    gap = windows.dilation[axis]
+    start = windows.stride[axis] * position - windows.padding[axis][0]
+    first = max(0, -(start // gap))  # the first point with start + gap · point >= 0
+    last = min(windows.kernel[axis] - 1, (size[axis] - 1 - start) // gap)
+    return max(0, last - first + 1)
+
+
+def _has_empty_window(axis: int, size: Pair, windows: Windows) -> bool:
+    """Return whether a window has no point on the image, along one axis."""
+    positions = windows.positions(size)[axis]
+    ends = (0, positions - 1)
+    # between the first and the last window, only a gap wider than the image can hide all of it
+    checked = ends if windows.dilation[axis] <= size[axis] else range(positions)
+    return any(_covered(axis, position, size, windows) == 0 for position in checked)
 
 
 # -- fields and shapes ---------------------------------------------------------------------------
@@ -339,7 +355,7 @@ def _line_init(layer: Layer, shape: Shape, windows_at: Any) -> tuple[Specificati
 def _check_pools(where: str, size: Pair, shape: Shape, windows: Windows) -> None:
     """Check that every window has a number to take the largest or the mean of."""
     check_fits(where, size, windows, shape)
-    if min(min(counts) for counts in _pixels(size, windows)) < 1:
+    if any(_has_empty_window(axis, size, windows) for axis in (0, 1)):
         raise array_error(
             where,
             "input",

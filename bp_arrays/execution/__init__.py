@@ -2,6 +2,7 @@
 
 from bp_arrays.execution._describe import path_of
 from bp_arrays.execution._fast_numpy import fast_numpy
+from bp_arrays.execution._fused_steps import FusedSteps
 from bp_arrays.execution._in_place_update import InPlaceUpdate
 from bp_arrays.execution._instructions import copied
 from bp_arrays.execution._jit import compile_step, compiled
@@ -12,6 +13,7 @@ from bp_arrays.execution.cuda import StepGraph, fused_update, update_kernel, why
 
 __all__ = [
     "Arena",
+    "FusedSteps",
     "InPlaceUpdate",
     "NotRecordable",
     "Program",

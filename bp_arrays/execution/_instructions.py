@@ -99,6 +99,9 @@ class Instruction:
         Whether the result may overwrite an operand of the same shape.
     also : tuple of Slot
         Further results: the function then takes a tuple as `out=`.
+    into, sizes : tuple of Slot, tuple of int
+        Of a compiled loop, which has no `out=`: it takes views of the results, then these numbers,
+        as its last arguments.
     """
 
     function: Callable[..., Any]
@@ -109,6 +112,8 @@ class Instruction:
     assigned: bool = False
     elementwise: bool = False
     also: tuple[Slot, ...] = ()
+    into: tuple[Slot, ...] = ()
+    sizes: tuple[int, ...] = ()
 
     @property
     def read(self) -> Iterator[Slot]:

@@ -100,6 +100,8 @@ class MemoryPlan:
                 self._allocate(slot)
             else:
                 self._make_known(slot)
+        for slot in instruction.into:
+            self._make_known(slot)
         for slot in last_used:
             self._give_back(slot)
 

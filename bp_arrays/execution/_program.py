@@ -59,18 +59,18 @@ class Program:
         arena: Arena,
     ) -> None:
         needed = needed_for([*results, *written], [*forward, *backward])
-        self._steps = [i for i in [*forward, *backward] if i in needed]
-        split = sum(i in needed for i in forward)
+        self.steps = [i for i in [*forward, *backward] if i in needed]
+        self.split = split = sum(i in needed for i in forward)
         self._bound = bound
         self._names: dict[Any, str] = {}
-        plan = MemoryPlan(self._steps, bound, results, split, arena)
+        plan = MemoryPlan(self.steps, bound, results, split, arena)
         self._views = plan.views
         self._globals: dict[str, Any] = {"copyto": np.copyto, **plan.arrays}
         signature = ", ".join(slot.name for slot in arguments)
         self.source = "\n".join(
             [
-                *self._function("forward", signature, self._steps[:split]),
-                *self._function("backward", signature, self._steps[split:]),
+                *self._function("forward", signature, self.steps[:split]),
+                *self._function("backward", signature, self.steps[split:]),
             ]
         )
         exec(compile(self.source, "<recorded step>", "exec"), self._globals)
@@ -94,7 +94,7 @@ class Program:
         self, name: str, signature: str, instructions: Iterable[Instruction]
     ) -> Iterator[str]:
         yield f"def {name}({signature}):"
-        assigned = [i.result.name for i in self._steps if i.assigned]
+        assigned = [i.result.name for i in self.steps if i.assigned]
         if assigned:
             yield f"    global {', '.join(assigned)}"
         yield "    pass"
@@ -105,7 +105,9 @@ class Program:
         named = {key: self._code(value) for key, value in instruction.options.items()}
         arguments = [self._code(operand) for operand in instruction.operands]
         result = instruction.result.name
-        if not instruction.copied and not instruction.assigned:
+        if instruction.into:  # a compiled loop
+            arguments += [*(slot.name for slot in instruction.into), *map(str, instruction.sizes)]
+        elif not instruction.copied and not instruction.assigned:
             outputs = ", ".join(slot.name for slot in instruction.written)
             named["out"] = f"({outputs})" if instruction.also else result
         if instruction.function is copied:

@@ -112,7 +112,7 @@ def compiled_loop(formula: Formula, dtype: str) -> Loop:
     """Return the loop over (theta, g, state..., scalars...), compiled or loaded from disk."""
     import numba
 
-    module, cached = _module(source_of(formula, dtype))
+    module, cached = module_of(source_of(formula, dtype))
     array, number = numba.types.Array(getattr(numba, dtype), 1, "C"), numba.float64
     signature = numba.void(*[array] * len(formula.arrays), *[number] * len(formula.scalars))
     # as in NumPy: division by zero is infinity, and no operations are reordered or fused
@@ -121,9 +121,9 @@ def compiled_loop(formula: Formula, dtype: str) -> Loop:
     return loop
 
 
-def _module(text: str) -> tuple[ModuleType, bool]:
+def module_of(text: str, kind: str = "update") -> tuple[ModuleType, bool]:
     """Return the source as a module, and whether it has a file, which Numba's cache requires."""
-    name = f"bp_arrays_update_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    name = f"bp_arrays_{kind}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     path = cache_folder() / f"{name}.py"
     module = ModuleType(name)
     module.__file__ = str(path)

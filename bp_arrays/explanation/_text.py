@@ -90,8 +90,10 @@ def _parameters(values: LayerValues, stage: Stage) -> Iterator[str]:
         }
     for name, gradient in values.gradients.items():
         yield f"  {symbols.get(name.rpartition('.')[2], '')}{name} {tuple(gradient.shape)}"
-        rows = np.atleast_2d(gradient)
-        old, new = np.atleast_2d(values.parameters[name]), np.atleast_2d(values.updated[name])
+        rows, old, new = (
+            np.reshape(array, (-1, *array.shape[-1:]))  # all leading axes as one
+            for array in (gradient, values.parameters[name], values.updated[name])
+        )
         for k in range(min(len(rows), SHOWN)):
             yield f"    value {vector(old[k])}"
             yield f"    ∂L/∂  {vector(rows[k])}"

@@ -124,14 +124,15 @@ def _outputs(graph: Graph, y: Any) -> list[Value]:
         named = {f"output_{k}": part for k, part in enumerate(y) if part is not None}
     else:
         named = {"output": y}
-    taken = {value.name for value in graph.inputs}
+    named_already = {value.name: value.name for value in graph.inputs}
     outputs = []
     for name, value in named.items():
-        if value.name in taken:  # an ONNX graph cannot return its input, or one value twice
-            value = graph.node("Identity", value, dtype=value.dtype)
         name = graph.fresh(name)
+        if value.name in named_already:  # an ONNX graph cannot return its input, or a value twice
+            first = Value(graph, named_already[value.name], value.shape, value.dtype)
+            value = graph.node("Identity", first, dtype=value.dtype)
         graph.rename(value.name, name)
-        taken.add(name)
+        named_already[value.name] = name
         outputs.append(Value(graph, name, value.shape, value.dtype))
     graph.prune(outputs)
     return outputs

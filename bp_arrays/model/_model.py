@@ -657,7 +657,8 @@ class Model:
         """Write an ONNX file that computes what `predict` does, for any number of rows.
 
         Its input is "input", laid out as for `predict`, and its output "output"; of several inputs
-        each is named by its key, or "input_0", "input_1", ..., and indices are int64. Parameters
+        each is named by its key, or "input_0", "input_1", ..., and indices are int64; of several
+        outputs each is named "output_" and its key or position. Parameters
         keep their names, and `metadata` is included, as text. Layers are written with ONNX's own
         operators if there is one for the model's dtype, others as the operations that their
         forward calls in `xp`.

@@ -11,7 +11,7 @@ from bp_arrays.kernels import sum_rows
 from bp_arrays.layers import Context, Layer, Specification
 from bp_arrays.normalization._affine import affine
 from bp_arrays.normalization._half_precision import in_float32
-from bp_arrays.typing import Array, Backward, ParameterTree, Shape
+from bp_arrays.typing import Array, Backward, Namespace, ParameterTree, Shape
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,16 @@ class LayerNorm(Layer):
             y = y + params["bias"]
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
-            gradients = affine_gradients(self, delta, n, ctx)
+            delta, z = as_rows(delta, xp), as_rows(n, xp)
+            delta_z = delta * z
+            gradients = affine_gradients(self, delta, delta_z, ctx)
             if not ctx.needs_input_gradient:
                 return None, gradients
             dn = delta * params["scale"] if self.scale else delta  # ∂L/∂n = δ g
+            mean_dn, mean_dn_n = (mean_with_gain(self, params, v, xp) for v in (delta, delta_z))
             # every x moves m, which is the second term, and v, which is the third
-            dx = r * (dn - mean(dn) - n * mean(dn * n))
-            return dx, gradients
+            dx = as_rows(r, xp) * (dn - mean_dn - z * mean_dn_n)
+            return xp.reshape(dx, tuple(n.shape)), gradients
 
         return y, backward
 
@@ -147,22 +150,40 @@ class RMSNorm(Layer):
         y = n * params["scale"] if self.scale else n
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
-            gradients = affine_gradients(self, delta, n, ctx)
+            delta, z = as_rows(delta, xp), as_rows(n, xp)
+            delta_z = delta * z
+            gradients = affine_gradients(self, delta, delta_z, ctx)
             if not ctx.needs_input_gradient:
                 return None, gradients
             dn = delta * params["scale"] if self.scale else delta  # ∂L/∂n = δ g
-            dx = r * (dn - n * mean(dn * n))  # every x moves the mean square
-            return dx, gradients
+            # every x moves the mean square, which is the second term
+            dx = as_rows(r, xp) * (dn - z * mean_with_gain(self, params, delta_z, xp))
+            return xp.reshape(dx, tuple(n.shape)), gradients
 
         return y, backward
 
 
-def affine_gradients(layer: Any, delta: Array, n: Array, ctx: Context) -> ParameterTree:
-    """Return the gradients of y = g n + b, sums over all positions of all samples."""
-    xp, gradients = ctx.xp, {}
-    rows = math.prod(n.shape[:-1]), n.shape[-1]
+def as_rows(values: Array, xp: Namespace) -> Array:
+    """Return (positions, features): every position of every sample is a row."""
+    return xp.reshape(values, (math.prod(values.shape[:-1]), values.shape[-1]))
+
+
+def mean_with_gain(layer: Any, params: ParameterTree, rows: Array, xp: Namespace) -> Array:
+    """Return 1/N Σ_j g_j of rows (positions, features), or without g: (positions, 1).
+
+    With g it is a product of a matrix and a vector, faster than the product of numbers and its sum.
+    """
+    size = rows.shape[-1]
+    if layer.scale:
+        return rows @ xp.reshape(params["scale"], (size, 1)) / size
+    return xp.sum(rows, axis=-1, keepdims=True) / size
+
+
+def affine_gradients(layer: Any, delta: Array, delta_n: Array, ctx: Context) -> ParameterTree:
+    """Return the gradients of y = g n + b from δ and δ n, (positions, features) both."""
+    gradients = {}
     if layer.scale:  # ∂L/∂g_j = Σ δ_j n_j
-        gradients["scale"] = sum_rows(xp.reshape(delta * n, rows), device=ctx.device, xp=xp)
+        gradients["scale"] = sum_rows(delta_n, device=ctx.device, xp=ctx.xp)
     if getattr(layer, "bias", False):  # ∂L/∂b_j = Σ δ_j
-        gradients["bias"] = sum_rows(xp.reshape(delta, rows), device=ctx.device, xp=xp)
+        gradients["bias"] = sum_rows(delta, device=ctx.device, xp=ctx.xp)
     return gradients

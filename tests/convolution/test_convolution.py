@@ -160,3 +160,11 @@ def test_a_convolution_learns_to_tell_lines_apart(device):
     model = bp.Model(net, (8, 8, 1), device=device, seed=0)
     bp.fit(model, x, t, loss=bp.CrossEntropy(), optimizer=bp.Adam(1e-2), epochs=15, batch_size=20)
     assert (np.asarray(model.predict(x)).argmax(axis=1) == t).mean() > 0.95
+
+
+def test_a_convolution_is_explained_by_numbers():
+    net = bp.Sequential(bp.Conv2d(2, 2), bp.Tanh(), bp.MaxPool2d(), bp.Flatten(), bp.Linear(2))
+    model = bp.Model(net, (3, 3, 1), device="cpu", seed=0)
+    explanation = bp.explain(model, x=images(1, 1, (3, 3))[0], t=1, loss=bp.CrossEntropy())
+    assert "z = Conv2d(x) = [" in str(explanation)
+    assert explanation.largest_difference() < 1e-7

@@ -184,6 +184,11 @@ def test_inputs_that_do_not_suit_are_refused(layer, shape, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_window_as_large_as_a_file_may_say_takes_no_time():
+    huge = bp.MaxPool2d(10**9, stride=1, padding=10**9 - 1)
+    assert huge.init((1, 1, 1))[1] == (10**9, 10**9, 1)
+
+
 def test_a_transposed_convolution_is_the_backward_of_a_convolution():
     """Of the one that would lead back to its input: with the same w, and in and out exchanged."""
     options = {"kernel_size": (3, 2), "stride": 2, "padding": ((1, 0), (0, 1)), "bias": False}

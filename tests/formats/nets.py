@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bp_arrays as bp
-from bp_arrays import activations, layers
+from bp_arrays import activations
 
 ACTIVATIONS = {name: kind() for name, kind in activations.ACTIVATIONS.items()} | {
     "ELU(0.3)": bp.ELU(0.3),
@@ -25,12 +25,3 @@ LAYERS = {
     "Standardize": bp.Standardize(),
 }
 NETS = ACTIVATIONS | LAYERS
-
-
-def every_kind() -> set[type[bp.Layer]]:
-    """All layer classes that the library offers."""
-    found = [getattr(layers, name) for name in layers.__all__]
-    classes = {kind for kind in found if isinstance(kind, type)}
-    return {kind for kind in classes if issubclass(kind, bp.Layer) and kind is not bp.Layer} | set(
-        activations.ACTIVATIONS.values()
-    )

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import several_inputs
-from formats.nets import NETS, every_kind
+from formats.nets import NETS
 
 import bp_arrays as bp
 
@@ -76,16 +76,6 @@ def test_the_reference_evaluator_agrees(name, tmp_path):
     x = X[1:]
     [found] = ReferenceEvaluator(exported(model, tmp_path)).run(None, {"input": x})
     np.testing.assert_allclose(found, model.predict(x), rtol=1e-12, atol=1e-14)
-
-
-def kinds_in(layer):
-    yield type(layer)
-    for part in layer if isinstance(layer, bp.Sequential) else ():
-        yield from kinds_in(part)
-
-
-def test_no_layer_is_forgotten():
-    assert {kind for net in NETS.values() for kind in kinds_in(net)} == every_kind()
 
 
 def test_images_and_vectors_of_vectors(tmp_path, dtype):

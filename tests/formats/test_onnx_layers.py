@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from formats import nets as nets_of_vectors
 from formats.layer_nets import IMAGE, NETS, SIGNAL, model_of, samples
 
 import bp_arrays as bp
-from bp_arrays import attention, convolution, normalization, recurrence
+from bp_arrays import activations, attention, convolution, layers, normalization, recurrence
 
 LENGTHS = bp.InputSpec((), "index", size=8)
 MORE = {
@@ -31,6 +32,35 @@ MORE = {
             ),
         ),
         bp.InputSpec((7,), "index"),
+    ),
+    "attention(lengths)": (bp.MultiHeadAttention(2), {"x": SIGNAL, "lengths": LENGTHS}),
+    "attention(mask)": (
+        bp.Sequential(bp.TransformerBlock(2), bp.Select("x")),
+        {"x": SIGNAL, "mask": 7},
+    ),
+    "LSTM(lengths)": (
+        bp.LSTM(3, layers=2, bidirectional=True),
+        {"x": SIGNAL, "lengths": LENGTHS},
+    ),
+    "LSTM(states)": (bp.LSTM(3, last=True), {"x": SIGNAL, "h": 3, "c": 3}),
+    "GRU(mask)": (
+        bp.Sequential(bp.GRU(3, last=True), bp.Select("x"), bp.Linear(2)),
+        {"x": SIGNAL, "mask": 7, "h": 3},
+    ),
+    "Parallel": (
+        bp.Sequential(
+            bp.Parallel(left=bp.Linear(3), right=bp.Sequential(bp.Linear(3), bp.Tanh())),
+            bp.Add(),
+            bp.Parallel(bp.Linear(2), bp.Identity()),
+            bp.Concatenate(),
+        ),
+        SIGNAL,
+    ),
+    "two images": (
+        bp.Sequential(
+            bp.Parallel(bp.Conv2d(2, 2), bp.Conv2d(2, 2)), bp.Multiply(), bp.GlobalMaxPool()
+        ),
+        IMAGE,
     ),
     "SwiGLU": (bp.SwiGLU(), SIGNAL),
     "rotary": (bp.RotaryPositions(), SIGNAL),
@@ -96,10 +126,12 @@ def test_onnx_runtime_computes_the_same(name, dtype, tmp_path):
 
 
 def test_no_layer_is_forgotten():
-    written = {type(layer) for net, _ in (NETS | MORE).values() for layer in every_layer(net)}
-    rooms = (attention, convolution, normalization, recurrence)
-    layers = {getattr(room, name) for room in rooms for name in room.__all__}
-    assert {kind for kind in layers if issubclass(kind, bp.Layer)} <= written
+    nets = [net for net, _ in (NETS | MORE).values()] + list(nets_of_vectors.NETS.values())
+    written = {type(layer) for net in nets for layer in every_layer(net)}
+    rooms = (layers, activations, attention, convolution, normalization, recurrence)
+    public = [getattr(room, name) for room in rooms for name in room.__all__]
+    kinds = {kind for kind in public if isinstance(kind, type) and issubclass(kind, bp.Layer)}
+    assert kinds - {bp.Layer} <= written
 
 
 def every_layer(layer):

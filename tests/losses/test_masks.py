@@ -80,6 +80,21 @@ def test_what_is_masked_may_be_of_any_size():
     np.testing.assert_array_equal(gradient[0, :, 0], [1.0, 0.0, 1.0])
 
 
+@pytest.mark.parametrize("name", ["L2Loss", "MeanSquaredError", "SquaredHinge", "MultiMargin"])
+def test_a_sample_of_weight_0_may_have_an_infinite_loss(name, device):
+    ctx = bp.Context(device.xp, device.native)
+    y = device.asarray([[1e30, -1e30], [0.0, 0.5]], "float32")
+    loss = ELEMENTWISE[name]() if name in ELEMENTWISE else bp.MultiMargin(2)
+    t = device.asarray([0, 1]) if loss.takes_classes else device.asarray(np.eye(2), "float32")
+    with np.errstate(over="ignore"):
+        value, backward = loss.forward(y, t, ctx, device.asarray([0.0, 1.0], "float32"))
+        gradient = device.to_numpy(backward())
+    alone, of_alone = loss.forward(y[1:, :], t[1:, ...], ctx)
+    assert float(value) == pytest.approx(float(alone), rel=1e-6)
+    np.testing.assert_allclose(gradient[1:], device.to_numpy(of_alone()), rtol=1e-6)
+    assert not gradient[0].any()
+
+
 def test_training_on_sequences_under_a_mask_is_training_on_their_real_part(device):
     """Padding by NaN, by weights, and no padding at all: the same numbers."""
     rng = np.random.default_rng(0)

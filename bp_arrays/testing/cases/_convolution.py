@@ -105,8 +105,8 @@ POOLS: dict[tuple[str, str], tuple[Layer, Shape, str, Any]] = {
         MaxPool2d((3, 2), stride=(2, 1), padding=((1, 0), (1, 1))), (2, 6, 4, 2), "max", OVERLAPPING
     ),
     ("MaxPool2d", "dilation"): (
-        MaxPool2d(2, stride=1, padding=1, dilation=2), (1, 4, 3, 2), "max",
-        ((2, 2), (1, 1), ((1, 1), (1, 1)), (2, 2)),
+        MaxPool2d(2, stride=1, padding=1, dilation=(2, 1)), (1, 4, 3, 2), "max",
+        ((2, 2), (1, 1), ((1, 1), (1, 1)), (2, 1)),
     ),
     ("MaxPool2d", "ties"): (
         MaxPool2d(3, stride=2, padding=1), (2, 5, 4, 2), "max",

@@ -7,17 +7,29 @@ then g has the parameters to which training may have to go back.
 from __future__ import annotations
 
 import itertools
+import logging
+import time
 from typing import Any
 
 import numpy as np
 
 from bp_arrays.data import Batch
 from bp_arrays.errors import InputError
-from bp_arrays.execution import Arena, NotRecordable, Program, Recorded, StepRecorder, copied
+from bp_arrays.execution import (
+    Arena,
+    FusedSteps,
+    NotRecordable,
+    Program,
+    Recorded,
+    StepRecorder,
+    copied,
+)
 from bp_arrays.model import Forward
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.trees import leaves, map_tree
 from bp_arrays.typing import HostArray
+
+logger = logging.getLogger("bp_arrays")
 
 Measured = tuple[float, Any, tuple[tuple[Any, ...], ...]]
 """The loss, the divisor of its mean, and the sums of the metrics."""
@@ -115,16 +127,22 @@ class ReplayedPass:
             written.append(_record_copy(recorder, result.state, memory[1], 0))
         self._results = (result.loss, result.weight, result.sums)
         results = [result.loss, result.weight, *itertools.chain(*result.sums)]
-        self.program = Program(
-            recorder.instructions[:split],
-            recorder.instructions[split:],
-            arguments=[array.slot for array in (*leaves(inputs), counter)],
-            bound=[array.slot for array in memory],
-            results=[part.slot for part in results if isinstance(part, Recorded)],
-            written=written,
-            arena=arena,
+        self._memory = [array.slot for array in memory]
+        self._slots: dict[str, Any] = {
+            "arguments": [array.slot for array in (*leaves(inputs), counter)],
+            "bound": self._memory,
+            "results": [part.slot for part in results if isinstance(part, Recorded)],
+            "written": written,
+            "arena": arena,
+        }
+        self.program = program = Program(
+            recorder.instructions[:split], recorder.instructions[split:], **self._slots
         )
-        self._names = [array.slot.name for array in memory]
+        self.fused: FusedSteps | None = FusedSteps(
+            program.steps[: program.split],
+            program.steps[program.split :],
+            [*self._slots["results"], *written],
+        )
         self._counter = np.zeros(1, np.int32)
         self.updates_state = result.state is not memory[1]
         self._one_array = all(isinstance(array, np.ndarray) for array in batch[:2])
@@ -133,7 +151,13 @@ class ReplayedPass:
 
     def bind(self, theta: HostArray, state: HostArray, g: HostArray) -> None:
         """Use other memory, from the next batch on."""
-        self.program.bind(dict(zip(self._names, (theta, state, g), strict=True)))
+        self._vectors = theta, state, g
+        self._use(self.program)
+
+    def _use(self, program: Program) -> None:
+        names = [slot.name for slot in self._memory]
+        program.bind(dict(zip(names, self._vectors, strict=True)))
+        self.program = program
         loss, weight, sums = self._results
         self._loss, self._weight = self._memory_of(loss), self._memory_of(weight)
         self._sums = [[self._memory_of(part) for part in parts] for parts in sums]
@@ -149,6 +173,9 @@ class ReplayedPass:
             self._arrays = batch[:2] if batch.weight is None else batch
         else:
             self._arrays = tuple(leaves(batch))
+        if self.fused is not None and self.fused.steps is not None:
+            self._use_loops(*self.fused.steps)
+        self._started = time.perf_counter()
         self.program.forward(*self._arrays, self._counter)
         sums = tuple([tuple(map(_value, parts)) for parts in self._sums])
         return self._loss.item(), _value(self._weight), sums
@@ -156,6 +183,28 @@ class ReplayedPass:
     def backward(self) -> None:
         """Write the gradient to g, and the new values of non-trainable parameters."""
         self.program.backward(*self._arrays, self._counter)
+        if self.fused is not None:
+            self.fused.spend(time.perf_counter() - self._started)
+
+    def _use_loops(self, forward: list[Any], backward: list[Any]) -> None:
+        """Use the compiled loops from now on, if they give the same bits for this batch."""
+        self.fused = None
+        _, state, g = self._vectors
+        before, steps = (state.copy(), g.copy()), []
+        usual, loops = self.program, Program(forward, backward, **self._slots)
+        for program in (usual, loops):
+            self._use(program)
+            program.forward(*self._arrays, self._counter)
+            results = [np.array(program.array(slot)) for slot in self._slots["results"]]
+            program.backward(*self._arrays, self._counter)
+            steps.append([*results, state.copy(), g.copy()])
+            state[...], g[...] = before
+        pairs = zip(*steps, strict=True)
+        if all(np.array_equal(a, b, equal_nan=True) for a, b in pairs):
+            logger.info("a step of %d operations runs as %d", len(usual.steps), len(loops.steps))
+        else:
+            logger.warning("compiled loops of a step differ from NumPy, which continues")
+            self._use(usual)
 
 
 def shapes_of(batch: Batch) -> tuple[Any, ...]:

@@ -1,0 +1,613 @@
+"""One compiled loop in place of consecutive operations of a recorded step, with the same bits.
+
+NumPy goes through memory once for each operation. Operations that follow one another on the same
+(rows, columns), and sums or maxima of rows between them, can share one pass over the rows: what
+only they read stays in registers or in a buffer of one row. `fused` finds such groups and
+`LoopGroup` writes the loop as Python for Numba. Exponentials and other functions that NumPy
+computes itself, by code of its own for each processor, are left to it, so that results do not
+depend on when the loops are ready, nor on whether Numba is installed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from bp_arrays.execution._instructions import Instruction, Slot, copied
+from bp_arrays.execution._recorded_functions import chosen
+from bp_arrays.typing import HostArray
+
+OPERATIONS: dict[Any, str] = {
+    np.add: "{} + {}",
+    np.subtract: "{} - {}",
+    np.multiply: "{} * {}",
+    np.divide: "{} / {}",
+    np.negative: "-{}",
+    np.positive: "{}",
+    np.square: "{0} * {0}",
+    np.reciprocal: "T(1.0) / {}",
+    np.absolute: "abs({})",
+    np.sqrt: "sqrt({})",
+    # NaN is passed on, as NumPy does
+    np.maximum: "({0} if {0} >= {1} or {0} != {0} else {1})",
+    np.minimum: "({0} if {0} <= {1} or {0} != {0} else {1})",
+    np.greater: "{} > {}",
+    np.greater_equal: "{} >= {}",
+    np.less: "{} < {}",
+    np.less_equal: "{} <= {}",
+    np.equal: "{} == {}",
+    np.not_equal: "{} != {}",
+    np.logical_and: "{} & {}",
+    np.logical_or: "{} | {}",
+    np.logical_not: "not {}",
+    chosen: "({1} if {0} else {2})",
+}
+BRANCHES = {np.maximum, np.minimum, chosen}
+"""Operations whose operands are read before the choice, so that LLVM needs no branch."""
+ON_BOOLEANS = {np.logical_and, np.logical_or, np.logical_not}
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+BOOL = np.dtype(np.bool_)
+
+SMALLEST = 2048
+"""Elements of an array below which a loop is not worth its call."""
+OVERLAPS = 8
+"""Pairs of arrays that LLVM compares before a loop; with more it does not vectorize."""
+
+Layout = Literal["full", "row", "column", "tile", "one", "number"]
+"""How an operand is read in row i, column j: [i, j], [i], [j], [i % period, j], [0], a literal."""
+
+Outside = Callable[[Slot], bool]
+
+
+def origin(slot: Slot) -> Slot:
+    """Return the array of which this is another shape: the same elements in the same order."""
+    while (
+        slot.kind == "view"
+        and slot.base is not None
+        and slot.contiguous
+        and slot.base.contiguous
+        and slot.dtype == slot.base.dtype
+        and math.prod(slot.shape) == math.prod(slot.base.shape)
+    ):
+        slot = slot.base
+    return slot
+
+
+class LoopGroup:
+    """Consecutive instructions over the same rows and columns."""
+
+    def __init__(self) -> None:
+        self.steps: list[Instruction] = []
+        self.rows = self.columns = 0
+        self.dtype: np.dtype[Any] | None = None
+        self.made: dict[int, Layout] = {}  # by the id of the result
+        self.closed: set[int] = set()  # results that are complete after the loop only
+        self.roots: set[int] = set()
+
+    def takes(self, step: Instruction) -> bool:
+        """Add an instruction if it can be part of the loop; return whether it was added."""
+        slots = step.operands
+        if step.assigned or step.also or step.into or not slots:
+            return False
+        if not all(isinstance(slot, Slot) for slot in slots):
+            return False
+        if any(slot.root.kind in ("argument", "argument_view") for slot in slots):
+            return False
+        floats = {s.dtype for s in (step.result, *slots) if s.dtype != BOOL}
+        known = {self.dtype} if self.dtype is not None else set()
+        if len(floats | known) != 1 or not floats | known <= set(FLOATS):
+            return False
+        layout = self._layout_of_result(step)
+        if layout is None:
+            return False
+        self.steps.append(step)
+        self.dtype = (floats | known).pop()
+        self.made[id(step.result)] = layout
+        self.roots.add(id(step.result.root))
+        if layout == "column":
+            self.closed.add(id(step.result))
+        return True
+
+    def _layout_of_result(self, step: Instruction) -> Layout | None:
+        reduced_by = _reduced_by(step)
+        if reduced_by is not None:
+            return self._reduced(reduced_by, step)
+        function = step.function
+        if function is copied:
+            if step.result.dtype not in FLOATS:
+                return None
+        elif (
+            function not in OPERATIONS
+            or step.options
+            or step.copied
+            or (isinstance(function, np.ufunc) and not step.elementwise)
+        ):
+            return None
+        conditions = len(step.operands) if step.function in ON_BOOLEANS else 0
+        conditions = 1 if step.function in (chosen, copied) else conditions
+        if any((slot.dtype == BOOL) != (k < conditions) for k, slot in enumerate(step.operands)):
+            return None
+        shape = step.result.shape
+        size, columns = math.prod(shape), shape[-1] if shape else 0
+        if not self.rows:
+            if size < SMALLEST or columns < 2 or size == columns:
+                return None
+            self.rows, self.columns = size // columns, columns
+        layouts = [self.layout_of(slot, shape) for slot in step.operands]
+        layout: Layout | None = None
+        if size == self.rows * self.columns and columns == self.columns:
+            if "full" in layouts or "tile" in layouts or {"row", "column"} <= set(layouts):
+                layout = "full"
+        elif size == self.rows and set(layouts) <= {"row", "one", "number"} and "row" in layouts:
+            layout = "row"
+        if None in layouts or layout is None:
+            if not self.steps:
+                self.rows = self.columns = 0
+            return None
+        return layout
+
+    def _reduced(self, ufunc: np.ufunc, step: Instruction) -> Layout | None:
+        [x] = step.operands
+        dimensions, axis = len(x.shape), step.options["axis"]
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        if dimensions < 2 or None in axes or x.dtype != step.result.dtype:
+            return None
+        rows, columns = math.prod(x.shape[:-1]), x.shape[-1]
+        if self.rows and (rows, columns) != (self.rows, self.columns):
+            return None
+        if {k % dimensions for k in axes} == {dimensions - 1} and ufunc in (np.add, np.maximum):
+            layout: Layout = "row"
+        elif ufunc is np.add and dimensions == 2 and axes in ((0,), (-2,)):
+            layout = "column"
+        else:
+            return None
+        started = bool(self.rows)
+        if not started:
+            if rows * columns < SMALLEST or columns < 2 or rows < 2:
+                return None
+            self.rows, self.columns = rows, columns
+        if self.layout_of(x, x.shape) == "full":
+            return layout
+        if not started:
+            self.rows = self.columns = 0
+        return None
+
+    def layout_of(self, slot: Slot, shape: tuple[int, ...]) -> Layout | None:
+        """Return how an operand is read by an operation on `shape`; None if it cannot be."""
+        source = origin(slot)
+        if id(source) in self.closed:
+            return None
+        size, last = math.prod(slot.shape), slot.shape[-1] if slot.shape else 0
+        if id(source) in self.made:
+            layout = self.made[id(source)]
+            if layout == "full":
+                whole = size == self.rows * self.columns == math.prod(shape)
+                return "full" if whole and last == self.columns else None
+            whole = math.prod(shape) == self.rows * self.columns
+            return "row" if last == 1 or not whole else None
+        if id(slot.root) in self.roots:  # a part, or another order, of what the loop computes
+            return None
+        if slot.constant is not None and _same_number(slot.constant) is not None:
+            return "number"
+        if size == 1:
+            return "one"
+        array = slot.layout() if slot.constant is None else slot.constant
+        if not array.flags.writeable and slot.constant is None:
+            return None
+        if last == self.columns and size == self.rows * self.columns:
+            return "full" if _row_stride(array, self.rows, self.columns) is not None else None
+        if last == 1 and size == self.rows and self.columns > 1:
+            return "row" if array.flags.c_contiguous else None
+        if last == self.columns and size == self.columns:
+            return "column" if array.flags.c_contiguous else None
+        trailing = tuple(itertools.dropwhile(lambda n: n == 1, slot.shape))
+        if trailing == shape[-len(trailing) :] and last == self.columns:
+            return "tile" if array.flags.c_contiguous else None
+        return None
+
+
+def _same_number(constant: HostArray) -> Any:
+    """Return the number that all elements are; None if they differ, or are NaN."""
+    if not constant.size:
+        return None
+    first = constant.flat[0]
+    return first if first == first and bool(np.all(constant == first)) else None
+
+
+def _row_stride(array: HostArray, rows: int, columns: int) -> int | None:
+    """Return the elements from row to row of an array seen as (rows, columns); None if it is not.
+
+    The numbers of a row must be contiguous.
+    """
+    try:
+        matrix = np.reshape(array, (rows, columns), copy=False)
+    except ValueError:
+        return None
+    row, column = matrix.strides
+    if column != array.itemsize or row < 0 or row % array.itemsize:
+        return None
+    return row // array.itemsize
+
+
+class LoopSource:
+    """The loop of a group, as Python for Numba.
+
+    Parameters
+    ----------
+    group : LoopGroup
+    outside : function
+        Whether a result is read by other instructions.
+    """
+
+    def __init__(self, group: LoopGroup, outside: Outside) -> None:
+        self.group = group
+        self.names = {id(step.result): f"t{k}" for k, step in enumerate(group.steps)}
+        self.outputs = [step.result for step in group.steps if outside(step.result)]
+        self.inputs: dict[tuple[int, Layout], Slot] = {}
+        self.read: dict[tuple[int, Layout], str] = {}
+        self.sizes: list[int] = []
+        self._flat = self._is_flat()
+        self.stored: set[int] = {id(slot) for slot in self.outputs}
+        self.stored |= {id(origin(s.operands[0])) for s in group.steps if _is_reduction(s)}
+        while True:
+            self._loops()
+            used_later = self._used_in_later_loops()
+            if used_later <= self.stored:
+                break
+            self.stored |= used_later
+        self.text = self._text()
+
+    def _is_flat(self) -> bool:
+        """Return True if the whole arrays can be one row: nothing depends on the columns."""
+        if set(self.group.made.values()) != {"full"}:
+            return False
+        for step in self.group.steps:
+            for slot in step.operands:
+                layout = self._layout(slot, step)
+                if layout == "full" and id(origin(slot)) not in self.names:
+                    if not (slot.layout() if slot.constant is None else slot.constant).flags[
+                        "C_CONTIGUOUS"
+                    ]:
+                        return False
+                elif layout not in ("full", "one", "number"):
+                    return False
+        return True
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        assert self.group.dtype is not None
+        return self.group.dtype
+
+    def _layout(self, slot: Slot, step: Instruction) -> Layout:
+        shape = slot.shape if _is_reduction(step) else step.result.shape
+        source = origin(slot)
+        if id(source) in self.names:
+            return self.group.made[id(source)]
+        layout = self.group.layout_of(slot, shape)
+        assert layout is not None
+        return layout
+
+    # -- which operations share an inner loop ----------------------------------------------------
+
+    def _loops(self) -> None:
+        """Assign every instruction a loop over the columns, or the statements after one."""
+        self.loop_of: dict[int, int] = {}  # of results that are full
+        self.bodies: list[list[Instruction]] = [[]]
+        self.after: list[list[Instruction]] = [[]]
+        loads: set[str] = set()
+        stores: set[str] = set()
+        late: set[int] = set()  # row results of the statements after the last loop
+        for step in self.group.steps:
+            layout = self.group.made[id(step.result)]
+            if layout == "row":
+                self.after[-1].append(step)
+                late.add(id(step.result))
+                continue
+            current = len(self.bodies) - 1
+            new_loads, new_stores = set(loads), set(stores)
+            for slot in step.operands:
+                source = id(origin(slot))
+                if self._layout(slot, step) in ("full", "column", "tile"):
+                    if source not in self.names:
+                        new_loads.add(f"{id(slot)}")
+                    elif self.loop_of[source] < current:
+                        new_loads.add(self.names[source])
+            if id(step.result) in self.stored or layout == "column":
+                new_stores.add(self.names[id(step.result)])
+            waits = any(id(origin(slot)) in late for slot in step.operands)
+            count = len(new_stores)
+            overlaps = count * len(new_loads) + count * (count - 1) // 2
+            if waits or (overlaps > OVERLAPS and self.bodies[-1]):
+                self.bodies.append([])
+                self.after.append([])
+                late, loads, stores = set(), set(), set()
+                current += 1
+                for slot in step.operands:
+                    if self._layout(slot, step) in ("full", "column", "tile"):
+                        loads.add(self.names.get(id(origin(slot)), f"{id(slot)}"))
+                if id(step.result) in self.stored or layout == "column":
+                    stores.add(self.names[id(step.result)])
+            else:
+                loads, stores = new_loads, new_stores
+            self.bodies[-1].append(step)
+            self.loop_of[id(step.result)] = current
+
+    def _used_in_later_loops(self) -> set[int]:
+        return {
+            id(origin(slot))
+            for number, body in enumerate(self.bodies)
+            for step in body
+            for slot in step.operands
+            if self.loop_of.get(id(origin(slot)), number) < number
+        }
+
+    # -- source ----------------------------------------------------------------------------------
+
+    def _text(self) -> str:
+        self._number_of_output = {id(slot): k for k, slot in enumerate(self.outputs)}
+        lines: list[str] = []
+        for number, (body, after) in enumerate(zip(self.bodies, self.after, strict=True)):
+            inner = [line for step in body for line in self._element(step, number)]
+            if inner:
+                lines += ["for j in range(columns):", *(f"    {line}" for line in inner)]
+            for step in after:
+                lines += self._row(step)
+        buffers = [
+            f"b_{self.names[key]} = np.empty(columns, {self._type(slot)})"
+            for key, slot in self._buffered()
+        ]
+        head = [*buffers, *self._head()]
+        rows = [*self._row_heads(), *lines]
+        parameters = [*self.read.values(), *(f"q{k}" for k in range(len(self.outputs)))]
+        parameters += ["rows", "columns", *(f"n{k}" for k in range(len(self.sizes)))]
+        text = [f"def loop({', '.join(parameters)}):"]
+        text += [f"    {line}" for line in head]
+        text += ["    for i in range(rows):", *(f"        {line}" for line in rows)]
+        return "\n".join(text) + "\n"
+
+    def _buffered(self) -> list[tuple[int, Slot]]:
+        results = {id(step.result): step.result for step in self.group.steps}
+        return [
+            (key, slot)
+            for key, slot in results.items()
+            if key in self.stored
+            and self.group.made[key] == "full"
+            and key not in self._number_of_output
+        ]
+
+    @staticmethod
+    def _type(slot: Slot) -> str:
+        return "np.bool_" if slot.dtype == BOOL else "T"
+
+    def _head(self) -> list[str]:
+        lines = []
+        for (_, layout), name in self.read.items():
+            if layout == "one":
+                lines.append(f"{name}_0 = {name}[0]")
+        for slot, k in zip(self.outputs, itertools.count()):
+            if self.group.made[id(slot)] == "column":
+                lines.append(f"q{k}[:] = T(0.0)")
+        return lines
+
+    def _row_heads(self) -> list[str]:
+        lines = []
+        for (key, layout), name in self.read.items():
+            slot = self.inputs[key, layout]
+            if layout == "full":
+                lines += self._part(name, "i", self._stride(slot))
+            elif layout == "tile":
+                period = self._size(math.prod(slot.shape) // self.group.columns)
+                lines += self._part(name, f"i % {period}", "columns")
+            elif layout == "row":
+                lines.append(f"{name}_i = {name}[i]")
+        for k, slot in enumerate(self.outputs):
+            if self.group.made[id(slot)] == "full":
+                lines += self._part(f"q{k}", "i", "columns")
+        return lines
+
+    @staticmethod
+    def _part(name: str, row: str, stride: str) -> list[str]:
+        return [f"start = {row} * {stride}", f"{name}_i = {name}[start : start + columns]"]
+
+    def _stride(self, slot: Slot) -> str:
+        if slot.constant is not None:  # it will be copied
+            return "columns"
+        stride = _row_stride(slot.layout(), self.group.rows, self.group.columns)
+        assert stride is not None
+        return "columns" if stride == self.group.columns else self._size(stride)
+
+    def _size(self, number: int) -> str:
+        self.sizes.append(number)
+        return f"n{len(self.sizes) - 1}"
+
+    def _stored_as(self, key: int) -> str:
+        if key in self._number_of_output:
+            return f"q{self._number_of_output[key]}_i"
+        return f"b_{self.names[key]}"
+
+    def _code(self, slot: Slot, step: Instruction, loop: int) -> str:
+        """Return an operand as an expression in row i and, in a loop, column j."""
+        key, layout = id(origin(slot)), self._layout(slot, step)
+        if key in self.names:
+            if layout == "full" and self.loop_of[key] < loop:
+                return f"{self._stored_as(key)}[j]"
+            return self.names[key]
+        if layout == "number":
+            assert slot.constant is not None
+            number = _same_number(slot.constant)
+            if slot.dtype == BOOL:
+                return repr(bool(number))
+            return f"T({float(number)!r})" if math.isfinite(number) else _infinity(number)
+        name = self._input(slot, layout)
+        return {
+            "full": f"{name}_i[j]",
+            "tile": f"{name}_i[j]",
+            "row": f"{name}_i",
+            "column": f"{name}[j]",
+            "one": f"{name}_0",
+        }[layout]
+
+    def _input(self, slot: Slot, layout: Layout) -> str:
+        key = id(slot), layout
+        self.inputs[key] = slot
+        return self.read.setdefault(key, f"p{len(self.read)}")
+
+    def _element(self, step: Instruction, loop: int) -> list[str]:
+        name, key = self.names[id(step.result)], id(step.result)
+        operands = [self._code(slot, step, loop) for slot in step.operands]
+        if self.group.made[key] == "column":
+            return [f"q{self._number_of_output[key]}[j] += {operands[0]}"]
+        lines = []
+        if step.function in BRANCHES:
+            lines = [f"{name}_{k} = {code}" for k, code in enumerate(operands)]
+            operands = [f"{name}_{k}" for k in range(len(operands))]
+        lines.append(f"{name} = {self._expression(step, operands)}")
+        if key in self.stored:
+            lines.append(f"{self._stored_as(key)}[j] = {name}")
+        return lines
+
+    def _row(self, step: Instruction) -> list[str]:
+        name, key = self.names[id(step.result)], id(step.result)
+        if _is_reduction(step):
+            [x] = step.operands
+            source = id(origin(x))
+            values = (
+                self._stored_as(source) if source in self.names else f"{self._input(x, 'full')}_i"
+            )
+            function = "row_sum" if _reduced_by(step) is np.add else "row_maximum"
+            lines = [f"{name} = {function}({values})"]
+        else:
+            operands = [self._code(slot, step, 0) for slot in step.operands]
+            lines = [f"{name} = {self._expression(step, operands)}"]
+        if key in self._number_of_output:
+            lines.append(f"q{self._number_of_output[key]}[i] = {name}")
+        return lines
+
+    @staticmethod
+    def _expression(step: Instruction, operands: Sequence[str]) -> str:
+        if step.function is copied:
+            return f"T({operands[0]})"
+        return OPERATIONS[step.function].format(*operands)
+
+    # -- the instruction ---------------------------------------------------------------------------
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The dtypes of the arrays that the loop takes."""
+        return tuple(slot.dtype.name for slot in (*self.inputs.values(), *self.outputs))
+
+    def instruction(self, loop: Callable[..., Any], numbers: Iterable[int]) -> Instruction:
+        """Return the instruction that calls the compiled loop.
+
+        Parameters
+        ----------
+        loop : function
+        numbers : iterator of int
+            Numbers for new slots.
+        """
+        rows, columns = self.group.rows, self.group.columns
+        if self._flat:
+            rows, columns = 1, rows * columns
+        counter = iter(numbers)
+        operands = [
+            _flat_view(slot, layout, self.group, next(counter))
+            for (_, layout), slot in self.inputs.items()
+        ]
+        into = [_reshaped(slot, next(counter)) for slot in self.outputs]
+        sizes = (rows, columns, *self.sizes)
+        return Instruction(
+            loop,
+            tuple(operands),
+            self.outputs[0],
+            also=tuple(self.outputs[1:]),
+            into=tuple(into),
+            sizes=sizes,
+        )
+
+
+def _infinity(number: Any) -> str:
+    return "T(np.inf)" if number > 0 else "T(-np.inf)"
+
+
+def _reduced_by(step: Instruction) -> np.ufunc | None:
+    """Return the ufunc of a reduction; None for other operations."""
+    owner = getattr(step.function, "__self__", None)
+    return owner if isinstance(owner, np.ufunc) and step.function.__name__ == "reduce" else None
+
+
+def _is_reduction(step: Instruction) -> bool:
+    return _reduced_by(step) is not None
+
+
+def _reshaped(slot: Slot, number: int) -> Slot:
+    """Return a result as a vector."""
+    size = math.prod(slot.shape)
+    view = Slot("view", number, (size,), slot.dtype)
+    view.lies_in(slot, lambda a: a.reshape(size))
+    return view
+
+
+def _flat_view(slot: Slot, layout: Layout, group: LoopGroup, number: int) -> Slot:
+    """Return an operand as a contiguous vector that begins with its first element."""
+    size = math.prod(slot.shape)
+    if slot.constant is not None:  # it may be a read-only view: a loop takes arrays of one kind
+        constant = np.array(slot.constant, order="C").reshape(size)
+        return Slot("constant", number, (size,), slot.dtype, constant=constant)
+    if layout == "full":
+        stride = _row_stride(slot.layout(), group.rows, group.columns)
+        assert stride is not None
+        size = (group.rows - 1) * stride + group.columns
+    view = Slot("view", number, (size,), slot.dtype)
+    strides = (slot.dtype.itemsize,)
+    view.lies_in(slot, lambda a: np.lib.stride_tricks.as_strided(a, (size,), strides))
+    return view
+
+
+def groups_of(
+    steps: Sequence[Instruction], program: Iterable[Instruction]
+) -> list[Instruction | LoopGroup]:
+    """Return the instructions in order, those that can share a loop as a group.
+
+    Parameters
+    ----------
+    steps : sequence of Instruction
+    program : iterable of Instruction
+        All that may read memory of the caller: a loop must not overwrite what one of them reads.
+    """
+    read = {id(slot.root) for step in program for slot in step.read}
+    plan: list[Instruction | LoopGroup] = []
+    group = LoopGroup()
+    for step in steps:
+        root = step.result.root
+        overwrites = root.kind == "memory" and id(root) in read
+        if not overwrites and group.takes(step):
+            continue
+        group = _closed(group, plan)
+        if overwrites or not group.takes(step):
+            plan.append(step)
+    _closed(group, plan)
+    return plan
+
+
+def _closed(group: LoopGroup, plan: list[Instruction | LoopGroup]) -> LoopGroup:
+    """Add a group, or its only instruction, to the plan; return a new group."""
+    if len(group.steps) > 1:
+        plan.append(group)
+    else:
+        plan += group.steps
+    return LoopGroup()
+
+
+def outside_of(group: LoopGroup, steps: Sequence[Instruction], results: Iterable[Slot]) -> Outside:
+    """Return the function that tells whether a result of a group is read by others."""
+    inside = {id(step) for step in group.steps}
+    read: set[int] = {id(origin(slot)) for slot in results} | {id(slot.root) for slot in results}
+    for step in steps:
+        if id(step) not in inside:
+            for slot in step.read:
+                read |= {id(origin(slot)), id(slot.root)}
+    return lambda slot: slot.base is not None or id(slot) in read or id(slot.root) in read

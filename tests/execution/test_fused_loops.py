@@ -1,0 +1,236 @@
+"""Compiled loops in place of a step's operations: the same bits, in fewer operations.
+
+Covers: which operations share a loop, what the loop computes, its use in training.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+import bp_arrays as bp
+from bp_arrays.execution import Arena, FusedSteps, Program, StepRecorder, fast_numpy as xp
+from bp_arrays.execution._fused_loops import LoopSource
+
+pytest.importorskip("numba", reason="Numba is not installed")
+
+F = np.float32
+
+
+def mean(values):
+    return xp.sum(values, axis=-1, keepdims=True) / values.shape[-1]
+
+
+def layer_norm(x, g, b):
+    d = x - mean(x)
+    r = 1.0 / xp.sqrt(mean(d * d) + 1e-5)
+    n = d * r
+    return n * g + b, n
+
+
+def layer_norm_backward(delta, n, g):
+    dn = delta * g
+    return dn - mean(dn) - n * mean(dn * n), xp.sum(delta * n, axis=0), xp.sum(delta, axis=0)
+
+
+def softmax(s):
+    keep = np.tri(s.shape[-1], dtype=bool)
+    s = xp.where(keep, s * 0.5, -np.inf)
+    e = xp.exp(s - xp.max(s, axis=-1, keepdims=True))
+    return e / xp.sum(e, axis=-1, keepdims=True)
+
+
+def gates(a):
+    i, f, o = a[:, :64], a[:, 64:128], a[:, 128:]
+    c = (f * (1.0 - f)) * i + o
+    return c, xp.concat([c * i, c * f], axis=1)
+
+
+def logistic(a):
+    e = xp.exp(-xp.abs(a))
+    return xp.where(a >= 0.0, 1.0, e) / (1.0 + e)
+
+
+def choices(a, b):
+    both = xp.logical_and(a > b, xp.logical_not(b > 1.0))
+    either = xp.logical_or(both, a == b)
+    return xp.astype(either, a.dtype) * a + xp.minimum(xp.maximum(a, b), 1.0), either
+
+
+def shared(x):
+    y = x * 2.0 + 1.0
+    z = y * y - x
+    return xp.matrix_transpose(z) @ y, xp.sum(z, axis=-1)
+
+
+def many(a, b, c, d, e, f):
+    x, y, z = a * b + c, d * e - f, a * f
+    u = x + y
+    v = u * z + x
+    w = v - y * u
+    return x, y, z, u, v, w
+
+
+def unrelated(a, b):
+    return a[::2, ...] + 1.0, xp.reshape((b * 2.0 + 1.0) * b, (64, 96)) * 0.5, (b - 1.0) * 2.0
+
+
+CASES = {
+    "layer norm": (layer_norm, 5, 1, (5, 12, 83), (83,), (83,)),
+    "layer norm of long rows": (layer_norm, 5, 1, (9, 700), (700,), (700,)),
+    "its backward": (layer_norm_backward, 5, 1, (96, 64), (96, 64), (64,)),
+    "softmax with a mask": (softmax, 5, 3, (3, 4, 24, 24)),
+    "gates in columns": (gates, 2, 2, (40, 192)),
+    "logistic": (logistic, 3, 3, (40, 65)),
+    "choices": (choices, 2, 1, (40, 65), (40, 65)),
+    "read by a product": (shared, 2, 3, (50, 60)),
+    "many arrays": (many, 6, 1, *[(40, 64)] * 6),
+    "two shapes": (unrelated, 3, 4, (80, 64), (96, 64)),
+}
+
+
+def programs(function, shapes, dtype):
+    """Return the plain and the fused program of a function, its results, and the plan."""
+    recorder = StepRecorder()
+    operands = [recorder.memory(shape, dtype) for shape in shapes]
+    results = function(*operands)
+    results = [r.slot for r in (results if isinstance(results, tuple) else (results,))]
+    bound = [operand.slot for operand in operands]
+
+    def program(instructions):
+        return Program(
+            instructions, [], arguments=[], bound=bound, results=results, written=[], arena=Arena()
+        )
+
+    plain = program(recorder.instructions)
+    fused = FusedSteps(plain.steps, [], results)
+    fused.wait()
+    assert fused.steps is not None
+    return plain, program(fused.steps[0]), results, bound
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"), [*((name, "float32") for name in CASES), ("layer norm", "float64")]
+)
+def test_a_loop_computes_the_same_bits(name, precision):
+    function, _, most, *shapes = CASES[name]
+    plain, fused, results, bound = programs(function, shapes, precision)
+    assert len(fused.steps) <= most < len(plain.steps)
+    rng = np.random.default_rng(0)
+    for special in ([], [np.nan], [np.inf, -np.inf, 0.0, -0.0, np.nan]):
+        arrays = [rng.normal(size=shape).astype(precision) for shape in shapes]
+        for array in arrays:
+            array.flat[: 7 * len(special)] = special * 7
+        for program in (plain, fused):
+            program.bind({s.name: array for s, array in zip(bound, arrays, strict=True)})
+            with np.errstate(all="ignore"):
+                program.forward()
+        for slot in results:
+            np.testing.assert_array_equal(fused.array(slot), plain.array(slot))
+
+
+LEFT_TO_NUMPY = {
+    "small arrays": (lambda a: (a + 1.0) * 2.0, (4, 4)),
+    "integers": (lambda a: (xp.astype(a, np.int32) + 1) * 2, (64, 64)),
+    "one operation": (lambda a: a + 1.0, (64, 64)),
+    "two precisions": (lambda a: xp.astype(a + 1.0, np.float64) * 2.0, (64, 64)),
+    "functions of their own": (lambda a: xp.tanh(xp.exp(a)), (64, 64)),
+    "another order": (lambda a: (a + 1.0).T * a, (64, 64)),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_TO_NUMPY)
+def test_left_to_numpy(name):
+    function, *shapes = LEFT_TO_NUMPY[name]
+    recorder = StepRecorder()
+    result = function(*(recorder.memory(shape, F) for shape in shapes))
+    fused = FusedSteps(recorder.instructions, [], [result.slot])
+    fused.wait()
+    assert fused.steps is None
+
+
+# -- in training -------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+X, CLASSES = RNG.normal(size=(128, 40)), RNG.integers(0, 3, 128)
+NET = bp.Sequential(
+    bp.Linear(64), bp.GELU(), bp.Residual(bp.Linear(64), bp.Tanh()), bp.Linear(3)
+)  # fmt: skip
+
+
+def trained(loops, dtype="float32", **settings):
+    """Return the parameters after three steps, the second and third of them with loops."""
+    model = bp.Model(NET, 40, device="cpu", dtype=dtype, seed=3)
+    trainer = bp.Trainer(model, loss=bp.CrossEntropy(), optimizer=bp.Adam(0.01), **settings)
+    for number in range(3):
+        trainer.step(X, CLASSES)
+        if loops and number == 0:
+            [recorded] = trainer.runner.recorded.values()
+            recorded.fused.wait()
+            assert recorded.fused.steps is not None
+    if loops:
+        [recorded] = trainer.runner.recorded.values()
+        assert recorded.fused is None
+        assert any(step.into for step in recorded.program.steps)
+    return model.vector
+
+
+def test_training_with_loops_gives_the_same_bits(dtype):
+    np.testing.assert_array_equal(trained(True, dtype), trained(False, dtype))
+    np.testing.assert_array_equal(trained(True, dtype), trained(False, dtype, compiled=False))
+
+
+def test_loops_that_differ_are_not_used(monkeypatch, caplog):
+    instruction = LoopSource.instruction
+
+    def wrong(self, loop, numbers):
+        def shifted(*arguments):
+            loop(*arguments)
+            arguments[len(self.inputs)][0] += 1.0
+
+        return instruction(self, shifted, numbers)
+
+    monkeypatch.setattr(LoopSource, "instruction", wrong)
+    with pytest.raises(AssertionError):
+        trained(True)
+    assert "differ from NumPy" in caplog.text
+
+
+def test_without_a_compiler_numpy_continues(monkeypatch):
+    monkeypatch.setattr("bp_arrays.execution._fused_steps.has_compiler", lambda: False)
+    fused = FusedSteps([], [], [])
+    fused.spend(1e6)
+    fused.wait()
+    assert fused.steps is None
+
+
+def test_a_failure_of_the_compiler_is_logged(monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "bp_arrays")
+
+    def fails(source):
+        raise RuntimeError("no such instruction")
+
+    monkeypatch.setattr("bp_arrays.execution._fused_steps.compiled_loop", fails)
+    recorder = StepRecorder()
+    result = (recorder.memory((64, 64), F) + 1.0) * 2.0
+    fused = FusedSteps(recorder.instructions, [], [result.slot])
+    fused.wait()
+    assert fused.steps is None and "no such instruction" in caplog.text
+
+
+def test_loops_are_compiled_when_the_steps_have_cost_as_much():
+    recorder = StepRecorder()
+    x = recorder.memory((64, 64), F)
+    result = (x + 1.0) * x
+    fused = FusedSteps(recorder.instructions, [], [result.slot])
+    fused.spend(0.1)
+    assert fused.steps is None and fused._thread is None
+    for _ in range(200):
+        fused.spend(0.5)
+        if fused._thread is not None:
+            fused._thread.join()
+        if fused.steps is not None:
+            break
+    assert fused.steps is not None
