@@ -6,7 +6,7 @@
 
 The model predicts each character from those before it, up to 64. The last tenth of the text is for
 validation. On one megabyte of Shakespeare, 2,000 steps of 12 windows, a minute or two on a CPU,
-bring the validation loss below 1.9.
+bring the validation loss to 1.92.
 """
 
 import argparse
