@@ -133,7 +133,7 @@ def test_a_file_that_does_not_name_its_loss(table, tmp_path, capsys):
     model = bp.load(table / "values.safetensors", "cpu")
     schema = json.loads(model.metadata["meaning"])
     assert schema["loss"].pop("name") == "MeanSquaredError"
-    assert schema.pop("loss") == {"reduction": "mean"}
+    assert schema.pop("loss") == {"reduction": "mean", "ignore_nan": False}
     model.metadata = {"meaning": json.dumps(schema)}
     model.save(tmp_path / "m")
     default = backward_of_output_bias(tmp_path, capsys)
