@@ -12,7 +12,7 @@ from bp_arrays.checks import argument_error, check_bool, check_integer, check_ki
 from bp_arrays.errors import InputError
 from bp_arrays.initializers import GlorotUniform, Initializer
 from bp_arrays.kernels import narrowed, widened
-from bp_arrays.layers import Context, Layer, Linear, Specification
+from bp_arrays.layers import Context, IndexShape, Layer, Linear, Specification
 from bp_arrays.typing import Array, Backward, Namespace, ParameterTree, Shape
 
 
@@ -153,6 +153,8 @@ class MultiHeadAttention(Layer):
 
         a = xp.permute_dims(xp.reshape(a, (batch, time, heads + 2 * kv, size)), (0, 2, 1, 3))
         qk, v = a[:, : heads + kv, ...], a[:, heads + kv :, ...]
+        if mask is not None:  # a weight of 0 times NaN would be NaN
+            v = xp.where(mask[:, None, :, None], v, 0.0)
         if self._rotary is not None:
             qk, turn_back = self._rotary.forward({}, qk, ctx)
         q, k = xp.reshape(qk[:, :heads, ...] * scale, (*group, size)), qk[:, heads:, ...]
@@ -239,6 +241,15 @@ def sequence_of(layer: Layer, shape: Any) -> tuple[Shape, Any]:
             raise InputError(
                 f'{name}: expected {entry!r} of shape {expected} for "x" of shape {sequence}, '
                 f"got {tuple(shape[entry])}"
+            )
+    lengths, time = shape.get("lengths"), sequence[0]
+    if lengths is not None:
+        size = lengths.size if isinstance(lengths, IndexShape) else None
+        if size is None or size > time + 1:
+            raise InputError(
+                f"{name}: expected 'lengths' to be whole numbers up to {time}, "
+                f'InputSpec((), "index", size={time + 1}), got '
+                f"{'numbers' if not isinstance(lengths, IndexShape) else f'size={size}'}"
             )
     return sequence, shape
 

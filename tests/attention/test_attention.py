@@ -74,7 +74,7 @@ def test_keys_that_are_masked_have_no_weight(layer, kind):
         inputs["mask"] = 5 if kind == "numbers" else bp.InputSpec(5, "index", size=2)
         x["mask"], keep = MASK, keep * MASK
     if kind in ("lengths", "both"):
-        inputs["lengths"] = bp.InputSpec((), "index")
+        inputs["lengths"] = bp.InputSpec((), "index", 6)
         x["lengths"], keep = lengths, keep * (np.arange(5) < lengths[:, None])
     model = float64_model(bp.Sequential(layer, Pick()), inputs)
     parameters, sequence = tensors(model), torch.from_numpy(X).requires_grad_()
@@ -254,3 +254,22 @@ def test_attention_finds_the_marked_position(device):
         model, x, t, loss=bp.MeanSquaredError(), optimizer=bp.Adam(0.02), epochs=12, batch_size=32
     )
     assert history["loss"][-1] < 0.3 * history["loss"][0]
+
+
+@pytest.mark.parametrize("lengths", [(), bp.InputSpec((), "index"), bp.InputSpec((), "index", 8)])
+def test_lengths_that_may_exceed_the_sequence_are_refused(lengths):
+    with pytest.raises(bp.InputError, match=r'"index", size=7\), got'):
+        bp.Model(bp.MultiHeadAttention(3), {"x": (6, 3), "lengths": lengths}, device="cpu")
+
+
+def test_what_stands_in_the_padding_reaches_no_position(device):
+    inputs = {"x": (6, 3), "lengths": bp.InputSpec((), "index", 7)}
+    net = bp.Sequential(bp.MultiHeadAttention(3), bp.Select("x"))
+    model = bp.Model(net, inputs, device=device, seed=0)
+    x, lengths = np.random.default_rng(0).normal(size=(2, 6, 3)), np.array([2, 5])
+    expected = np.asarray(model.predict({"x": x, "lengths": lengths}))
+    x[0, 2:] = np.nan
+    x[1, 5:] = np.nan
+    y = np.asarray(model.predict({"x": x, "lengths": lengths}))
+    for sample, length in enumerate(lengths):
+        np.testing.assert_allclose(y[sample, :length], expected[sample, :length], rtol=1e-6)

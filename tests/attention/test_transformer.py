@@ -85,7 +85,7 @@ def test_blocks_with_a_mask_are_stacked(device):
 
     block = bp.TransformerBlock(2)
     net = bp.Sequential(block, block, Pick(), bp.LayerNorm(), bp.Linear(2))
-    model = bp.Model(net, {"x": (5, 8), "lengths": bp.InputSpec((), "index")}, device=device)
+    model = bp.Model(net, {"x": (5, 8), "lengths": bp.InputSpec((), "index", 6)}, device=device)
     lengths = np.array([5, 3, 1])
     y = np.asarray(model.predict({"x": X, "lengths": lengths}))
     other = np.where((np.arange(5) < lengths[:, None])[:, :, None], X, 7.0)

@@ -201,7 +201,9 @@ def _sample_shapes(x: Tree) -> Tree:
     """Return the shapes of one sample, as `Layer.init` expects them."""
 
     def of_sample(a: HostArray) -> Shape:
-        return IndexShape(a.shape[1:]) if a.dtype.kind == "i" else tuple(a.shape[1:])
+        if a.dtype.kind == "i":
+            return IndexShape(a.shape[1:], int(a.max()) + 1)
+        return tuple(a.shape[1:])
 
     return map_tree(of_sample, x)
 
