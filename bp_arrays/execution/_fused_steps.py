@@ -82,9 +82,18 @@ class FusedSteps:
         working = self._thread is not None and self._thread.is_alive()
         if self._spent > self._worth and not self._ended and not working:
             work = self._make_plan if self._plan is None else self._compile
-            self._thread = threading.Thread(target=self._try, args=(work,), daemon=True)
-            _at_work.add(self._thread)
-            self._thread.start()
+            self._start(threading.Thread(target=self._try, args=(work,), daemon=True))
+
+    def _start(self, thread: threading.Thread) -> None:
+        _at_work.add(thread)  # before it runs, because it removes itself
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no more threads: training continues
+            _at_work.discard(thread)
+            logger.info("no thread to compile loops of a step, NumPy continues: %s", error)
+            self._ended = True
+        else:
+            self._thread = thread
 
     def wait(self) -> None:
         """Plan and compile now."""
