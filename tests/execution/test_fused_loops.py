@@ -258,7 +258,7 @@ def test_without_a_thread_numpy_continues(monkeypatch, caplog):
             fused.spend(1e6)
     fused.wait()
     assert fused.steps is None and caplog.text.count("can't start new thread") == 1
-    assert not _fused_steps._at_work
+    assert not _fused_steps._running_threads
 
 
 def test_without_a_compiler_numpy_continues(monkeypatch):
