@@ -2,8 +2,8 @@
 
 NumPy goes through memory once for each operation. Operations that follow one another on the same
 (rows, columns), and sums or maxima of rows between them, can share one pass over the rows: what
-only they read stays in registers or in a buffer of one row. `fused` finds such groups and
-`LoopGroup` writes the loop as Python for Numba. Exponentials and other functions that NumPy
+only they read stays in registers or in a buffer of one row. `groups_of` finds such groups and
+`LoopSource` writes the loop as Python for Numba. Exponentials and other functions that NumPy
 computes itself, by code of its own for each processor, are left to it, so that results do not
 depend on when the loops are ready, nor on whether Numba is installed.
 """
@@ -64,7 +64,7 @@ Layout = Literal["full", "row", "column", "tile", "strided", "one", "number"]
 WIDE: tuple[Layout, ...] = ("full", "tile", "strided")
 """Those with a number for every row and column."""
 
-Outside = Callable[[Slot], bool]
+IsReadElsewhere = Callable[[Slot], bool]
 
 
 def origin(slot: Slot) -> Slot:
@@ -88,11 +88,11 @@ class LoopGroup:
         self.steps: list[Instruction] = []
         self.rows = self.columns = 0
         self.dtype: np.dtype[Any] | None = None
-        self.made: dict[int, Layout] = {}  # by the id of the result
-        self.closed: set[int] = set()  # results that are complete after the loop only
+        self.layouts: dict[int, Layout] = {}  # by the id of the result
+        self.complete_after_loop: set[int] = set()
         self.roots: set[int] = set()
 
-    def takes(self, step: Instruction) -> bool:
+    def try_add(self, step: Instruction) -> bool:
         """Add an instruction if it can be part of the loop; return whether it was added."""
         slots = step.operands
         if step.assigned or step.also or step.into or not slots:
@@ -110,10 +110,10 @@ class LoopGroup:
             return False
         self.steps.append(step)
         self.dtype = (floats | known).pop()
-        self.made[id(step.result)] = layout
+        self.layouts[id(step.result)] = layout
         self.roots.add(id(step.result.root))
         if layout == "column":
-            self.closed.add(id(step.result))
+            self.complete_after_loop.add(id(step.result))
         return True
 
     def _layout_of_result(self, step: Instruction) -> Layout | None:
@@ -183,11 +183,11 @@ class LoopGroup:
     def layout_of(self, slot: Slot, shape: tuple[int, ...]) -> Layout | None:
         """Return how an operand is read by an operation on `shape`; None if it cannot be."""
         source = origin(slot)
-        if id(source) in self.closed:
+        if id(source) in self.complete_after_loop:
             return None
         size, last = math.prod(slot.shape), slot.shape[-1] if slot.shape else 0
-        if id(source) in self.made:
-            layout = self.made[id(source)]
+        if id(source) in self.layouts:
+            layout = self.layouts[id(source)]
             if layout == "full":
                 whole = size == self.rows * self.columns == math.prod(shape)
                 return "full" if whole and last == self.columns else None
@@ -261,14 +261,14 @@ class LoopSource:
     Parameters
     ----------
     group : LoopGroup
-    outside : function
+    is_read_elsewhere : function
         Whether a result is read by other instructions.
     """
 
-    def __init__(self, group: LoopGroup, outside: Outside) -> None:
+    def __init__(self, group: LoopGroup, is_read_elsewhere: IsReadElsewhere) -> None:
         self.group = group
         self.names = {id(step.result): f"t{k}" for k, step in enumerate(group.steps)}
-        self.outputs = [step.result for step in group.steps if outside(step.result)]
+        self.outputs = [step.result for step in group.steps if is_read_elsewhere(step.result)]
         self.inputs: dict[tuple[int, Layout], Slot] = {}
         self.read: dict[tuple[int, Layout], str] = {}
         self.sizes: list[int] = []
@@ -286,7 +286,7 @@ class LoopSource:
 
     def _is_flat(self) -> bool:
         """Return True if the whole arrays can be one row: nothing depends on the columns."""
-        if set(self.group.made.values()) != {"full"}:
+        if set(self.group.layouts.values()) != {"full"}:
             return False
         for step in self.group.steps:
             for slot in step.operands:
@@ -309,7 +309,7 @@ class LoopSource:
         shape = slot.shape if _is_reduction(step) else step.result.shape
         source = origin(slot)
         if id(source) in self.names:
-            return self.group.made[id(source)]
+            return self.group.layouts[id(source)]
         layout = self.group.layout_of(slot, shape)
         assert layout is not None
         return layout
@@ -325,7 +325,7 @@ class LoopSource:
         stores: set[str] = set()
         late: set[int] = set()  # row results of the statements after the last loop
         for step in self.group.steps:
-            layout = self.group.made[id(step.result)]
+            layout = self.group.layouts[id(step.result)]
             if layout == "row":
                 self.after[-1].append(step)
                 late.add(id(step.result))
@@ -401,7 +401,7 @@ class LoopSource:
             (key, slot)
             for key, slot in results.items()
             if key in self.stored
-            and self.group.made[key] == "full"
+            and self.group.layouts[key] == "full"
             and key not in self._number_of_output
         ]
 
@@ -415,7 +415,7 @@ class LoopSource:
             if layout == "one":
                 lines.append(f"{name}_0 = {name}[0]")
         for slot, k in zip(self.outputs, itertools.count()):
-            if self.group.made[id(slot)] == "column":
+            if self.group.layouts[id(slot)] == "column":
                 lines.append(f"q{k}[:] = T(0.0)")
         return lines
 
@@ -433,7 +433,7 @@ class LoopSource:
             elif layout == "row":
                 lines.append(f"{name}_i = {name}[i]")
         for k, slot in enumerate(self.outputs):
-            if self.group.made[id(slot)] == "full":
+            if self.group.layouts[id(slot)] == "full":
                 lines += self._part(f"q{k}", "i", "columns")
         return lines
 
@@ -505,7 +505,7 @@ class LoopSource:
     def _element(self, step: Instruction, loop: int) -> list[str]:
         name, key = self.names[id(step.result)], id(step.result)
         operands = [self._code(slot, step, loop) for slot in step.operands]
-        if self.group.made[key] == "column":
+        if self.group.layouts[key] == "column":
             return [f"q{self._number_of_output[key]}[j] += {operands[0]}"]
         lines = []
         if step.function in BRANCHES:
@@ -645,10 +645,10 @@ def groups_of(
     for step in steps:
         root = step.result.root
         overwrites = root.kind == "memory" and id(root) in read
-        if not overwrites and group.takes(step):
+        if not overwrites and group.try_add(step):
             continue
         group = _closed(group, plan)
-        if overwrites or not group.takes(step):
+        if overwrites or not group.try_add(step):
             plan.append(step)
     _closed(group, plan)
     return plan
@@ -663,7 +663,9 @@ def _closed(group: LoopGroup, plan: list[Instruction | LoopGroup]) -> LoopGroup:
     return LoopGroup()
 
 
-def outside_of(group: LoopGroup, steps: Sequence[Instruction], results: Iterable[Slot]) -> Outside:
+def read_elsewhere(
+    group: LoopGroup, steps: Sequence[Instruction], results: Iterable[Slot]
+) -> IsReadElsewhere:
     """Return the function that tells whether a result of a group is read by others."""
     inside = {id(step) for step in group.steps}
     read: set[int] = {id(origin(slot)) for slot in results} | {id(slot.root) for slot in results}

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bp_arrays.execution._fused_loops import LoopGroup, LoopSource, groups_of, outside_of
+from bp_arrays.execution._fused_loops import LoopGroup, LoopSource, groups_of, read_elsewhere
 from bp_arrays.execution._instructions import Instruction, Slot
 from bp_arrays.execution._update_loop import has_compiler, module_of
 
@@ -29,7 +29,9 @@ from bp_arrays.execution._row_reductions import row_maximum, row_sum  # {version
 {loop}'''
 
 VERSION = 4
-"""That of the reductions, so that loops compiled with others are not loaded from disk."""
+"""Version of `_row_reductions`; raise it when the reductions change, so that cached loops are
+compiled again.
+"""
 
 PLANNING, COMPILING = 0.5, 1.0
 """Seconds of steps after which loops are planned, and then those for each loop to be compiled."""
@@ -37,7 +39,7 @@ PLANNING, COMPILING = 0.5, 1.0
 FIRST_NUMBER = 10**6
 """The number of the first new array, above those of any recording."""
 
-_at_work: set[threading.Thread] = set()
+_running_threads: set[threading.Thread] = set()
 _exiting = threading.Event()
 
 
@@ -45,7 +47,7 @@ _exiting = threading.Event()
 def _stop() -> None:
     """Let threads end the loop that they compile: LLVM must not run while the process ends."""
     _exiting.set()
-    for thread in list(_at_work):
+    for thread in list(_running_threads):
         thread.join()
 
 
@@ -73,18 +75,27 @@ class FusedSteps:
         self._parts, self._results = (list(forward), list(backward)), list(results)
         self._plan: list[list[Instruction | LoopSource]] | None = None
         self._thread: threading.Thread | None = None
-        self._spent, self._worth = 0.0, PLANNING
+        self._spent, self._threshold = 0.0, PLANNING
         self._ended = not has_compiler()
 
     def spend(self, seconds: float) -> None:
         """Add the time of a step without the loops; plan and compile them when it is worth it."""
         self._spent += seconds
         working = self._thread is not None and self._thread.is_alive()
-        if self._spent > self._worth and not self._ended and not working:
+        if self._spent > self._threshold and not self._ended and not working:
             work = self._make_plan if self._plan is None else self._compile
-            self._thread = threading.Thread(target=self._try, args=(work,), daemon=True)
-            _at_work.add(self._thread)
-            self._thread.start()
+            self._start(threading.Thread(target=self._try, args=(work,), daemon=True))
+
+    def _start(self, thread: threading.Thread) -> None:
+        _running_threads.add(thread)  # before it runs, because it removes itself
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no more threads: training continues
+            _running_threads.discard(thread)
+            logger.info("no thread to compile loops of a step, NumPy continues: %s", error)
+            self._ended = True
+        else:
+            self._thread = thread
 
     def wait(self) -> None:
         """Plan and compile now."""
@@ -98,10 +109,11 @@ class FusedSteps:
         try:
             work()
         except Exception as error:  # a failure of the compiler must not stop training
-            logger.info("Numba cannot compile loops of a step, NumPy continues: %s", error)
+            if not _exiting.is_set():
+                logger.info("Numba cannot compile loops of a step, NumPy continues: %s", error)
             self._ended = True
         finally:
-            _at_work.discard(threading.current_thread())
+            _running_threads.discard(threading.current_thread())
 
     def _make_plan(self) -> None:
         if self._plan is not None:
@@ -109,7 +121,7 @@ class FusedSteps:
         every = [*self._parts[0], *self._parts[1]]
         plan = [
             [
-                LoopSource(item, outside_of(item, every, self._results))
+                LoopSource(item, read_elsewhere(item, every, self._results))
                 if isinstance(item, LoopGroup)
                 else item
                 for item in groups_of(part, every)
@@ -118,7 +130,7 @@ class FusedSteps:
         ]
         sources = [item for part in plan for item in part if isinstance(item, LoopSource)]
         missing = {key for source in sources if (key := _key(source)) not in _loops}
-        self._worth = self._spent + COMPILING * len(missing)
+        self._threshold = self._spent + COMPILING * len(missing)
         self._plan, self._ended = plan, not sources
 
     def _compile(self) -> None:

@@ -76,17 +76,22 @@ def _(x: Any, /, *, axis: int = 0) -> Any:
     return tuple(x[(*before, k, ...)] for k in range(x.shape[axis]))
 
 
-@recorded_as(np.split, np.array_split)
-def _(x: Any, sections: Any, axis: int = 0) -> Any:
-    before = (slice(None),) * (axis % x.ndim)
-    positions = np.arange(x.shape[axis])
-    parts = np.split(positions, sections) if isinstance(sections, int) else None
-    if parts is not None:
-        stops = [0, *np.cumsum([len(part) for part in parts]).tolist()]
-    else:
-        stops = [0, *sections, x.shape[axis]]
-    pairs = itertools.pairwise(stops)
-    return [x[(*before, slice(start, stop), ...)] for start, stop in pairs]
+def _parts_as(split: Form) -> Form:
+    def form(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
+        before = (slice(None),) * (axis % ary.ndim)
+        size = ary.shape[axis]
+        if isinstance(indices_or_sections, (int, np.integer)):
+            parts = split(np.arange(size), indices_or_sections)
+            stops = [0, *np.cumsum([len(part) for part in parts]).tolist()]
+        else:
+            stops = [0, *indices_or_sections, size]
+        pairs = itertools.pairwise(stops)
+        return [ary[(*before, slice(start, stop), ...)] for start, stop in pairs]
+
+    return form
+
+
+FUNCTIONS |= {function: _parts_as(function) for function in (np.split, np.array_split)}
 
 
 # -- joined and selected -----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 LANES, PAIRWISE = 8, 128
 DEPTH = 128
-"""Twice the halvings of any length, and more."""
+"""Stack size: at least two entries per halving of an int64 length."""
 
 
 def _vector_loop(context: Any, builder: Any, signature: Any, arguments: Any, combine: Any) -> Any:

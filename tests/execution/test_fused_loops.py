@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.execution import Arena, FusedSteps, Program, StepRecorder, fast_numpy as xp
+from bp_arrays.execution import (
+    Arena,
+    FusedSteps,
+    Program,
+    StepRecorder,
+    _fused_steps,
+    fast_numpy as xp,
+)
 from bp_arrays.execution._fused_loops import LoopSource
 
 pytest.importorskip("numba", reason="Numba is not installed")
@@ -210,6 +217,48 @@ def test_loops_that_differ_are_not_used(monkeypatch, caplog):
     with pytest.raises(AssertionError):
         trained(True)
     assert "differ from NumPy" in caplog.text
+
+
+def test_loops_that_fail_are_not_used(monkeypatch, caplog):
+    instruction = LoopSource.instruction
+
+    def wrong(self, loop, numbers):
+        def fails(*arguments):
+            loop(*arguments)
+            raise MemoryError("no memory left")
+
+        return instruction(self, fails, numbers)
+
+    usual = trained(False)
+    monkeypatch.setattr(LoopSource, "instruction", wrong)
+    model = bp.Model(NET, 40, device="cpu", dtype="float32", seed=3)
+    trainer = bp.Trainer(model, loss=bp.CrossEntropy(), optimizer=bp.Adam(0.01))
+    trainer.step(X, CLASSES)
+    [recorded] = trainer.runner.recorded.values()
+    recorded.fused.wait()
+    for _ in range(2):
+        trainer.step(X, CLASSES)
+    np.testing.assert_array_equal(model.vector, usual)
+    assert recorded.fused is None and "no memory left" in caplog.text
+    assert not any(step.into for step in recorded.program.steps)
+
+
+def test_without_a_thread_numpy_continues(monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "bp_arrays")
+
+    def fails(thread):
+        raise RuntimeError("can't start new thread")
+
+    recorder = StepRecorder()
+    result = (recorder.memory((64, 64), F) + 1.0) * 2.0
+    fused = FusedSteps(recorder.instructions, [], [result.slot])
+    with monkeypatch.context() as patched:
+        patched.setattr("threading.Thread.start", fails)
+        for _ in range(2):
+            fused.spend(1e6)
+    fused.wait()
+    assert fused.steps is None and caplog.text.count("can't start new thread") == 1
+    assert not _fused_steps._running_threads
 
 
 def test_without_a_compiler_numpy_continues(monkeypatch):

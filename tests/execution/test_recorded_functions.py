@@ -103,6 +103,8 @@ VIEW = {
     "one number": (lambda a: a[1, 2], X2),
     "unstack": (lambda a: xp.unstack(a, axis=1)[2], X3),
     "split": (lambda a: np.split(a, 3, axis=1)[1], X3),
+    "split in uneven parts": (lambda a: np.array_split(a, 3, axis=0)[0], X3),
+    "split by a NumPy integer": (lambda a: np.split(a, np.int64(3), axis=1)[1], X3),
     "split at places": (lambda a: np.split(a, [1, 4], axis=-1)[2], X3),
     "new axis": (lambda a: a[None, ..., None], X2),
 }

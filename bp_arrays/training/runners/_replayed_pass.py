@@ -191,20 +191,30 @@ class ReplayedPass:
         self.fused = None
         _, state, g = self._vectors
         before, steps = (state.copy(), g.copy()), []
-        usual, loops = self.program, Program(forward, backward, **self._slots)
-        for program in (usual, loops):
-            self._use(program)
-            program.forward(*self._arrays, self._counter)
-            results = [np.array(program.array(slot)) for slot in self._slots["results"]]
-            program.backward(*self._arrays, self._counter)
-            steps.append([*results, state.copy(), g.copy()])
-            state[...], g[...] = before
-        pairs = zip(*steps, strict=True)
-        if all(np.array_equal(a, b, equal_nan=True) for a, b in pairs):
-            logger.info("a step of %d operations runs as %d", len(usual.steps), len(loops.steps))
+        usual, same = self.program, False
+        try:
+            loops = Program(forward, backward, **self._slots)
+            for program in (usual, loops):
+                self._use(program)
+                program.forward(*self._arrays, self._counter)
+                results = [np.array(program.array(slot)) for slot in self._slots["results"]]
+                program.backward(*self._arrays, self._counter)
+                steps.append([*results, state.copy(), g.copy()])
+                state[...], g[...] = before
+            pairs = zip(*steps, strict=True)
+            same = all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+        except Exception as error:  # a failure of the loops must not stop training
+            logger.warning("compiled loops of a step failed, NumPy continues: %s", error)
         else:
-            logger.warning("compiled loops of a step differ from NumPy, which continues")
-            self._use(usual)
+            if same:
+                counts = len(usual.steps), len(loops.steps)
+                logger.info("a step of %d operations runs as %d", *counts)
+            else:
+                logger.warning("compiled loops of a step differ from NumPy, which continues")
+        finally:
+            state[...], g[...] = before
+            if not same:
+                self._use(usual)
 
 
 def shapes_of(batch: Batch) -> tuple[Any, ...]:
