@@ -1,4 +1,4 @@
-"""The library's cases run on JAX in float32 and float16 only: compiling takes most of their time.
+"""The library's cases run on JAX in float32 only: compiling takes most of their time.
 
 `bp-arrays check` runs them in every dtype.
 """
@@ -9,7 +9,7 @@ import pytest
 
 from bp_arrays.testing.pytest_plugin import OnDevice
 
-LEFT_TO_CHECK = {"jax:cpu-float64", "jax:cpu-bfloat16"}
+LEFT_TO_CHECK = {"jax:cpu-float64", "jax:cpu-float16", "jax:cpu-bfloat16"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
