@@ -24,7 +24,7 @@ class PReLU(Layer):
     negative_slope : float, default 0.25
         The first value of s.
     per_channel : bool, default False
-        Whether each channel, an entry of the last axis, has a slope of its own: the trainable
+        Whether each channel, an entry of the last axis, has its own slope: the trainable
         parameter "slope" then has the shape (channels,), else (1,).
 
     Raises
@@ -37,7 +37,7 @@ class PReLU(Layer):
     -----
     He, Zhang, Ren and Sun, "Delving Deep into Rectifiers: Surpassing Human-Level Performance on
     ImageNet Classification", 2015. PyTorch's `num_parameters` is 1 or the number of channels; Keras
-    has a slope per entry of a sample, first 0. A decay of weights pulls a slope to 0;
+    has a slope per entry of a sample, initialized to 0. A decay of weights pulls a slope to 0;
     `L2Penalty` leaves it alone.
 
     Examples
@@ -63,7 +63,8 @@ class PReLU(Layer):
         xp, s = ctx.xp, params["slope"]
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
-            terms = widened(xp.where(a <= 0.0, delta * a, 0.0), xp)  # ∂L/∂s = Σ δ a over a ≤ 0
+            product = widened(delta, xp) * widened(a, xp)
+            terms = xp.where(a <= 0.0, product, 0.0)  # ∂L/∂s = Σ δ a over a ≤ 0
             rows = xp.reshape(terms, (math.prod(a.shape) // s.shape[0], s.shape[0]))
             ds = sum_rows(rows, device=ctx.device, xp=xp)
             dx = xp.where(a > 0.0, delta, s * delta) if ctx.needs_input_gradient else None

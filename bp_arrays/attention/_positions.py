@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from bp_arrays.checks import check_bool, check_integer, check_kind, check_number
 from bp_arrays.errors import InputError
 from bp_arrays.initializers import Initializer, Normal
+from bp_arrays.kernels import narrowed, sum_rows, wide_dtype, widened
 from bp_arrays.layers import Context, Layer, Parameter, Specification
 from bp_arrays.typing import Array, Backward, Namespace, ParameterTree, Shape
 
@@ -71,7 +72,9 @@ class LearnedPositions(Layer):
         time = x.shape[1]
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
-            dw = xp.sum(delta, axis=0)  # ∂L/∂w_t = Σ_batch δ_t
+            rows = xp.reshape(widened(delta, xp), (delta.shape[0], time * x.shape[2]))
+            dw = sum_rows(rows, device=ctx.device, xp=xp)  # ∂L/∂w_t = Σ_batch δ_t
+            dw = narrowed(xp.reshape(dw, (time, x.shape[2])), delta.dtype, xp)
             if time < self.length:
                 unused = (self.length - time, x.shape[2])
                 dw = xp.concat([dw, xp.zeros(unused, dtype=dw.dtype, device=ctx.device)], axis=0)
@@ -122,9 +125,8 @@ class SinusoidalPositions(Layer):
 
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
         time, features = x.shape[1:]
-        sines, cosines = _sines_and_cosines(time, (features + 1) // 2, features, self.base)
-        both = tuple(number for pair in zip(sines, cosines, strict=True) for number in pair)
-        p = ctx.xp.reshape(ctx.constant(both, x.dtype), (time, features + features % 2))
+        pairs = _sines_and_cosines(x, (features + 1) // 2, features, self.base, ctx)
+        p = ctx.xp.reshape(ctx.xp.stack(pairs, axis=-1), (time, features + features % 2))
         return x + p[:, :features], lambda delta: (delta, {})
 
 
@@ -183,12 +185,8 @@ class RotaryPositions(Layer):
 
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
         xp = ctx.xp
-        time, features = x.shape[-2:]
-        half = features // 2
-        sin, cos = (
-            xp.reshape(ctx.constant(values, x.dtype), (time, half))
-            for values in _sines_and_cosines(time, half, features, self.base)
-        )
+        features = x.shape[-1]
+        sin, cos = _sines_and_cosines(x, features // 2, features, self.base, ctx)
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
             return self._turned(delta, cos, -sin, xp), {}  # by −θ
@@ -206,15 +204,37 @@ class RotaryPositions(Layer):
         return xp.concat([u * cos - v * sin, u * sin + v * cos], axis=-1)
 
 
-@functools.lru_cache(maxsize=32)
 def _sines_and_cosines(
-    time: int, pairs: int, features: int, base: float
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return sin θ and cos θ of each position and pair, computed in float64, position by position.
+    x: Array, pairs: int, features: int, base: float, ctx: Context
+) -> tuple[Array, Array]:
+    """Return sin θ and cos θ of each position and pair, (time, pairs), in the dtype of x.
 
-    On the device, in float32, the angle of position 1000 would be off by 1e-5 or more.
+    On the device, in float32, the angle of position 1000 would be off by 1e-5 or more. Here about
+    2 √time positions are computed in float64 on the host: with t = m a + b, of the angles α = θ of
+    m a and β = θ of b, sin θ = sin α cos β + cos α sin β and cos θ = cos α cos β − sin α sin β.
     """
-    angles = [t * base ** (-2.0 * i / features) for t in range(time) for i in range(pairs)]
+    xp, time = ctx.xp, x.shape[-2]
+    m = math.isqrt(time - 1) + 1
+    dtype, steps = wide_dtype(x, xp), (time - 1) // m + 1
+
+    def table(count: int, step: int, shape: Shape) -> list[Array]:
+        values = _of_positions(count, step, pairs, features, base)
+        return [xp.reshape(ctx.constant(each, dtype), shape) for each in values]
+
+    sin_a, cos_a = table(steps, m, (steps, 1, pairs))
+    sin_b, cos_b = table(m, 1, (1, m, pairs))
+    sin, cos = sin_a * cos_b + cos_a * sin_b, cos_a * cos_b - sin_a * sin_b
+    sin, cos = (xp.reshape(each, (steps * m, pairs))[:time, :] for each in (sin, cos))
+    return narrowed(sin, x.dtype, xp), narrowed(cos, x.dtype, xp)
+
+
+@functools.lru_cache(maxsize=64)
+def _of_positions(
+    count: int, step: int, pairs: int, features: int, base: float
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return sin θ and cos θ of each pair at the positions 0, step, 2 step, ..."""
+    positions = range(0, count * step, step)
+    angles = [t * base ** (-2.0 * i / features) for t in positions for i in range(pairs)]
     return tuple(map(math.sin, angles)), tuple(map(math.cos, angles))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bp_arrays.checks import array_error
-from bp_arrays.kernels import narrowed, widened
+from bp_arrays.kernels import narrowed, sum_rows, widened
 from bp_arrays.layers import Context, Layer, Specification
 from bp_arrays.typing import Array, Backward, ParameterTree, Shape
 
@@ -38,9 +38,7 @@ class GlobalAveragePool(Layer):
         xp, (batch, *places, channels) = ctx.xp, x.shape
         count = math.prod(places)
         rows = widened(xp.reshape(x, (batch, count, channels)), xp)
-        # a product: NumPy's sum over this axis would add row after row, with growing errors
-        ones = xp.ones((1, count), dtype=rows.dtype, device=ctx.device)
-        y = narrowed(xp.reshape(ones @ rows, (batch, channels)) / count, x.dtype, xp)
+        y = narrowed(sum_rows(rows, device=ctx.device, xp=xp) / count, x.dtype, xp)
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
             share = xp.reshape(delta / count, (batch, *(1 for _ in places), channels))

@@ -40,7 +40,10 @@ def add_rows(ids: Array, rows: Array, size: int, *, device: Any, xp: Namespace) 
 def _one_hot_product(ids: Array, rows: Array, size: int, device: Any, xp: Namespace) -> Array:
     every = xp.arange(size, dtype=ids.dtype, device=device)
     one_hot = xp.astype(every[:, None] == ids[None, :], rows.dtype)  # (size, n)
-    return one_hot @ rows
+    # 0 · ∞ is NaN: of a row that is not finite only its own sum is NaN
+    finite = xp.isfinite(rows)
+    bad = one_hot @ xp.astype(xp.logical_not(xp.all(finite, axis=1, keepdims=True)), rows.dtype)
+    return xp.where(bad > 0.0, float("nan"), one_hot @ xp.where(finite, rows, 0.0))
 
 
 def _segmented_scan(ids: Array, rows: Array, size: int, device: Any, xp: Namespace) -> Array:

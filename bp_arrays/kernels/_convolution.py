@@ -22,6 +22,7 @@ from typing import Any
 
 from bp_arrays.kernels._kernel import Kernel
 from bp_arrays.kernels._precision import narrowed, widened
+from bp_arrays.kernels._sum_rows import sum_rows
 from bp_arrays.kernels._windows import Pair, Windows, pad, rows_of, size_of, spread
 from bp_arrays.typing import Array, Namespace, Shape
 
@@ -268,10 +269,8 @@ def _depthwise_gradient(
     channels, out = x.shape[3], delta.shape[3]
     rows = math.prod(delta.shape[:3])
     error = xp.reshape(delta, (*delta.shape[:3], channels, out // channels))
-    # a product with ones adds up many rows faster and with smaller errors than NumPy's sum does
-    ones = xp.ones((1, rows), dtype=delta.dtype, device=device)
-    sums = [
-        ones @ xp.reshape(xp.expand_dims(part, axis=-1) * error, (rows, out))
+    products = (
+        xp.reshape(xp.expand_dims(part, axis=-1) * error, (rows, out))
         for part in windows.slices(x, count)
-    ]
-    return xp.concat(sums, axis=0)
+    )
+    return xp.stack([sum_rows(each, device=device, xp=xp) for each in products], axis=0)

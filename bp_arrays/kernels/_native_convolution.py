@@ -100,9 +100,8 @@ def _exact() -> Any:
     """Compute in the arrays' dtype: by default cuDNN rounds float32 to 10 bits (TF32)."""
     import torch
 
-    return torch.backends.cudnn.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-    )
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(enabled=cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 # -- JAX ---------------------------------------------------------------------------------------

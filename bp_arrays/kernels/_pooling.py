@@ -57,7 +57,8 @@ def window_maximum_dx(
     array (batch, height, width, channels)
     """
     size = size_of(x)
-    x = pad(x, windows.padding, NEGATIVE_INFINITY, device=device, xp=xp)
+    # NaN: equal to no maximum, not even to −∞
+    x = pad(x, windows.padding, float("nan"), device=device, xp=xp)
     pieces, taken = [], None
     for part in windows.slices(x, size_of(y)):
         hit = part == y

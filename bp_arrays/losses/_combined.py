@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from bp_arrays.checks import argument_error, array_error, as_number
@@ -64,6 +64,8 @@ class CombinedLoss(Loss):
     losses: Mapping[str, Loss] | tuple[Loss, ...]
     weights: tuple[float, ...]
     """The factors in the order of the losses."""
+    reduction: str = field(init=False)
+    """That of the losses."""
 
     def __init__(self, losses: Any, weights: Any = None) -> None:
         losses = dict(losses) if isinstance(losses, Mapping) else losses
@@ -84,6 +86,9 @@ class CombinedLoss(Loss):
         object.__setattr__(self, "losses", losses)
         object.__setattr__(self, "weights", _factors(losses, weights))
         object.__setattr__(self, "reduction", reductions.pop())
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.items()), self.weights))  # a dict has no hash
 
     def __repr__(self) -> str:
         return f"CombinedLoss({self.losses!r}, weights={self.weights!r})"

@@ -79,7 +79,7 @@ class CTC(Loss):
         shifted = y - xp.max(y, axis=-1, keepdims=True)
         e = xp.exp(shifted)
         total = xp.sum(e, axis=-1, keepdims=True)
-        log_p = shifted - xp.log(total)
+        log_p = xp.maximum(shifted - xp.log(total), NEVER)  # of a logit of −∞, too
         states = self._states(t, y, ctx)  # (batch, states, classes): class of each state
         log_q = log_p @ xp.matrix_transpose(states)  # (batch, time, states)
         skips, first, last = self._transitions(t, y, ctx)

@@ -166,8 +166,13 @@ class Loss(ABC):
             # a batch of total weight 0 has the loss 0, not 0 / 0
             weight = weight / xp.where(total > 0.0, total, 1.0)
         column = xp.reshape(weight, positions + (1,) * (y.ndim - len(positions)))
+
         # where, as the loss of what does not count may overflow, and 0 · ∞ would be NaN
-        return xp.sum(xp.where(weight > 0.0, losses, 0.0) * weight), lambda: derivative(column)
+        def backward() -> Array:
+            delta = derivative(column)
+            return xp.where(xp.logical_and(column == 0.0, xp.isnan(delta)), 0.0, delta)
+
+        return xp.sum(xp.where(weight > 0.0, losses, 0.0) * weight), backward
 
     def sample_weights(
         self, t: Array, y: Array, ctx: Context, weight: Array | None

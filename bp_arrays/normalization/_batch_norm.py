@@ -38,7 +38,7 @@ class BatchNorm(Layer):
     epsilon : float, default 1e-5
         ε > 0, inside the root. PyTorch and ONNX have 1e-5 too, Keras 1e-3.
     scale : bool, default True
-        Whether the trainable parameter "scale" exists: g, of shape (channels,), first 1.
+        Whether the trainable parameter "scale" exists: g, of shape (channels,), initialized to 1.
     bias : bool, default True
         Whether the trainable parameter "bias" exists: b, of shape (channels,), first 0.
 

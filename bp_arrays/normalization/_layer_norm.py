@@ -30,7 +30,7 @@ class LayerNorm(Layer):
     epsilon : float, default 1e-5
         ε > 0, inside the root. PyTorch and ONNX have 1e-5 too, Keras 1e-3.
     scale : bool, default True
-        Whether the trainable parameter "scale" exists: g, of shape (features,), first 1.
+        Whether the trainable parameter "scale" exists: g, of shape (features,), initialized to 1.
     bias : bool, default True
         Whether the trainable parameter "bias" exists: b, of shape (features,), first 0.
 
@@ -109,7 +109,7 @@ class RMSNorm(Layer):
         ε > 0, inside the root. ONNX has 1e-5 too; PyTorch's default is the eps of the dtype, and
         models such as LLaMA have 1e-5 or 1e-6.
     scale : bool, default True
-        Whether the trainable parameter "scale" exists: g, of shape (features,), first 1.
+        Whether the trainable parameter "scale" exists: g, of shape (features,), initialized to 1.
 
     Raises
     ------

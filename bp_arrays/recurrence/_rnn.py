@@ -21,7 +21,7 @@ class RNN(Recurrent):
     layers : int, default 1
         Layers one above the other; each reads the outputs of the one below.
     bidirectional : bool, default False
-        Whether each layer also reads the sequence from its end, with weights of its own; the
+        Whether each layer also reads the sequence from its end, with its own weights; the
         outputs of both directions are concatenated, (batch, time, 2 n).
     last : bool, default False
         Whether only the output after the last step is returned, (batch, n); that of the backward

@@ -277,3 +277,10 @@ def test_estimators_refuse_what_has_parameters_or_another_shape(activation):
 def test_bad_settings_of_these_say_what_is_expected(make, message):
     with pytest.raises(bp.InputError, match=message):
         make()
+
+
+def test_the_products_of_prelu_in_float16_are_summed_in_float32():
+    a = np.array([[-300.0], [-300.0]], np.float16)
+    _, backward = bp.PReLU().forward({"slope": np.array([0.25], np.float16)}, a, bp.Context(np))
+    _, gradients = backward(np.array([[300.0], [-299.0]], np.float16))
+    assert gradients["slope"].tolist() == [-300.0]

@@ -146,3 +146,33 @@ def test_words_are_learned(device):
         model, x, t, loss=bp.CrossEntropy(), optimizer=bp.Adam(0.05), epochs=12, batch_size=20
     )
     assert history["loss"][-1] < 0.1 * history["loss"][0]
+
+
+def test_a_row_that_is_not_finite_is_added_to_its_own_sum_only(device):
+    xp, native = device.xp, device.native
+    rows = np.ones((4, 2), np.float32)
+    rows[1], rows[2] = np.inf, np.nan
+    ids = xp.asarray(np.array([0, 1, 2, 0]), dtype=xp.int32, device=native)
+    rows = xp.asarray(rows, dtype=xp.float32, device=native)
+    for form in (add_rows, add_rows.standard):
+        table = device.to_numpy(form(ids, rows, 4, device=native, xp=xp))
+        np.testing.assert_array_equal(table[[0, 3]], [[2.0, 2.0], [0.0, 0.0]])
+        assert not np.isfinite(table[1:3]).any()
+
+
+def test_the_gradient_of_positions_in_float16_is_summed_in_float32():
+    _, backward = bp.LearnedPositions(1).forward(
+        {"weight": np.zeros((1, 1), np.float16)}, np.zeros((4100, 1, 1), np.float16), bp.Context(np)
+    )
+    _, gradients = backward(np.ones((4100, 1, 1), np.float16))
+    assert gradients["weight"].tolist() == [[4100.0]]
+
+
+@pytest.mark.parametrize("time", [1, 2, 5, 1000])
+def test_sines_and_cosines_are_those_of_the_definition(time):
+    x = np.zeros((1, time, 7), np.float32)
+    y, _ = bp.SinusoidalPositions().forward({}, x, bp.Context(np))
+    for i in range(7):
+        angles = np.arange(time) * 10000.0 ** (-2.0 * (i // 2) / 7)
+        expected = np.cos(angles) if i % 2 else np.sin(angles)
+        np.testing.assert_allclose(y[0, :, i], expected, atol=2.5e-7)

@@ -6,6 +6,8 @@ bad input, files and training. `bp-arrays check` compares all devices.
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -233,3 +235,21 @@ def test_nets_learn_and_are_read_back(shape, net, device, tmp_path):
     again = bp.load(tmp_path / "net.safetensors", device="cpu")
     assert again.net == net
     np.testing.assert_allclose(again.predict(x), np.asarray(model.predict(x)), rtol=1e-4, atol=1e-5)
+
+
+def test_the_error_of_a_window_of_minus_infinity_goes_to_the_image(device):
+    xp, native = device.xp, device.native
+    x = xp.full((1, 2, 2, 1), -np.inf, dtype=xp.float32, device=native)
+    layer = bp.MaxPool2d(2, padding=1)
+    for forms in (contextlib.nullcontext(), standard_forms()):
+        with forms:
+            y, backward = layer.forward({}, x, bp.Context(xp, native))
+            dx, _ = backward(xp.ones_like(y))
+            assert device.to_numpy(dx).sum() == 4.0
+
+
+def test_a_user_who_disabled_cudnn_keeps_it_disabled():
+    from bp_arrays.kernels._native_convolution import _exact
+
+    with torch.backends.cudnn.flags(enabled=False), _exact():
+        assert not torch.backends.cudnn.enabled

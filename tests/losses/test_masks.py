@@ -164,3 +164,28 @@ def test_bad_input_is_refused_in_one_line(make, message):
     with pytest.raises(bp.InputError, match=message) as info:
         make()
     assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize("y, t, loss", [
+    ([[1.0], [200.0]], [[1.0], [1.0]], bp.PoissonNLL()),
+    ([[1.0, 0.0], [np.nan, 0.0]], [0, 1], bp.CrossEntropy()),
+])  # fmt: skip
+def test_the_gradient_of_a_sample_without_weight_is_0_if_its_loss_overflows(y, t, loss, device):
+    xp, native = device.xp, device.native
+    y = xp.asarray(y, dtype=xp.float32, device=native)
+    t = xp.asarray(t, dtype=xp.int32 if loss.takes_classes else xp.float32, device=native)
+    weight = xp.asarray([1.0, 0.0], dtype=xp.float32, device=native)
+    with np.errstate(all="ignore"):
+        value, backward = loss.forward(y, t, bp.Context(xp, native), weight)
+        delta = device.to_numpy(backward())
+    assert np.isfinite(float(value))
+    np.testing.assert_array_equal(delta[1], 0.0)
+    assert np.isfinite(delta).all() and delta[0].any()
+
+
+def test_a_fit_leaves_out_a_row_without_weight_whose_loss_overflows():
+    x = np.array([[1.0], [500.0], [2.0]])
+    model = bp.Model(bp.Linear(1, weight_init=bp.initializers.Ones()), 1, device="cpu", seed=0)
+    history = bp.fit(model, x, np.ones((3, 1)), loss=bp.PoissonNLL(), optimizer=bp.SGD(0.01),
+                     sample_weight=np.array([1.0, 0.0, 1.0]), epochs=3)  # fmt: skip
+    assert np.isfinite(history["loss"]).all()

@@ -219,3 +219,15 @@ def test_bad_input_is_refused_in_one_line(make, message):
     with pytest.raises(bp.InputError, match=message) as info:
         make()
     assert "\n" not in str(info.value)
+
+
+def test_ctc_takes_a_logit_of_minus_infinity():
+    """A class that never occurs, of no path that spells the labels."""
+    y, t = LOGITS[1:3].copy(), LABELS[1:3]
+    y[0, :, 1] = -np.inf
+    value, gradient = both(bp.CTC(), y, t)
+    low = y.copy()
+    low[0, :, 1] = -1e3
+    expected, expected_gradient = both(bp.CTC(), low, t)
+    assert value == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -305,3 +306,14 @@ def test_several_outputs_are_exported_to_onnx(tmp_path):
     outputs = dict(zip(names, session.run(None, x), strict=True))
     for name, expected in model.predict(X).items():
         np.testing.assert_allclose(outputs[f"output_{name}"], expected, atol=1e-5)
+
+
+def test_a_combined_loss_has_a_hash_and_can_be_replaced():
+    loss = bp.CombinedLoss({"a": bp.L2Loss(), "b": bp.Huber()}, {"b": 0.5})
+    other = bp.CombinedLoss({"b": bp.Huber(), "a": bp.L2Loss()})
+    assert hash(loss) == hash(bp.CombinedLoss({"a": bp.L2Loss(), "b": bp.Huber()}, [1.0, 0.5]))
+    changed = dataclasses.replace(loss, weights=(1.0, 1.0))
+    assert changed.losses == loss.losses and changed.weights == (1.0, 1.0)
+    assert changed == other and hash(changed) == hash(other)
+    summed = bp.CombinedLoss((bp.L2Loss(reduction="sum"),))
+    assert dataclasses.replace(summed).reduction == "sum"
