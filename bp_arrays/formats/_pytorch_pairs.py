@@ -232,9 +232,6 @@ BASIC: tuple[Pair, ...] = (
     _over_channels(activations.Softmax),
     _over_channels(activations.LogSoftmax),
     replace(_over_channels(activations.GLU), ordered=True),
-    plain(activations.Mish),
-    plain(activations.Hardsigmoid),
-    plain(activations.Hardswish),
     Pair(
         activations.PReLU,
         "PReLU",
