@@ -200,9 +200,9 @@ def module_class(pair: Pair) -> Any:
 
 
 def _linear_follows(steps: Iterable[_Step]) -> bool:
-    """Return whether a Linear layer comes next, after layers that mind no order of features."""
-    minding = (step.layer for step in steps if step.pair.minds)
-    return isinstance(next(minding, None), Linear)
+    """Return whether the next layer that depends on the order of features is a Linear layer."""
+    dependent = (step.layer for step in steps if step.pair.depends_on_channel_order)
+    return isinstance(next(dependent, None), Linear)
 
 
 def from_module(module: Any, input_shape: Shape) -> tuple[Layer, dict[str, HostArray], str]:
@@ -386,8 +386,10 @@ class _Reader:
         order = channels_first_order(self.shape)
         if np.array_equal(order, np.arange(order.size)):
             return
-        minding = next((p for p in following if p.pair is None or p.pair.minds), None)
-        if minding is None or minding.pair is None or minding.pair.layer is not Linear:
+        dependent = next(
+            (p for p in following if p.pair is None or p.pair.depends_on_channel_order), None
+        )
+        if dependent is None or dependent.pair is None or dependent.pair.layer is not Linear:
             raise InputError(
                 f"{part.where}Flatten: expected a Linear module after it, since channels are last "
                 "here and the order of the values differs; put torchvision.ops.Permute([0, 2, 3, "
@@ -400,7 +402,7 @@ class _Reader:
         assert part.pair is not None
         expected = part.pair.to_module_arrays(layer, _zeros(specification))
         tensors = dict(part.module.named_parameters()) | dict(part.module.named_buffers())
-        found = {}
+        arrays = {}
         for name, zeros in expected.items():
             got = tuple(tensors[name].shape) if name in tensors else "none"
             if got != zeros.shape:
@@ -409,8 +411,8 @@ class _Reader:
                     f"{part.where}{part.module}: expected a {kind} {name!r} of shape "
                     f"{zeros.shape}, got {got}"
                 )
-            found[name] = _host(tensors[name])
-        arrays = part.pair.to_layer_arrays(layer, found)
+            arrays[name] = _host(tensors[name])
+        arrays = part.pair.to_layer_arrays(layer, arrays)
         if isinstance(layer, Linear) and self.order is not None:
             arrays["weight"] = arrays["weight"][np.argsort(self.order)]
             self.order = None
@@ -444,7 +446,7 @@ OTHER: dict[Layout, Layout] = {"first": "last", "last": "first"}
 
 
 def _entry(parts: Sequence[_Part]) -> Layout:
-    """Return where the channels of the input are: where the first module that minds has them."""
+    """Return where the channels of the input are: where the first module expects them."""
     layout: Layout = "last"
     moves = 0
     for part in parts:
