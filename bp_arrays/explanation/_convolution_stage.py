@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays.convolution import same_sides
 from bp_arrays.explanation._expression import Symbol, Term
 from bp_arrays.explanation._notation import ONE
 from bp_arrays.explanation._stages import (
@@ -57,8 +58,7 @@ class ConvolutionStage(Stage):
         for k, (n, s, d) in enumerate(zip(self.size, strides, dilations, strict=True)):
             before = 0
             if layer.padding == "same":
-                total = (-(-n // s) - 1) * s + d * (self.weight.shape[k] - 1) + 1 - n
-                before = max(total, 0) // 2
+                before = same_sides(n, self.weight.shape[k], s, d)[0]
             elif layer.padding != "valid":
                 before = layer.padding[0] if axes == 1 else layer.padding[k][0]
             steps.append((s, d, before))
