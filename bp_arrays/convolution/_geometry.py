@@ -71,21 +71,23 @@ def check_line_padding(owner: Any) -> None:
         raise argument_error(type(owner).__name__, "padding", value, expected) from None
 
 
-def windows_on(size: Pair, kernel: Pair, stride: Pair, dilation: Pair, padding: Padding) -> Windows:
-    """Return the positions of a kernel on an image (height, width).
+def same_sides(length: int, kernel: int, stride: int, dilation: int) -> Pair:
+    """Return the lines that "same" adds before and after an axis.
 
-    "same" pads so that there are ⌈size / stride⌉ positions, with the odd line at the end, as Keras
-    and ONNX's SAME_UPPER do and PyTorch does at stride 1.
+    There are then ⌈length / stride⌉ positions of the kernel. An odd line is at the end, as in
+    Keras, in ONNX's SAME_UPPER and, at stride 1, in PyTorch.
     """
+    reach = dilation * (kernel - 1) + 1
+    total = max((-(-length // stride) - 1) * stride + reach - length, 0)
+    return (total // 2, total - total // 2)
+
+
+def windows_on(size: Pair, kernel: Pair, stride: Pair, dilation: Pair, padding: Padding) -> Windows:
+    """Return the positions of a kernel on an image (height, width)."""
     if padding == "valid":
         sides: Any = ((0, 0), (0, 0))
     elif padding == "same":
-        reach = Windows(kernel, dilation=dilation).reach
-        totals = [
-            max((-(-length // step) - 1) * step + span - length, 0)
-            for length, step, span in zip(size, stride, reach, strict=True)
-        ]
-        sides = tuple((total // 2, total - total // 2) for total in totals)
+        sides = tuple(map(same_sides, size, kernel, stride, dilation))
     else:
         sides = padding
     return Windows(kernel, stride, dilation, sides)

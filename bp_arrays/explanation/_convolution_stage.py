@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays.convolution import same_sides
 from bp_arrays.explanation._expression import Symbol, Term
 from bp_arrays.explanation._notation import ONE
 from bp_arrays.explanation._stages import (
@@ -27,7 +28,7 @@ from bp_arrays.explanation._stages import (
     indexed_symbol,
 )
 
-Place = tuple[int, ...]
+Position = tuple[int, ...]
 
 
 @dataclass
@@ -35,7 +36,7 @@ class ConvolutionStage(Stage):
     """The stage of a `Conv1d` or `Conv2d`; its places have one number per axis."""
 
     @cached_property
-    def size(self) -> Place:
+    def size(self) -> Position:
         """The axes of x without the channels."""
         return self.shape[:-1]
 
@@ -57,15 +58,14 @@ class ConvolutionStage(Stage):
         for k, (n, s, d) in enumerate(zip(self.size, strides, dilations, strict=True)):
             before = 0
             if layer.padding == "same":
-                total = (-(-n // s) - 1) * s + d * (self.weight.shape[k] - 1) + 1 - n
-                before = max(total, 0) // 2
+                before = same_sides(n, self.weight.shape[k], s, d)[0]
             elif layer.padding != "valid":
                 before = layer.padding[0] if axes == 1 else layer.padding[k][0]
             steps.append((s, d, before))
         return steps
 
     @cached_property
-    def positions(self) -> Place:
+    def positions(self) -> Position:
         """The axes of the output without the channels."""
         return tuple(self.layer.init(self.shape)[1][:-1])
 
@@ -129,7 +129,7 @@ class ConvolutionStage(Stage):
         if "bias" in self.params:
             yield self.parameter("bias"), errors.sum(axis=tuple(range(errors.ndim - 1)))
 
-    def _covered(self) -> Iterator[tuple[Place, Place, Place]]:
+    def _covered(self) -> Iterator[tuple[Position, Position, Position]]:
         """Yield each position, with each value under the kernel there and the offset in it."""
         for place in itertools.product(*map(range, self.positions)):
             for offset in itertools.product(*map(range, self.weight.shape[:-2])):
@@ -143,7 +143,7 @@ class ConvolutionStage(Stage):
         for g in range(self.weight.shape[-1] // out):
             yield slice(g * width, (g + 1) * width), slice(g * out, (g + 1) * out)
 
-    def _source(self, place: Place, offset: Place) -> Place | None:
+    def _source(self, place: Position, offset: Position) -> Position | None:
         """Return which value of x an offset of the kernel is on; None if it is padding."""
         source = tuple(
             u * s + i * d - p for u, i, (s, d, p) in zip(place, offset, self._steps, strict=True)
@@ -151,7 +151,7 @@ class ConvolutionStage(Stage):
         inside = all(0 <= a < n for a, n in zip(source, self.size, strict=True))
         return source if inside else None
 
-    def _place(self, source: Place, offset: Place) -> Place | None:
+    def _place(self, source: Position, offset: Position) -> Position | None:
         """Return at which position an offset of the kernel is on a value of x; None if at none."""
         place = []
         for a, i, (s, d, p), n in zip(source, offset, self._steps, self.positions, strict=True):
@@ -161,7 +161,7 @@ class ConvolutionStage(Stage):
             place.append(u)
         return tuple(place)
 
-    def _flat(self, place: Place, size: Place, channels: int, channel: int) -> int:
+    def _flat(self, place: Position, size: Position, channels: int, channel: int) -> int:
         number = int(np.ravel_multi_index(place, size)) if math.prod(size) else 0
         return number * channels + channel
 

@@ -156,13 +156,13 @@ def _reduce(
 
 @_function
 def _any(graph: Graph, x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
-    number = graph.cast(x, "int64")
+    number = graph.cast(graph.cast(x, "bool"), "int64")  # 0.5 and −1 are true
     return _reduce(graph, "ReduceMax", number, axis, keepdims) > 0
 
 
 @_function
 def _all(graph: Graph, x: Value, axis: Axes = None, keepdims: bool = False) -> Value:
-    number = graph.cast(x, "int64")
+    number = graph.cast(graph.cast(x, "bool"), "int64")
     return _reduce(graph, "ReduceMin", number, axis, keepdims) > 0
 
 
@@ -231,7 +231,9 @@ def _log1p(graph: Graph, x: Value) -> Value:
 @_function
 def _logaddexp(graph: Graph, x: Value, y: Value) -> Value:
     larger = graph.elementwise("Max", x, y)
-    return larger + _log1p(graph, graph.elementwise("Exp", -abs(x - y)))
+    is_same = graph.elementwise("Equal", x, y, dtype="bool")  # also infinite: ∞ − ∞ is NaN
+    distance = graph.elementwise("Where", is_same, 0.0, abs(x - y))
+    return larger + _log1p(graph, graph.elementwise("Exp", -distance))
 
 
 @_function
@@ -383,6 +385,7 @@ def _repeat(graph: Graph, x: Value, repeats: int, *, axis: int) -> Value:
 
 @_function
 def _tile(graph: Graph, x: Value, repetitions: Sequence[int]) -> Value:
+    x = _reshape(graph, x, (1,) * (len(repetitions) - x.ndim) + x.shape)
     factors = (1,) * (x.ndim - len(repetitions)) + tuple(repetitions)
     shape = tuple(size * factor for size, factor in zip(x.shape, factors, strict=True))
     return graph.node("Tile", x, graph.integers(*factors), shape=shape, dtype=x.dtype)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays.convolution import same_sides
 from bp_arrays.formats._onnx_graph import Graph, Value
 from bp_arrays.typing import Shape
 
@@ -39,11 +40,7 @@ def sides_of(layer: Any, size: Shape) -> Sides:
         return ((0, 0),) * axes
     if layer.padding != "same":
         return (layer.padding,) if axes == 1 else tuple(layer.padding)
-    sides = []
-    for n, k, s, d in zip(size, *steps_of(layer, axes), strict=True):
-        total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
-        sides.append((total // 2, total - total // 2))
-    return tuple(sides)
+    return tuple(map(same_sides, size, *steps_of(layer, axes)))
 
 
 def channels_first(x: Value, graph: Graph) -> Value:
@@ -114,13 +111,9 @@ def _cuts(layer: Any, size: Shape) -> tuple[Sides, tuple[int, ...]]:
     kernel, stride, dilation = steps_of(layer, len(size))
     if layer.padding != "same":
         return sides_of(layer, size), as_tuple(layer.output_padding, len(size))
-    cuts, added = [], []
-    for k, s, d in zip(kernel, stride, dilation, strict=True):
-        reach = d * (k - 1) + 1
-        total = max(reach - s, 0)
-        cuts.append((total // 2, total - total // 2))
-        added.append(max(s - reach, 0))
-    return tuple(cuts), tuple(added)
+    larger = tuple(n * s for n, s in zip(size, stride, strict=True))
+    added = [max(s - d * (k - 1) - 1, 0) for k, s, d in zip(kernel, stride, dilation, strict=True)]
+    return tuple(map(same_sides, larger, kernel, stride, dilation)), tuple(added)
 
 
 def transposed_convolution(layer: Any, params: dict[str, Any], x: Value, graph: Graph) -> Value:

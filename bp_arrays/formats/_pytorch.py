@@ -18,7 +18,7 @@ import numpy as np
 
 from bp_arrays.errors import InputError
 from bp_arrays.extras import require_extra
-from bp_arrays.formats._pytorch_convolution import CONVOLUTION
+from bp_arrays.formats._pytorch_convolution import CONVOLUTION, GLOBAL_POOLING
 from bp_arrays.formats._pytorch_normalization import NORMALIZATION
 from bp_arrays.formats._pytorch_pairs import (
     BASIC,
@@ -200,9 +200,9 @@ def module_class(pair: Pair) -> Any:
 
 
 def _linear_follows(steps: Iterable[_Step]) -> bool:
-    """Return whether a Linear layer comes next, after layers that mind no order of features."""
-    minding = (step.layer for step in steps if step.pair.minds)
-    return isinstance(next(minding, None), Linear)
+    """Return whether the next layer that depends on the order of features is a Linear layer."""
+    dependent = (step.layer for step in steps if step.pair.depends_on_channel_order)
+    return isinstance(next(dependent, None), Linear)
 
 
 def from_module(module: Any, input_shape: Shape) -> tuple[Layer, dict[str, HostArray], str]:
@@ -257,11 +257,15 @@ def _check_parameters(module: Any) -> None:
 
 @dataclass(frozen=True)
 class _Part:
-    """One module of a net, between Sequential ones; without a pair it moves the channels."""
+    """One module of a net, between Sequential ones; without a pair it moves the channels.
+
+    Global pooling with its Flatten in a Sequential of their own is one module, `is_flattened`.
+    """
 
     module: Any
     where: str
     pair: Pair | None
+    is_flattened: bool = False
 
 
 def _parts(module: Any, path: str) -> Iterator[_Part]:
@@ -276,7 +280,8 @@ def _parts(module: Any, path: str) -> Iterator[_Part]:
         for key, part in module._modules.items():  # named_children skips repeated modules
             yield from _parts(part, f"{path}.{key}" if path else key)
         return
-    kind = type(module[0] if _is_global_pooling(module) else module)
+    is_flattened = _is_global_pooling(module)
+    kind = type(module[0] if is_flattened else module)
     pair = next((p for p in PAIRS if module_class(p) is kind and p.accepts(module)), None)
     if pair is None and not _is_permutation(module):
         known = ", ".join(dict.fromkeys(["Sequential", *(pair.module for pair in PAIRS)]))
@@ -284,7 +289,7 @@ def _parts(module: Any, path: str) -> Iterator[_Part]:
     for part in module.modules():
         _check_forward(part, where)
         _check_hooks(part, where)
-    yield _Part(module[0] if _is_global_pooling(module) else module, where, pair)
+    yield _Part(module[0] if is_flattened else module, where, pair, is_flattened)
 
 
 def _is_global_pooling(module: Any) -> bool:
@@ -293,7 +298,17 @@ def _is_global_pooling(module: Any) -> bool:
 
     if type(module) is not torch.nn.Sequential or len(module) != 2:
         return False
-    return type(module[0]).__name__.startswith("Adaptive") and type(module[1]) is torch.nn.Flatten
+    pool = type(module[0]).__name__
+    return pool in GLOBAL_POOLING and _flattens_all(module[1], GLOBAL_POOLING[pool])
+
+
+def _flattens_all(module: Any, axes: int) -> bool:
+    """Return whether it is a Flatten of all axes of a sample, so many."""
+    import torch
+
+    if type(module) is not torch.nn.Flatten:
+        return False
+    return module.start_dim == 1 and module.end_dim in (-1, axes)
 
 
 def _is_permutation(module: Any) -> bool:
@@ -357,6 +372,8 @@ class _Reader:
             raise InputError(f"{part.where}{error}") from None
         if isinstance(layer, Flatten) and self.layout == "first":
             self._flatten(part, following)
+        if pair.module in GLOBAL_POOLING and not part.is_flattened:
+            _check_flattened(part, following)
         arrays = self._arrays(part, layer, specification)
         self.values |= {".".join((*path, name)): array for name, array in arrays.items()}
         self.shape = output_shape
@@ -369,8 +386,10 @@ class _Reader:
         order = channels_first_order(self.shape)
         if np.array_equal(order, np.arange(order.size)):
             return
-        minding = next((p for p in following if p.pair is None or p.pair.minds), None)
-        if minding is None or minding.pair is None or minding.pair.layer is not Linear:
+        dependent = next(
+            (p for p in following if p.pair is None or p.pair.depends_on_channel_order), None
+        )
+        if dependent is None or dependent.pair is None or dependent.pair.layer is not Linear:
             raise InputError(
                 f"{part.where}Flatten: expected a Linear module after it, since channels are last "
                 "here and the order of the values differs; put torchvision.ops.Permute([0, 2, 3, "
@@ -383,7 +402,7 @@ class _Reader:
         assert part.pair is not None
         expected = part.pair.to_module_arrays(layer, _zeros(specification))
         tensors = dict(part.module.named_parameters()) | dict(part.module.named_buffers())
-        found = {}
+        arrays = {}
         for name, zeros in expected.items():
             got = tuple(tensors[name].shape) if name in tensors else "none"
             if got != zeros.shape:
@@ -392,12 +411,24 @@ class _Reader:
                     f"{part.where}{part.module}: expected a {kind} {name!r} of shape "
                     f"{zeros.shape}, got {got}"
                 )
-            found[name] = _host(tensors[name])
-        arrays = part.pair.to_layer_arrays(layer, found)
+            arrays[name] = _host(tensors[name])
+        arrays = part.pair.to_layer_arrays(layer, arrays)
         if isinstance(layer, Linear) and self.order is not None:
             arrays["weight"] = arrays["weight"][np.argsort(self.order)]
             self.order = None
         return arrays
+
+
+def _check_flattened(part: _Part, following: Sequence[_Part]) -> None:
+    """Raise InputError unless Flatten follows global pooling, whose layer returns vectors."""
+    name = type(part.module).__name__
+    after = following[0].module if following else None
+    if not _flattens_all(after, GLOBAL_POOLING[name]):
+        got = "nothing" if after is None else repr(after).partition("\n")[0]
+        raise InputError(
+            f"{part.where}{name}: expected torch.nn.Flatten() right after it, since the layer "
+            f"returns (batch, channels), got {got:.80}; put torch.nn.Flatten() there"
+        )
 
 
 def _zeros(specification: dict[str, Any]) -> Arrays:
@@ -415,7 +446,7 @@ OTHER: dict[Layout, Layout] = {"first": "last", "last": "first"}
 
 
 def _entry(parts: Sequence[_Part]) -> Layout:
-    """Return where the channels of the input are: where the first module that minds has them."""
+    """Return where the channels of the input are: where the first module expects them."""
     layout: Layout = "last"
     moves = 0
     for part in parts:

@@ -232,6 +232,14 @@ def _upsample_settings(layer: Upsample, shape: Shape, layout: Layout) -> dict[st
     return settings | ({"align_corners": False} if layer.mode == "bilinear" else {})
 
 
+GLOBAL_POOLING = {
+    "AdaptiveAvgPool1d": 2,
+    "AdaptiveAvgPool2d": 3,
+    "AdaptiveMaxPool1d": 2,
+    "AdaptiveMaxPool2d": 3,
+}
+"""Modules of global pooling, which keep axes of size 1, with the number of axes of a sample."""
+
 CONVOLUTION = (
     _convolution(Conv1d),
     _convolution(Conv2d),

@@ -21,7 +21,7 @@ def _affine_of(layer: Any, arrays: Arrays) -> Arrays:
     return {name: array for name, array in named.items() if array is not None}
 
 
-def _affine_here(layer: Any, arrays: Arrays) -> Arrays:
+def _affine_to_layer(layer: Any, arrays: Arrays) -> Arrays:
     """Return gain and bias under our names."""
     names = {"weight": "scale", "bias": "bias"}
     return {names[name]: array for name, array in arrays.items() if name in names}
@@ -69,14 +69,16 @@ def _rms_norm(module: Any, shape: Shape, layout: Layout) -> Layer:
 STATE = {"running_mean": "mean", "running_var": "variance"}
 
 
-def _state_there(layer: BatchNorm, arrays: Arrays) -> Arrays:
+def _state_to_torch(layer: BatchNorm, arrays: Arrays) -> Arrays:
     """Return gain, bias and running values under PyTorch's names, and its count of batches."""
-    state = {there: arrays[here] for there, here in STATE.items()}
+    state = {theirs: arrays[ours] for theirs, ours in STATE.items()}
     return _both_of(layer, arrays) | state | {"num_batches_tracked": np.asarray(0)}
 
 
-def _state_here(layer: BatchNorm, arrays: Arrays) -> Arrays:
-    return _affine_here(layer, arrays) | {here: arrays[there] for there, here in STATE.items()}
+def _state_to_layer(layer: BatchNorm, arrays: Arrays) -> Arrays:
+    return _affine_to_layer(layer, arrays) | {
+        ours: arrays[theirs] for theirs, ours in STATE.items()
+    }
 
 
 def _batch_norm(module: Any, shape: Shape, layout: Layout) -> Layer:
@@ -107,8 +109,8 @@ def _batch_norm_of(axes: tuple[int, ...], name: str) -> Pair:
             "affine": layer.scale or layer.bias,
         },
         _batch_norm,
-        _state_there,
-        _state_here,
+        _state_to_torch,
+        _state_to_layer,
         layout="first",
         fits=lambda layer, shape: len(shape) in axes,
     )
@@ -143,7 +145,7 @@ NORMALIZATION = (
         },
         _group_norm,
         _both_of,
-        _affine_here,
+        _affine_to_layer,
         layout="first",
     ),
     Pair(
@@ -152,7 +154,7 @@ NORMALIZATION = (
         _layer_norm_settings,
         _layer_norm,
         _affine_of,
-        _affine_here,
+        _affine_to_layer,
         layout="last",
     ),
     Pair(
@@ -165,7 +167,7 @@ NORMALIZATION = (
         },
         _rms_norm,
         _affine_of,
-        _affine_here,
+        _affine_to_layer,
         layout="last",
     ),
 )

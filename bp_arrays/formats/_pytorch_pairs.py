@@ -73,7 +73,7 @@ class Pair:
     build: Callable[[Any, Shape, Any], Any] | None = None
 
     @property
-    def minds(self) -> bool:
+    def depends_on_channel_order(self) -> bool:
         """Whether it matters where the channels are, or in which order."""
         return self.layout is not None or self.ordered
 
@@ -103,7 +103,7 @@ def expect_channels(module: Any, channels: int, shape: Shape) -> None:
 
 
 def transposed(layer: Any, arrays: Arrays) -> Arrays:
-    """Return matrices as in the other library: (in, out) here, (out, in) there; bias unchanged."""
+    """Return matrices as in the other library: (in, out) and (out, in); bias unchanged."""
     return {name: array.T for name, array in arrays.items()}
 
 
@@ -162,11 +162,11 @@ def _softplus(module: Any, shape: Shape, layout: Layout) -> Layer:
     return activations.Softplus()
 
 
-def _slope_there(layer: Any, arrays: Arrays) -> Arrays:
+def _slope_to_torch(layer: Any, arrays: Arrays) -> Arrays:
     return {"weight": arrays["slope"]}
 
 
-def _slope_here(layer: Any, arrays: Arrays) -> Arrays:
+def _slope_to_layer(layer: Any, arrays: Arrays) -> Arrays:
     return {"slope": arrays["weight"]}
 
 
@@ -232,16 +232,13 @@ BASIC: tuple[Pair, ...] = (
     _over_channels(activations.Softmax),
     _over_channels(activations.LogSoftmax),
     replace(_over_channels(activations.GLU), ordered=True),
-    plain(activations.Mish),
-    plain(activations.Hardsigmoid),
-    plain(activations.Hardswish),
     Pair(
         activations.PReLU,
         "PReLU",
         lambda layer, shape, layout: {"num_parameters": 1},
         lambda module, shape, layout: activations.PReLU(),
-        _slope_there,
-        _slope_here,
+        _slope_to_torch,
+        _slope_to_layer,
         fits=lambda layer, shape: not layer.per_channel,
         accepts=lambda module: module.num_parameters == 1,
     ),
@@ -250,8 +247,8 @@ BASIC: tuple[Pair, ...] = (
         "PReLU",
         lambda layer, shape, layout: {"num_parameters": shape[-1]},
         _slopes,
-        _slope_there,
-        _slope_here,
+        _slope_to_torch,
+        _slope_to_layer,
         layout="first",
     ),
 )

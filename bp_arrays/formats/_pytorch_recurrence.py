@@ -68,40 +68,40 @@ def _names(layer: Any) -> list[tuple[str, str]]:
     return pairs
 
 
-def _there(layer: Any, arrays: Arrays, prefix: str) -> Arrays:
+def _to_torch_arrays(layer: Any, arrays: Arrays, prefix: str) -> Arrays:
     """Return the weights of a module: b is its first bias; of the second only b' of a GRU."""
     result: Arrays = {}
-    for here, there in _names(layer):
-        bias = arrays["bias" + here]
+    for ours, theirs in _names(layer):
+        bias = arrays["bias" + ours]
         second = np.zeros_like(bias)
         if isinstance(layer, GRU):
-            second[-layer.features :] = arrays["recurrent_bias" + here]
+            second[-layer.features :] = arrays["recurrent_bias" + ours]
         parts = {
-            "weight_ih": arrays["input_weight" + here].T,
-            "weight_hh": arrays["recurrent_weight" + here].T,
+            "weight_ih": arrays["input_weight" + ours].T,
+            "weight_hh": arrays["recurrent_weight" + ours].T,
             "bias_ih": bias,
             "bias_hh": second,
         }
-        result |= {f"{prefix}{name}{there}": array for name, array in parts.items()}
+        result |= {f"{prefix}{name}{theirs}": array for name, array in parts.items()}
     return result
 
 
-def _here(layer: Any, arrays: Arrays, prefix: str) -> Arrays:
+def _to_layer_arrays(layer: Any, arrays: Arrays, prefix: str) -> Arrays:
     """Return the weights of a layer: the two biases of PyTorch are added, but for b' of a GRU."""
     result: Arrays = {}
-    for here, there in _names(layer):
+    for ours, theirs in _names(layer):
         own = {
-            name: arrays[f"{prefix}{name}{there}"]
+            name: arrays[f"{prefix}{name}{theirs}"]
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         }
-        result["input_weight" + here] = own["weight_ih"].T
-        result["recurrent_weight" + here] = own["weight_hh"].T
+        result["input_weight" + ours] = own["weight_ih"].T
+        result["recurrent_weight" + ours] = own["weight_hh"].T
         second = own["bias_hh"]
         if isinstance(layer, GRU):
             second = second.copy()
-            result["recurrent_bias" + here] = second[-layer.features :].copy()
+            result["recurrent_bias" + ours] = second[-layer.features :].copy()
             second[-layer.features :] = 0.0
-        result["bias" + here] = own["bias_ih"] + second
+        result["bias" + ours] = own["bias_ih"] + second
     return result
 
 
@@ -121,8 +121,8 @@ def _pairs(layer: type[Layer]) -> tuple[Pair, Pair]:
         "Output",
         _no_settings,
         _to_layer,
-        lambda layer, arrays: _there(layer, arrays, "layer."),
-        lambda layer, arrays: _here(layer, arrays, "layer."),
+        lambda layer, arrays: _to_torch_arrays(layer, arrays, "layer."),
+        lambda layer, arrays: _to_layer_arrays(layer, arrays, "layer."),
         layout="last",
         accepts=accepts,
         build=_build,
@@ -132,8 +132,8 @@ def _pairs(layer: type[Layer]) -> tuple[Pair, Pair]:
         name,
         _no_settings,
         _to_layer,
-        lambda layer, arrays: _there(layer, arrays, ""),
-        lambda layer, arrays: _here(layer, arrays, ""),
+        lambda layer, arrays: _to_torch_arrays(layer, arrays, ""),
+        lambda layer, arrays: _to_layer_arrays(layer, arrays, ""),
         layout="last",
     )
     return inside, alone

@@ -18,7 +18,7 @@ from bp_arrays.normalization import LayerNorm
 from bp_arrays.typing import Shape
 
 
-def _table_there(layer: Embedding, arrays: Arrays) -> Arrays:
+def _table_to_torch(layer: Embedding, arrays: Arrays) -> Arrays:
     """Return the table with the row of the padding set to 0, as this layer reads it."""
     table = arrays["weight"]
     if layer.padding_index is not None:
@@ -27,7 +27,7 @@ def _table_there(layer: Embedding, arrays: Arrays) -> Arrays:
     return {"weight": table}
 
 
-def _table_here(layer: Embedding, arrays: Arrays) -> Arrays:
+def _table_to_layer(layer: Embedding, arrays: Arrays) -> Arrays:
     if layer.padding_index is not None and arrays["weight"][layer.padding_index].any():
         raise InputError(
             f"from_torch: Embedding(padding_idx={layer.padding_index}): expected zeros in that "
@@ -88,12 +88,12 @@ def flat(arrays: dict[str, Any]) -> Arrays:
     return result
 
 
-def _attention_there(layer: MultiHeadAttention, arrays: Arrays) -> Arrays:
+def _attention_to_torch(layer: MultiHeadAttention, arrays: Arrays) -> Arrays:
     own = flat(arrays)
-    return {there: own[here].T for there, here in ATTENTION_NAMES.items() if here in own}
+    return {theirs: own[ours].T for theirs, ours in ATTENTION_NAMES.items() if ours in own}
 
 
-def _attention_here(layer: MultiHeadAttention, arrays: Arrays) -> Arrays:
+def _attention_to_layer(layer: MultiHeadAttention, arrays: Arrays) -> Arrays:
     return {ATTENTION_NAMES[name]: array.T for name, array in arrays.items()}
 
 
@@ -118,12 +118,12 @@ BLOCK_NAMES = {
 }
 
 
-def _block_there(layer: TransformerBlock, arrays: Arrays) -> Arrays:
+def _block_to_torch(layer: TransformerBlock, arrays: Arrays) -> Arrays:
     own, prefix = flat(arrays), "block." if layer.causal else ""
-    return {prefix + there: own[here].T for there, here in BLOCK_NAMES.items() if here in own}
+    return {prefix + theirs: own[ours].T for theirs, ours in BLOCK_NAMES.items() if ours in own}
 
 
-def _block_here(layer: TransformerBlock, arrays: Arrays) -> Arrays:
+def _block_to_layer(layer: TransformerBlock, arrays: Arrays) -> Arrays:
     return {BLOCK_NAMES[name.removeprefix("block.")]: array.T for name, array in arrays.items()}
 
 
@@ -209,8 +209,8 @@ def _block_of(name: str, *, causal: bool) -> Pair:
         name,
         lambda layer, shape, layout: {},
         _block,
-        _block_there,
-        _block_here,
+        _block_to_torch,
+        _block_to_layer,
         layout="last",
         fits=lambda layer, shape: layer.causal is causal and _is_plain(layer, shape),
         build=_build_block,
@@ -231,8 +231,8 @@ SEQUENCES = (
             "padding_idx": layer.padding_index,
         },
         _embedding,
-        _table_there,
-        _table_here,
+        _table_to_torch,
+        _table_to_layer,
         layout="last",
     ),
     Pair(
@@ -240,8 +240,8 @@ SEQUENCES = (
         "SelfAttention",
         lambda layer, shape, layout: {},
         _attention,
-        _attention_there,
-        _attention_here,
+        _attention_to_torch,
+        _attention_to_layer,
         layout="last",
         fits=_has_twin,
         build=_build_attention,

@@ -233,6 +233,33 @@ def test_names_that_the_file_needs_itself_may_be_taken(tmp_path):
     np.testing.assert_allclose(y, model.predict(X), rtol=1e-12)
 
 
+FUNCTIONS = {
+    "any": lambda xp, x: xp.astype(xp.any(x, axis=1, keepdims=True), x.dtype) * xp.ones_like(x),
+    "all": lambda xp, x: xp.astype(xp.all(x, axis=1, keepdims=True), x.dtype) * xp.ones_like(x),
+    "logaddexp": lambda xp, x: xp.logaddexp(x, xp.flip(x, axis=1)),
+    "tile": lambda xp, x: xp.tile(x, (2, 1, 3))[1, :, 8:16] + xp.tile(x, (3,))[:, 16:],
+}
+
+
+class Function(bp.Layer):
+    def __init__(self, function):
+        self.function = function
+
+    def forward(self, params, x, ctx):
+        return self.function(ctx.xp, x), None
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_at_their_limits(name, tmp_path):
+    """Numbers that are neither 0 nor 1 are true; equal infinities; more repetitions than axes."""
+    model = model_of(Function(FUNCTIONS[name]))
+    x = np.zeros((5, 8))
+    x[0, 3], x[1, 3], x[2], x[3] = 0.5, -1.0, -0.25, -np.inf
+    x[4, :3], x[4, -3:] = (np.inf, -np.inf, 2.0), (1.0, -np.inf, np.inf)
+    expected = FUNCTIONS[name](np, x)
+    np.testing.assert_allclose(run(exported(model, tmp_path), x), expected, rtol=1e-14)
+
+
 class Sorted(bp.Layer):
     def forward(self, params, x, ctx):
         return ctx.xp.sort(x, axis=-1), None

@@ -130,6 +130,29 @@ def stem(*rest):
     return nn.Sequential(nn.Conv2d(4, 2, 2), *rest)
 
 
+def pooled(*rest):
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), *rest)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        (pooled(nn.Flatten(1, 3)), nn.Linear(2, 3)),
+        (pooled(), nn.Flatten(), nn.Linear(2, 3)),
+        (nn.AdaptiveMaxPool2d((1, 1)), nn.Sequential(nn.Flatten(), nn.Linear(2, 3))),
+        (nn.AdaptiveMaxPool2d(1), nn.Flatten()),
+    ],
+)
+def test_global_pooling_with_flatten_behind_it(rest):
+    module = stem(*rest).double()
+    model = bp.from_torch(module, IMAGE, device="cpu")
+    x = np.random.default_rng(0).normal(size=(3, *IMAGE))
+    expected = module(torch.tensor(x).permute(0, 3, 1, 2)).detach().numpy()
+    y = model.predict(x)
+    assert y.shape == expected.shape
+    np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -141,6 +164,12 @@ def stem(*rest):
         (lambda: nn.AvgPool2d(2, divisor_override=3), "divisor_override=3"),
         (lambda: nn.AvgPool2d(2, ceil_mode=True), "ceil_mode=True"),
         (lambda: nn.AdaptiveAvgPool2d(2), "output_size 1"),
+        (lambda: stem(nn.AdaptiveAvgPool2d(1)), r"'1', AdaptiveAvgPool2d: .* got nothing; put"),
+        (lambda: stem(nn.AdaptiveMaxPool2d(1), nn.ReLU()), r"got ReLU\(\); put torch.nn.Flatten"),
+        (lambda: stem(pooled(nn.Flatten(2))), r"'1.0', AdaptiveAvg.*Flatten\(start_dim=2, end"),
+        (lambda: pooled(nn.Flatten(1, 2)), r"got Flatten\(start_dim=1, end_dim=2\); put"),
+        (lambda: pooled(nn.Flatten(1, 1), nn.Flatten()), "got Flatten"),
+        (lambda: pooled(nn.Sequential(nn.Linear(1, 2), nn.Flatten())), r"got Linear\("),
         (lambda: nn.Upsample(scale_factor=1.5), "whole numbers"),
         (lambda: nn.Upsample(size=(4, 4)), "size="),
         (lambda: nn.Upsample(scale_factor=2, mode="bicubic"), "nearest"),
