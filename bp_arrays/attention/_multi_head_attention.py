@@ -1,4 +1,4 @@
-"""`MultiHeadAttention`: every position of a sequence takes up what it needs from the others."""
+"""`MultiHeadAttention`: each position of a sequence attends to the others."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class MultiHeadAttention(Layer):
 
     The input is an array (batch, time, features), or a dict of it as "x" with "lengths" (batch,)
     or "mask" (batch, time), 1 or True at real positions: the keys of all others have no weight. A
-    position for which no key is left gets zeros in place of the sum. Of a dict the output is the
-    dict with the new "x".
+    position for which no key is left gets zeros in place of the sum. For a dict input, the output
+    is the same dict with "x" replaced.
 
     Parameters
     ----------

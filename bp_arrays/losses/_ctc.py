@@ -43,8 +43,8 @@ class CTC(Loss):
     Outputs are logits (batch, time, classes), targets classes (batch, length). All times take part:
     in padded inputs the network learns to answer the padding with blanks. There is one loss for
     each sample, and weights are per sample. As the sums over paths are computed time after time, in
-    the forward and in the backward pass, the number of operations grows with the time, and so does
-    that of seconds until JAX has compiled them.
+    the forward and in the backward pass, the number of operations, and JAX's compile time, grow
+    with the length.
 
     PyTorch's `CTCLoss` takes log-probabilities (time, batch, classes), and its "mean" divides the
     loss of each sample by the number of its labels; its "sum" is the same as here. In Keras the

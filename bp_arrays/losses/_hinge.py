@@ -84,7 +84,7 @@ class SquaredHinge(MarginLoss):
 
 @dataclass(frozen=True)
 class MultiMargin(Loss):
-    """Hinge loss of scores y of K classes: each class by which the target c does not win by m.
+    """Hinge loss of scores y of K classes: penalizes each class within m of the target's score.
 
     ℓ = 1/K Σ_{k≠c} h_k^p with h_k = max(0, m − y_c + y_k); ∂ℓ/∂y_k = p/K h_k^(p−1) where h_k > 0
     for k ≠ c, and ∂ℓ/∂y_c = −Σ_{k≠c} ∂ℓ/∂y_k.
