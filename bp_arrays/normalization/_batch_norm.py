@@ -70,7 +70,7 @@ class BatchNorm(Layer):
     --------
     >>> import numpy as np
     >>> import bp_arrays as bp
-    >>> model = bp.Model(bp.BatchNorm(), input_shape=(1,), device="cpu")
+    >>> model = bp.Model(bp.BatchNorm(), (1,), device="cpu", dtype="float64")
     >>> trainer = bp.Trainer(model, loss=bp.L2Loss(), optimizer=bp.SGD(0.1))
     >>> _ = trainer.step(np.array([[1.0], [2.0], [3.0]]), np.zeros((3, 1)))
     >>> {name: model.parameters[name].round(3).tolist() for name in ("mean", "variance")}

@@ -123,7 +123,7 @@ class RMSNorm(Layer):
     Examples
     --------
     >>> import bp_arrays as bp
-    >>> model = bp.Model(bp.RMSNorm(epsilon=1e-12), input_shape=(2,), device="cpu")
+    >>> model = bp.Model(bp.RMSNorm(epsilon=1e-12), (2,), device="cpu", dtype="float64")
     >>> model.predict([[1.0, 7.0]]).round(4).tolist()
     [[0.2, 1.4]]
     """

@@ -29,7 +29,7 @@ from bp_arrays.kernels import (
     window_maximum_dx,
 )
 from bp_arrays.layers import Layer
-from bp_arrays.testing._case import DTYPES, DTYPES_WITH_HALF, Case
+from bp_arrays.testing._case import DTYPES, DTYPES_WITH_HALF, PARAMETER, Case
 from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import normal
 from bp_arrays.testing.cases._layer import layer_case
@@ -219,6 +219,15 @@ def convolution_kernel_cases() -> Iterator[Case]:
             "kernel",
             partial(_kernel_inputs, variant),
             partial(_standard_convolution, _windows(case), layer.groups),
+            witnesses=formula(
+                partial(
+                    witness.conv2d_values,
+                    layer.stride,
+                    case.padding,
+                    layer.dilation,
+                    layer.groups,
+                )
+            ),
         )
     for variant in ("overlapping", "ties"):
         pool, shape, kind, settings = POOLS["MaxPool2d", variant]
@@ -251,7 +260,7 @@ def _kernel_inputs(variant: str) -> HostArrays:
     parameters, output_shape = case.layer.init(case.shape[1:])
     shapes = {
         "x": case.shape,
-        "w": parameters["weight"].shape,
+        PARAMETER + "weight": parameters["weight"].shape,
         "delta": (case.shape[0], *output_shape),
     }
     return {name: normal("convolution", variant, name, shape=s) for name, s in shapes.items()}
@@ -260,7 +269,7 @@ def _kernel_inputs(variant: str) -> HostArrays:
 def _standard_convolution(
     windows: Windows, groups: int, placement: Placement, arrays: dict[str, Array]
 ) -> dict[str, Array]:
-    x, w, delta = arrays["x"], arrays["w"], arrays["delta"]
+    x, w, delta = arrays["x"], arrays[PARAMETER + "weight"], arrays["delta"]
     ctx = placement.context()
     on_device = {"device": ctx.device, "xp": ctx.xp}
     size = (x.shape[1], x.shape[2])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import sys
+import types
 
 import numpy as np
 
@@ -125,13 +126,14 @@ def _wrapped(name):
 
 
 _FUNCTIONS = """
-    abs acos add all any arange argmax argmin astype bitwise_and bitwise_left_shift bitwise_or
-    bitwise_right_shift bitwise_xor broadcast_to ceil clip concat cos cumulative_sum divide empty
-    empty_like equal exp expand_dims expm1 eye flip floor full full_like greater greater_equal
-    isfinite isinf isnan less less_equal linspace log log1p log2 logical_and logical_not
-    logical_or matmul matrix_transpose max maximum mean min minimum multiply negative not_equal
-    ones ones_like permute_dims pow prod remainder reshape round sign sin sqrt square squeeze stack
-    std subtract sum take take_along_axis tanh tensordot var vecdot where zeros zeros_like
+    abs acos add all any arange argmax argmin argsort astype bitwise_and bitwise_left_shift
+    bitwise_or bitwise_right_shift bitwise_xor broadcast_to ceil clip concat cos cumulative_sum
+    divide empty empty_like equal exp expand_dims expm1 eye flip floor full full_like greater
+    greater_equal isfinite isinf isnan less less_equal linspace log log1p log2 logaddexp
+    logical_and logical_not logical_or matmul matrix_transpose max maximum mean min minimum
+    moveaxis multiply negative not_equal ones ones_like permute_dims pow prod remainder reshape
+    round searchsorted sign sin sqrt square squeeze stack std subtract sum take take_along_axis
+    tanh tensordot var vecdot where zeros zeros_like
 """
 for _name in _FUNCTIONS.split():
     globals()[_name] = _wrapped(_name)
@@ -149,7 +151,12 @@ def isdtype(dtype, kind):
 
 
 def finfo(type, /):
-    return np.finfo(type)
+    """The limits of a dtype, as Python's numbers."""
+    limits = np.finfo(type)
+    names = ("bits", "eps", "max", "min", "smallest_normal")
+    return types.SimpleNamespace(
+        **{name: np.asarray(getattr(limits, name)).item() for name in names}
+    )
 
 
 def result_type(*arrays_and_dtypes):
