@@ -212,22 +212,16 @@ def _upsample_cases() -> Iterator[Case]:
 def convolution_kernel_cases() -> Iterator[Case]:
     """Yield cases of the standard form of a convolution, also where a library has its own."""
     for variant in ("ordinary", "strides", "groups and dilation"):
-        case, layer = CONV2D[variant], CONV2D[variant].layer
+        case = CONV2D[variant]
+        layer: Any = case.layer
+        settings = (layer.stride, case.padding, layer.dilation, layer.groups)
         yield Case(
             "convolution",
             f"standard form, {variant}",
             "kernel",
             partial(_kernel_inputs, variant),
             partial(_standard_convolution, _windows(case), layer.groups),
-            witnesses=formula(
-                partial(
-                    witness.conv2d_values,
-                    layer.stride,
-                    case.padding,
-                    layer.dilation,
-                    layer.groups,
-                )
-            ),
+            witnesses=formula(partial(witness.conv2d_values, *settings)),
         )
     for variant in ("overlapping", "ties"):
         pool, shape, kind, settings = POOLS["MaxPool2d", variant]
