@@ -13,10 +13,9 @@ class IndexShape(tuple[int, ...]):
     It is a tuple like any other shape. Layers that look up rows, such as `Embedding`, require it:
     numbers cannot select a row. A layer that passes indices on unchanged returns it unchanged.
 
-    Parameters
+    Attributes
     ----------
-    shape : iterable of int
-    size : int, optional
+    size : int or None
         The size of the `InputSpec`: the indices are below it.
 
     Examples
