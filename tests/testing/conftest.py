@@ -1,15 +1,20 @@
-"""The library's cases run on JAX in float32 only: compiling takes most of their time.
+"""What JAX compiles takes most of the time: here it runs three variants of a component, in float32.
 
-`bp-arrays check` runs them in every dtype.
+`bp-arrays check` runs every case in every dtype, and differentiates every one with `jax.grad`.
 """
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
-from bp_arrays.testing.pytest_plugin import OnDevice
+from bp_arrays.testing import cases
+from bp_arrays.testing.pytest_plugin import ByOracle, OnDevice
 
 LEFT_TO_CHECK = {"jax:cpu-float64", "jax:cpu-float16", "jax:cpu-bfloat16"}
+COMPILED = {"jax:cpu-float32", "jax.grad"}
+VARIANTS = 3
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -24,4 +29,19 @@ def _is_left(item: pytest.Item) -> bool:
     if item.path.name != "test_cases.py" or not hasattr(item, "callspec"):
         return False
     check = item.callspec.params.get("check")
-    return isinstance(check, OnDevice) and str(check) in LEFT_TO_CHECK
+    if isinstance(check, OnDevice):
+        runs_as = str(check)
+    elif isinstance(check, ByOracle):
+        runs_as = check.oracle.name
+    else:
+        return False
+    return runs_as in LEFT_TO_CHECK or (runs_as in COMPILED and check.case.name not in _compiled())
+
+
+@cache
+def _compiled() -> frozenset[str]:
+    """Return the names of the first cases of each component."""
+    names: dict[str, list[str]] = {}
+    for case in cases():
+        names.setdefault(case.component, []).append(case.name)
+    return frozenset(name for each in names.values() for name in each[:VARIANTS])
