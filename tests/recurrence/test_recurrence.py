@@ -64,7 +64,7 @@ SETTINGS = [
 def test_values_and_gradients_are_pytorchs(device, kind, layers, bidirectional, options):
     if device.backend == "jax":
         pytest.skip("the check does this on JAX")
-    import torch
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
     module, layer, parameters = both(kind, layers, bidirectional, **options)
     x, delta = random(B, T, F), random(B, T, N * (1 + bidirectional))

@@ -275,6 +275,8 @@ def test_where_there_is_no_memory_for_a_graph_training_is_eager_and_says_so(capl
 
     caplog.set_level("INFO", "bp_arrays")
     pool = cupy.get_default_memory_pool()
+    gc.collect()
+    pool.free_all_blocks()  # what other tests left there would be room
     free, _ = cupy.cuda.runtime.memGetInfo()
     hog = cupy.cuda.alloc(free - 2**24)  # no room for the 32 MiB of a workspace
     try:
