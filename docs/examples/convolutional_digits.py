@@ -3,9 +3,9 @@
     python convolutional_digits.py t10k-images-idx3-ubyte.gz
     python convolutional_digits.py train-images-idx3-ubyte.gz --device torch:cuda:0 --epochs 12
 
-The images are an IDX file, the format of MNIST, with the labels in a second file in the same folder.
-One in five, drawn at random, is held out. Two convolutions find strokes and their parts, pooling keeps the
-strongest of each four neighbors, and two fully connected layers decide.
+The images are an IDX file, the format of MNIST, with the labels in a second file in the same
+folder. One in five, drawn at random, is held out. Two convolutions find strokes and their parts,
+pooling keeps the strongest of each four neighbors, and two fully connected layers decide.
 """
 
 import argparse
