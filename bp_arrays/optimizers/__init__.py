@@ -7,7 +7,7 @@ from bp_arrays.optimizers._chain import Chain
 from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
 from bp_arrays.optimizers._rmsprop import RMSProp
 from bp_arrays.optimizers._sgd import SGD
-from bp_arrays.optimizers._training_state import TrainingState
+from bp_arrays.optimizers._training_state import BestSoFar, TrainingState
 from bp_arrays.optimizers._transforms import ClipByGlobalNorm, Transform, WeightDecay
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -31,6 +31,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "BestSoFar",
     "Chain",
     "ClipByGlobalNorm",
     "Optimizer",
