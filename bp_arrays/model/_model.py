@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +38,7 @@ from bp_arrays.inputs import (
     describe_location,
     described,
     error_on_device,
+    is_frame,
     is_iterable_of_batches,
     is_on_host,
     move_samples,
@@ -56,8 +58,11 @@ from bp_arrays.model._objective import Objective
 from bp_arrays.model._summary import Summary, summary_of
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.random import Stream, host_generator
+from bp_arrays.tables import TABLE_KEY, TableSpec, frame_samples
 from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import Array, Namespace, ParameterTree, Shape, StateUpdates
+
+logger = logging.getLogger(__name__)
 
 PREDICTION_ROWS = 8192
 """The default batch size of `predict`, which bounds the memory of activations."""
@@ -493,6 +498,7 @@ class Model:
             dtype, or is on another device; if one batch is host data and another is not.
         """
         device = self.device
+        x = self._frame_as_rows(x)
         # an underflow to 0 is intended, whatever np.seterr was set to
         with device.activate(), np.errstate(under="ignore"):
             to_host, batches = self._batches(x, batch_size)
@@ -509,6 +515,17 @@ class Model:
         xp = np if to_host else device.xp
         with device.activate():
             return map_tree(lambda *parts: xp.concat(parts, axis=0), *outputs)
+
+    def _frame_as_rows(self, x: Any) -> Any:
+        """Return a DataFrame as the table that the model was trained on; anything else as it is."""
+        if TABLE_KEY not in self.metadata or not is_frame(x) or len(x.shape) != 2:
+            return x
+        spec = TableSpec.from_metadata(self.metadata, "model.metadata")
+        assert spec is not None
+        rows, notes = frame_samples(x, spec)
+        for note in notes:
+            logger.info("predict: %s", note)
+        return rows
 
     def _batches(self, x: Any, batch_size: int | None) -> tuple[bool, Iterator[Tree]]:
         """Return whether outputs go to the host, and x in batches on the device."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.checks import as_integer
-from bp_arrays.data import Feed, Order, as_batches
+from bp_arrays.data import Feed, Order, Table, as_batches
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
@@ -128,6 +128,8 @@ def fit(
     ([[2.0]], True)
     """
     epochs = as_integer("fit", "epochs", epochs, at_least=1)
+    if isinstance(x, Table):
+        model.metadata |= x.metadata
     _check_callbacks(callbacks)
     metrics = with_part_losses(metrics, loss)
     trainer = Trainer(
