@@ -55,6 +55,7 @@ from bp_arrays.inputs import (
 )
 from bp_arrays.layers import Context, Layer, walk
 from bp_arrays.losses import Loss
+from bp_arrays.model._jacobian import complete_gradient, jacobian
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._objective import Objective
 from bp_arrays.model._summary import Summary, summary_of
@@ -330,6 +331,7 @@ class Model:
         *,
         training: bool,
         needs_input_gradient: bool,
+        needs_parameter_gradients: bool = True,
         step: Any = 0,
         seed: int | None = None,
         xp: Namespace | None = None,
@@ -345,6 +347,8 @@ class Model:
             Whether layers such as Dropout act and running statistics change.
         needs_input_gradient : bool
             Whether the derivative by the input is needed.
+        needs_parameter_gradients : bool, default True
+            Whether the derivatives by the parameters are needed.
         step : int or 0-d array, default 0
             The number of updates before this pass; it selects the random numbers.
         seed : int, optional
@@ -370,6 +374,7 @@ class Model:
             native,
             training,
             needs_input_gradient,
+            needs_parameter_gradients,
             random,
             state_updates=updates,
             constants=constants,
@@ -490,6 +495,108 @@ class Model:
             result = objective.gradient(self.vector, self.state_vector, (x, t, weight), context)
             return result.loss, self.layout.named_gradients(result.g, device.xp)
 
+    def jacobian(self, x: Any) -> Tree:
+        """Return the derivatives of every output by every input, for each sample of a batch.
+
+        J[n, k, i] = ∂y_nk/∂x_ni, of what `predict` computes: Dropout is off, and BatchNorm uses its
+        running values. One forward pass, and backward passes that propagate the errors of many
+        outputs at once; no gradients of the weights are computed. For few inputs and very many
+        outputs, differences in x may take less time.
+
+        Parameters
+        ----------
+        x : array (batch, *input_shape), tuple or dict of arrays, bp.data.Batches, or iterable
+            As for `predict`.
+
+        Returns
+        -------
+        array (batch, *output_shape, *input_shape)
+            NumPy for host data, else on the model's device. Of several inputs, a tuple or dict of
+            such arrays, in which indices, which have no derivative, are None. Of several outputs,
+            a tuple or dict of all that, one for each output.
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            As `predict`; if all inputs are indices.
+
+        Notes
+        -----
+        A custom layer that lets the samples of a batch depend on each other, outside of training,
+        has a derivative that this shape cannot hold.
+
+        Examples
+        --------
+        >>> import bp_arrays as bp
+        >>> model = bp.Model(bp.Linear(3), input_shape=2, device="cpu", seed=0)
+        >>> jacobian = model.jacobian([[0.1, 0.2], [0.3, 0.4]])
+        >>> jacobian.shape, bool((jacobian[1] == model.parameters["weight"].T).all())
+        ((2, 3, 2), True)
+        """
+        self._check_differentiable("jacobian")
+        return self._over_batches(
+            "jacobian",
+            x,
+            None,
+            lambda params, batch, ctx: jacobian(self.net, params, batch, self.output_shape, ctx),
+            needs_input_gradient=True,
+        )
+
+    def input_gradient(self, x: Any, delta: Any) -> Tree:
+        """Return ∂L/∂x for an error δ = ∂L/∂y at the output, without gradients of the weights.
+
+        The derivatives of what `predict` computes, in one forward and one backward pass: for
+        saliency maps, adversarial inputs, or the product of a vector with the Jacobian.
+
+        Parameters
+        ----------
+        x : array (batch, *input_shape), or tuple or dict of arrays
+            Host data, or arrays on the model's device.
+        delta : array (batch, *output_shape), or tuple or dict of arrays like the outputs
+            Host data, or on the model's device; None for an output whose error is zero.
+
+        Returns
+        -------
+        array of the shape of x, or tuple or dict of them
+            NumPy for host data, else on the model's device; None for indices.
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            If x or δ has the wrong shape or dtype, or is on another device; if all inputs are
+            indices.
+
+        Examples
+        --------
+        >>> import bp_arrays as bp
+        >>> model = bp.Model(bp.Linear(3), input_shape=2, device="cpu", seed=0)
+        >>> dx = model.input_gradient([[0.1, 0.2]], [[1.0, 0.0, 0.0]])
+        >>> bool((dx[0] == model.parameters["weight"][:, 0]).all())
+        True
+        """
+        self._check_differentiable("input_gradient")
+        device = self.device
+        with device.activate(), np.errstate(under="ignore"):
+            samples = read_samples(x, self.inputs, device)
+            to_host = is_on_host(samples)
+            samples = samples_to_device(x, self.inputs, device, self.dtype)
+            context = self.context(
+                training=False, needs_input_gradient=True, needs_parameter_gradients=False
+            )
+            params = self.layout.tree(*self.current_vectors(), device.xp)
+            y, backward = self.net.forward(params, samples, context)
+            dx, _ = backward(error_on_device(delta, y, device, self.dtype))
+            dx = complete_gradient(dx, samples, device.xp)
+            return map_tree(device.to_numpy, dx) if to_host else dx
+
+    def _check_differentiable(self, method: str) -> None:
+        if all(spec.is_index for spec in leaves(self.inputs)):
+            raise InputError(
+                f"{method}: expected a model with an input of numbers, got {described(self.inputs)}"
+                "; indices have no derivative. For that by the vectors of an Embedding, make a "
+                "model of the layers after it"
+            )
+
     def flatten(self, gradients: Mapping[str, Array]) -> Array:
         """Return gradients by name as one vector in the order of `vector`.
 
@@ -598,18 +705,43 @@ class Model:
             If x has the wrong shape, does not hold real numbers, has numbers beyond the model's
             dtype, or is on another device; if one batch is host data and another is not.
         """
+        return self._over_batches(
+            "predict",
+            x,
+            batch_size,
+            lambda params, batch, context: self.net.forward(params, batch, context)[0],
+            needs_input_gradient=False,
+        )
+
+    def _over_batches(
+        self,
+        method: str,
+        x: Any,
+        batch_size: int | None,
+        function: Callable[[ParameterTree, Tree, Context], Tree],
+        *,
+        needs_input_gradient: bool,
+    ) -> Tree:
+        """Return function(params, batch, context) of all batches of x, in one array or tree.
+
+        On the host for host data. `function` does not compute gradients of parameters.
+        """
         device = self.device
         # an underflow to 0 is intended, whatever np.seterr was set to
         with device.activate(), np.errstate(under="ignore"):
             to_host, batches = self._batches(x, batch_size)
-            context = self.context(training=False, needs_input_gradient=False)
+            context = self.context(
+                training=False,
+                needs_input_gradient=needs_input_gradient,
+                needs_parameter_gradients=False,
+            )
             params = self.layout.tree(*self.current_vectors(), device.xp)
             outputs: list[Tree] = []
             for batch in batches:
-                y, _ = self.net.forward(params, batch, context)
+                y = function(params, batch, context)
                 outputs.append(map_tree(device.to_numpy, y) if to_host else y)
         if not outputs:
-            raise InputError("predict(x=): expected at least one batch, got an empty iterable")
+            raise InputError(f"{method}(x=): expected at least one batch, got an empty iterable")
         if len(outputs) == 1:
             return outputs[0]
         xp = np if to_host else device.xp
