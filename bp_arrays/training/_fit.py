@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.checks import as_integer
-from bp_arrays.data import Feed, Order, as_batches
+from bp_arrays.data import Feed, Order, Table, as_batches
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
@@ -136,6 +136,8 @@ def fit(
     ([[2.0]], True)
     """
     epochs = as_integer("fit", "epochs", epochs, at_least=1)
+    if isinstance(x, Table):
+        model.metadata |= x.metadata
     _check_callbacks(callbacks)
     checkpoint = as_checkpoint(checkpoint)
     metrics = with_part_losses(metrics, loss)

@@ -177,7 +177,10 @@ class EarlyStopping(Callback):
             return
         run.model.set_vectors(*self._best_vectors)
         self._best_vectors, state = None, run.model.training_state
-        if state is not None and self._series is not None:
+        if self._series is None:
+            return
+        run.history.kept_epoch, run.history.kept_by = self.best_epoch, self._series[0]
+        if state is not None:
             best = BestSoFar(self._series[0], self._best, self._series[1], state.step)
             run.model.training_state = replace(state, best=best)
 
