@@ -458,7 +458,7 @@ FAULTS = (
           "array[start:stop, ...]", "", "training"),
     Fault(LAST, "data/_block_feed.py", "            if start < rows:\n",
           "            if False:\n"),
-    Fault(RANDOM, "data/_block_feed.py", "yield window, generator.permutation(row_count(window.x))",
+    Fault(RANDOM, "data/_block_feed.py", "yield window, generator.permutation(rows)[skipped:]",
           "yield window, None"),
     Fault(WRONG, "data/_block_feed.py", "if rows >= self.window:", "if rows > self.window:"),
     Fault(STALE, "data/_block_feed.py", "                rest, waiting, start = [], 0, stop",
