@@ -25,7 +25,7 @@ from benchmarks.peers import uses_tf32
 from benchmarks.record import record
 from benchmarks.surroundings import surroundings, warnings
 from benchmarks.sweeps import SWEEPS, measure_sweep
-from benchmarks.tables import write_tables
+from benchmarks.readme_tables import write_tables
 from bp_arrays.testing import _provenance as provenance
 
 RESULTS = Path(__file__).parent / "results"
