@@ -28,7 +28,7 @@ from bp_arrays.command_line._recipe import (
 from bp_arrays.command_line._report import report_of, to_json
 from bp_arrays.command_line._schema import Schema
 from bp_arrays.command_line._standardizing import ColumnStatistics
-from bp_arrays.command_line._target_units import TargetUnits, value_scores
+from bp_arrays.command_line._target_units import TargetUnits, errors_of, value_scores
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
 from bp_arrays.devices import ask_for_float64, device
 from bp_arrays.errors import DataError, InputError, NonFiniteLossError
@@ -295,7 +295,8 @@ def train(job: TrainingJob, *, patience: int | None, progress: bool) -> Training
         if job.data.classes is None:
             y = model.device.to_numpy(model.predict(x))
             _check_finite(first_not_finite(y) is None, f"outputs on the {rows} rows are")
-            return value_scores(y, t, job.loss, job.units)
+            in_units = t if job.units is None else job.units.in_units(t)
+            return value_scores(y, t, job.loss, job.units) | errors_of(y, in_units)
         values = evaluate(model, x, t, loss=job.loss, metrics=metrics)
         _check_finite(math.isfinite(values["loss"]), f"loss on the {rows} rows is")
         return values

@@ -1,6 +1,7 @@
 """Checks of the arrays that a user passes, and their transfer to a device."""
 
 from bp_arrays.inputs._arrays import (
+    array_of_device,
     as_numpy,
     check_finite,
     check_same_device,
@@ -36,6 +37,7 @@ from bp_arrays.inputs._samples import (
     first_outside,
     index_dtype,
     is_on_host,
+    kind_of,
     move_samples,
     read_samples,
     row_count,
@@ -60,6 +62,7 @@ __all__ = [
     "Rows",
     "SampleBatches",
     "SelectedRows",
+    "array_of_device",
     "as_inputs",
     "as_numpy",
     "check_finite",
@@ -84,6 +87,7 @@ __all__ = [
     "is_iterable_of_batches",
     "is_mapped",
     "is_on_host",
+    "kind_of",
     "move_samples",
     "moved_to_device",
     "no_sample_counts",

@@ -86,7 +86,9 @@ def line_chart(
                          f'cy="{points[0][1]:.1f}" r="3"/>')  # fmt: skip
     last = list(lines.values())[-1]
     if best is not None and math.isfinite(last[best - 1]):
-        parts.append(f'<circle class="best" cx="{x(best):.1f}" cy="{y(last[best - 1]):.1f}" r="5"/>')
+        parts.append(
+            f'<circle class="best" cx="{x(best):.1f}" cy="{y(last[best - 1]):.1f}" r="5"/>'
+        )
     if level is not None and math.isfinite(level[1]):
         py = y(level[1])
         parts.append(f'<line class="level" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{py:.1f}" '
@@ -113,16 +115,19 @@ def scatter(t: Sequence[float], y: Sequence[float], *, label: str) -> str:
         for a, b in zip(t, y, strict=True)
     ]
     keys = ['<span class="key level"></span>predicted = true']
-    return _figure(parts, f"predicted against true {label}", f"{label}: predicted against true", keys)
+    return _figure(
+        parts, f"predicted against true {label}", f"{label}: predicted against true", keys
+    )
 
 
 def _axes(x: Scale, y: Scale, label: str, *, whole: bool = False) -> list[str]:
     parts = []
     for value in y.ticks():
         py = y(value)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{py:.1f}" '
-                     f'y2="{py:.1f}"/>'
-                     f'<text class="left" x="{LEFT - 7}" y="{py + 4:.1f}">{_text(value)}</text>')  # fmt: skip
+        parts += [
+            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{py:.1f}" y2="{py:.1f}"/>',
+            f'<text class="left" x="{LEFT - 7}" y="{py + 4:.1f}">{_text(value)}</text>',
+        ]
     for value in x.ticks():
         if whole and (value != round(value) or value < 1):
             continue
@@ -135,11 +140,12 @@ def _axes(x: Scale, y: Scale, label: str, *, whole: bool = False) -> list[str]:
 
 
 def _figure(parts: Sequence[str], description: str, title: str, keys: Sequence[str]) -> str:
+    legend = " ".join(f"<span>{key}</span>" for key in keys)
     return (
         f"<figure><h3>{escape(title)}</h3>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(description)}">'
         + "".join(parts)
-        + f"</svg><figcaption>{' '.join(f'<span>{key}</span>' for key in keys)}</figcaption></figure>"
+        + f"</svg><figcaption>{legend}</figcaption></figure>"
     )
 
 

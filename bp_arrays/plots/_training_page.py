@@ -36,8 +36,10 @@ p { margin: .3rem 0; }
 .quiet, figcaption, small { color: var(--quiet); }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: .7rem;
   padding: 1rem 1.2rem; margin: 1rem 0 0; overflow-x: auto; break-inside: avoid; }
-.row { display: grid; gap: 0 1rem; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); }
-.figures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(23rem, 100%), 1fr)); }
+.row { display: grid; gap: 0 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); }
+.figures { display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(23rem, 100%), 1fr)); }
 figure { margin: 0; max-width: 34rem; }
 svg { width: 100%; display: block; }
 svg text { fill: var(--ink); font-size: 12px; text-anchor: middle; }
@@ -45,14 +47,16 @@ svg text.left { text-anchor: end; } svg text.quiet { fill: var(--quiet); }
 .grid { stroke: var(--line); } .axis { stroke: var(--quiet); }
 polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }
 polyline.training { stroke: var(--one); } circle.training { fill: var(--one); }
-polyline.validation { stroke: var(--two); stroke-dasharray: 7 3; } circle.validation { fill: var(--two); }
+polyline.validation { stroke: var(--two); stroke-dasharray: 7 3; }
+circle.validation { fill: var(--two); }
 circle.best { fill: none; stroke: var(--ink); stroke-width: 1.5; }
 circle.point { fill: var(--one); fill-opacity: .5; }
 .level { stroke: var(--ink); stroke-dasharray: 2 3; }
 figcaption { display: flex; flex-wrap: wrap; gap: 0 1.1rem; font-size: .88rem; }
 .key { display: inline-block; width: 1.6rem; margin-right: .35rem; vertical-align: .25rem;
   border-top: 2px solid var(--one); }
-.key.validation { border-top: 2px dashed var(--two); } .key.level { border-top: 2px dotted var(--ink); }
+.key.validation { border-top: 2px dashed var(--two); }
+.key.level { border-top: 2px dotted var(--ink); }
 .key.best { width: .7rem; height: .7rem; border: 1.5px solid var(--ink); border-radius: 50%;
   vertical-align: -.05rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -61,7 +65,8 @@ th { font-weight: 600; } tbody th { font-weight: 400; }
 th:first-child, .texts td, .texts th { text-align: left; }
 .texts th { white-space: nowrap; vertical-align: top; color: var(--quiet); }
 .texts td { overflow-wrap: anywhere; }
-.matrix td { min-width: 2.6rem; text-align: center; border: 1px solid var(--card); padding: .25rem .4rem; }
+.matrix td { min-width: 2.6rem; text-align: center; border: 1px solid var(--card);
+  padding: .25rem .4rem; }
 .matrix thead th { text-align: center; } .matrix th { border: 0; }
 .matrix td.right { outline: 1.5px solid var(--one); outline-offset: -2px; }
 """
