@@ -23,15 +23,15 @@ def matching_data(model: Model, schema: Schema, spec: str, *, sep: str | None = 
         If the data lacks features that the model was trained on; if a number is beyond the range
         of the model's dtype.
     """
-    data = open_dataset(
-        spec,
-        target=schema.target_names[0] if len(schema.target_names) == 1 else None,
-        task="regression" if schema.classes is None else "classification",
-        columns=schema.feature_names or None,
-        require_target=False,
-        known_classes=schema.classes or (),
-        sep=sep,
-    )
+    try:
+        data = _opened(schema, spec, sep)
+    except DataError as error:
+        if schema.feature_names or "column" not in str(error):
+            raise
+        raise DataError(
+            f"{error}; the model knows no names of columns, so all of them are features: keep only "
+            "those, in the order of training, or train on a table with names"
+        ) from None
     only_output(model.output_shape, "bp-arrays")
     features = math.prod(only_shape(model.inputs, "bp-arrays"))
     if data.x.shape[1] != features:
@@ -41,3 +41,15 @@ def matching_data(model: Model, schema: Schema, spec: str, *, sep: str | None = 
         )
     check_range(data, model.dtype, "change its unit, or train with --dtype float64")
     return data
+
+
+def _opened(schema: Schema, spec: str, sep: str | None) -> Dataset:
+    return open_dataset(
+        spec,
+        target=schema.target_names[0] if len(schema.target_names) == 1 else None,
+        task="regression" if schema.classes is None else "classification",
+        columns=schema.feature_names or None,
+        require_target=False,
+        known_classes=schema.classes or (),
+        sep=sep,
+    )

@@ -1,6 +1,6 @@
 """File formats: convert (header, arrays) to and from safetensors, ONNX and PyTorch."""
 
-from bp_arrays.formats._architecture import classes_by_name
+from bp_arrays.formats._architecture import classes_by_name, part_from_json, to_json
 from bp_arrays.formats._header import MONITORED, STORED_AS, Header, vector_names
 from bp_arrays.formats._onnx_model import Input, onnx_bytes
 from bp_arrays.formats._pytorch import from_module, to_module
@@ -16,6 +16,8 @@ __all__ = [
     "from_module",
     "onnx_bytes",
     "open_model_file",
+    "part_from_json",
+    "to_json",
     "to_module",
     "vector_names",
 ]
