@@ -21,7 +21,7 @@ Tail = tuple[tuple[Layer, dict[str, HostArray]], ...]
 
 
 @dataclass(frozen=True)
-class Exp(Layer):
+class ExponentialOutput(Layer):
     """y = eˣ, ∂L/∂x = δ eˣ: the rates of a model of counts."""
 
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
@@ -98,7 +98,7 @@ def _predictions_of(estimator: NetworkEstimator) -> Tail:
         if objective.takes_raw:  # [σ(−y), σ(y)]
             return (Linear(2, bias=False), {"weight": opposite}), (Sigmoid(), {})
         return ((Linear(2), {"weight": opposite, "bias": np.array([1.0, 0.0])}),)  # [1 − y, y]
-    kinds = {"softmax": Softmax, "logistic": Sigmoid, "exp": Exp}
+    kinds = {"softmax": Softmax, "logistic": Sigmoid, "exp": ExponentialOutput}
     if not objective.takes_raw or objective.out_activation == "identity":
         return ()
     return ((kinds[objective.out_activation](), {}),)

@@ -24,7 +24,7 @@ SCALERS: dict[str, type[BaseEstimator]] = {
 
 
 @dataclass(frozen=True)
-class Steps:
+class PipelineSteps:
     """The parts of a pipeline.
 
     Parameters
@@ -47,7 +47,7 @@ class Steps:
         return [str(name) for name in getattr(first, "feature_names_in_", ())]
 
 
-def steps_of(estimator: Any, where: str) -> Steps:
+def steps_of(estimator: Any, where: str) -> PipelineSteps:
     """Return the parts of an estimator, or of a pipeline of scalers that ends in one.
 
     Raises
@@ -77,7 +77,7 @@ def steps_of(estimator: Any, where: str) -> Steps:
             )
         check_is_fitted(scaler)
     check_is_fitted(last)
-    return Steps(tuple(scalers), name, last)
+    return PipelineSteps(tuple(scalers), name, last)
 
 
 def extended_model(

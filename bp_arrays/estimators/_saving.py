@@ -22,7 +22,13 @@ from bp_arrays.estimators._metadata import MEANING
 from bp_arrays.estimators._network import Network
 from bp_arrays.estimators._objectives import TrainingObjective
 from bp_arrays.estimators._optimizers import EpochRate
-from bp_arrays.estimators._pipelines import SCALERS, Steps, extended_model, steps_of, stripped_model
+from bp_arrays.estimators._pipelines import (
+    SCALERS,
+    PipelineSteps,
+    extended_model,
+    steps_of,
+    stripped_model,
+)
 from bp_arrays.estimators._record import Curves, TrainingRecord
 from bp_arrays.estimators._regressor import MLPRegressor
 from bp_arrays.estimators._samples import HOST
@@ -121,7 +127,7 @@ def save_estimator(
     extended.save(path, training_state=extended.training_state is not None)
 
 
-def _described(steps: Steps, network: Network, in_pipeline: bool) -> dict[str, Any]:
+def _described(steps: PipelineSteps, network: Network, in_pipeline: bool) -> dict[str, Any]:
     estimator: Any = steps.estimator
     parameters = estimator.get_params(deep=False)
     if parameters.get("callbacks"):
