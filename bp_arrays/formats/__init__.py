@@ -1,6 +1,6 @@
 """File formats: convert (header, arrays) to and from safetensors, ONNX and PyTorch."""
 
-from bp_arrays.formats._architecture import classes_by_name
+from bp_arrays.formats._architecture import classes_by_name, part_from_json, to_json
 from bp_arrays.formats._checkpoint_file import (
     PREFIX,
     CheckpointContent,
@@ -31,6 +31,8 @@ __all__ = [
     "onnx_bytes",
     "open_model_file",
     "packed",
+    "part_from_json",
+    "to_json",
     "to_module",
     "unpacked",
     "vector_names",
