@@ -1,6 +1,7 @@
 """Checks of the arrays that a user passes, and their transfer to a device."""
 
 from bp_arrays.inputs._arrays import (
+    array_of_device,
     as_numpy,
     check_finite,
     check_same_device,
@@ -59,6 +60,7 @@ __all__ = [
     "Rows",
     "SampleBatches",
     "SelectedRows",
+    "array_of_device",
     "as_inputs",
     "as_numpy",
     "check_finite",
