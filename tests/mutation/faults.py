@@ -466,7 +466,7 @@ FAULTS = (
     Fault(STALE, "data/_iterable_feed.py", "repeats = False", "repeats = True"),
     Fault(WRONG, "data/_batches.py", "self._epoch += 1", "pass"),
     Fault(WRONG, "readers/_parquet_table.py", "first_row += rows", "pass"),
-    Fault(WRONG, "readers/_spool.py", "if self._bytes > SPOOL_BYTES:",
+    Fault(WRONG, "tables/_spool.py", "if self._bytes > SPOOL_BYTES:",
           "if self._bytes > SPOOL_BYTES and self._file is None:"),
     Fault(WRONG, "inputs/_samples.py", "bad |= values != np.floor(values)", "pass", "", "inputs"),
     Fault(WRONG, "inputs/_samples.py", "(values < 0) | (values >= size)", "values >= size",
