@@ -107,10 +107,18 @@ class Perceptron(NetworkEstimator):
         held_out: Samples | None,
         *,
         one_epoch: bool,
+        checkpoint: Any,
+        resume: Any,
     ) -> None:
         if not is_lbfgs(self):
             strata = self._strata(samples.y)
-            fit_stochastic(self, record, network, samples, strata, one_epoch, held_out)
+            fit_stochastic(
+                self, record, network, samples, strata, one_epoch, held_out, checkpoint, resume
+            )
+        elif checkpoint is not None or resume is not None:
+            raise InputError(
+                "fit(checkpoint=, resume=): requires a solver such as 'adam', got 'lbfgs'"
+            )
         elif held_out is None:
             fit_lbfgs(self, record, network, samples)
         else:
