@@ -186,6 +186,13 @@ class Model:
             copied.training_state = state.moved_to(self.device, self.dtype)
         return copied
 
+    def without_parameters(self) -> Model:
+        """Return the net, device and dtype of this model without arrays: enough for `context`."""
+        bare = Model.__new__(Model)
+        for name in ("net", "inputs", "layout", "device", "dtype", "seed"):
+            setattr(bare, name, getattr(self, name))
+        return bare
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled model, on its device: CuPy unpickles arrays on the current one."""
 

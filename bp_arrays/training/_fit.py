@@ -153,6 +153,7 @@ def fit(
                         f"callback moved it to {str(model.device)!r}; call model.to() afterwards"
                     )
                 order = feed.order(data.shuffle, data.seed, runner.state.epoch)
+                runner.steps_to_come = (epochs - history.epochs) * (steps or 0)
                 values = runner.epoch(feed, rows, order, bar)
                 runner.check_update()
                 if validation_feed is not None:
@@ -174,6 +175,8 @@ def fit(
         finally:
             history.compiled_by = trainer.runner.compiled_by
             history.not_compiled = trainer.runner.refused
+            history.blas_threads = trainer.runner.blas_threads
+            trainer.runner.keep()
     return history
 
 

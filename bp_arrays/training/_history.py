@@ -16,7 +16,8 @@ class History(Mapping[str, list[float]]):
     Each is a list with one float per epoch. `stopped` is the reason why training ended before its
     last epoch: None, "early stopping", or "interrupted". `compiled_by` names what ran each step as
     a whole: "recorded step", "jax.jit", "CUDA graph", or "" if operations ran one by one;
-    `not_compiled` is the reason why a faster way was refused, or "".
+    `not_compiled` is the reason why a faster way was refused, or "". `blas_threads` is the number
+    of threads chosen for NumPy's matrix products, None if they were left alone.
 
     Examples
     --------
@@ -32,6 +33,7 @@ class History(Mapping[str, list[float]]):
         self.stopped: str | None = None
         self.compiled_by = ""
         self.not_compiled = ""
+        self.blas_threads: int | None = None
 
     @property
     def epochs(self) -> int:
