@@ -117,4 +117,5 @@ def _table(y: HostArray, schema: Schema) -> tuple[list[str], list[list[str]]]:
         header = [f"output_{k}" for k in range(y.shape[1])]
     if len(header) == 1:
         header = ["prediction"]
-    return header, y.astype(str).tolist()  # the fewest digits that read back as the same number
+    # as text: the fewest digits that read back as the same number
+    return header, schema.predictions(y).astype(str).tolist()

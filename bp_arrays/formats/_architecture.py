@@ -20,7 +20,14 @@ from bp_arrays import activations, attention, convolution, layers, normalization
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.initializers import INITIALIZERS
 from bp_arrays.layers import Layer, Parallel
-from bp_arrays.optimizers import OPTIMIZERS, Chain, ClipByGlobalNorm, Optimizer, WeightDecay
+from bp_arrays.optimizers import (
+    ESTIMATOR_OPTIMIZERS,
+    OPTIMIZERS,
+    Chain,
+    ClipByGlobalNorm,
+    Optimizer,
+    WeightDecay,
+)
 from bp_arrays.schedules import SCHEDULES
 
 DEPTH_LIMIT = 64
@@ -38,7 +45,8 @@ def _library() -> dict[str, type]:
         if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer
     }
     links = {kind.__name__: kind for kind in (Chain, ClipByGlobalNorm, WeightDecay)}
-    return {**layer_classes, **INITIALIZERS, **OPTIMIZERS, **links, **SCHEDULES}
+    optimizers = {**OPTIMIZERS, **ESTIMATOR_OPTIMIZERS, **links}
+    return {**layer_classes, **INITIALIZERS, **optimizers, **SCHEDULES}
 
 
 def to_json(net: Layer | Optimizer) -> Any:

@@ -39,6 +39,9 @@ class Context:
         False if the derivative by this layer's input is not used: a layer with parameters may
         then return None for it, which saves the first layer of a network one matrix product in
         three.
+    needs_parameter_gradients : bool, default True
+        False if only the derivative by the input is used, as in `Model.jacobian`: a layer may then
+        return {} for the gradients of its parameters, which saves every second matrix product.
     random : Stream or None, default None
         Source of random numbers; None in a pass without any, such as prediction.
     state_updates : dict or None, default None
@@ -60,6 +63,7 @@ class Context:
     device: Any = None
     training: bool = False
     needs_input_gradient: bool = True
+    needs_parameter_gradients: bool = True
     random: Stream | None = None
     state_updates: StateUpdates | None = None
     constants: dict[Any, Array] | None = None

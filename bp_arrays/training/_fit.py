@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.checks import as_integer
-from bp_arrays.data import Feed, Order, as_batches
+from bp_arrays.data import Feed, Order, Table, as_batches
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
@@ -23,6 +24,7 @@ from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._trainer import Trainer
 from bp_arrays.training.callbacks import Callback, Run, called_back
+from bp_arrays.training.checkpoints import Checkpoint
 
 
 def fit(
@@ -41,6 +43,8 @@ def fit(
     validation: Any = None,
     metrics: Sequence[Metric] = (),
     callbacks: Sequence[Callback] = (),
+    checkpoint: Checkpoint | None = None,
+    resume: str | os.PathLike[str] | None = None,
     progress: bool = False,
     compiled: bool = True,
 ) -> History:
@@ -86,6 +90,12 @@ def fit(
         Validation data, evaluated after each epoch: "val_loss" and the metrics as "val_...".
     metrics : sequence of Metric, optional
     callbacks : sequence of Callback, optional
+    checkpoint : Checkpoint, optional
+        Saves the whole state of training to a folder while it runs.
+    resume : path, optional
+        A folder of checkpoints: training continues from the newest one that is intact, as if it
+        had never stopped. The model, the data and the settings must be those of the run that
+        wrote it; `epochs` counts from its beginning, and may be larger.
     progress : bool, default False
         Whether to show a progress bar, in a terminal (on stderr) or in a notebook.
     compiled : bool, default True
@@ -118,6 +128,8 @@ def fit(
     ([[2.0]], True)
     """
     epochs = as_integer("fit", "epochs", epochs, at_least=1)
+    if isinstance(x, Table):
+        model.metadata |= x.metadata
     _check_callbacks(callbacks)
     metrics = with_part_losses(metrics, loss)
     trainer = Trainer(

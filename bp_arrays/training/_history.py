@@ -17,7 +17,10 @@ class History(Mapping[str, list[float]]):
     last epoch: None, "early stopping", or "interrupted". `compiled_by` names what ran each step as
     a whole: "recorded step", "jax.jit", "CUDA graph", or "" if operations ran one by one;
     `not_compiled` is the reason why a faster way was refused, or "". `blas_threads` is the number
-    of threads chosen for NumPy's matrix products, None if they were left alone.
+    of threads chosen for NumPy's matrix products, None if they were left alone. If training ended
+    by restoring the best parameters, `kept_by` is the series by which they were the best, and
+    `kept_epoch` their epoch, counted from 1, or None for those before the first; without restoring
+    "" and None.
 
     Examples
     --------
@@ -34,6 +37,8 @@ class History(Mapping[str, list[float]]):
         self.compiled_by = ""
         self.not_compiled = ""
         self.blas_threads: int | None = None
+        self.kept_epoch: int | None = None
+        self.kept_by = ""
 
     @property
     def epochs(self) -> int:
@@ -101,8 +106,8 @@ class History(Mapping[str, list[float]]):
         *names : str
             The series to draw; by default all except "learning_rate" and "seconds".
         monitor : str, optional
-            The series whose best epoch is marked; by default "val_loss", or none without
-            validation data.
+            The series whose best epoch is marked; by default the epoch whose parameters the model
+            kept is marked, or else the best of "val_loss", or none without validation data.
         ax : matplotlib Axes, or one for each panel, optional
             Axes to draw into; by default in a new figure.
         path : path, optional
@@ -143,7 +148,9 @@ class History(Mapping[str, list[float]]):
         self.check_names(*names, monitor=monitor)
         chosen = panel_names(self, names)
         best = None
-        if monitor is not None or "val_loss" in self:
+        if monitor is None and self.kept_by:
+            best = None if self.kept_epoch is None else Best(self.kept_epoch, self.kept_by)
+        elif monitor is not None or "val_loss" in self:
             epoch = self.best_epoch(monitor)
             best = None if epoch is None else Best(epoch, monitored(self, monitor)[0])
         if ax is None:

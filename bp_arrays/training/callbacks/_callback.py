@@ -142,4 +142,6 @@ class EarlyStopping(Callback):
     def on_end(self, run: Run) -> None:
         if self._best_vectors is not None:
             run.model.set_vectors(*self._best_vectors)
+            run.history.kept_epoch = self.best_epoch
+            run.history.kept_by = monitored(run.history, self.monitor)[0]
         self._best_vectors = None
