@@ -12,6 +12,7 @@ import math
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,8 +78,13 @@ def _numpy_blas() -> list[Any]:
         logger.info("BLAS keeps its number of threads: %s", error)
         return []
     blas = [control for control in controls if control.user_api == "blas"]
-    bundled = [control for control in blas if "numpy" in str(control.filepath)]
+    bundled = [control for control in blas if _is_bundled(control.filepath)]
     return bundled or blas
+
+
+def _is_bundled(path: str) -> bool:
+    """Return True for a library in a folder of NumPy's wheel, such as numpy.libs."""
+    return any(part.startswith(np.__name__) for part in Path(path).parts)
 
 
 def largest_product(steps: Iterable[Instruction]) -> int:
