@@ -3,7 +3,16 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bp_arrays.formats._architecture import classes_by_name
+from bp_arrays.formats._architecture import classes_by_name, part_from_json, to_json
+from bp_arrays.formats._checkpoint_file import (
+    PREFIX,
+    CheckpointContent,
+    LaterVersion,
+    decode_checkpoint,
+    encode_checkpoint,
+    packed,
+    unpacked,
+)
 from bp_arrays.formats._header import MONITORED, STORED_AS, Header, vector_names
 from bp_arrays.formats._safetensors import encode, open_model_file
 
@@ -13,15 +22,24 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MONITORED",
+    "PREFIX",
     "STORED_AS",
+    "CheckpointContent",
     "Header",
     "Input",
+    "LaterVersion",
     "classes_by_name",
+    "decode_checkpoint",
     "encode",
+    "encode_checkpoint",
     "from_module",
     "onnx_bytes",
     "open_model_file",
+    "packed",
+    "part_from_json",
+    "to_json",
     "to_module",
+    "unpacked",
     "vector_names",
 ]
 
