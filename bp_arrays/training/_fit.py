@@ -205,6 +205,7 @@ def fit(
                 chosen = order if callable(data.shuffle) else None
                 session.check_order(chosen, epoch)
                 pauses.begin_epoch(chosen)
+                runner.steps_to_come = (epochs + 1 - epoch) * (steps or 0)
                 with session.interruptible_epoch():
                     values = runner.epoch(feed, rows, order, bar, pauses)
                 runner.check_update()
@@ -227,6 +228,8 @@ def fit(
         finally:
             run.history.compiled_by = trainer.runner.compiled_by
             run.history.not_compiled = trainer.runner.refused
+            run.history.blas_threads = trainer.runner.blas_threads
+            trainer.runner.keep()
             _keep_history(model, session.earlier, run.history)
     return run.history
 
