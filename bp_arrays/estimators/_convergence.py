@@ -6,7 +6,7 @@ import math
 
 from bp_arrays.estimators._network import Network
 from bp_arrays.estimators._optimizers import EpochRate
-from bp_arrays.estimators._parameters import Parameters
+from bp_arrays.estimators._parameters import StochasticParameters
 from bp_arrays.estimators._record import Curves, TrainingRecord
 from bp_arrays.estimators._samples import Samples
 from bp_arrays.schedules import Schedule
@@ -25,9 +25,9 @@ class Convergence(Callback):
     if their score is at least `tol` above the best; the weights with the best score are restored
     at the end.
 
-    Parameters
+    StochasticParameters
     ----------
-    estimator : Parameters
+    estimator : StochasticParameters
         Read only: its parameters, and its score.
     record : TrainingRecord
         Every epoch is written into it.
@@ -45,7 +45,7 @@ class Convergence(Callback):
 
     def __init__(
         self,
-        estimator: Parameters,
+        estimator: StochasticParameters,
         record: TrainingRecord,
         curves: Curves,
         rate: float | Schedule,
