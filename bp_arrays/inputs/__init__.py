@@ -14,6 +14,7 @@ from bp_arrays.inputs._arrays import (
     pieces,
 )
 from bp_arrays.inputs._batch_spec import BatchSpec, SampleBatches
+from bp_arrays.inputs._frames import is_frame
 from bp_arrays.inputs._input_spec import (
     Inputs,
     InputSpec,
@@ -81,6 +82,7 @@ __all__ = [
     "first_not_finite",
     "first_outside",
     "index_dtype",
+    "is_frame",
     "is_host_data",
     "is_iterable_of_batches",
     "is_mapped",

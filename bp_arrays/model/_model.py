@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,7 @@ from bp_arrays.inputs import (
     describe_location,
     described,
     error_on_device,
+    is_frame,
     is_host_data,
     is_iterable_of_batches,
     is_on_host,
@@ -58,11 +60,15 @@ from bp_arrays.losses import Loss
 from bp_arrays.model._jacobian import complete_gradient, jacobian
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._objective import Objective
+from bp_arrays.model._parameters import NamedParameters
 from bp_arrays.model._summary import Summary, summary_of
 from bp_arrays.optimizers import Optimizer, TrainingState
 from bp_arrays.random import Stream, checked_seed, host_generator
+from bp_arrays.tables import TABLE_KEY, TableSpec, frame_samples
 from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import Array, Namespace, ParameterTree, Shape, StateUpdates
+
+logger = logging.getLogger(__name__)
 
 PREDICTION_ROWS = 8192
 """The default batch size of `predict`, which bounds the memory of activations."""
@@ -206,10 +212,23 @@ class Model:
     # -- parameters --------------------------------------------------------------------------
 
     @property
-    def parameters(self) -> dict[str, Array]:
-        """Every parameter by name, on the model's device: {"0.weight": ..., "0.bias": ...}."""
+    def parameters(self) -> NamedParameters:
+        """Every parameter by name, on the model's device: {"0.weight": ..., "0.bias": ...}.
+
+        Assigning to a name sets it: `model.parameters["0.weight"] -= 0.1 * g`.
+        """
+        return NamedParameters(self)
+
+    @parameters.setter
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        if not (isinstance(values, NamedParameters) and values.belongs_to(self)):  # after |=
+            self.parameters.update(values)
+
+    def parameter(self, entry: Entry) -> Array:
+        """Return one parameter as a view of its vector; `parameters` returns it by name."""
+        vector = self.vector if entry.parameter.trainable else self.state_vector
         with self.device.activate():
-            return self.layout.named(self.vector, self.state_vector, self.device.xp)
+            return self.layout.part(vector, entry, self.device.xp)
 
     @property
     def vector(self) -> Array:
@@ -277,42 +296,65 @@ class Model:
         """The number of trainable values."""
         return self.layout.trainable_size
 
-    def set_parameters(self, values: Mapping[str, Any]) -> None:
+    def set_parameters(self, values: Mapping[str, Any], *, finite: bool = False) -> None:
         """Replace the named parameters; none of them if one does not fit.
+
+        `model.parameters[name] = value` sets one, and refuses numbers that are not finite.
 
         Parameters
         ----------
         values : mapping of str to array
             Host data, or arrays on the model's device, of the parameter's shape.
+        finite : bool, default False
+            Whether to refuse NaN and infinity.
 
         Raises
         ------
         InputError, DeviceMismatchError
-            For an unknown name, another shape, another device, or a scale that is not > 0.
+            For an unknown name, another shape, another device, or a scale that is not > 0; with
+            finite=True for numbers that are not finite in the model's dtype.
         """
         if not isinstance(values, Mapping):
             raise argument_error("set_parameters", "values", values, "arrays by name, a dict")
         named = {entry.name: entry for entry in self.layout.entries}
-        checked: dict[str, np.ndarray[Any, Any]] = {}
-        for name, value in values.items():
-            if name not in named:
-                raise unknown_name("parameter", name, named)
-            host = as_numpy(value, name, self.device)
-            if host.shape != named[name].shape:
-                raise InputError(
-                    f"{name}: expected shape {named[name].shape}, got {tuple(host.shape)}"
+        arrays: dict[str, Array] = {}
+        with self.device.activate():
+            for name, value in values.items():
+                if name not in named:
+                    raise unknown_name("parameter", name, named)
+                arrays[name] = self._parameter_value(named[name], value, finite)
+            xp = self.device.xp
+            theta, state = (
+                self.layout.with_values(vector, entries, arrays, xp)
+                for vector, entries in zip(
+                    self.current_vectors(), (self.layout.trainable, self.layout.fixed), strict=True
                 )
-            if named[name].parameter.positive:
-                _check_positive(host, name, self.dtype)
-            checked[name] = host
-        current = self.host_parameters()
-
-        def choose(entry: Entry) -> np.ndarray[Any, Any]:
-            return checked.get(entry.name, current[entry.name])
-
-        theta = self.device.asarray(_fill(self.layout.trainable, choose), self.dtype)
-        state = self.device.asarray(_fill(self.layout.fixed, choose), self.dtype)
+            )
         self.set_vectors(theta, state)
+
+    def _parameter_value(self, entry: Entry, value: Any, finite: bool) -> Array:
+        """Return a checked value of a parameter on the device, in the model's dtype."""
+        name, device = entry.name, self.device
+        host = is_host_data(value)
+        array = as_numpy(value, name) if host else array_of_device(value, device, name)
+        if tuple(array.shape) != entry.shape:
+            raise InputError(f"{name}: expected shape {entry.shape}, got {tuple(array.shape)}")
+        if entry.parameter.positive:
+            _check_positive(as_numpy(array, name, device), name, self.dtype)
+        with np.errstate(over="ignore"):  # told in a sentence below, or meant
+            stored = (
+                device.asarray(array, self.dtype)
+                if host
+                else device.xp.astype(array, device.dtype(self.dtype))
+            )
+        if finite and not bool(device.xp.all(device.xp.isfinite(stored))):
+            index = tuple(map(int, np.argwhere(~np.isfinite(device.to_numpy(stored)))[0]))
+            raise InputError(
+                f"{describe_location(name, index)}: expected a number that is finite in "
+                f"{self.dtype}, got {as_numpy(array, name, device)[index]}; if an update diverges, "
+                "use a smaller learning rate"
+            )
+        return stored
 
     def host_parameters(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return every parameter by name, as a copy in NumPy."""
@@ -727,6 +769,7 @@ class Model:
         On the host for host data. `function` does not compute gradients of parameters.
         """
         device = self.device
+        x = self._frame_as_rows(x)
         # an underflow to 0 is intended, whatever np.seterr was set to
         with device.activate(), np.errstate(under="ignore"):
             to_host, batches = self._batches(x, batch_size)
@@ -747,6 +790,17 @@ class Model:
         xp = np if to_host else device.xp
         with device.activate():
             return map_tree(lambda *parts: xp.concat(parts, axis=0), *outputs)
+
+    def _frame_as_rows(self, x: Any) -> Any:
+        """Return a DataFrame as the table that the model was trained on; anything else as it is."""
+        if TABLE_KEY not in self.metadata or not is_frame(x) or len(x.shape) != 2:
+            return x
+        spec = TableSpec.from_metadata(self.metadata, "model.metadata")
+        assert spec is not None
+        rows, notes = frame_samples(x, spec)
+        for note in notes:
+            logger.info("predict: %s", note)
+        return rows
 
     def _batches(self, x: Any, batch_size: int | None) -> tuple[bool, Iterator[Tree]]:
         """Return whether outputs go to the host, and x in batches on the device."""
