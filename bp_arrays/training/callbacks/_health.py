@@ -59,7 +59,7 @@ def health_of(model: Model, x: Array, t: Array, loss: Loss, epoch: int) -> list[
     context = model.context(training=False, needs_input_gradient=True)
     observer = _Observer()
     y, backward = replace(context, visit=observer.visit).forward("", model.net, model.tree(), x)
-    backward(loss.forward(y, t, context)[1]())
+    backward(loss.forward(y, t, replace(context, x=x))[1]())
     host = model.device.to_numpy
     outputs = [(y, t)]
     if isinstance(y, (dict, tuple)):
