@@ -72,6 +72,19 @@ class Recorder(Callback):
             self._record(*self._last)
         self._last = None
 
+    def state(self) -> dict[str, Any]:
+        return {
+            "epochs": self.epochs,
+            "parameters": self.parameters,
+            "stride": self._stride,
+            "last": self._last,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.epochs, self.parameters = list(state["epochs"]), list(state["parameters"])
+        self._stride = state["stride"]
+        self._last = None if state["last"] is None else (state["last"][0], state["last"][1])
+
     def _record(self, epoch: int, parameters: dict[str, HostArray]) -> None:
         self.epochs.append(epoch)
         self.parameters.append(parameters)

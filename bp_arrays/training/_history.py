@@ -27,10 +27,23 @@ class History(Mapping[str, list[float]]):
     >>> history.record({"loss": 0.25, "seconds": 0.1})
     >>> history["loss"], history.epochs
     ([0.5, 0.25], 2)
+
+    Two histories are joined by `+`, for example after training was continued; a series that only
+    one of them has is NaN in the epochs of the other:
+
+    >>> (history + History({"loss": [0.125], "seconds": [0.1]}))["loss"]
+    [0.5, 0.25, 0.125]
+
+    Parameters
+    ----------
+    series : mapping of str to sequence of float, optional
+        Series to begin with, of one length, such as `model.training_state.history`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, series: Mapping[str, Sequence[float]] | None = None) -> None:
         self._series: dict[str, list[float]] = {"loss": [], "learning_rate": [], "seconds": []}
+        for name, values in (series or {}).items():
+            self._series[name] = [float(value) for value in values]
         self.stopped: str | None = None
         self.compiled_by = ""
         self.not_compiled = ""
@@ -160,6 +173,25 @@ class History(Mapping[str, list[float]]):
             save_picture(figure, path)
         return drawn
 
+    def __add__(self, later: Mapping[str, Sequence[float]]) -> History:
+        """Return the history of this training run and the one that continued it."""
+        if not isinstance(later, Mapping):
+            return NotImplemented
+        joined = joined_series(self, later)
+        history = History(joined)
+        if isinstance(later, History):
+            history.stopped = later.stopped
+            history.compiled_by, history.not_compiled = later.compiled_by, later.not_compiled
+            history.kept_by = later.kept_by
+            if later.kept_epoch is not None:
+                history.kept_epoch = self.epochs + later.kept_epoch
+            elif later.kept_by == self.kept_by:  # the best of all was in this run
+                history.kept_epoch = self.kept_epoch
+        return history
+
+    def __radd__(self, earlier: Mapping[str, Sequence[float]]) -> History:
+        return History(earlier) + self if isinstance(earlier, Mapping) else NotImplemented
+
     def __getitem__(self, name: str) -> list[float]:
         return self._series[name]
 
@@ -209,3 +241,19 @@ def _axes_for(names: Sequence[str], ax: Any) -> list[Any]:
 def cost(value: float, sign: float) -> float:
     """Return a number that is smaller for a better value, and infinite for NaN and infinity."""
     return sign * value if math.isfinite(value) else math.inf
+
+
+def joined_series(
+    first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]
+) -> dict[str, list[float]]:
+    """Return the series of two histories, one after the other; NaN where one lacks a series."""
+    lengths = [max(map(len, series.values()), default=0) for series in (first, second)]
+
+    def padded(series: Mapping[str, Sequence[float]], name: str, length: int) -> list[float]:
+        values = list(series.get(name, ()))
+        return [math.nan] * (length - len(values)) + values
+
+    return {
+        name: padded(first, name, lengths[0]) + padded(second, name, lengths[1])
+        for name in {**first, **second}
+    }

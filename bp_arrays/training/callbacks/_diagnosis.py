@@ -71,6 +71,21 @@ class Diagnosis(Callback):
     def on_end(self, run: Run) -> None:
         self._start = None  # as large as the model
 
+    def state(self) -> dict[str, Any]:
+        return {
+            "layers": [vars(layer) for layer in self.layers],
+            "steps": [vars(step) for step in self.steps],
+            "start": self._start,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.layers = [
+            LayerHealth(**values | {"same": tuple(map(tuple, values["same"]))})
+            for values in state["layers"]
+        ]
+        self.steps = [Movement(**values) for values in state["steps"]]
+        self._start = state["start"]
+
     @property
     def last(self) -> list[LayerHealth]:
         """Statistics of the layers after the last epoch."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 from bp_arrays.data import Batch, Feed
 from bp_arrays.execution import compile_step
+from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._runner import (
@@ -49,12 +49,15 @@ class EagerRunner(Runner):
     def compiled_by(self) -> str:
         return "jax.jit" if self.jitted else ""
 
-    def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+    def epoch(
+        self, feed: Feed, batch_size: int, order: Any, bar: Progress, pauses: Pauses
+    ) -> dict[str, float]:
         model = self.model
         size = WINDOW if model.device.is_asynchronous else 1
-        totals = self.new_totals()
+        totals = self.new_totals(pauses)
         pending: list[tuple[Any, Batch | None]] = []
-        rate, done = 0.0, 0
+        rate, done = self.last_rate(), pauses.start
+        pauses.begin(totals.sums)
 
         def check() -> None:
             """Check the losses of the window; stop training if one of them is not finite."""
@@ -63,14 +66,17 @@ class EagerRunner(Runner):
             if bad is not None:
                 batches: Iterator[Any] = iter([batch for _, batch in pending])
                 if feed.repeats:
-                    batches = islice(feed.epoch(batch_size, order), window.first, None)
+                    batches = feed.epoch(batch_size, order, window.first)
                 self.stop_in_window(self, window, bad, batches, self.good)
             self.good = window.vectors
             bar.steps(len(losses), losses[-1], rate)
             pending.clear()
 
-        window = Window(self.state, self.vectors(), 0)
-        with model.device.activate(), closing(feed.epoch(batch_size, order)) as batches:
+        window = Window(self.state, self.vectors(), done)
+        with (
+            model.device.activate(),
+            closing(pauses.batches(feed, batch_size, order)) as batches,
+        ):
             for batch in batches:
                 if not pending:
                     window = Window(self.state, self.vectors(), done)
@@ -78,8 +84,11 @@ class EagerRunner(Runner):
                 done += 1
                 totals.add(*sums)
                 pending.append((loss, None if feed.repeats else batch))
-                if len(pending) == size:
+                is_due = pauses.is_due(self.state.step)
+                if is_due or len(pending) == size:
                     check()
+                if is_due:
+                    pauses.pause(done, batch)
             if pending:
                 check()
             return totals.values() | {"learning_rate": rate}
