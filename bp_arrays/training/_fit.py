@@ -126,6 +126,12 @@ def fit(
         The last update of an epoch is checked too. With `EarlyStopping` the model keeps the
         parameters of the best epoch.
 
+    Warns
+    -----
+    BpArraysWarning
+        If the net ends in an activation that the loss applies itself, such as Softmax before
+        CrossEntropy: training works, but badly.
+
     Examples
     --------
     >>> import bp_arrays as bp
