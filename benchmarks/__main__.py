@@ -22,10 +22,10 @@ from benchmarks.layers import measure_layers, run_on_one_thread, table
 from benchmarks.measuring import Result, disagreement, measure
 from benchmarks.memory import measure_memory
 from benchmarks.peers import uses_tf32
+from benchmarks.readme_tables import write_tables
 from benchmarks.record import record
 from benchmarks.surroundings import surroundings, warnings
 from benchmarks.sweeps import SWEEPS, measure_sweep
-from benchmarks.tables import write_tables
 from benchmarks.trainings import compared_trainings
 from bp_arrays.testing import _provenance as provenance
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bp_arrays.estimators._network import Network
 from bp_arrays.estimators._optimizers import EpochRate
-from bp_arrays.estimators._parameters import Parameters
+from bp_arrays.estimators._parameters import StochasticParameters
 from bp_arrays.estimators._record import Curves, TrainingRecord
 from bp_arrays.estimators._samples import Samples
 from bp_arrays.schedules import Schedule
@@ -29,7 +29,7 @@ class Convergence(Callback):
 
     Parameters
     ----------
-    estimator : Parameters
+    estimator : StochasticParameters
         Read only: its parameters, and its score.
     record : TrainingRecord
         Every epoch is written into it.
@@ -49,7 +49,7 @@ class Convergence(Callback):
 
     def __init__(
         self,
-        estimator: Parameters,
+        estimator: StochasticParameters,
         record: TrainingRecord,
         curves: Curves,
         rate: float | Schedule,

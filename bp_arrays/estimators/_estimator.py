@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from numbers import Integral
@@ -203,6 +204,20 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             return Samples(X, y, targets, self._weight_of(weight, y))
         except ValueError as error:
             raise InputError(f"fit(validation=): {' '.join(str(error).split())}") from None
+
+    # -- files ---------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], *, training_state: bool = True) -> None:
+        """Write this fitted estimator to a model file, without pickle; see `bp.save_estimator`."""
+        from bp_arrays.estimators._saving import save_estimator
+
+        save_estimator(self, path, training_state=training_state)
+
+    def to_onnx(self, path: str | os.PathLike[str], *, dtype: str | None = None) -> None:
+        """Write an ONNX file that computes `predict_proba`, or `predict`; see `bp.to_onnx`."""
+        from bp_arrays.estimators._onnx import to_onnx
+
+        to_onnx(self, path, dtype=dtype)
 
     # -- the trained network --------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import shuffle
 
@@ -14,7 +13,7 @@ from bp_arrays.errors import InputError, NonFiniteLossError
 from bp_arrays.estimators._convergence import Convergence
 from bp_arrays.estimators._network import Network, not_finite
 from bp_arrays.estimators._optimizers import new_optimizer
-from bp_arrays.estimators._parameters import Parameters
+from bp_arrays.estimators._parameters import StochasticParameters
 from bp_arrays.estimators._record import Curves, TrainingRecord
 from bp_arrays.estimators._samples import Samples
 from bp_arrays.training import L2Penalty, fit
@@ -25,7 +24,7 @@ AUTO_BATCH = 200
 
 
 def fit_stochastic(
-    estimator: Parameters,
+    estimator: StochasticParameters,
     record: TrainingRecord,
     network: Network,
     samples: Samples,
@@ -34,12 +33,12 @@ def fit_stochastic(
     held_out: Samples | None = None,
     checkpoint: Any = None,
     resume: Any = None,
-) -> None:
+) -> str | None:
     """Train the network until it no longer improves, for at most `max_iter` epochs.
 
     Parameters
     ----------
-    estimator : Parameters
+    estimator : StochasticParameters
         Read only: its parameters, and its score.
     record : TrainingRecord
         Every epoch is written into it.
@@ -54,6 +53,11 @@ def fit_stochastic(
         Validation samples of the user, in place of those held out.
     checkpoint, resume : optional
         As for `bp.fit`.
+
+    Returns
+    -------
+    str or None
+        Why training stopped before the last epoch.
     """
     if estimator.early_stopping and held_out is None:
         samples, held_out = _split(estimator, samples, strata)
@@ -99,21 +103,15 @@ def fit_stochastic(
         if not estimator.early_stopping or not record.curves.validation_score:
             raise not_finite() from error
         convergence.restore_best()
-        return
+        return "not finite"
     stopped = record.history.stopped
     if stopped == "interrupted":
         warnings.warn("training was interrupted by the user", stacklevel=5)
-    elif stopped is None and not one_epoch:
-        warnings.warn(
-            f"training stopped at max_iter={estimator.max_iter} epochs while it was still "
-            "improving; raise max_iter",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
+    return stopped
 
 
 def _split(
-    estimator: Parameters, samples: Samples, strata: HostArray | None
+    estimator: StochasticParameters, samples: Samples, strata: HostArray | None
 ) -> tuple[Samples, Samples]:
     """Split into the samples to train on and the samples held out for the score."""
     rows, fraction = len(samples.y), estimator.validation_fraction
@@ -142,7 +140,7 @@ def _as_validation(network: Network, held_out: Samples) -> tuple[Any, ...]:
     return arrays if held_out.weight is None else (*arrays, held_out.weight)
 
 
-def _batch_rows(estimator: Parameters, rows: int) -> int:
+def _batch_rows(estimator: StochasticParameters, rows: int) -> int:
     if isinstance(estimator.batch_size, str):
         return min(AUTO_BATCH, rows)
     if estimator.batch_size > rows:

@@ -8,7 +8,7 @@ from bp_arrays.readers._npz import mapped_npy
 from bp_arrays.readers._open_dataset import BUILT_IN, is_table, open_dataset
 from bp_arrays.readers._parquet_table import ParquetTable, parquet_files
 from bp_arrays.readers._split import Split, split
-from bp_arrays.readers._table import Table, read
+from bp_arrays.readers._table import Table, read, table_names
 from bp_arrays.readers._targets import check_present
 from bp_arrays.tables import TRUTH, column_index, exact_number, missing_labels
 
@@ -33,4 +33,5 @@ __all__ = [
     "read_digits",
     "read_notes",
     "split",
+    "table_names",
 ]

@@ -114,7 +114,10 @@ class Table(Dataset):
             x=_rows(spec, self.cells, self.row_numbers),
             feature_names=spec.feature_names,
             spec=spec,
-            notes=(*(n for n in self.notes if not n.startswith("missing ")), *notes),
+            notes=(
+                *(n for n in self.notes if not n.startswith(("missing   '", "constant"))),
+                *notes,
+            ),
         )
 
     def split(self, *, test: float | None = None, seed: int = 0) -> tuple[Table, Table]:
@@ -286,6 +289,11 @@ def _rows(spec: TableSpec, cells: Cells, rows: HostArray) -> Any:
     return TableRows(spec, cells, rows)
 
 
+def table_names(path: str, sep: str | None = None) -> list[str]:
+    """Return the names of the columns of a file."""
+    return list(opened_table(path, sep).kinds)
+
+
 def _read_like(opened: Source, spec: TableSpec, task: Task | None) -> Table:
     """Read a table with columns that are known."""
     target = spec.target if spec.target in opened.kinds else None
@@ -294,7 +302,7 @@ def _read_like(opened: Source, spec: TableSpec, task: Task | None) -> Table:
     if target is not None:
         if task is None:
             task = "regression" if spec.classes is None else "classification"
-        t, classes = _targets(opened, values, target, task, spec.classes or ())
+        t, classes = _targets(opened, values, target, task, spec.classes or (), required=False)
     rows = np.arange(len(cells.values))
     return Table(
         x=_rows(spec, cells, rows),
@@ -327,7 +335,13 @@ def _spec_of(like: Any) -> TableSpec:
 
 
 def _targets(
-    opened: Source, values: Any, target: str, task: Task | None, known: Sequence[str] = ()
+    opened: Source,
+    values: Any,
+    target: str,
+    task: Task | None,
+    known: Sequence[str] = (),
+    *,
+    required: bool = True,
 ) -> tuple[Any, tuple[str, ...] | None]:
     """Convert the targets; −1 or NaN where there is none."""
     t, classes = convert_targets(
@@ -337,7 +351,7 @@ def _targets(
         required=False,
         known_classes=known,
     )
-    if t is None and not known:
+    if t is None and required:
         raise DataError(f"{opened.name}, column {target!r}: expected targets, all are missing")
     return t, classes
 

@@ -49,11 +49,11 @@ def learned(
     Raises
     ------
     DataError
-        If no column has two values.
+        If no column has a value.
     """
     reasons = dict(left_out)
     columns: list[NumberColumn | TextColumn] = []
-    filled = []
+    filled, constant = [], []
     for k, (name, texts) in enumerate(zip(cells.names, cells.texts, strict=True)):
         if name in reasons:
             continue
@@ -62,9 +62,8 @@ def learned(
         present, gaps = values[~absent], int(absent.sum())
         if not len(present):
             reasons[name] = "no values"
-        elif present.min() == present.max() and (texts is None or not gaps):
-            value = texts[int(present[0])] if texts else f"{present[0]:g}"
-            reasons[name] = f"one value only, {value!r:.40}"
+        elif texts and not gaps and present.min() == present.max():
+            reasons[name] = "one text only"
         elif texts is not None:
             seen = np.flatnonzero(np.bincount(present.astype(np.int64), minlength=len(texts)))
             categories = tuple(sorted(texts[code] for code in seen))
@@ -74,6 +73,8 @@ def learned(
         else:
             column = _number_column(name, values, absent, missing, standardize)
             columns.append(column)
+            if present.min() == present.max():
+                constant.append(repr(name))
             if gaps:
                 filled.append(f"{name!r} {gaps} (the {missing}, {column.fill:.6g})")
     if not columns:
@@ -81,7 +82,7 @@ def learned(
         why = f" ({why})" if why else ""
         raise DataError(f"{source}: expected a column to learn from, got none{why}")
     spec = TableSpec(tuple(columns), target, classes, reasons)
-    return Learned(spec, _notes(filled))
+    return Learned(spec, _notes(filled, constant))
 
 
 def _number_column(
@@ -97,6 +98,8 @@ def _number_column(
     complete = values if fill is None else np.where(absent, fill, values)
     with np.errstate(over="ignore", invalid="ignore"):
         mean, scale = float(complete.mean()), float(complete.std())
+    if present.min() == present.max():
+        return NumberColumn(name, fill, float(present[0]))
     if not (np.isfinite(mean) and 0.0 < scale < np.inf):
         raise DataError(
             f"column {name!r}: expected numbers whose squares float64 represents, got up to "
@@ -105,5 +108,10 @@ def _number_column(
     return NumberColumn(name, fill, mean, scale)
 
 
-def _notes(filled: list[str]) -> list[str]:
-    return [f"missing   {first_names(filled, 8)}"] if filled else []
+def _notes(filled: list[str], constant: list[str]) -> list[str]:
+    notes = []
+    if filled:
+        notes.append(f"missing   {first_names(filled, 8)}")
+    if constant:
+        notes.append(f"constant  {first_names(constant, 8)}: one value only, which tells nothing")
+    return notes

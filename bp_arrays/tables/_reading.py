@@ -22,8 +22,9 @@ from bp_arrays.tables._spec import NumberColumn, TableSpec
 from bp_arrays.tables._spool import Spool
 from bp_arrays.typing import HostArray
 
-FEW = 20
-"""Different texts up to which a column of mostly numbers may be categories, such as 3+."""
+FEW, MOST = 20, 0.95
+"""Different texts, and fraction of numbers, up to which numbers and texts such as 3+ in one column
+are categories; beyond it, a text among numbers is taken for a mistake."""
 
 
 class Reading(NamedTuple):
@@ -240,10 +241,10 @@ def _reason(source: Source, name: str, parser: TextParser, rows: int) -> str | N
         return (
             f"dates, such as {parser.texts[0]}; learn from numbers made of them, such as the year"
         )
-    mixed = source.kinds[name] == "cells" and 2 * parser.numbers > present
-    if mixed and few > FEW and parser.first_text is not None:
-        row, cell = parser.first_text
-        raise _text_among_numbers(source, name, row, cell, most=True)
+    mostly_numbers = source.kinds[name] == "cells" and 2 * parser.numbers > present
+    are_categories = few <= FEW and 2 * few <= present and parser.numbers <= MOST * present
+    if mostly_numbers and not are_categories and parser.first_text is not None:
+        raise _text_among_numbers(source, name, *parser.first_text, is_new=True)
     if parser.is_given_up:
         return f"more than {parser.limit} different texts"
     if 2 * few > present and few > 2:
@@ -252,17 +253,16 @@ def _reason(source: Source, name: str, parser: TextParser, rows: int) -> str | N
 
 
 def _text_among_numbers(
-    source: Source, name: str, row: int, cell: str, *, most: bool = False
+    source: Source, name: str, row: int, cell: str, *, is_new: bool = False
 ) -> DataError:
-    where = "in most rows" if most else "the model learned"
     advice = f"correct it, drop the row, or leave the column out with --drop {name}"
     if has_comma(cell.strip()):
         advice = "write decimals with a point"
-    elif not most:
-        advice = "correct it, or empty the cell if it is missing"
+    elif not is_new:
+        advice = "the model learned numbers; correct it, or empty the cell if it is missing"
     return DataError(
-        f"{source.locate(row, name)}: expected a number, as {where}, got the text "
-        f"{cell.strip()!r:.60}; {advice}"
+        f"{source.locate(row, name)}: expected a number, got the text {cell.strip()!r:.60}; "
+        f"{advice}"
     )
 
 

@@ -126,6 +126,12 @@ def fit(
         The last update of an epoch is checked too. With `EarlyStopping` the model keeps the
         parameters of the best epoch.
 
+    Warns
+    -----
+    BpArraysWarning
+        If the net ends in an activation that the loss applies itself, such as Softmax before
+        CrossEntropy: training works, but badly.
+
     Examples
     --------
     >>> import bp_arrays as bp
@@ -205,6 +211,7 @@ def fit(
                 chosen = order if callable(data.shuffle) else None
                 session.check_order(chosen, epoch)
                 pauses.begin_epoch(chosen)
+                runner.steps_to_come = (epochs + 1 - epoch) * (steps or 0)
                 with session.interruptible_epoch():
                     values = runner.epoch(feed, rows, order, bar, pauses)
                 runner.check_update()
@@ -227,6 +234,8 @@ def fit(
         finally:
             run.history.compiled_by = trainer.runner.compiled_by
             run.history.not_compiled = trainer.runner.refused
+            run.history.blas_threads = trainer.runner.blas_threads
+            trainer.runner.keep()
             _keep_history(model, session.earlier, run.history)
     return run.history
 
