@@ -126,6 +126,7 @@ class Session:
                 )
                 if self._resumed is not None:
                     pauses.restore(self._resumed)
+            pauses.measures = folder is None and self.resume is None
             if self._resumed is not None:
                 resume_position(pauses, self._resumed.position)
                 self.steps_before = pauses.start + self.run.history.epochs * (self.steps or 0)
