@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from contextlib import closing
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order
+from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order, Piece, share_of
 from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import (
@@ -23,7 +24,10 @@ from bp_arrays.inputs import (
 )
 from bp_arrays.random import host_generator
 from bp_arrays.trees import leaves, map_tree
-from bp_arrays.typing import Array
+from bp_arrays.typing import Array, HostArray
+
+SAMPLED = 16
+"""Rows by which processes compare their data."""
 
 
 class RowFeed(Feed):
@@ -94,6 +98,29 @@ class RowFeed(Feed):
     def epoch(self, batch_size: int, order: np.ndarray[Any, Any] | None) -> BatchIterator:
         starts = range(0, self.rows, batch_size)
         spans = [(start, min(start + batch_size, self.rows)) for start in starts]
+        return self._batches(spans, order)
+
+    def pieces(self, batch_size: int, order: Any, rank: int, size: int) -> Generator[Piece]:
+        bounds, spans = [], []
+        for start in range(0, self.rows, batch_size):
+            total = min(batch_size, self.rows - start)
+            first, last = share_of(total, rank, size)
+            bounds.append((first, last, total))
+            if first < last:
+                spans.append((start + first, start + last))
+        with closing(self._batches(spans, order)) as batches:
+            for first, last, total in bounds:
+                yield Piece(next(batches) if first < last else None, first, total)
+
+    def samples(self) -> Generator[HostArray]:
+        starts = sorted({self.rows * k // SAMPLED for k in range(SAMPLED)})
+        with closing(self._batches([(s, s + 1) for s in starts], None)) as batches:
+            for batch in batches:
+                for array in leaves(tuple(batch)):
+                    yield self.spec.device.to_numpy(array)
+
+    def _batches(self, spans: Any, order: Any) -> BatchIterator:
+        """Return the batches of these rows, each from a start to a stop in the order."""
         device = self.spec.device
         if device.is_host:
             return self._in_host_memory(spans, order)

@@ -3,7 +3,7 @@
 from bp_arrays.model._generate import generate
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._model import Model
-from bp_arrays.model._objective import Forward, Gradient, Objective, Penalty
+from bp_arrays.model._objective import Forward, Gradient, Objective, Penalty, Scale
 from bp_arrays.model._open import from_torch, load
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Model",
     "Objective",
     "Penalty",
+    "Scale",
     "from_torch",
     "generate",
     "load",

@@ -11,17 +11,20 @@ import numpy as np
 
 from bp_arrays.checks import as_integer
 from bp_arrays.data import Feed, Order, as_batches
+from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer, TrainingState
+from bp_arrays.training._agreement import agree_on_data, described, share_parameters
 from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed
 from bp_arrays.training._history import History
 from bp_arrays.training._metrics import Metric, with_part_losses
+from bp_arrays.training._parts import Division
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
-from bp_arrays.training._trainer import Trainer
+from bp_arrays.training._trainer import Trainer, check_group, checked_together, guarded
 from bp_arrays.training.callbacks import Callback, Run, called_back
 
 
@@ -43,6 +46,8 @@ def fit(
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
     compiled: bool = True,
+    accumulate: int = 1,
+    distributed: ProcessGroup | None = None,
 ) -> History:
     """Train a model: for each batch forward, backward, and the update u ← u − η∇L.
 
@@ -91,6 +96,14 @@ def fit(
     compiled : bool, default True
         False runs every step operation by operation instead of replayed, compiled or captured,
         for example to debug a custom layer.
+    accumulate : int, default 1
+        Batches per update: their gradients are added up, so that an update is that of one batch of
+        all their rows, in the memory of one of them. Learning rates count updates. If an epoch
+        leaves fewer batches over, its last update is by those.
+    distributed : ProcessGroup, optional
+        The processes that train together, such as `bp.MPI()`: each computes its share of the rows
+        of every batch, and all make the same updates. `batch_size` stays the size of the whole
+        batch. See [several processes](../distributed.md).
 
     Returns
     -------
@@ -108,6 +121,11 @@ def fit(
         The last update of an epoch is checked too. With `EarlyStopping` the model keeps the
         parameters of the best epoch.
 
+    Notes
+    -----
+    In parts, by `accumulate` or `distributed`, BatchNorm normalizes each part by itself, and the
+    loss must be one of each sample by itself, which `Contrastive` is not.
+
     Examples
     --------
     >>> import bp_arrays as bp
@@ -117,9 +135,52 @@ def fit(
     >>> model.parameters["weight"].round(3).tolist(), history["loss"][-1] < 1e-6
     ([[2.0]], True)
     """
-    epochs = as_integer("fit", "epochs", epochs, at_least=1)
-    _check_callbacks(callbacks)
-    metrics = with_part_losses(metrics, loss)
+    check_group("fit", distributed)
+    with guarded(distributed):
+        return _fit(
+            model,
+            (x, t, sample_weight),
+            loss=loss,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            penalty=penalty,
+            validation=validation,
+            metrics=metrics,
+            callbacks=callbacks,
+            progress=progress,
+            compiled=compiled,
+            accumulate=accumulate,
+            group=distributed,
+        )
+
+
+def _fit(
+    model: Model,
+    samples: tuple[Any, Any, Any],
+    *,
+    loss: Loss,
+    optimizer: Optimizer,
+    epochs: int,
+    batch_size: int | None,
+    shuffle: bool | Order | None,
+    seed: int,
+    penalty: L2Penalty | None,
+    validation: Any,
+    metrics: Sequence[Metric],
+    callbacks: Sequence[Callback],
+    progress: bool,
+    compiled: bool,
+    accumulate: int,
+    group: ProcessGroup | None,
+) -> History:
+    with checked_together(group):
+        epochs = as_integer("fit", "epochs", epochs, at_least=1)
+        _check_callbacks(callbacks)
+        metrics = with_part_losses(metrics, loss)
+        accumulate = as_integer("fit", "accumulate", accumulate, at_least=1)
     trainer = Trainer(
         model,
         loss=loss,
@@ -128,21 +189,30 @@ def fit(
         seed=seed,
         metrics=metrics,
         compiled=compiled,
+        accumulate=accumulate,
+        distributed=group,
     )
-    spec = BatchSpec.of(model, loss, metrics)
-    data = as_batches(x, t, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
-    feed, rows = data.feed(spec), data.batch_size
-    validation_feed = _validation_feed(validation, spec)
-    _check_passes(feed, validation_feed, epochs)
+    with checked_together(group):
+        spec = BatchSpec.of(model, loss, metrics)
+        data = as_batches(*samples, batch_size=batch_size, shuffle=shuffle, seed=seed)
+        feed, rows = data.feed(spec), data.batch_size
+        validation_feed = _validation_feed(validation, spec)
+        _check_passes(feed, validation_feed, epochs)
+    if group is not None:
+        agree_on_data(group, data=feed, validation_data=validation_feed)
+        group.require_same(
+            batch_size=rows, epochs=epochs, shuffle=described(data.shuffle), order_seed=data.seed
+        )
 
     history, device = History(), model.device
-    run = Run(model, history, epochs)
-    steps = feed.steps(rows)
-    total = None if steps is None else epochs * steps
+    is_first = group is None or group.rank == 0
+    run = Run(model, history, epochs, is_first_process=is_first)
+    steps = Division(accumulate, group).steps(feed, rows)
+    total, shown = None if steps is None else epochs * steps, progress and is_first
     # an overflow makes the loss infinite, which raises an error, and an underflow to 0 is meant: no
     # warning of NumPy needed
     quiet = np.errstate(over="ignore", under="ignore", invalid="ignore")
-    with called_back(callbacks, run), quiet, Progress(total, enabled=progress) as bar:
+    with called_back(callbacks, run), quiet, Progress(total, enabled=shown) as bar:
         try:
             for _ in range(epochs):
                 started = time.perf_counter()
@@ -162,6 +232,7 @@ def fit(
                         loss=loss,
                         metrics=metrics,
                         rows=max(rows, EVALUATION_ROWS),
+                        group=group,
                     )
                     values |= {f"val_{name}": value for name, value in measured.items()}
                 _finish_epoch(model, values.get("val_loss", values["loss"]))
@@ -169,12 +240,21 @@ def fit(
                 bar.epoch(values)
                 for callback in callbacks:
                     callback.on_epoch_end(run)
+                if group is not None:
+                    _agree_on_epoch(group, run)
                 if run.stopped:
                     break
         finally:
             history.compiled_by = trainer.runner.compiled_by
             history.not_compiled = trainer.runner.refused
     return history
+
+
+def _agree_on_epoch(group: ProcessGroup, run: Run) -> None:
+    """Stop in all processes if a callback stopped one; check that they have the same model."""
+    reasons = group.gather(run.stopped)
+    run.stopped = next((reason for reason in reasons if reason), None)
+    share_parameters(group, run.model)
 
 
 def _finish_epoch(model: Model, monitored: float) -> None:

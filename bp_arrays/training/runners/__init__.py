@@ -3,16 +3,28 @@
 from dataclasses import replace
 
 from bp_arrays.execution import fused_update, why_no_graph
+from bp_arrays.training._parts import Division
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._cuda_graph import CudaGraphRunner
 from bp_arrays.training.runners._eager import EagerRunner
+from bp_arrays.training.runners._eager_parts import EagerPartsRunner
 from bp_arrays.training.runners._replay import ReplayRunner
+from bp_arrays.training.runners._replay_parts import ReplayPartsRunner
 from bp_arrays.training.runners._runner import Runner
 
 
-def runner_for(step: TrainingStep, *, compiled: bool) -> Runner:
-    """Return the runner for the step's device."""
+def runner_for(
+    step: TrainingStep,
+    *,
+    compiled: bool,
+    division: Division = Division(),  # noqa: B008
+) -> Runner:
+    """Return the runner for the step's device, and for batches of one part or of several."""
     device = step.model.device
+    if not division.is_trivial:
+        if device.runs_as == "replay":
+            return ReplayPartsRunner(step, division, compiled=compiled)
+        return EagerPartsRunner(step, division, compiled=compiled)
     if device.runs_as == "replay":
         return ReplayRunner(step, compiled=compiled)
     if device.runs_as != "cuda graph" or not compiled:

@@ -9,7 +9,9 @@ from itertools import islice
 from typing import Any
 
 from bp_arrays.data import Batch, Feed
+from bp_arrays.distributed import ProcessGroup
 from bp_arrays.execution import compile_step
+from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._runner import (
@@ -37,6 +39,7 @@ class EagerRunner(Runner):
 
     def __init__(self, step: TrainingStep, *, compiled: bool = True) -> None:
         super().__init__(step)
+        self.group: ProcessGroup | None = None  # the processes that share the batches
         model = self.model
         self.good: Vectors = model.current_vectors()  # the last with a loss known to be finite
         self.compute: Any = step
@@ -63,26 +66,34 @@ class EagerRunner(Runner):
             if bad is not None:
                 batches: Iterator[Any] = iter([batch for _, batch in pending])
                 if feed.repeats:
-                    batches = islice(feed.epoch(batch_size, order), window.first, None)
+                    batches = islice(self.batches(feed, batch_size, order), window.first, None)
                 self.stop_in_window(self, window, bad, batches, self.good)
             self.good = window.vectors
             bar.steps(len(losses), losses[-1], rate)
             pending.clear()
 
         window = Window(self.state, self.vectors(), 0)
-        with model.device.activate(), closing(feed.epoch(batch_size, order)) as batches:
+        with model.device.activate(), closing(self.batches(feed, batch_size, order)) as batches:
             for batch in batches:
                 if not pending:
                     window = Window(self.state, self.vectors(), done)
                 rate, loss, sums = self.advance(batch)
                 done += 1
-                totals.add(*sums)
+                self.count(totals, sums)
                 pending.append((loss, None if feed.repeats else batch))
                 if len(pending) == size:
                     check()
             if pending:
                 check()
-            return totals.values() | {"learning_rate": rate}
+            return totals.values(self.group) | {"learning_rate": rate}
+
+    def count(self, totals: Totals, sums: Any) -> None:
+        """Add the sums of a step to those of the epoch."""
+        totals.add(*sums)
+
+    def batches(self, feed: Feed, batch_size: int, order: Any) -> Any:
+        """Return the batches of an epoch, each for one update."""
+        return feed.epoch(batch_size, order)
 
     def single_step(self, batch: Batch) -> float:
         window = Window(self.state, self.vectors(), 0)

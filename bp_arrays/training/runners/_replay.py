@@ -17,10 +17,12 @@ import numpy as np
 from bp_arrays.data import Batch, Feed
 from bp_arrays.execution import Arena, InPlaceUpdate, fast_numpy
 from bp_arrays.training._interrupts import Interruptible
+from bp_arrays.training._parts import draws_random_numbers
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._replayed_pass import (
     EagerPass,
+    PartOf,
     ReplayedPass,
     shapes_of,
 )
@@ -61,6 +63,7 @@ class ReplayRunner(Runner):
         self.theta, self.others = self.model.own_vectors()
         self.g: HostArray = np.empty_like(self.theta)
         self.eager = EagerPass(self.step, self.theta, self.others, self.g)
+        self.draws_random_numbers = draws_random_numbers(self.step.objective.net)
         self.can_go_back = False  # whether g holds the parameters before the last update
         self.good_others: HostArray | None = None  # the others then, where steps change them
 
@@ -127,7 +130,7 @@ class ReplayRunner(Runner):
         for batch_pass in passes:
             batch_pass.bind(self.theta, self.others, self.g)
 
-    def _pass_for(self, batch: Batch, counter: int) -> Pass:
+    def _pass_for(self, batch: Batch, counter: int, part: PartOf | None = None) -> Pass:
         """Return the replayed pass for this batch shape, or the eager one."""
         if not self.records:
             return self.eager
@@ -136,30 +139,35 @@ class ReplayRunner(Runner):
             key: Any = x.shape, t.shape, t.dtype.char, weight is None
         else:
             key = shapes_of(batch)
+        if part is not None and self.draws_random_numbers:
+            key = *key, part.rows.total  # which the masks depend on
         if key not in self.recorded:
             if len(self.recorded) == RECORDINGS:
                 return self.eager
             try:
-                self.recorded[key] = self._recording(batch, counter)
+                self.recorded[key] = self._recording(batch, counter, part)
             except Exception as error:  # a mistake in a layer is reported by the eager pass
                 self.refuse("steps run operation by operation, they cannot be replayed", error)
                 self.records = False
                 return self.eager
         return self.recorded[key]
 
-    def _recording(self, batch: Batch, counter: int) -> ReplayedPass:
+    def _recording(self, batch: Batch, counter: int, part: PartOf | None) -> ReplayedPass:
         """Record a step; with custom parts, compare it with the eager one first."""
-        recorded = ReplayedPass(self.step, batch, self.theta, self.others, self.g, self.arena)
+        memory = self.theta, self.others, self.g, self.arena
+        recorded = ReplayedPass(self.step, batch, *memory, part)
         if self.has_custom_parts:
-            self._compare(recorded, batch, counter)
+            self._compare(recorded, batch, counter, part)
         return recorded
 
-    def _compare(self, recorded: ReplayedPass, batch: Batch, counter: int) -> None:
+    def _compare(
+        self, recorded: ReplayedPass, batch: Batch, counter: int, part: PartOf | None
+    ) -> None:
         """Raise ValueError unless the replayed and the eager step have equal results."""
         before, state = self.g.copy(), self.others.copy()
         results = []
         for run in (recorded, self.eager):
-            measured = run.forward(batch, counter)
+            measured = run.forward(batch, counter, part)
             run.backward()
             results.append([self.g.copy(), self.others.copy(), *_numbers(measured)])
             self.g[...], self.others[...] = before, state
