@@ -136,6 +136,7 @@ from bp_arrays.training import (
     Accuracy,
     BinaryAccuracy,
     Callback,
+    Checkpoint,
     ConfusionMatrix,
     Diagnosis,
     EarlyStopping,
@@ -152,7 +153,13 @@ from bp_arrays.training import (
 
 if TYPE_CHECKING:
     from bp_arrays import data, testing
-    from bp_arrays.estimators import MLPClassifier, MLPRegressor  # noqa: F401
+    from bp_arrays.estimators import (  # noqa: F401
+        MLPClassifier,
+        MLPRegressor,
+        load_estimator,
+        save_estimator,
+        to_onnx,
+    )
     from bp_arrays.explanation import Explanation, explain
 
 __version__ = "0.1.0"
@@ -183,6 +190,7 @@ __all__ = [
     "BpArraysError",
     "Callback",
     "Chain",
+    "Checkpoint",
     "ClipByGlobalNorm",
     "CombinedLoss",
     "Concatenate",
@@ -303,7 +311,10 @@ LAZY = {
     "MLPRegressor": "bp_arrays.estimators",
     "data": "bp_arrays.data",
     "explain": "bp_arrays.explanation",
+    "load_estimator": "bp_arrays.estimators",
+    "save_estimator": "bp_arrays.estimators",
     "testing": "bp_arrays.testing",
+    "to_onnx": "bp_arrays.estimators",
 }
 """What is imported when it is first asked for, and from where: training needs none of it.
 

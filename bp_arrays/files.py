@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
+
+PART = re.compile(r"\.[0-9a-f]{16}\.part")
+"""The names of files that are not complete yet."""
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
@@ -27,6 +32,19 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        flush_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder to the disk, so that a renamed file is found after a loss of power."""
+    if os.name != "posix":  # Windows cannot open a folder
+        return
+    with suppress(OSError):  # some network file systems cannot, and a folder may be write-only
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

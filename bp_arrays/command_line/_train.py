@@ -28,15 +28,25 @@ from bp_arrays.command_line._recipe import (
 from bp_arrays.command_line._report import report_of, to_json
 from bp_arrays.command_line._schema import Schema
 from bp_arrays.command_line._standardizing import ColumnStatistics
-from bp_arrays.command_line._target_units import TargetUnits, value_scores
+from bp_arrays.command_line._target_units import TargetUnits, errors_of, value_scores
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
 from bp_arrays.devices import ask_for_float64, device
-from bp_arrays.errors import DataError, NonFiniteLossError
+from bp_arrays.errors import DataError, InputError, NonFiniteLossError
 from bp_arrays.files import write_atomically
 from bp_arrays.inputs import SelectedRows, first_not_finite
 from bp_arrays.layers import Sequential, Standardize
 from bp_arrays.model import Model
-from bp_arrays.readers import Dataset, open_dataset, split
+from bp_arrays.readers import (
+    BUILT_IN,
+    Dataset,
+    Table,
+    is_table,
+    open_dataset,
+    read,
+    split,
+    table_names,
+)
+from bp_arrays.tables import MISSING, Missing, first_names
 from bp_arrays.training import (
     R2,
     Accuracy,
@@ -47,6 +57,9 @@ from bp_arrays.training import (
     fit,
 )
 from bp_arrays.typing import Array, HostArray
+
+DEFAULT_MISSING: Missing = "median"
+"""The default of --missing: unlike the mean, a few huge values do not move it."""
 
 DEVICE_BYTES = 2**30
 """Samples of up to this many bytes in float32 are moved to the device before training."""
@@ -66,6 +79,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     add = group.add_argument
     add("--target", metavar="COLUMN", help="the column of a .csv or .parquet file to predict")
+    add(
+        "--columns",
+        type=options.names,
+        metavar="NAME,NAME",
+        help="the columns of a table to learn from (default: all that can be: numbers, true and "
+        "false, and texts that recur)",
+    )
+    add("--drop", type=options.names, metavar="NAME,NAME", help="columns of a table to leave out")
+    add(
+        "--missing",
+        choices=MISSING,
+        help="missing values of a table: numbers filled with the median or mean of the training "
+        "rows, texts a category of their own; or drop their rows; or an error (default: "
+        f"{DEFAULT_MISSING})",
+    )
     add(
         "--sep",
         type=options.separator,
@@ -195,16 +223,20 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
     target = device(args.device).require()
     if args.dtype is not None:
         target.dtype(args.dtype)
-    data = open_dataset(args.data, target=args.target, task=args.task, sep=args.sep)
+    data = _data(args)
     check_classes(data)
     validation = args.validation
     if validation is None:
         validation = PATIENT_VALIDATION if args.patience else 0.0
     parts = split(data, test=args.test, validation=validation, seed=args.seed)
+    if isinstance(data, Table):
+        data = data.learned_from(parts.train)
     loss = build_loss(recipe, data)
     layers = build_layers(recipe, loss, data)
     t, units, net = targets_for(loss, data), None, Sequential(*layers)
     features = ColumnStatistics.of(SelectedRows(data.x, parts.train), one_unit=data.one_unit)
+    if isinstance(data, Table):  # 0 and 1 stay so: a rare category would become a huge number
+        features = features.without(np.array(data.spec.is_indicator))
     targets = None if data.classes else ColumnStatistics.of(t[parts.train])
     dtype = dtype_for(data, features, targets, target, args.dtype)
     if targets is not None and isinstance(layers[-1], Standardize):
@@ -212,6 +244,8 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
         t = units.standardized(t)
     model = Model(net, data.x.shape[1], device=target, dtype=dtype, seed=args.seed)
     model.metadata = Schema.of(data, loss if units is None else units.user_loss).to_metadata()
+    if isinstance(data, Table):
+        model.metadata |= data.metadata
     if isinstance(layers[0], Standardize):
         model.set_parameters(features.parameters("0"))
     return TrainingJob(
@@ -261,7 +295,8 @@ def train(job: TrainingJob, *, patience: int | None, progress: bool) -> Training
         if job.data.classes is None:
             y = model.device.to_numpy(model.predict(x))
             _check_finite(first_not_finite(y) is None, f"outputs on the {rows} rows are")
-            return value_scores(y, t, job.loss, job.units)
+            in_units = t if job.units is None else job.units.in_units(t)
+            return value_scores(y, t, job.loss, job.units) | errors_of(y, in_units)
         values = evaluate(model, x, t, loss=job.loss, metrics=metrics)
         _check_finite(math.isfinite(values["loss"]), f"loss on the {rows} rows is")
         return values
@@ -294,6 +329,32 @@ def _check_finite(is_finite: bool, what: str) -> None:
             f"the trained model's {what} NaN or infinite: it is not saved; a smaller --rate or "
             "data on a common scale usually help"
         )
+
+
+def _data(args: argparse.Namespace) -> Dataset:
+    """Read the data; a table with the options for its columns."""
+    if args.data not in BUILT_IN and is_table(args.data):
+        if args.target is None:
+            raise DataError(
+                f"{args.data}: expected the name of the target column; use --target with one of: "
+                f"{first_names(table_names(args.data, args.sep))}"
+            )
+        return read(
+            args.data,
+            target=args.target,
+            columns=args.columns,
+            drop=args.drop or (),
+            missing=args.missing or DEFAULT_MISSING,
+            task=args.task,
+            sep=args.sep,
+            standardize=False,  # a layer of the model does it
+        )
+    for option in ("columns", "drop", "missing"):
+        if getattr(args, option) is not None:
+            raise InputError(
+                f"--{option}: expected a .csv or .parquet file, got {args.data}; drop --{option}"
+            )
+    return open_dataset(args.data, target=args.target, task=args.task, sep=args.sep)
 
 
 def check_classes(data: Dataset) -> None:

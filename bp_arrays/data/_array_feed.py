@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order, Piece, share_of
+from bp_arrays.data._fingerprint import fingerprint
 from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import (
@@ -24,10 +25,7 @@ from bp_arrays.inputs import (
 )
 from bp_arrays.random import host_generator
 from bp_arrays.trees import leaves, map_tree
-from bp_arrays.typing import Array, HostArray
-
-SAMPLED = 16
-"""Rows by which processes compare their data."""
+from bp_arrays.typing import Array
 
 
 class RowFeed(Feed):
@@ -95,29 +93,34 @@ class RowFeed(Feed):
             )
         return order
 
-    def epoch(self, batch_size: int, order: np.ndarray[Any, Any] | None) -> BatchIterator:
-        starts = range(0, self.rows, batch_size)
+    def fingerprint(self) -> str:
+        parts = (
+            fingerprint(self.x, self.dtypes),
+            fingerprint(self.t, self.t_dtype),
+            fingerprint(self.weight),
+        )
+        return f"{self.rows} rows {' '.join(parts)}"
+
+    def epoch(
+        self, batch_size: int, order: np.ndarray[Any, Any] | None, start: int = 0
+    ) -> BatchIterator:
+        starts = range(start * batch_size, self.rows, batch_size)
         spans = [(start, min(start + batch_size, self.rows)) for start in starts]
         return self._batches(spans, order)
 
-    def pieces(self, batch_size: int, order: Any, rank: int, size: int) -> Generator[Piece]:
+    def pieces(
+        self, batch_size: int, order: Any, rank: int, size: int, start: int = 0
+    ) -> Generator[Piece]:
         bounds, spans = [], []
-        for start in range(0, self.rows, batch_size):
-            total = min(batch_size, self.rows - start)
+        for row in range(start * batch_size, self.rows, batch_size):
+            total = min(batch_size, self.rows - row)
             first, last = share_of(total, rank, size)
             bounds.append((first, last, total))
             if first < last:
-                spans.append((start + first, start + last))
+                spans.append((row + first, row + last))
         with closing(self._batches(spans, order)) as batches:
             for first, last, total in bounds:
                 yield Piece(next(batches) if first < last else None, first, total)
-
-    def samples(self) -> Generator[HostArray]:
-        starts = sorted({self.rows * k // SAMPLED for k in range(SAMPLED)})
-        with closing(self._batches([(s, s + 1) for s in starts], None)) as batches:
-            for batch in batches:
-                for array in leaves(tuple(batch)):
-                    yield self.spec.device.to_numpy(array)
 
     def _batches(self, spans: Any, order: Any) -> BatchIterator:
         """Return the batches of these rows, each from a start to a stop in the order."""

@@ -30,6 +30,7 @@ from bp_arrays.data._feed import (
     PieceIterator,
     share_of,
 )
+from bp_arrays.data._fingerprint import fingerprint
 from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import (
@@ -146,14 +147,28 @@ class BlockFeed(Feed):
             )
         return (seed, epoch) if shuffle else None
 
-    def epoch(self, batch_size: int, order: tuple[int, int] | None) -> BatchIterator:
+    def fingerprint(self) -> str:
+        numbers = [block for block, rows in enumerate(self.blocks.block_rows) if rows]
+        ends = [self.blocks.read(block) for block in {numbers[0], numbers[-1]}]
+        sizes = fingerprint(np.asarray(self.blocks.block_rows))
+        parts = [fingerprint(map_tree(np.asarray, tuple(block))) for block in ends]
+        return f"{self.rows} rows, window {self.window} {' '.join([sizes, *parts])}"
+
+    def epoch(
+        self, batch_size: int, order: tuple[int, int] | None, start: int = 0
+    ) -> BatchIterator:
         numbers, generator = self._blocks_of(order)
-        windows = Prefetch(self._windows(numbers, generator, self.window))
+        windows = Prefetch(self._windows(numbers, generator, self.window, start * batch_size))
         batches = self._batches(windows, batch_size)
         return Prefetch(batches) if self.spec.device.is_asynchronous else batches
 
     def pieces(
-        self, batch_size: int, order: tuple[int, int] | None, rank: int, size: int
+        self,
+        batch_size: int,
+        order: tuple[int, int] | None,
+        rank: int,
+        size: int,
+        start: int = 0,
     ) -> PieceIterator:
         """Return pieces of batches from blocks that this process alone reads.
 
@@ -163,7 +178,8 @@ class BlockFeed(Feed):
         numbers, generator = self._blocks_of(order)
         if size > 1 and order is not None:
             generator = host_generator(order[0], "shuffle", order[1], rank)
-        pieces = self._pieces(self._dealt(numbers, size), generator, batch_size, rank, size)
+        dealt = self._dealt(numbers, size)
+        pieces = self._pieces(dealt, generator, batch_size, rank, size, start)
         return Prefetch(pieces) if self.spec.device.is_asynchronous else pieces
 
     def _pieces(
@@ -173,12 +189,14 @@ class BlockFeed(Feed):
         batch_size: int,
         rank: int,
         size: int,
+        start: int,
     ) -> Generator[Piece]:
         shares = self._shares(batch_size, size)
         rows = [sum(self.blocks.block_rows[block] for block in blocks) for blocks in dealt]
-        windows = Prefetch(self._windows(dealt[rank], generator, max(1, self.window // size)))
+        window, skipped = max(1, self.window // size), start * shares[rank]
+        windows = Prefetch(self._windows(dealt[rank], generator, window, skipped))
         with closing(self._batches(windows, shares[rank])) as batches:
-            for step in range(_steps(rows, shares)):
+            for step in range(start, _steps(rows, shares)):
                 parts = [
                     min(max(count - step * share, 0), share)
                     for count, share in zip(rows, shares, strict=True)
@@ -214,9 +232,6 @@ class BlockFeed(Feed):
             return super().steps(batch_size)
         return None  # depends on how the blocks of the epoch are dealt
 
-    def samples(self) -> Iterator[HostArray]:
-        yield np.asarray(self.blocks.block_rows)
-
     def _blocks_of(
         self, order: tuple[int, int] | None
     ) -> tuple[list[int], np.random.Generator | None]:
@@ -230,15 +245,27 @@ class BlockFeed(Feed):
     # -- from the disk into windows, in a second thread ----------------------------------------
 
     def _windows(
-        self, numbers: list[int], generator: np.random.Generator | None, size: int
+        self, numbers: list[int], generator: np.random.Generator | None, size: int, skipped: int
     ) -> Generator[Window]:
+        """Yield the windows of an epoch without its first rows; those are not read."""
+        block_rows = self.blocks.block_rows
         if generator is None:
             for block in numbers:
-                yield self._read(block), None
+                if skipped >= block_rows[block]:
+                    skipped -= block_rows[block]
+                    continue
+                yield self._read(block), np.arange(skipped, block_rows[block]) if skipped else None
+                skipped = 0
             return
         for blocks in self._grouped(numbers, size):
+            rows = sum(block_rows[block] for block in blocks)
+            if skipped >= rows:
+                skipped -= rows
+                generator.permutation(rows)  # drawn, as the orders that follow depend on it
+                continue
             window = self._joined(blocks)
-            yield window, generator.permutation(row_count(window.x))
+            yield window, generator.permutation(rows)[skipped:]
+            skipped = 0
             del window  # frees its memory before the next one is read
 
     def _grouped(self, numbers: list[int], size: int) -> Iterator[list[int]]:
@@ -318,7 +345,7 @@ class BlockFeed(Feed):
         rest: list[HostBatch] = []  # rows that do not fill a batch yet
         waiting = 0
         for window, order in windows:
-            start, rows = 0, row_count(window.x)
+            start, rows = 0, row_count(window.x) if order is None else len(order)
             while waiting + rows - start >= batch_size:
                 stop = start + batch_size - waiting
                 yield self._moved([*rest, _rows(window, order, start, stop)])

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any, NamedTuple, Protocol
 
 from bp_arrays.trees import Tree, leaves, map_tree
-from bp_arrays.typing import Array, HostArray
+from bp_arrays.typing import Array
 
 Order = Callable[[int], Any]
 """A function from the number of an epoch to the order of its rows."""
@@ -106,10 +106,16 @@ class Feed(ABC):
         """
 
     @abstractmethod
-    def epoch(self, batch_size: int, order: Any) -> BatchIterator:
-        """Return the batches of one pass over the rows."""
+    def epoch(self, batch_size: int, order: Any, start: int = 0) -> BatchIterator:
+        """Return the batches of one pass over the rows, without the first `start` ones."""
 
-    def pieces(self, batch_size: int, order: Any, rank: int, size: int) -> PieceIterator:
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return a text that is the same for the same data, on any device; else another one."""
+
+    def pieces(
+        self, batch_size: int, order: Any, rank: int, size: int, start: int = 0
+    ) -> PieceIterator:
         """Return this process's rows of the batches of one pass, as many pieces for each process.
 
         Parameters
@@ -120,20 +126,20 @@ class Feed(ABC):
             As returned by `order`.
         rank, size : int
             The number of this process, from 0, and the number of processes.
+        start : int, default 0
+            The number of batches to leave out.
         """
-        return self._cut(batch_size, order, rank, size)
+        return self._cut(batch_size, order, rank, size, start)
 
-    def _cut(self, batch_size: int, order: Any, rank: int, size: int) -> Generator[Piece]:
+    def _cut(
+        self, batch_size: int, order: Any, rank: int, size: int, start: int
+    ) -> Generator[Piece]:
         """Yield pieces of batches that every process reads as a whole."""
-        with closing(self.epoch(batch_size, order)) as batches:
+        with closing(self.epoch(batch_size, order, start)) as batches:
             for batch in batches:
                 total = rows_of(batch)
                 first, last = share_of(total, rank, size)
                 yield piece_of(batch, first, last, total)
-
-    def samples(self) -> Iterator[HostArray]:
-        """Yield a few arrays on the host by which processes see whether they have the same data."""
-        return iter(())
 
     def steps(self, batch_size: int, size: int = 1) -> int | None:
         """Return the number of batches per epoch of `size` processes; None if unknown."""

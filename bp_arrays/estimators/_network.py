@@ -57,7 +57,7 @@ class Network:
         On the model's device they are views of its parameters. Elsewhere they are copies, and
         NumPy copies are read-only: writing to them would not change the model.
         """
-        parameters = self.model.parameters
+        parameters = dict(self.model.parameters)
         device = self.input_device
         if device != self.model.device:
             parameters = {name: device.asarray(array) for name, array in parameters.items()}

@@ -11,16 +11,18 @@ import numpy as np
 
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import InputError
+from bp_arrays.optimizers import Optimizer
+from bp_arrays.schedules import Schedule
 from bp_arrays.training import Callback
 
-CHOICES = {
-    "solver": ("lbfgs", "sgd", "adam"),
-    "learning_rate": ("constant", "invscaling", "adaptive"),
-}
+SOLVERS = ("lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad")
+"""The names of solvers; "sgd" and "adam" have scikit-learn's parameters, the others none."""
+
+LEARNING_RATES = ("constant", "invscaling", "adaptive")
+DEFAULT_RATE = 0.001
 BOOLEANS = ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping")
 NUMBERS = {  # name: (lower bound, whether it is included, upper bound, whether it is included)
     "alpha": (0.0, True, math.inf, False),
-    "learning_rate_init": (0.0, False, math.inf, False),
     "power_t": (0.0, True, math.inf, False),
     "tol": (0.0, True, math.inf, False),
     "verbose": (0.0, True, math.inf, False),
@@ -43,11 +45,11 @@ class Parameters(Protocol):
     """The parameters of an estimator and the few of its methods that its helpers use."""
 
     hidden_layer_sizes: Any
-    solver: str
+    solver: str | Optimizer
     alpha: float
     batch_size: int | str
     learning_rate: str
-    learning_rate_init: float
+    learning_rate_init: float | Schedule
     power_t: float
     max_iter: int
     shuffle: bool
@@ -82,10 +84,7 @@ def check_parameters(estimator: Parameters, *, incremental: bool) -> None:
     InputError
         For the first parameter outside its range; for parameters that exclude each other.
     """
-    for name, choices in CHOICES.items():
-        value = getattr(estimator, name)
-        if not isinstance(value, str) or value not in choices:
-            _refuse(estimator, name, f"one of {', '.join(map(repr, choices))}")
+    _check_solver(estimator)
     for name in BOOLEANS:
         if not _is_bool(getattr(estimator, name)):
             _refuse(estimator, name, "True or False")
@@ -113,6 +112,11 @@ def check_parameters(estimator: Parameters, *, incremental: bool) -> None:
     _check_together(estimator, incremental)
 
 
+def is_lbfgs(estimator: Parameters) -> bool:
+    """Return whether the solver is "lbfgs", which trains on all samples at once."""
+    return isinstance(estimator.solver, str) and estimator.solver == "lbfgs"
+
+
 def hidden_sizes(estimator: Parameters) -> list[int]:
     """Return the sizes of the hidden layers as a list; an int is one layer, () is none.
 
@@ -130,6 +134,32 @@ def hidden_sizes(estimator: Parameters) -> list[int]:
     return [int(size) for size in sizes]
 
 
+def _check_solver(estimator: Parameters) -> None:
+    """Check the solver and its learning rate, and that only one of them sets the rate."""
+    solver, rate, rule = estimator.solver, estimator.learning_rate_init, estimator.learning_rate
+    if not isinstance(solver, Optimizer) and not (isinstance(solver, str) and solver in SOLVERS):
+        names = ", ".join(map(repr, SOLVERS))
+        _refuse(estimator, "solver", f"one of {names}, or an optimizer such as bp.AdamW(0.001)")
+    if not (isinstance(rule, str) and rule in LEARNING_RATES):
+        _refuse(estimator, "learning_rate", f"one of {', '.join(map(repr, LEARNING_RATES))}")
+    if isinstance(rate, Schedule):
+        if isinstance(solver, str) and solver == "lbfgs":
+            raise InputError("learning_rate_init: a schedule requires another solver than 'lbfgs'")
+        if rule != "constant":
+            raise InputError(
+                f"learning_rate={rule!r} sets the rate after each epoch; with a schedule as "
+                "learning_rate_init leave it at 'constant'"
+            )
+    elif not (_is_real(rate) and 0.0 < rate < math.inf):
+        expected = "a number in (0, inf), or a schedule such as bp.Cosine(0.001, steps=1000)"
+        _refuse(estimator, "learning_rate_init", expected)
+    if isinstance(solver, Optimizer) and (isinstance(rate, Schedule) or rate != DEFAULT_RATE):
+        raise InputError(
+            f"learning_rate_init: solver={solver!r:.80} has a learning rate of its own; set it "
+            f"there, as in {type(solver).__name__}(learning_rate), and not here"
+        )
+
+
 def _check_callbacks(estimator: Parameters) -> None:
     callbacks = estimator.callbacks
     is_list = isinstance(callbacks, (list, tuple))
@@ -138,7 +168,7 @@ def _check_callbacks(estimator: Parameters) -> None:
 
 
 def _check_together(estimator: Parameters, incremental: bool) -> None:
-    if estimator.solver == "lbfgs" and estimator.dropout > 0.0:
+    if is_lbfgs(estimator) and estimator.dropout > 0.0:
         raise InputError(
             "dropout requires solver='sgd' or 'adam': lbfgs minimizes one fixed function, and "
             "with dropout the loss changes at every call"

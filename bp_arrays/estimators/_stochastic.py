@@ -14,7 +14,7 @@ from sklearn.utils import shuffle
 from bp_arrays.errors import InputError, NonFiniteLossError
 from bp_arrays.estimators._convergence import Convergence
 from bp_arrays.estimators._network import Network, not_finite
-from bp_arrays.estimators._optimizers import AdamEpsilonHat, ClassicalMomentum, EpochRate
+from bp_arrays.estimators._optimizers import new_optimizer
 from bp_arrays.estimators._parameters import Parameters
 from bp_arrays.estimators._record import Curves, TrainingRecord
 from bp_arrays.estimators._samples import Samples
@@ -32,6 +32,7 @@ def fit_stochastic(
     samples: Samples,
     strata: HostArray | None,
     one_epoch: bool,
+    held_out: Samples | None = None,
 ) -> None:
     """Train the network until it no longer improves, for at most `max_iter` epochs.
 
@@ -48,22 +49,27 @@ def fit_stochastic(
         Labels that the held-out samples should have in the same proportions.
     one_epoch : bool
         Train for one epoch only, with the optimizer of the last call.
+    held_out : Samples, optional
+        Validation samples of the user, in place of those held out.
     """
-    held_out: Samples | None = None
-    if estimator.early_stopping:
+    if estimator.early_stopping and held_out is None:
         samples, held_out = _split(estimator, samples, strata)
     optimizer = record.optimizer if one_epoch else None
     if optimizer is None:
-        optimizer = _new_optimizer(estimator)
+        optimizer = new_optimizer(estimator)
     record.optimizer = optimizer
     if record.curves is None:
         record.curves = Curves(scored=estimator.early_stopping)
     else:
         record.curves = record.curves.continued(scored=estimator.early_stopping)
-    rate = optimizer.learning_rate
-    assert isinstance(rate, EpochRate)
     convergence = Convergence(
-        estimator, record, record.curves, rate, network, len(samples.y), held_out
+        estimator,
+        record,
+        record.curves,
+        optimizer.learning_rate,
+        network,
+        len(samples.y),
+        held_out,
     )
     rng = estimator._random_state
     try:
@@ -83,7 +89,7 @@ def fit_stochastic(
             callbacks=[convergence, *estimator.callbacks],
         )
     except NonFiniteLossError as error:
-        if held_out is None or not record.curves.validation_score:
+        if not estimator.early_stopping or not record.curves.validation_score:
             raise not_finite() from error
         convergence.restore_best()
         return
@@ -127,15 +133,6 @@ def _split(
 def _as_validation(network: Network, held_out: Samples) -> tuple[Any, ...]:
     arrays = (network.moved(held_out.X), held_out.targets)
     return arrays if held_out.weight is None else (*arrays, held_out.weight)
-
-
-def _new_optimizer(estimator: Parameters) -> ClassicalMomentum | AdamEpsilonHat:
-    rate = EpochRate(estimator.learning_rate_init)
-    if estimator.solver == "sgd":
-        return ClassicalMomentum(
-            rate, float(estimator.momentum), bool(estimator.nesterovs_momentum)
-        )
-    return AdamEpsilonHat(rate, estimator.beta_1, estimator.beta_2, estimator.epsilon)
 
 
 def _batch_rows(estimator: Parameters, rows: int) -> int:

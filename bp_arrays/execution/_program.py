@@ -124,7 +124,7 @@ class Program:
         """Return a value as source code: by name, or, for simple values, as a literal."""
         if isinstance(value, Slot):
             return value.name
-        if isinstance(value, (list, tuple)):
+        if type(value) in (list, tuple):
             inner = ", ".join(map(self._code, value))
             return f"[{inner}]" if isinstance(value, list) else f"({inner},)"
         if value is None or isinstance(value, (bool, int, str)):

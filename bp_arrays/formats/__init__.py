@@ -1,6 +1,15 @@
 """File formats: convert (header, arrays) to and from safetensors, ONNX and PyTorch."""
 
-from bp_arrays.formats._architecture import classes_by_name
+from bp_arrays.formats._architecture import classes_by_name, part_from_json, to_json
+from bp_arrays.formats._checkpoint_file import (
+    PREFIX,
+    CheckpointContent,
+    LaterVersion,
+    decode_checkpoint,
+    encode_checkpoint,
+    packed,
+    unpacked,
+)
 from bp_arrays.formats._header import MONITORED, STORED_AS, Header, vector_names
 from bp_arrays.formats._onnx_model import Input, onnx_bytes
 from bp_arrays.formats._pytorch import from_module, to_module
@@ -8,14 +17,23 @@ from bp_arrays.formats._safetensors import encode, open_model_file
 
 __all__ = [
     "MONITORED",
+    "PREFIX",
     "STORED_AS",
+    "CheckpointContent",
     "Header",
     "Input",
+    "LaterVersion",
     "classes_by_name",
+    "decode_checkpoint",
     "encode",
+    "encode_checkpoint",
     "from_module",
     "onnx_bytes",
     "open_model_file",
+    "packed",
+    "part_from_json",
+    "to_json",
     "to_module",
+    "unpacked",
     "vector_names",
 ]

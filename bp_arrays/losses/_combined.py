@@ -101,6 +101,27 @@ class CombinedLoss(Loss):
     def is_separable(self) -> bool:
         return all(loss.is_separable for _, loss in self.items())
 
+    def _direct(self, y: Any, t: Any, weight: Any) -> tuple[Tree, Tree, Any]:
+        self._check_keys("y", y)
+        self._check_keys("t", t)
+        arrays: Tree = dict(_items(y))
+        targets: Tree = {}
+        for key, loss in self.items():
+            arrays[key], targets[key], weights = loss._direct(y[key], t[key], weight)
+        if isinstance(self.losses, dict):
+            return arrays, targets, weights
+        return tuple(arrays.values()), tuple(targets.values()), weights
+
+    def _check_keys(self, name: str, tree: Any) -> None:
+        """Raise InputError unless y or t of a direct call has an entry for each loss."""
+        if isinstance(self.losses, dict):
+            fits = isinstance(tree, dict) and all(key in tree for key in self.losses)
+        else:
+            fits = isinstance(tree, tuple) and len(tree) == len(self.losses)
+        if not fits:
+            got = described_tree(tree)
+            raise array_error("CombinedLoss", name, described_losses(self), got)
+
     def forward(
         self,
         y: Tree,

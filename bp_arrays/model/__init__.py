@@ -3,8 +3,9 @@
 from bp_arrays.model._generate import generate
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._model import Model
-from bp_arrays.model._objective import Forward, Gradient, Objective, Penalty, Scale
+from bp_arrays.model._objective import Forward, Gradient, Objective, PartFactors, Penalty
 from bp_arrays.model._open import from_torch, load
+from bp_arrays.model._parameters import NamedParameters
 
 __all__ = [
     "Entry",
@@ -12,9 +13,10 @@ __all__ = [
     "Gradient",
     "Layout",
     "Model",
+    "NamedParameters",
     "Objective",
+    "PartFactors",
     "Penalty",
-    "Scale",
     "from_torch",
     "generate",
     "load",

@@ -21,7 +21,7 @@ from bp_arrays.trees import leaves, map_tree
 from bp_arrays.typing import Array, Namespace
 
 
-class Scale(NamedTuple):
+class PartFactors(NamedTuple):
     """The factors by which a part of a larger batch contributes to its gradient.
 
     Parameters
@@ -102,7 +102,7 @@ class Objective:
     penalty: Penalty | None = None
 
     def forward(
-        self, theta: Array, state: Array, batch: Any, ctx: Context, scale: Scale | None = None
+        self, theta: Array, state: Array, batch: Any, ctx: Context, scale: PartFactors | None = None
     ) -> Forward:
         """Compute the loss of a batch (x, t, weight), and return the function for its gradients.
 
@@ -115,7 +115,7 @@ class Objective:
         batch : (x, t, weight)
             Checked arrays on the device; weight may be None.
         ctx : Context
-        scale : Scale, optional
+        scale : PartFactors, optional
             If the batch is a part of a larger one: the gradient, not the loss, is its contribution
             to that of the whole batch.
         """
@@ -153,7 +153,7 @@ class Objective:
         return Forward(loss, weight, new_state, sums, gradients, penalty_gradient)
 
     def gradient(
-        self, theta: Array, state: Array, batch: Any, ctx: Context, scale: Scale | None = None
+        self, theta: Array, state: Array, batch: Any, ctx: Context, scale: PartFactors | None = None
     ) -> Gradient:
         """Compute the loss of a batch and its gradient by θ; parameters as for `forward`."""
         result = self.forward(theta, state, batch, ctx, scale)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.data import Feed
 from bp_arrays.devices import name_of_dtype
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError
@@ -40,20 +39,6 @@ def agree_on_model(group: ProcessGroup, model: Model, **settings: Any) -> None:
         epochs_so_far=state.epoch,
     )
     share_parameters(group, model)
-
-
-def agree_on_data(group: ProcessGroup, **feeds: Feed | None) -> None:
-    """Raise InputError in all processes unless they have the same data, by samples of its rows."""
-    group.require_same(
-        **{what: "none" if feed is None else fingerprint(feed) for what, feed in feeds.items()}
-    )
-
-
-def fingerprint(feed: Feed) -> str:
-    """Return the number of rows and a checksum of some of them."""
-    samples = [np.ascontiguousarray(array) for array in feed.samples()]
-    checksum = _checksum([str((a.shape, a.dtype)).encode() + a.tobytes() for a in samples])
-    return f"{'batches' if feed.rows is None else f'{feed.rows} rows'} {checksum:08x}"
 
 
 def share_parameters(group: ProcessGroup, model: Model) -> None:

@@ -54,13 +54,21 @@ class Totals:
     of a batch is the divisor of its mean: so the epoch's loss is the mean over all its samples.
     """
 
-    def __init__(self, loss: Loss, metrics: Sequence[Metric], device: Device) -> None:
+    def __init__(
+        self,
+        loss: Loss,
+        metrics: Sequence[Metric],
+        device: Device,
+        sums: Sums | None = None,
+    ) -> None:
         self.loss = loss
         self.metrics = metrics
         self._device = device
         self._on_device = device.sum_dtype == "float64"
         self._float64 = device.dtype("float64") if self._on_device else None
         self._total: Sums | None = None
+        if sums is not None:
+            self._total = _converted(self._restored, *sums)
         self._pending: list[Sums] = []
 
     def add(self, value: Any, weight: Any, measured: tuple[tuple[Any, ...], ...]) -> None:
@@ -81,6 +89,29 @@ class Totals:
             return float(value)
         return self._device.xp.astype(value, self._float64)
 
+    def _restored(self, value: Any) -> Any:
+        """Return a number of earlier sums as `add` would have left it."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        return self._device.asarray(value, "float64") if self._on_device else value
+
+    def sums(self, group: ProcessGroup | None = None) -> Sums | None:
+        """Return the sums so far, of all processes of a group, on the host; waits for them."""
+        self._read()
+        own = None if self._total is None else _converted(self._copied, *self._total)
+        if group is None:
+            return own
+        counted = [sums for sums in group.gather(own) if sums is not None]
+        if not counted:
+            return None
+        total: Sums = reduce(lambda a, b: merged(self.metrics, a, b, np), counted)
+        return total
+
+    def _copied(self, value: Any) -> Any:
+        if isinstance(value, (int, float)):
+            return float(value)
+        return np.array(self._device.to_numpy(value), np.float64)
+
     def _read(self) -> None:
         for batch in self._pending:
             sums, total = _converted(self._on_host, *batch), self._total
@@ -90,11 +121,6 @@ class Totals:
     def _on_host(self, value: Any) -> Any:
         return np.asarray(self._device.to_numpy(value), np.float64)
 
-    def _sums(self) -> Sums | None:
-        """Return the sums on the host; waits for the device."""
-        self._read()
-        return None if self._total is None else _converted(self._on_host, *self._total)
-
     def values(self, group: ProcessGroup | None = None) -> dict[str, float]:
         """Return the values by name, of the processes of a group together; waits for the device.
 
@@ -103,9 +129,7 @@ class Totals:
         InputError
             If no sample counted.
         """
-        everyone = [self._sums()] if group is None else group.gather(self._sums())
-        counted = [sums for sums in everyone if sums is not None]
-        total, weight, measured = reduce(lambda a, b: merged(self.metrics, a, b, np), counted)
+        total, weight, measured = self.sums(group) or (0.0, 0.0, ())
         if self.loss.reduction == "mean":
             if not weight:  # of batches, whose weights are known at the end only
                 raise no_sample_counts()
@@ -174,6 +198,10 @@ def evaluate(
     )
 
 
+def nothing() -> None:
+    """Do nothing between two batches."""
+
+
 def evaluate_feed(
     model: Model,
     feed: Feed,
@@ -181,11 +209,13 @@ def evaluate_feed(
     loss: Loss,
     metrics: Sequence[Metric],
     rows: int,
+    between: Callable[[], None] = nothing,
     group: ProcessGroup | None = None,
 ) -> dict[str, float]:
     """Return the loss and the metrics on checked data, in batches of `rows`.
 
     The processes of a group share the rows of each batch, and all return the same values.
+    `between` is called after each batch, and may raise an exception.
     """
     objective = Objective(model.net, model.layout, loss, tuple(metrics))
     totals = Totals(loss, metrics, model.device)
@@ -200,4 +230,5 @@ def evaluate_feed(
             if piece.batch is not None:
                 result = objective.forward(theta, state, piece.batch, context)
                 totals.add(result.loss * result.weight, result.weight, result.sums)
+            between()
         return totals.values(group)

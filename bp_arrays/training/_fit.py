@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bp_arrays.checks import as_integer
-from bp_arrays.data import Feed, Order, as_batches
+from bp_arrays.data import Feed, Order, Table, as_batches
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer, TrainingState
-from bp_arrays.training._agreement import agree_on_data, described, share_parameters
-from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed
-from bp_arrays.training._history import History
+from bp_arrays.training._agreement import described, share_parameters
+from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed, nothing
+from bp_arrays.training._history import History, joined_series
 from bp_arrays.training._metrics import Metric, with_part_losses
-from bp_arrays.training._parts import Division
+from bp_arrays.training._parts import SHARING, Division, shares_blocks
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._trainer import Trainer, check_group, checked_together, guarded
 from bp_arrays.training.callbacks import Callback, Run, called_back
+from bp_arrays.training.checkpoints import (
+    Checkpoint,
+    Session,
+    Setting,
+    as_checkpoint,
+    recorded_series,
+    setting,
+)
 
 
 def fit(
@@ -44,6 +54,8 @@ def fit(
     validation: Any = None,
     metrics: Sequence[Metric] = (),
     callbacks: Sequence[Callback] = (),
+    checkpoint: Checkpoint | None = None,
+    resume: str | os.PathLike[str] | None = None,
     progress: bool = False,
     compiled: bool = True,
     accumulate: int = 1,
@@ -91,6 +103,12 @@ def fit(
         Validation data, evaluated after each epoch: "val_loss" and the metrics as "val_...".
     metrics : sequence of Metric, optional
     callbacks : sequence of Callback, optional
+    checkpoint : Checkpoint, optional
+        Saves the whole state of training to a folder while it runs.
+    resume : path, optional
+        A folder of checkpoints: training continues from the newest one that is intact, as if it
+        had never stopped. The model, the data and the settings must be those of the run that
+        wrote it; `epochs` counts from its beginning, and may be larger.
     progress : bool, default False
         Whether to show a progress bar, in a terminal (on stderr) or in a notebook.
     compiled : bool, default True
@@ -150,6 +168,8 @@ def fit(
             validation=validation,
             metrics=metrics,
             callbacks=callbacks,
+            checkpoint=checkpoint,
+            resume=resume,
             progress=progress,
             compiled=compiled,
             accumulate=accumulate,
@@ -171,6 +191,8 @@ def _fit(
     validation: Any,
     metrics: Sequence[Metric],
     callbacks: Sequence[Callback],
+    checkpoint: Any,
+    resume: Any,
     progress: bool,
     compiled: bool,
     accumulate: int,
@@ -178,7 +200,10 @@ def _fit(
 ) -> History:
     with checked_together(group):
         epochs = as_integer("fit", "epochs", epochs, at_least=1)
+        if isinstance(samples[0], Table):
+            model.metadata |= samples[0].metadata
         _check_callbacks(callbacks)
+        checkpoint = as_checkpoint(checkpoint)
         metrics = with_part_losses(metrics, loss)
         accumulate = as_integer("fit", "accumulate", accumulate, at_least=1)
     trainer = Trainer(
@@ -199,23 +224,58 @@ def _fit(
         validation_feed = _validation_feed(validation, spec)
         _check_passes(feed, validation_feed, epochs)
     if group is not None:
-        agree_on_data(group, data=feed, validation_data=validation_feed)
         group.require_same(
-            batch_size=rows, epochs=epochs, shuffle=described(data.shuffle), order_seed=data.seed
+            data=_fingerprint(feed),
+            validation_data=_fingerprint(validation_feed),
+            batch_size=rows,
+            epochs=epochs,
+            shuffle=described(data.shuffle),
+            order_seed=data.seed,
         )
 
-    history, device = History(), model.device
-    is_first = group is None or group.rank == 0
-    run = Run(model, history, epochs, is_first_process=is_first)
-    steps = Division(accumulate, group).steps(feed, rows)
-    total, shown = None if steps is None else epochs * steps, progress and is_first
+    division = Division(accumulate, group)
+    device, steps = model.device, division.steps(feed, rows)
+    run = Run(model, History(), epochs, is_first_process=division.rank == 0)
+
+    def settings() -> list[Setting]:
+        return [
+            setting("model", [model.net, model.inputs, model.dtype], repr(model)),
+            setting("loss", loss),
+            setting("optimizer", optimizer),
+            setting("penalty", penalty),
+            setting("metrics", list(metrics)),
+            setting("batch size", None if feed.rows is None else rows),
+            setting("number of batches per update", None if accumulate == 1 else accumulate),
+            setting(SHARING, division.size if shares_blocks(division, feed) else None),
+            setting("seed", [trainer.seed, data.seed], str(trainer.seed)),
+            setting("shuffle", data.shuffle),
+            setting("data", feed.fingerprint(), _described_rows(feed)),
+            setting(
+                "validation data",
+                None if validation_feed is None else validation_feed.fingerprint(),
+                _described_rows(validation_feed),
+            ),
+        ]
+
+    session = Session(trainer, run, callbacks, checkpoint, resume, steps, group)
     # an overflow makes the loss infinite, which raises an error, and an underflow to 0 is meant: no
     # warning of NumPy needed
     quiet = np.errstate(over="ignore", under="ignore", invalid="ignore")
-    with called_back(callbacks, run), quiet, Progress(total, enabled=shown) as bar:
+    shown = progress and run.is_first_process
+    with (
+        session.opened(settings, recorded_series(metrics, validation_feed)) as pauses,
+        called_back(callbacks, run),
+        quiet,
+        Progress(None if steps is None else epochs * steps, enabled=shown) as bar,
+        session.interruptible(),
+    ):
+        session.restore_callbacks()
+        bar.steps(session.steps_before, math.nan, math.nan)
         try:
-            for _ in range(epochs):
-                started = time.perf_counter()
+            for epoch in range(run.history.epochs + 1, epochs + 1):
+                if run.stopped:
+                    break
+                started = time.perf_counter() - pauses.seconds
                 runner = trainer.resume()  # a callback may have trained the model otherwise
                 if model.device != device:
                     raise InputError(
@@ -223,7 +283,11 @@ def _fit(
                         f"callback moved it to {str(model.device)!r}; call model.to() afterwards"
                     )
                 order = feed.order(data.shuffle, data.seed, runner.state.epoch)
-                values = runner.epoch(feed, rows, order, bar)
+                chosen = order if callable(data.shuffle) else None
+                session.check_order(chosen, epoch)
+                pauses.begin_epoch(chosen)
+                with session.interruptible_epoch():
+                    values = runner.epoch(feed, rows, order, bar, pauses)
                 runner.check_update()
                 if validation_feed is not None:
                     measured = evaluate_feed(
@@ -232,28 +296,50 @@ def _fit(
                         loss=loss,
                         metrics=metrics,
                         rows=max(rows, EVALUATION_ROWS),
+                        between=pauses.in_validation if group is None else nothing,
                         group=group,
                     )
                     values |= {f"val_{name}": value for name, value in measured.items()}
                 _finish_epoch(model, values.get("val_loss", values["loss"]))
-                history.record(values | {"seconds": time.perf_counter() - started})
+                run.history.record(values | {"seconds": time.perf_counter() - started})
                 bar.epoch(values)
                 for callback in callbacks:
                     callback.on_epoch_end(run)
                 if group is not None:
-                    _agree_on_epoch(group, run)
-                if run.stopped:
-                    break
+                    _agree_on_epoch(group, run, session)
+                pauses.end_epoch(last=bool(run.stopped) or epoch == epochs)
+                if group is not None:
+                    session.interrupts.check()
         finally:
-            history.compiled_by = trainer.runner.compiled_by
-            history.not_compiled = trainer.runner.refused
-    return history
+            run.history.compiled_by = trainer.runner.compiled_by
+            run.history.not_compiled = trainer.runner.refused
+            _keep_history(model, session.earlier, run.history)
+    return run.history
 
 
-def _agree_on_epoch(group: ProcessGroup, run: Run) -> None:
-    """Stop in all processes if a callback stopped one; check that they have the same model."""
-    reasons = group.gather(run.stopped)
+def _fingerprint(feed: Feed | None) -> str:
+    return "none" if feed is None else feed.fingerprint()
+
+
+def _described_rows(feed: Feed | None) -> str:
+    if feed is None:
+        return "none"
+    return "an iterable" if feed.rows is None else f"{feed.rows} rows"
+
+
+def _keep_history(model: Model, earlier: Mapping[str, Any], history: History) -> None:
+    """Keep the history of all calls so far with the training state."""
+    state: TrainingState | None = model.training_state
+    if state is not None:
+        model.training_state = replace(state, history=joined_series(earlier, history))
+
+
+def _agree_on_epoch(group: ProcessGroup, run: Run, session: Session) -> None:
+    """Stop in all processes if a callback or a signal stopped one; check that they have the same
+    model."""
+    reasons, signals = zip(*group.gather([run.stopped, session.interrupts.pending]), strict=True)
     run.stopped = next((reason for reason in reasons if reason), None)
+    session.interrupts.pending = max(signals)
     share_parameters(group, run.model)
 
 

@@ -22,13 +22,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bp_arrays.data import Batch, Feed, rows_of
+from bp_arrays.data import Batch, BlockFeed, Feed, rows_of
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError
 from bp_arrays.layers import Dropout, Layer, walk
 from bp_arrays.losses import CombinedLoss, Loss
 from bp_arrays.model import Model
+from bp_arrays.training._evaluate import Totals
+from bp_arrays.training._pauses import Pauses
 from bp_arrays.typing import HostArray
+
+SHARING = "number of processes that share blocks"
+"""The name of a setting that must not change in the middle of an epoch."""
 
 EXTRAS = 5
 """The numbers that are summed with a gradient: see `Sums`."""
@@ -44,15 +49,15 @@ class Sums(NamedTuple):
     weight : float
         Σ W_p, the divisor of the loss of the whole batch.
     rows : float
-    interrupts : float
-        The number of processes in which Ctrl-C was pressed.
+    due : float
+        The number of processes that have to pause: for a checkpoint, or after a signal.
     """
 
     omega: float
     loss: float
     weight: float
     rows: float
-    interrupts: float
+    due: float
 
 
 class Part(NamedTuple):
@@ -102,9 +107,22 @@ class Division:
         """The number of processes."""
         return 1 if self.group is None else self.group.size
 
-    def updates(self, feed: Feed, batch_size: int, order: Any) -> Generator[list[Part]]:
-        """Yield this process's parts of the batch of each update; the last may have fewer."""
-        with closing(feed.pieces(batch_size, order, self.rank, self.size)) as pieces:
+    def updates(
+        self, feed: Feed, batch_size: int, order: Any, start: int = 0
+    ) -> Generator[list[Part]]:
+        """Yield this process's parts of the batch of each update; the last may have fewer.
+
+        Parameters
+        ----------
+        feed : Feed
+        batch_size : int
+        order
+            As for `Feed.epoch`.
+        start : int, default 0
+            The number of updates to leave out.
+        """
+        first = start * self.accumulate
+        with closing(feed.pieces(batch_size, order, self.rank, self.size, first)) as pieces:
             group = []
             for piece in pieces:
                 group.append(piece)
@@ -141,6 +159,20 @@ class Division:
                 f"got {rows:.0f}; every process must read the same data"
             )
 
+    def pause(self, pauses: Pauses, totals: Totals, done: int) -> None:
+        """Do in all processes what is due in one of them after `done` updates of the epoch.
+
+        Raises
+        ------
+        KeyboardInterrupt, SystemExit
+            After a signal to one of them.
+        """
+        if self.group is not None:
+            pauses.interrupts.pending = max(self.group.gather(pauses.interrupts.pending))
+            sums = totals.sums(self.group)
+            pauses.begin(lambda: sums)
+        pauses.pause(done)
+
     def gathered(self, value: Any) -> list[Any]:
         """Return the values of all processes."""
         return [value] if self.group is None else self.group.gather(value)
@@ -155,6 +187,11 @@ class Division:
             )
         if self.group is not None and (why := self.group.why_not_on(model.device)):
             raise InputError(f"fit(distributed=): {why}")
+
+
+def shares_blocks(division: Division, feed: Feed) -> bool:
+    """Return True if the rows that each process reads depend on the number of processes."""
+    return isinstance(feed, BlockFeed) and division.size > 1
 
 
 def _parts(pieces: Sequence[Any]) -> list[Part]:

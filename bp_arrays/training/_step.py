@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bp_arrays.layers import Context
-from bp_arrays.model import Gradient, Model, Objective, Scale
+from bp_arrays.model import Gradient, Model, Objective, PartFactors
 from bp_arrays.optimizers import Optimizer
 from bp_arrays.random import BatchPart
 from bp_arrays.typing import Array, Namespace
@@ -116,7 +116,7 @@ class TrainingStep:
         batch: Any,
         counter: Any,
         part: BatchPart | None = None,
-        scale: Scale | None = None,
+        scale: PartFactors | None = None,
     ) -> Gradient:
         """Compute the loss of a batch and its gradient by θ.
 
@@ -124,7 +124,7 @@ class TrainingStep:
         ----------
         theta, state, batch, counter
             As of `__call__`.
-        part, scale : BatchPart, Scale, optional
+        part, scale : BatchPart, PartFactors, optional
             If the batch is a part of a larger one: its rows, and its factors.
         """
         return self.objective.gradient(theta, state, batch, self.context(counter, part), scale)

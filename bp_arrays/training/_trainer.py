@@ -141,6 +141,16 @@ class Trainer:
         return self.runner
 
     @property
+    def seed(self) -> int:
+        """Seed of the random numbers of layers such as Dropout."""
+        return self._seed
+
+    def continue_from(self, state: TrainingState) -> None:
+        """Continue from a training state, of the parameters that the model has now."""
+        self._state = self.model.training_state = state
+        self.runner = self._new_runner()
+
+    @property
     def state(self) -> TrainingState:
         """The state of training: the numbers of updates and epochs, and the optimizer's state.
 

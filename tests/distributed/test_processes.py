@@ -35,7 +35,7 @@ def start(processes, *words, program=PROGRAM):
 @pytest.mark.parametrize(
     ("processes", "words", "cases"),
     [
-        (2, (), 17),
+        (2, (), 18),
         (3, ("everything", "blocks"), 2),
         (4, ("accumulated", "fewer", "not_finite"), 3),
     ],

@@ -61,6 +61,12 @@ class Diagnosis(Callback):
     def on_epoch_end(self, run: Run) -> None:
         self._measure(run.model, run.history.epochs)
 
+    def state(self) -> dict[str, Any]:
+        return {"layers": [vars(layer) for layer in self.layers]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.layers = [LayerHealth(**values) for values in state["layers"]]
+
     @property
     def last(self) -> list[LayerHealth]:
         """Statistics of the layers after the last epoch."""

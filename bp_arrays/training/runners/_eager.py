@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 from bp_arrays.data import Batch, Feed
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.execution import compile_step
 from bp_arrays.training._evaluate import Totals
+from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._runner import (
@@ -52,12 +52,15 @@ class EagerRunner(Runner):
     def compiled_by(self) -> str:
         return "jax.jit" if self.jitted else ""
 
-    def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+    def epoch(
+        self, feed: Feed, batch_size: int, order: Any, bar: Progress, pauses: Pauses
+    ) -> dict[str, float]:
         model = self.model
         size = WINDOW if model.device.is_asynchronous else 1
-        totals = self.new_totals()
+        totals = self.new_totals(pauses)
         pending: list[tuple[Any, Batch | None]] = []
-        rate, done = 0.0, 0
+        rate, done = self.last_rate(), pauses.start
+        pauses.begin(totals.sums)
 
         def check() -> None:
             """Check the losses of the window; stop training if one of them is not finite."""
@@ -66,14 +69,17 @@ class EagerRunner(Runner):
             if bad is not None:
                 batches: Iterator[Any] = iter([batch for _, batch in pending])
                 if feed.repeats:
-                    batches = islice(self.batches(feed, batch_size, order), window.first, None)
+                    batches = self.batches(feed, batch_size, order, window.first)
                 self.stop_in_window(self, window, bad, batches, self.good)
             self.good = window.vectors
             bar.steps(len(losses), losses[-1], rate)
             pending.clear()
 
-        window = Window(self.state, self.vectors(), 0)
-        with model.device.activate(), closing(self.batches(feed, batch_size, order)) as batches:
+        window = Window(self.state, self.vectors(), done)
+        with (
+            model.device.activate(),
+            closing(self.remaining_batches(pauses, feed, batch_size, order)) as batches,
+        ):
             for batch in batches:
                 if not pending:
                     window = Window(self.state, self.vectors(), done)
@@ -81,8 +87,11 @@ class EagerRunner(Runner):
                 done += 1
                 self.count(totals, sums)
                 pending.append((loss, None if feed.repeats else batch))
-                if len(pending) == size:
+                is_due = self.is_due(pauses)
+                if is_due or len(pending) == size:
                     check()
+                if is_due:
+                    self.pause(pauses, totals, done, batch)
             if pending:
                 check()
             return totals.values(self.group) | {"learning_rate": rate}
@@ -91,9 +100,21 @@ class EagerRunner(Runner):
         """Add the sums of a step to those of the epoch."""
         totals.add(*sums)
 
-    def batches(self, feed: Feed, batch_size: int, order: Any) -> Any:
-        """Return the batches of an epoch, each for one update."""
-        return feed.epoch(batch_size, order)
+    def batches(self, feed: Feed, batch_size: int, order: Any, start: int) -> Any:
+        """Return the batches of an epoch, each for one update, without the first ones."""
+        return feed.epoch(batch_size, order, start)
+
+    def remaining_batches(self, pauses: Pauses, feed: Feed, batch_size: int, order: Any) -> Any:
+        """Return the batches of an epoch, which an earlier run may have begun."""
+        return pauses.batches(feed, batch_size, order)
+
+    def is_due(self, pauses: Pauses) -> bool:
+        """Return whether to pause after the last step."""
+        return pauses.is_due(self.state.step)
+
+    def pause(self, pauses: Pauses, totals: Totals, done: int, batch: Any) -> None:
+        """Do what is due after `done` batches of the epoch."""
+        pauses.pause(done, batch)
 
     def single_step(self, batch: Batch) -> float:
         window = Window(self.state, self.vectors(), 0)

@@ -18,11 +18,12 @@ from bp_arrays.errors import NonFiniteLossError
 from bp_arrays.execution import compiled as compile_function
 from bp_arrays.kernels import narrowed
 from bp_arrays.losses import CombinedLoss
-from bp_arrays.model import Scale
+from bp_arrays.model import PartFactors
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.random import BatchPart
 from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._parts import EXTRAS, Division, Part, combined_shares, draws_random_numbers
+from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._eager import EagerRunner
@@ -53,6 +54,8 @@ class EagerPartsRunner(EagerRunner):
         self.traced = replace(without, traced=True) if self.is_jitted else without
         self.has_random = draws_random_numbers(step.objective.net)
         self.computed: dict[int, Any] = {}  # the gradients of parts, by the rows of the batch
+        self.pauses: Pauses | None = None  # of the present epoch
+        self.due_together = False  # whether one of the processes has to pause
         self.finish: Any = self._finish
         if self.is_jitted:
             self.finish = compile_function(self._finish, device)
@@ -61,13 +64,25 @@ class EagerPartsRunner(EagerRunner):
     def compiled_by(self) -> str:
         return "jax.jit" if self.is_jitted else ""
 
-    def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+    def epoch(
+        self, feed: Feed, batch_size: int, order: Any, bar: Progress, pauses: Pauses
+    ) -> dict[str, float]:
         if self.has_custom_parts:  # what they read from Python may have changed since
             self.computed.clear()
-        return super().epoch(feed, batch_size, order, bar)
+        self.pauses = pauses
+        return super().epoch(feed, batch_size, order, bar, pauses)
 
-    def batches(self, feed: Feed, batch_size: int, order: Any) -> Any:
-        return self.division.updates(feed, batch_size, order)
+    def batches(self, feed: Feed, batch_size: int, order: Any, start: int) -> Any:
+        return self.division.updates(feed, batch_size, order, start)
+
+    def remaining_batches(self, pauses: Pauses, feed: Feed, batch_size: int, order: Any) -> Any:
+        return self.division.updates(feed, batch_size, order, pauses.start)
+
+    def is_due(self, pauses: Pauses) -> bool:
+        return super().is_due(pauses) if self.group is None else self.due_together
+
+    def pause(self, pauses: Pauses, totals: Totals, done: int, batch: Any) -> None:
+        self.division.pause(pauses, totals, done)
 
     def single_step(self, batch: Batch) -> float:
         parts: Any = [self.division.part_of(batch)]
@@ -80,6 +95,9 @@ class EagerPartsRunner(EagerRunner):
         theta, others = self.vectors()
         vector, measured = self._gradients(parts, theta, others, state.step)
         if self.group is not None:
+            if self.pauses is not None and self.pauses.is_due(state.step + 1):
+                one = device.asarray(np.ones(1), self.wide)
+                vector = device.xp.concat([vector[:-1], one])
             vector = self.group.sum_of(vector, device)
         host = np.float64 if self.wide == "float64" else np.float32
         numbers = tuple(map(host, scalars)) if self.is_jitted else scalars
@@ -87,8 +105,9 @@ class EagerPartsRunner(EagerRunner):
             theta, others, state.vectors, vector, numbers
         )
         if self.group is not None:
-            rows = float(device.to_numpy(vector[-2]))
+            rows, due = device.to_numpy(vector[-2:]).tolist()
             self.division.check_rows(rows, parts[0].total)
+            self.due_together = due > 0.0
         model.set_vectors(theta, others)
         model.training_state = replace(state, vectors=vectors, step=state.step + 1)
         shares = ((weight * (rows / parts[0].total), sums) for rows, sums in measured)
@@ -139,7 +158,7 @@ class EagerPartsRunner(EagerRunner):
         return vector, measured
 
     def _compute(
-        self, part: Part, scale: Scale, theta: Array, others: Array, counter: int
+        self, part: Part, scale: PartFactors, theta: Array, others: Array, counter: int
     ) -> tuple[Array, Any]:
         total = part.total if self.has_random else 0
         if total not in self.computed:
@@ -161,7 +180,7 @@ class EagerPartsRunner(EagerRunner):
         batch: Batch,
         counter: Any,
         first: Array,
-        scale: Scale,
+        scale: PartFactors,
     ) -> tuple[Array, Any]:
         """Return ω_p g_p, the changes of the state and the sums in one vector; a pure function."""
         xp, dtype = self.step.xp, self.model.device.dtype(self.wide)
@@ -203,12 +222,13 @@ class EagerPartsRunner(EagerRunner):
         theta, vectors = self.step.update(theta, g, vectors, scalars)
         return theta, new_others, vectors, loss, weight
 
-    def _scales(self, parts: Sequence[Part]) -> Iterator[Scale]:
-        device, shares = self.model.device, [None] * len(parts)
-        loss: Any = self.step.objective.loss
-        factors: Sequence[Any] = shares
+    def _scales(self, parts: Sequence[Part]) -> Iterator[PartFactors]:
+        device, loss = self.model.device, self.step.objective.loss
+        factors: Sequence[Any] = [None] * len(parts)
         if isinstance(loss, CombinedLoss):
             factors = combined_shares(parts, self.model, loss, self.division)
         for part, share in zip(parts, factors, strict=True):
             by_weight = device.asarray(np.asarray([1.0 / part.total]), self.wide)
-            yield Scale(by_weight, None if share is None else device.asarray(share, self.wide))
+            yield PartFactors(
+                by_weight, None if share is None else device.asarray(share, self.wide)
+            )

@@ -16,8 +16,8 @@ import numpy as np
 
 from bp_arrays.data import Batch, Feed
 from bp_arrays.execution import Arena, InPlaceUpdate, fast_numpy
-from bp_arrays.training._interrupts import Interruptible
 from bp_arrays.training._parts import draws_random_numbers
+from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._replayed_pass import (
@@ -71,17 +71,20 @@ class ReplayRunner(Runner):
     def compiled_by(self) -> str:
         return "recorded step" if self.recorded else ""
 
-    def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
-        totals = self.new_totals()
+    def epoch(
+        self, feed: Feed, batch_size: int, order: Any, bar: Progress, pauses: Pauses
+    ) -> dict[str, float]:
+        totals = self.new_totals(pauses)
         optimizer, state = self.optimizer, self.state
-        count, rate = state.step, 0.0
+        count, rate = state.step, self.last_rate()
+        pauses.begin(totals.sums)
         self._take_memory()
         if self.has_custom_parts:  # what they read from Python may have changed since
             self.recorded.clear()
         theta, g, vectors = self.theta, self.g, state.vectors
-        with Interruptible() as interrupts, closing(feed.epoch(batch_size, order)) as batches:
+        with closing(pauses.batches(feed, batch_size, order)) as batches:
             try:
-                for index, batch in enumerate(batches):
+                for index, batch in enumerate(batches, pauses.start):
                     rate = optimizer.rate(count, state.monitored)
                     run = self._pass_for(batch, count)
                     loss, weight, sums = run.forward(batch, count)
@@ -95,7 +98,9 @@ class ReplayRunner(Runner):
                     count += 1
                     totals.add(loss * weight, weight, sums)
                     bar.steps(1, loss, rate)
-                    interrupts.check()
+                    if pauses.is_due(count):
+                        self.model.training_state = replace(state, vectors=vectors, step=count)
+                        pauses.pause(index + 1, batch)
             finally:
                 if self.model.training_state is not None:
                     self.model.training_state = replace(state, step=count)

@@ -19,10 +19,10 @@ import numpy as np
 from bp_arrays.data import Batch, Feed
 from bp_arrays.errors import NonFiniteLossError
 from bp_arrays.losses import CombinedLoss
-from bp_arrays.model import Scale
+from bp_arrays.model import PartFactors
 from bp_arrays.random import BatchPart
-from bp_arrays.training._interrupts import Interruptible
 from bp_arrays.training._parts import EXTRAS, Division, Part, Sums, combined_shares
+from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._replay import ReplayRunner
@@ -69,33 +69,39 @@ class ReplayPartsRunner(ReplayRunner):
         if self.sent is not None and self.is_direct:
             self.g = self.sent[:size]
             self.eager.bind(self.theta, self.others, self.g)
-        self.interrupts = Interruptible()
 
-    def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
-        totals = self.new_totals()
-        optimizer, state = self.optimizer, self.state
-        count, rate = state.step, 0.0
+    def epoch(
+        self, feed: Feed, batch_size: int, order: Any, bar: Progress, pauses: Pauses
+    ) -> dict[str, float]:
+        totals = self.new_totals(pauses)
+        optimizer, state, division = self.optimizer, self.state, self.division
+        count, rate = state.step, self.last_rate()
+        pauses.begin(totals.sums)
         self._take_memory()
         if self.has_custom_parts:  # what they read from Python may have changed since
             self.recorded.clear()
-        updates = self.division.updates(feed, batch_size, order)
-        with Interruptible() as self.interrupts, closing(updates):
+        updates = division.updates(feed, batch_size, order, pauses.start)
+        done = pauses.start
+        with closing(updates):
             try:
-                for index, parts in enumerate(updates):
+                for parts in updates:
                     rate = optimizer.rate(count, state.monitored)
                     scalars = optimizer.scalars(count + 1, rate)
-                    loss, weight, measured, stop = self._update(parts, index, count, scalars)
-                    count += 1
+                    due = pauses.is_due(count + 1)
+                    loss, weight, measured, due = self._update(parts, done, count, scalars, due)
+                    count, done = count + 1, done + 1
                     for rows, sums in measured:
                         share = weight * rows / parts[0].total
                         totals.add(loss * share, share, sums)
                     bar.steps(1, loss, rate)
-                    self._stop_together(stop)
+                    if due:
+                        self.model.training_state = replace(state, step=count)
+                        division.pause(pauses, totals, done)
             finally:
                 if self.model.training_state is not None:
                     self.model.training_state = replace(state, step=count)
-            pending = self.division.gathered(self.interrupts.pending)
-            self._stop_together(any(pending))
+        if any(division.gathered(pauses.interrupts.pending)):
+            division.pause(pauses, totals, done)
         return totals.values(self.group) | {"learning_rate": rate}
 
     def single_step(self, batch: Batch) -> float:
@@ -103,7 +109,7 @@ class ReplayPartsRunner(ReplayRunner):
         state = self.state
         parts = [self.division.part_of(batch)]
         _, scalars = self.next_scalars()
-        loss, _, _, _ = self._update(parts, 0, state.step, scalars)
+        loss, _, _, _ = self._update(parts, 0, state.step, scalars, False)
         self.model.training_state = replace(state, step=state.step + 1)
         return loss
 
@@ -113,15 +119,15 @@ class ReplayPartsRunner(ReplayRunner):
         others = self.others if self.good_others is None else self.good_others
         return self.gradients[1 - self.turn].copy(), others
 
-    def _stop_together(self, stop: bool) -> None:
-        if stop:
-            self.interrupts.pending = False
-            raise KeyboardInterrupt
-
     # -- one update ----------------------------------------------------------------------------
 
     def _update(
-        self, parts: Sequence[Part], index: int, count: int, scalars: tuple[float, ...]
+        self,
+        parts: Sequence[Part],
+        index: int,
+        count: int,
+        scalars: tuple[float, ...],
+        due: bool,
     ) -> tuple[float, float, Measured, bool]:
         """Make the update number `index` of the epoch.
 
@@ -131,12 +137,13 @@ class ReplayPartsRunner(ReplayRunner):
             Of the whole batch.
         measured : list
             The sums of the metrics of this process's parts.
-        stop : bool
-            Whether Ctrl-C was pressed in one of the processes.
+        due : bool
+            Whether one of the processes has to pause.
         """
         summed = self.sums[self.turn]
         vector = summed if self.sent is None else self.sent
         measured, bad = self._gradients(parts, vector, count)
+        vector[-1] = due
         if self.group is not None:
             self.group.sum_into(vector, summed)
         total = Sums(*summed[-EXTRAS:].tolist())
@@ -159,7 +166,7 @@ class ReplayPartsRunner(ReplayRunner):
             self.gradients[self.turn][...] = g
         self.update(self.theta, self.gradients[self.turn], self.state.vectors, scalars)
         self.can_go_back, self.turn = True, 1 - self.turn
-        return loss, weight, measured, total.interrupts > 0.0
+        return loss, weight, measured, total.due > 0.0
 
     def _gradients(
         self, parts: Sequence[Part], vector: HostArray, count: int
@@ -174,7 +181,6 @@ class ReplayPartsRunner(ReplayRunner):
                 vector[:size] = 0.0
         else:
             vector[...] = 0.0
-        vector[-1] = self.interrupts.pending
         before = self.others.copy() if self.others.size else None
         for part, numbers in zip(parts, self._numbers(parts), strict=True):
             if part.batch is None:
@@ -205,7 +211,7 @@ class ReplayPartsRunner(ReplayRunner):
         return [
             PartOf(
                 BatchPart(np.asarray([part.first], np.int32), part.rows, part.total),
-                Scale(
+                PartFactors(
                     np.asarray([1.0 / part.total], self.wide),
                     None if share is None else np.asarray(share, self.wide),
                 ),

@@ -24,7 +24,7 @@ from bp_arrays.execution import (
     StepRecorder,
     copied,
 )
-from bp_arrays.model import Forward, Scale
+from bp_arrays.model import Forward, PartFactors
 from bp_arrays.random import BatchPart
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.trees import leaves, map_tree
@@ -39,11 +39,11 @@ class PartOf(NamedTuple):
     Parameters
     ----------
     rows : BatchPart
-    scale : Scale
+    scale : PartFactors
     """
 
     rows: BatchPart
-    scale: Scale
+    scale: PartFactors
 
 
 Measured = tuple[float, Any, tuple[tuple[Any, ...], ...]]

@@ -19,6 +19,7 @@ from bp_arrays.optimizers import TrainingState
 from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._metrics import OutputMetric
 from bp_arrays.training._non_finite import is_finite, non_finite_loss
+from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.typing import Array
@@ -93,8 +94,12 @@ class Runner(ABC):
         return state
 
     @abstractmethod
-    def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+    def epoch(
+        self, feed: Feed, batch_size: int, order: Any, bar: Progress, pauses: Pauses
+    ) -> dict[str, float]:
         """Train on every batch once; return the epoch's loss, metrics and last learning rate.
+
+        An epoch that an earlier run has begun continues after `pauses.start` batches.
 
         Raises
         ------
@@ -110,10 +115,15 @@ class Runner(ABC):
     def last_good(self) -> Vectors:
         """Return the last parameters before the current ones that are known to be good."""
 
-    def new_totals(self) -> Totals:
-        """Return the sums of an epoch, of no batch yet."""
+    def new_totals(self, pauses: Pauses) -> Totals:
+        """Return the sums of an epoch, of the batches that an earlier run has trained on."""
         objective = self.step.objective
-        return Totals(objective.loss, objective.metrics, self.model.device)
+        return Totals(objective.loss, objective.metrics, self.model.device, pauses.sums)
+
+    def last_rate(self) -> float:
+        """Return the learning rate of the last update, which an earlier run may have made."""
+        state = self.state
+        return self.optimizer.rate(max(0, state.step - 1), state.monitored)
 
     def next_scalars(self) -> tuple[float, tuple[float, ...]]:
         """Return the learning rate and all scalars of the next update."""
