@@ -53,6 +53,7 @@ from bp_arrays.devices import Device, device, devices
 from bp_arrays.distributed import MPI, NCCL
 from bp_arrays.errors import (
     BpArraysError,
+    BpArraysWarning,
     DataError,
     DeviceMismatchError,
     DeviceUnavailableError,
@@ -156,6 +157,8 @@ if TYPE_CHECKING:
     from bp_arrays.estimators import (  # noqa: F401
         MLPClassifier,
         MLPRegressor,
+        SequentialClassifier,
+        SequentialRegressor,
         load_estimator,
         save_estimator,
         to_onnx,
@@ -188,6 +191,7 @@ __all__ = [
     "BinaryAccuracy",
     "BinaryCrossEntropy",
     "BpArraysError",
+    "BpArraysWarning",
     "Callback",
     "Chain",
     "Checkpoint",
@@ -309,6 +313,8 @@ LAZY = {
     "Explanation": "bp_arrays.explanation",
     "MLPClassifier": "bp_arrays.estimators",
     "MLPRegressor": "bp_arrays.estimators",
+    "SequentialClassifier": "bp_arrays.estimators",
+    "SequentialRegressor": "bp_arrays.estimators",
     "data": "bp_arrays.data",
     "explain": "bp_arrays.explanation",
     "load_estimator": "bp_arrays.estimators",

@@ -159,8 +159,8 @@ class Division:
                 f"got {rows:.0f}; every process must read the same data"
             )
 
-    def pause(self, pauses: Pauses, totals: Totals, done: int) -> None:
-        """Do in all processes what is due in one of them after `done` updates of the epoch.
+    def pause(self, pauses: Pauses, totals: Totals) -> None:
+        """Do in all processes what is due in one of them after an update.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class Division:
             pauses.interrupts.pending = max(self.group.gather(pauses.interrupts.pending))
             sums = totals.sums(self.group)
             pauses.begin(lambda: sums)
-        pauses.pause(done)
+        pauses.pause()
 
     def gathered(self, value: Any) -> list[Any]:
         """Return the values of all processes."""

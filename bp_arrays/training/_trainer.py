@@ -11,9 +11,9 @@ import numpy as np
 from bp_arrays.checks import argument_error, as_integer
 from bp_arrays.data import Batch
 from bp_arrays.distributed import ProcessGroup
-from bp_arrays.errors import InputError, NonFiniteLossError
+from bp_arrays.errors import InputError, NonFiniteLossError, warn
 from bp_arrays.inputs import BatchSpec
-from bp_arrays.losses import Loss
+from bp_arrays.losses import Loss, doubled_activations
 from bp_arrays.model import Model, Objective
 from bp_arrays.optimizers import Optimizer, TrainingState
 from bp_arrays.random import checked_seed
@@ -22,7 +22,7 @@ from bp_arrays.training._metrics import Metric, check_metrics
 from bp_arrays.training._parts import Division
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._step import TrainingStep
-from bp_arrays.training.runners import Runner, runner_for
+from bp_arrays.training.runners import Runner, runner_for, step_key
 
 
 class Trainer:
@@ -90,6 +90,9 @@ class Trainer:
                 _check(model, loss, optimizer, penalty, metrics)
                 as_integer("Trainer", "accumulate", accumulate, at_least=1)
                 self._division.check(model, loss)
+            if self._division.rank == 0:
+                for line in doubled_activations(model.net, loss):
+                    warn(line)
             self.model, self.loss, self.optimizer = model, loss, optimizer
             self._penalty, self._metrics = penalty, tuple(metrics)
             self._seed, self._compiled = checked_seed(seed), compiled
@@ -121,7 +124,10 @@ class Trainer:
         objective = Objective(model.net, model.layout, self.loss, self._metrics, penalty)
         step = TrainingStep(model, objective, self.optimizer, self._seed, model.device.xp)
         self._spec = BatchSpec.of(model, self.loss, self._metrics)
-        return runner_for(step, compiled=self._compiled, division=self._division)
+        division, key = self._division, None
+        if division.is_trivial:
+            key = step_key(model, self.loss, self._metrics, self._penalty, self._seed)
+        return runner_for(step, compiled=self._compiled, key=key, division=division)
 
     def resume(self) -> Runner:
         """Continue with this trainer's own optimizer state; return what runs the steps.

@@ -81,8 +81,8 @@ class EagerPartsRunner(EagerRunner):
     def is_due(self, pauses: Pauses) -> bool:
         return super().is_due(pauses) if self.group is None else self.due_together
 
-    def pause(self, pauses: Pauses, totals: Totals, done: int, batch: Any) -> None:
-        self.division.pause(pauses, totals, done)
+    def pause(self, pauses: Pauses, totals: Totals, batch: Any) -> None:
+        self.division.pause(pauses, totals)
 
     def single_step(self, batch: Batch) -> float:
         parts: Any = [self.division.part_of(batch)]

@@ -80,9 +80,10 @@ class ReplayPartsRunner(ReplayRunner):
         self._take_memory()
         if self.has_custom_parts:  # what they read from Python may have changed since
             self.recorded.clear()
+        self.update.steps_to_come = self.steps_to_come
         updates = division.updates(feed, batch_size, order, pauses.start)
         done = pauses.start
-        with closing(updates):
+        with closing(updates), self._threads.choosing():
             try:
                 for parts in updates:
                     rate = optimizer.rate(count, state.monitored)
@@ -96,12 +97,12 @@ class ReplayPartsRunner(ReplayRunner):
                     bar.steps(1, loss, rate)
                     if due:
                         self.model.training_state = replace(state, step=count)
-                        division.pause(pauses, totals, done)
+                        division.pause(pauses, totals)
             finally:
                 if self.model.training_state is not None:
                     self.model.training_state = replace(state, step=count)
         if any(division.gathered(pauses.interrupts.pending)):
-            division.pause(pauses, totals, done)
+            division.pause(pauses, totals)
         return totals.values(self.group) | {"learning_rate": rate}
 
     def single_step(self, batch: Batch) -> float:
@@ -109,7 +110,8 @@ class ReplayPartsRunner(ReplayRunner):
         state = self.state
         parts = [self.division.part_of(batch)]
         _, scalars = self.next_scalars()
-        loss, _, _, _ = self._update(parts, 0, state.step, scalars, False)
+        with self._threads.choosing():
+            loss, _, _, _ = self._update(parts, 0, state.step, scalars, False)
         self.model.training_state = replace(state, step=state.step + 1)
         return loss
 
@@ -186,6 +188,7 @@ class ReplayPartsRunner(ReplayRunner):
             if part.batch is None:
                 continue
             run = self._pass_for(part.batch, count, numbers)
+            self._threads.begin(run)
             loss, weight, sums = run.forward(part.batch, count, numbers)
             if bad is None and not math.isfinite(loss):
                 bad = part
@@ -194,6 +197,7 @@ class ReplayPartsRunner(ReplayRunner):
             vector[-EXTRAS:-1] += np.asarray((omega, value, weight, part.rows), self.wide)
             measured.append((part.rows, sums))
             run.backward()
+            self._threads.end()
             if not self.is_direct:
                 vector[:size] += self.g
             if before is not None and run.updates_state:
