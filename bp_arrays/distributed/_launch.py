@@ -7,20 +7,21 @@ import os
 from bp_arrays.checks import argument_error
 from bp_arrays.distributed._group import ProcessGroup
 
-SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "WORLD_SIZE")
-"""The environment variables in which launchers write the number of processes.
-
-Of MPICH and Intel MPI, of Open MPI, of MVAPICH, and of torchrun.
-"""
+MPI_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+"""The variables in which mpiexec writes the number of processes: of MPICH and Intel MPI, of Open
+MPI, of MVAPICH."""
 
 
-def launched_processes() -> int:
-    """Return the number of processes that a launcher has started with this one; 1 without any."""
-    for name in SIZES:
-        value = os.environ.get(name, "")
-        if value.isdecimal():
-            return max(1, int(value))
-    return 1
+def launched_by() -> str:
+    """Return "mpi" if mpiexec has started several processes, "nccl" if torchrun has, or "none"."""
+    if any(_number(name) > 1 for name in MPI_SIZES):
+        return "mpi"
+    return "nccl" if "RANK" in os.environ and _number("WORLD_SIZE") > 1 else "none"
+
+
+def _number(name: str) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else 1
 
 
 def group_named(name: str) -> ProcessGroup:

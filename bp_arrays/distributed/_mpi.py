@@ -7,6 +7,7 @@ import time
 from typing import Any, NoReturn
 
 from bp_arrays.distributed._group import ProcessGroup
+from bp_arrays.errors import MissingExtraError
 from bp_arrays.extras import require_extra
 from bp_arrays.typing import HostArray
 
@@ -47,7 +48,12 @@ class MPI(ProcessGroup):
 
     def __init__(self, comm: Any = None, *, timeout: float = 600.0) -> None:
         super().__init__(timeout)
-        require_extra("mpi")
+        try:
+            require_extra("mpi")
+        except RuntimeError as error:  # mpi4py without an MPI library
+            raise MissingExtraError(
+                f"mpi4py found no MPI library; pip install mpich ({error})"
+            ) from None
         from mpi4py import MPI as mpi
 
         comm = mpi.COMM_WORLD if comm is None else comm
