@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bp_arrays as bp
-from benchmarks import workloads
+from benchmarks import distributed, workloads
 from benchmarks.capture import compared
 from benchmarks.charts import speed_chart, sweep_chart
 from benchmarks.contestants import CONTESTANTS, FLOOR, OURS, unavailable
@@ -65,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("--small", action="store_true", help="small nets")
     add.add_argument("--only", default="", metavar="WORD", help="trainings whose name has it")
     add.set_defaults(out=None)
+    add = commands.add_parser("distributed", help="two processes, against PyTorch's DDP over gloo")
+    add.add_argument("--rounds", type=int, default=15, help="turns of every contestant; 15")
+    add.add_argument("--out", type=Path, metavar="FOLDER", help="for distributed.json")
     add = commands.add_parser("record", help="record what bp-arrays check proved of CUDA")
     add.add_argument("reports", nargs="+", type=Path, metavar="FILE", help="check-*.json")
     commands.add_parser("tables", help="write the tables of README.md from results/")
@@ -100,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
         return layers(args.rounds, args.only, args.out)
     if args.command == "counts":
         return count(args.out)
+    if args.command == "distributed":
+        return several_processes(args.rounds, args.out)
     if args.command == "trainings":
         return trainings(args.device, args.steps, args.small, args.only)
     if args.tf32:
@@ -166,6 +171,16 @@ def layers(rounds: int, only: str, out: Path | None) -> int:
         if out:
             write(report, out / "layers.json")
     print(table(measured))
+    return 0
+
+
+def several_processes(rounds: int, out: Path | None) -> int:
+    """Measure training in two processes, and write the result."""
+    results = distributed.start(rounds)
+    print(distributed.table(results))
+    if out:
+        report = {**surroundings(), "rounds": rounds, "nets": results}
+        write(report, out / "distributed.json")
     return 0
 
 

@@ -50,6 +50,7 @@ from bp_arrays.convolution import (
     Upsample,
 )
 from bp_arrays.devices import Device, device, devices
+from bp_arrays.distributed import MPI, NCCL
 from bp_arrays.errors import (
     BpArraysError,
     BpArraysWarning,
@@ -173,6 +174,8 @@ __all__ = [
     "GLU",
     "GRU",
     "LSTM",
+    "MPI",
+    "NCCL",
     "R2",
     "RNN",
     "SELU",
