@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bp_arrays.devices import Device, device, devices
 from bp_arrays.errors import (
     BpArraysError,
+    BpArraysWarning,
     DataError,
     DeviceMismatchError,
     DeviceUnavailableError,
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
     from bp_arrays.estimators import (  # noqa: F401
         MLPClassifier,
         MLPRegressor,
+        SequentialClassifier,
+        SequentialRegressor,
         load_estimator,
         save_estimator,
         to_onnx,
@@ -185,6 +188,7 @@ __all__ = [
     "BinaryAccuracy",
     "BinaryCrossEntropy",
     "BpArraysError",
+    "BpArraysWarning",
     "Callback",
     "Chain",
     "Checkpoint",
@@ -345,7 +349,15 @@ NAMES = {
         "MaxPool2d",
         "Upsample",
     ],
-    "estimators": ["MLPClassifier", "MLPRegressor", "load_estimator", "save_estimator", "to_onnx"],
+    "estimators": [
+        "MLPClassifier",
+        "MLPRegressor",
+        "SequentialClassifier",
+        "SequentialRegressor",
+        "load_estimator",
+        "save_estimator",
+        "to_onnx",
+    ],
     "explanation": ["Explanation", "explain"],
     "initializers": [
         "GlorotNormal",

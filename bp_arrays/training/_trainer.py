@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.data import Batch
-from bp_arrays.errors import InputError, NonFiniteLossError
+from bp_arrays.errors import InputError, NonFiniteLossError, warn
 from bp_arrays.inputs import BatchSpec
-from bp_arrays.losses import Loss
+from bp_arrays.losses import Loss, doubled_activations
 from bp_arrays.model import Model, Objective
 from bp_arrays.optimizers import Optimizer, TrainingState
 from bp_arrays.random import checked_seed
@@ -72,6 +72,8 @@ class Trainer:
         compiled: bool = True,
     ) -> None:
         _check(model, loss, optimizer, penalty, metrics)
+        for line in doubled_activations(model.net, loss):
+            warn(line)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self._penalty, self._metrics = penalty, tuple(metrics)
         self._seed, self._compiled = checked_seed(seed), compiled

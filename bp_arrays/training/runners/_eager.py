@@ -112,7 +112,7 @@ class EagerRunner(Runner):
                 if is_due or len(pending) == size:
                     check()
                 if is_due:
-                    pauses.pause(done, batch)
+                    pauses.pause(batch)
             if pending:
                 check()
             return totals.values() | {"learning_rate": rate}

@@ -132,7 +132,7 @@ class ReplayRunner(Runner):
                     bar.steps(1, loss, rate)
                     if pauses.is_due(count):
                         self.model.training_state = replace(state, vectors=vectors, step=count)
-                        pauses.pause(index + 1, batch)
+                        pauses.pause(batch)
             finally:
                 if self.model.training_state is not None:
                     self.model.training_state = replace(state, step=count)
