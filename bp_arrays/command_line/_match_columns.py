@@ -39,15 +39,23 @@ def matching_data(model: Model, schema: Schema, spec: str, *, sep: str | None = 
         known = read(spec, like=table, sep=sep)
         check_range(known, model.dtype, RANGE_ADVICE)
         return known
-    data = open_dataset(
-        spec,
-        target=schema.target_names[0] if len(schema.target_names) == 1 else None,
-        task="regression" if schema.classes is None else "classification",
-        columns=schema.feature_names or None,
-        require_target=False,
-        known_classes=schema.classes or (),
-        sep=sep,
-    )
+    try:
+        data = open_dataset(
+            spec,
+            target=schema.target_names[0] if len(schema.target_names) == 1 else None,
+            task="regression" if schema.classes is None else "classification",
+            columns=schema.feature_names or None,
+            require_target=False,
+            known_classes=schema.classes or (),
+            sep=sep,
+        )
+    except DataError as error:
+        if schema.feature_names or not is_table(spec):
+            raise
+        raise DataError(
+            f"{error}; the model knows no names of columns, so it takes all but the target as "
+            "numbers; save one trained by bp-arrays train, or by an estimator on a data frame"
+        ) from None
     only_output(model.output_shape, "bp-arrays")
     features = math.prod(only_shape(model.inputs, "bp-arrays"))
     if data.x.shape[1] != features:
