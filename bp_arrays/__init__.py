@@ -52,6 +52,7 @@ from bp_arrays.convolution import (
 from bp_arrays.devices import Device, device, devices
 from bp_arrays.errors import (
     BpArraysError,
+    BpArraysWarning,
     DataError,
     DeviceMismatchError,
     DeviceUnavailableError,
@@ -187,6 +188,7 @@ __all__ = [
     "BinaryAccuracy",
     "BinaryCrossEntropy",
     "BpArraysError",
+    "BpArraysWarning",
     "Callback",
     "Chain",
     "Checkpoint",

@@ -189,6 +189,8 @@ class SequentialEstimator(NetworkEstimator):
         held_out: Samples | None,
         *,
         one_epoch: bool,
+        checkpoint: Any,
+        resume: Any,
     ) -> None:
         plan = TrainingPlan(
             estimator=self,
@@ -206,7 +208,9 @@ class SequentialEstimator(NetworkEstimator):
             _random_state=self._random_state,
         )
         strata = self._strata(samples.y)
-        fit_stochastic(plan, record, network, samples, strata, one_epoch, held_out)
+        fit_stochastic(
+            plan, record, network, samples, strata, one_epoch, held_out, checkpoint, resume
+        )
 
 
 def last_layer(net: Layer) -> Layer:

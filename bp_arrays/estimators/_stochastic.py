@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,10 +31,12 @@ def fit_stochastic(
     strata: HostArray | None,
     one_epoch: bool,
     held_out: Samples | None = None,
+    checkpoint: Any = None,
+    resume: Any = None,
 ) -> str | None:
     """Train the network until it no longer improves, for at most `max_iter` epochs.
 
-    StochasticParameters
+    Parameters
     ----------
     estimator : StochasticParameters
         Read only: its parameters, and its score.
@@ -50,6 +51,8 @@ def fit_stochastic(
         Train for one epoch only, with the optimizer of the last call.
     held_out : Samples, optional
         Validation samples of the user, in place of those held out.
+    checkpoint, resume : optional
+        As for `bp.fit`.
 
     Returns
     -------
@@ -66,6 +69,8 @@ def fit_stochastic(
         record.curves = Curves(scored=estimator.early_stopping)
     else:
         record.curves = record.curves.continued(scored=estimator.early_stopping)
+    rng = estimator._random_state
+    order = RowOrder(rng, len(samples.y))
     convergence = Convergence(
         estimator,
         record,
@@ -74,8 +79,8 @@ def fit_stochastic(
         network,
         len(samples.y),
         held_out,
+        order.skip,
     )
-    rng = estimator._random_state
     try:
         fit(
             network.model,
@@ -85,12 +90,14 @@ def fit_stochastic(
             optimizer=optimizer,
             epochs=1 if one_epoch else int(estimator.max_iter),
             batch_size=_batch_rows(estimator, len(samples.y)),
-            shuffle=_row_order(rng, len(samples.y)) if estimator.shuffle else False,
+            shuffle=order if estimator.shuffle else False,
             seed=int(rng.randint(2**31)) if estimator.dropout > 0.0 else 0,
             sample_weight=samples.weight,
             penalty=L2Penalty(estimator.alpha),
             validation=None if held_out is None else _as_validation(network, held_out),
             callbacks=[convergence, *estimator.callbacks],
+            checkpoint=checkpoint,
+            resume=resume,
         )
     except NonFiniteLossError as error:
         if not estimator.early_stopping or not record.curves.validation_score:
@@ -145,13 +152,23 @@ def _batch_rows(estimator: StochasticParameters, rows: int) -> int:
     return min(int(estimator.batch_size), rows)
 
 
-def _row_order(rng: np.random.RandomState, rows: int) -> Callable[[int], HostArray]:
-    """Return a function that draws each epoch's order from `random_state`, as scikit-learn does."""
-    order = np.arange(rows)
+class RowOrder:
+    """The order of the rows in each epoch, drawn from `random_state` as scikit-learn does.
 
-    def next_order(epoch: int) -> HostArray:
-        nonlocal order
-        order = np.asarray(shuffle(order, random_state=rng))
-        return order
+    Parameters
+    ----------
+    rng : RandomState
+    rows : int
+    """
 
-    return next_order
+    def __init__(self, rng: np.random.RandomState, rows: int) -> None:
+        self._rng, self._order = rng, np.arange(rows)
+
+    def __call__(self, epoch: int) -> HostArray:
+        self._order = np.asarray(shuffle(self._order, random_state=self._rng))
+        return self._order
+
+    def skip(self, epochs: int) -> None:
+        """Draw the orders of epochs that an interrupted run has completed."""
+        for epoch in range(epochs):
+            self(epoch)
