@@ -42,6 +42,7 @@ class Recipe:
     schedule: str = "cosine"
     epochs: int = 30
     batch: int = 32
+    accumulate: int = 1
     standardize: bool = True
     sigmoid_outputs: bool = False
 
