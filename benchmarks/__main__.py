@@ -23,6 +23,7 @@ from benchmarks.measuring import Result, disagreement, measure
 from benchmarks.memory import measure_memory
 from benchmarks.peers import uses_tf32
 from benchmarks.record import record
+from benchmarks.soak import report_large, soak
 from benchmarks.surroundings import surroundings, warnings
 from benchmarks.sweeps import SWEEPS, measure_sweep
 from benchmarks.tables import write_tables
@@ -58,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("--rounds", type=int, default=7, help="turns of every contestant; 7")
     add.add_argument("--only", default="", metavar="WORD", help="rows whose name has it")
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for layers.json")
+    add = commands.add_parser("soak", help="does memory or the time per step grow?")
+    add.add_argument("--minutes", type=float, default=30.0, help="30")
+    add.add_argument("--device", default="cpu", help="cpu")
+    commands.add_parser("large", help="10 million samples, 50 million parameters, threads, forks")
     add = commands.add_parser("record", help="record what bp-arrays check proved of CUDA")
     add.add_argument("reports", nargs="+", type=Path, metavar="FILE", help="check-*.json")
     commands.add_parser("tables", help="write the tables of README.md from results/")
@@ -83,6 +88,11 @@ def run(args: argparse.Namespace) -> int:
     if args.command == "record":
         record(args.reports)
         return 0
+    if args.command == "soak":
+        print(soak(args.minutes, args.device))
+        return 0
+    if args.command == "large":
+        return 0 if report_large() else 1
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
     if args.command == "sweep":

@@ -58,6 +58,7 @@ from bp_arrays.errors import (
     InputError,
     MissingExtraError,
     NonFiniteLossError,
+    OutOfMemoryError,
 )
 from bp_arrays.initializers import (
     GlorotNormal,
@@ -251,6 +252,7 @@ __all__ = [
     "OneCycle",
     "Ones",
     "Orthogonal",
+    "OutOfMemoryError",
     "OutputMetric",
     "PReLU",
     "Parallel",

@@ -11,6 +11,7 @@ import numpy as np
 
 from bp_arrays.checks import as_integer
 from bp_arrays.data import Feed, Order, as_batches
+from bp_arrays.devices import memory_advice
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
@@ -21,7 +22,7 @@ from bp_arrays.training._history import History
 from bp_arrays.training._metrics import Metric, with_part_losses
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
-from bp_arrays.training._trainer import Trainer
+from bp_arrays.training._trainer import KEPT, Trainer
 from bp_arrays.training.callbacks import Callback, Run, called_back
 
 
@@ -102,6 +103,9 @@ def fit(
     InputError, DeviceMismatchError
         For data, targets or settings that do not fit, before training starts; for batches and
         blocks when they are read: then the model keeps the updates made before.
+    OutOfMemoryError
+        If a batch needs more memory than there is: the message has the size of the batch and of
+        the allocation; the model keeps the parameters of the last step.
     NonFiniteLossError
         If the loss becomes NaN or infinite: the message names the epoch, the batch and the first
         layer whose output is not finite; the model keeps the last parameters with a finite loss.
@@ -153,8 +157,9 @@ def fit(
                         f"callback moved it to {str(model.device)!r}; call model.to() afterwards"
                     )
                 order = feed.order(data.shuffle, data.seed, runner.state.epoch)
-                values = runner.epoch(feed, rows, order, bar)
-                runner.check_update()
+                with memory_advice("fit", device, rows, KEPT):
+                    values = runner.epoch(feed, rows, order, bar)
+                    runner.check_update()
                 if validation_feed is not None:
                     measured = evaluate_feed(
                         model,

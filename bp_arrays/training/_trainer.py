@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.data import Batch
+from bp_arrays.devices import memory_advice
 from bp_arrays.errors import InputError, NonFiniteLossError
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
@@ -18,6 +19,8 @@ from bp_arrays.training._metrics import Metric, check_metrics
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners import Runner, runner_for
+
+KEPT = "The model keeps the parameters of its last step"
 
 
 class Trainer:
@@ -146,17 +149,21 @@ class Trainer:
                 "Trainer to start over"
             )
         runner = self.resume()
+        with memory_advice("Trainer.step", self.model.device, None, KEPT):
+            loss = self._step(runner, x, t, sample_weight)
+        self._state = runner.state
+        return loss
+
+    def _step(self, runner: Runner, x: Any, t: Any, sample_weight: Any) -> float:
         with self.model.device.activate():
             batch = Batch(*self._spec.batch(x, t, sample_weight))
         # an overflow makes the loss infinite, which raises an error: no warning of NumPy needed
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             try:
-                loss = runner.single_step(batch)
+                return runner.single_step(batch)
             except NonFiniteLossError:
                 self._stopped = True
                 raise
-        self._state = runner.state
-        return loss
 
 
 def _check(
