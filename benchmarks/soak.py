@@ -1,8 +1,8 @@
 """Long and large: does a process that trains for hours keep its memory and its speed?
 
 `soak` repeats training, prediction, saving and loading, and reports resident memory and the time
-per step with their slopes. `stream` trains on samples that are generated as they are read. `measure_large`
-measures the peak memory of a large net against what its parameters need.
+per step with their slopes. `stream` trains on samples that are generated as they are read.
+`measure_large` measures the peak memory of a large net against what its parameters need.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Soak:
     def __str__(self) -> str:
         memory = [f"{value / MIB:.1f}" for value in self.memory]
         return (
-            f"{len(self.at)} rounds in {self.at[-1]:.0f} s: resident memory {memory[0]} MiB in the "
-            f"first round, {memory[self._half]} at half time, {memory[-1]} in the last; slope of the "
+            f"{len(self.at)} rounds in {self.at[-1]:.0f} s: resident memory {memory[0]} MiB in "
+            f"round 1, {memory[self._half]} at half time, {memory[-1]} in the last; slope of the "
             f"second half {self.bytes_per_hour / MIB:+.2f} MiB per hour; step "
             f"{1e6 * np.median(self.step):.1f} µs (median), slope "
             f"{100 * self.slowdown_per_hour:+.1f} % per hour"
