@@ -22,11 +22,12 @@ from benchmarks.layers import measure_layers, run_on_one_thread, table
 from benchmarks.measuring import Result, disagreement, measure
 from benchmarks.memory import measure_memory
 from benchmarks.peers import uses_tf32
+from benchmarks.readme_tables import write_tables
 from benchmarks.record import record
 from benchmarks.soak import report_large, soak
 from benchmarks.surroundings import surroundings, warnings
 from benchmarks.sweeps import SWEEPS, measure_sweep
-from benchmarks.tables import write_tables
+from benchmarks.trainings import compared_trainings
 from bp_arrays.testing import _provenance as provenance
 
 RESULTS = Path(__file__).parent / "results"
@@ -63,6 +64,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("--minutes", type=float, default=30.0, help="30")
     add.add_argument("--device", default="cpu", help="cpu")
     commands.add_parser("large", help="10 million samples, 50 million parameters, threads, forks")
+    add = commands.add_parser("trainings", help="three examples on several devices: same losses?")
+    add.add_argument("--device", action="append", required=True, help="one more device; again")
+    add.add_argument("--steps", type=int, default=20, help="of each training; 20")
+    add.add_argument("--small", action="store_true", help="small nets")
+    add.add_argument("--only", default="", metavar="WORD", help="trainings whose name has it")
+    add.set_defaults(out=None)
     add = commands.add_parser("record", help="record what bp-arrays check proved of CUDA")
     add.add_argument("reports", nargs="+", type=Path, metavar="FILE", help="check-*.json")
     commands.add_parser("tables", help="write the tables of README.md from results/")
@@ -103,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
         return layers(args.rounds, args.only, args.out)
     if args.command == "counts":
         return count(args.out)
+    if args.command == "trainings":
+        return trainings(args.device, args.steps, args.small, args.only)
     if args.tf32:
         os.environ["CUPY_TF32"] = "1"
     return speed(args.command, args.rounds, args.only, args.steps, args.out)
@@ -186,6 +195,15 @@ def capture(device: str, only: str, out: Path | None) -> int:
         if out:
             write(report, out / "capture.json")
     return 0 if all(found["ok"] for found in report["training_runs"]) else 1
+
+
+def trainings(devices: list[str], steps: int, small: bool, only: str) -> int:
+    """Compare the losses of three trainings with those of NumPy; return 1 if one differs."""
+    different = 0
+    for result in compared_trainings(devices, steps, small=small, only=only):
+        print(result, flush=True)
+        different += not result.same
+    return 1 if different else 0
 
 
 def count(out: Path | None) -> int:

@@ -1,152 +1,202 @@
-"""The tables of README.md, generated from the files in results/."""
+"""The default of `bp-arrays train` on tables that packages ship, against linear models and MLPs.
+
+    python -m benchmarks.tables
+
+Each table is written as CSV and trained on by the command with no option but --target and --seed. A
+linear model and scikit-learn's MLP, with as many iterations as it wants, are trained on the same
+rows and scored on the same test rows: accuracy, or R². Requires the extra `tables`.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
-import re
+import tempfile
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contestants import FLOOR, OURS, PLAIN
-from benchmarks.sweeps import BARE
+import numpy as np
+import pandas as pd
+from sklearn import datasets
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-ABSENT = "*Not measured yet.*"
+from benchmarks.surroundings import surroundings
+from bp_arrays.command_line import _train as command
+
+RESULTS = Path(__file__).parent / "results" / "tables.json"
+SEEDS = 5
+ITERATIONS = 2000
 
 
-def write_tables(page: Path, results: Path) -> None:
-    """Replace the text between `<!-- NAME -->` and `<!-- /NAME -->` for each kind of result."""
-    text = page.read_text(encoding="utf-8")
-    for name in re.findall(r"<!-- /([a-z-]+) -->", text):
-        kind, _, _ = name.partition("-")
-        path = results / f"{name}.json"
-        filling = TABLES[kind](json.loads(path.read_text()), name) if path.exists() else ABSENT
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        before, _, rest = text.partition(begin)
-        text = before + begin + "\n" + filling + "\n" + end + rest.partition(end)[2]
-    page.write_text(text, encoding="utf-8")
+def from_sklearn(name: str) -> Callable[[], pd.DataFrame]:
+    def load() -> pd.DataFrame:
+        bunch = getattr(datasets, f"load_{name}")(as_frame=True)
+        frame = bunch.frame
+        if "target_names" in bunch and name != "linnerud":
+            frame["target"] = [str(bunch.target_names[k]) for k in frame["target"]]
+        return frame
+
+    return load
 
 
-def speed_table(report: dict[str, Any], name: str) -> str:
-    """Return the table of times and ratios, then the memory and the machine."""
-    networks = report["networks"]
-    others = list(dict.fromkeys(n for network in networks for n in network["ratio"]))
-    lines = [
-        f"| network, batch | {OURS} | {' | '.join(others)} |",
-        f"| --- |{' ---: |' * (len(others) + 1)}",
-    ]
-    for network in networks:
-        times, ratios = network["microseconds"], network["ratio"]
-        cells = [f"{times[n]:,.0f} ({ratios[n]:.2f})" if n in ratios else "–" for n in others]
-        lines.append(f"| {network['name']} | **{times[OURS]:,.0f}** | {' | '.join(cells)} |")
-    lines += ["", f"![times in units of ours](results/{name}.png)", ""]
-    lines.append(
-        f"Microseconds per step, medians of {report['rounds']} rounds; in brackets, {OURS}'s time "
-        f"in units of it. A peer is faster in {_slower(networks)} of {len(networks)} rows."
+def statsmodels(name: str) -> Callable[[], pd.DataFrame]:
+    def load() -> pd.DataFrame:
+        import importlib
+
+        return importlib.import_module(f"statsmodels.datasets.{name}").load_pandas().data
+
+    return load
+
+
+def vega(name: str) -> Callable[[], pd.DataFrame]:
+    def load() -> pd.DataFrame:
+        from vega_datasets import local_data
+
+        return getattr(local_data, name)()
+
+    return load
+
+
+def penguins() -> pd.DataFrame:
+    from palmerpenguins import load_penguins
+
+    return load_penguins()
+
+
+TABLES: dict[str, tuple[Callable[[], pd.DataFrame], str, tuple[str, ...]]] = {
+    "iris": (from_sklearn("iris"), "target", ()),
+    "wine": (from_sklearn("wine"), "target", ()),
+    "breast cancer": (from_sklearn("breast_cancer"), "target", ()),
+    "digits": (from_sklearn("digits"), "target", ()),
+    "diabetes": (from_sklearn("diabetes"), "target", ()),
+    "linnerud": (from_sklearn("linnerud"), "Weight", ("Waist", "Pulse")),
+    "penguins": (penguins, "species", ()),
+    "penguins, mass": (penguins, "body_mass_g", ()),
+    "cars": (vega("cars"), "Miles_per_Gallon", ("Name",)),
+    "barley": (vega("barley"), "yield", ()),
+    "Seattle weather": (vega("seattle_weather"), "weather", ()),
+    "election 1996": (statsmodels("anes96"), "vote", ("logpopul",)),
+    "affairs": (statsmodels("fair"), "rate_marriage", ()),
+    "doctor visits": (statsmodels("randhie"), "mdvis", ()),
+    "star 98": (statsmodels("star98"), "NABOVE", ("NBELOW",)),
+    "state crime": (statsmodels("statecrime"), "violent", ()),
+}
+"""The table, its target, and columns that are left out because they give the target away."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", metavar="WORD", help="tables whose name has it")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--out", type=Path, help=f"the file of the results, such as {RESULTS.name}")
+    args = parser.parse_args()
+    report: dict[str, Any] = {**surroundings(), "seeds": args.seeds, "tables": []}
+    for name in TABLES:
+        if args.only in name:
+            result = measured(name, args.seeds)
+            print(line(result), flush=True)
+            report["tables"].append(result)
+            if args.out:
+                args.out.write_text(json.dumps(report, indent=1) + "\n")
+    behind = [r["name"] for r in report["tables"] if not r["within"]]
+    print(f"within one standard error: all but {', '.join(behind) or 'none'}")
+
+
+def measured(name: str, seeds: int) -> dict[str, Any]:
+    """Train on one table with each seed, which also draws the test rows."""
+    load, target, drop = TABLES[name]
+    frame = load().drop(columns=list(drop))
+    scores: dict[str, list[float]] = {"ours": [], "linear": [], "MLP": []}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "table.csv"
+        frame.to_csv(path, index=False)
+        for seed in range(seeds):
+            job, result = ours(path, target, seed)
+            metric = "accuracy" if job.data.classes else "r2"
+            scores["ours"].append(result.test[metric])
+            table = pd.read_csv(path, keep_default_na=True)
+            numbers = job.data.row_numbers
+            learned = numbers[np.concatenate([job.parts.train, job.parts.validation])]
+            held_out = numbers[job.parts.test]
+            names = [column.name for column in job.data.spec.columns]
+            for peer, model in peers(job.data.task, seed).items():
+                x, t = table[names], table[target]
+                if job.data.classes:
+                    t = t.astype(str)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ConvergenceWarning)
+                    model.fit(x.iloc[learned], t.iloc[learned])
+                scores[peer].append(float(model.score(x.iloc[held_out], t.iloc[held_out])))
+    means = {peer: float(np.mean(values)) for peer, values in scores.items()}
+    best = max(("linear", "MLP"), key=means.__getitem__)
+    differences = np.array(scores["ours"]) - np.array(scores[best])
+    error = float(differences.std(ddof=1) / np.sqrt(len(differences))) if seeds > 1 else 0.0
+    return {
+        "name": name,
+        "rows": len(frame),
+        "metric": metric,
+        "epochs": result.history.epochs,
+        "seconds": round(result.seconds, 2),
+        "scores": scores,
+        "means": means,
+        "best peer": best,
+        "difference": float(differences.mean()),
+        "standard error of the difference": error,
+        "within": bool(differences.mean() >= -error),
+    }
+
+
+def ours(path: Path, target: str, seed: int, *options: str) -> tuple[Any, Any]:
+    """Train as `bp-arrays train PATH --target TARGET --seed SEED` does."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = [str(path), "--target", target, "--seed", str(seed), "--device", "cpu", *options]
+    args = parser.parse_args(words)
+    job = command.prepare(args)
+    return job, command.train(job, patience=args.patience, progress=False)
+
+
+def peers(task: str, seed: int) -> dict[str, Any]:
+    """A linear model and an MLP, on columns that are filled, scaled and one-hot encoded."""
+    columns = make_column_transformer(
+        (
+            make_pipeline(SimpleImputer(strategy="median"), StandardScaler()),
+            make_column_selector(dtype_include=["number", "bool"]),
+        ),
+        (
+            make_pipeline(
+                SimpleImputer(strategy="constant", fill_value="missing"),
+                OneHotEncoder(handle_unknown="ignore"),
+            ),
+            make_column_selector(dtype_exclude=["number", "bool"]),
+        ),
     )
-    lines += [
-        f"Memory, {use['name']}: {use['peak'] / 1e6:.1f} MB at the peak of training; four times "
-        f"the parameters, activations and two batches are {use['needed'] / 1e6:.1f} MB."
-        for use in report["memory"]
-    ]
-    return "\n".join([*lines, "", machine_line(report)])
+    if task == "classification":
+        linear: Any = LogisticRegression(max_iter=ITERATIONS)
+        network: Any = MLPClassifier(max_iter=ITERATIONS, random_state=seed)
+    else:
+        linear, network = Ridge(1.0), MLPRegressor(max_iter=ITERATIONS, random_state=seed)
+    return {"linear": make_pipeline(columns, linear), "MLP": make_pipeline(columns, network)}
 
 
-def sweep_table(report: dict[str, Any], name: str) -> str:
-    """Return the table of the fitted lines of the sweeps."""
-    lines = [
-        "| sweep | what | fixed, µs per step | µs more per | farthest point |",
-        "| --- | --- | ---: | ---: | ---: |",
-    ]
-    for sweep in report["sweeps"]:
-        for who in sweep["microseconds"]:
-            lines.append(
-                f"| {sweep['name']} | {who} | {sweep['fixed'][who]:.1f} | "
-                f"{sweep['slope'][who]:.3g} / {sweep['unit']} | {sweep['farthest'][who]:.0%} |"
-            )
-    lines += ["", f"![time of a step over the work](results/{name}.png)", ""]
-    for sweep in report["sweeps"]:
-        if BARE in sweep["slope"]:
-            ours, bare = sweep["slope"][OURS], sweep["slope"][BARE]
-            lines.append(
-                f"Each additional layer adds {ours:.1f} µs to a step, including its array "
-                "operations; the same operations written out one after another take "
-                f"{bare:.1f} µs."
-            )
-    return "\n".join([*lines, "", machine_line(report)])
-
-
-WORK = {
-    "kernels": "kernels", "products": "products", "algorithms": "by CUB",
-    "on_device": "copies on the device", "fills": "fills", "to_device": "copies to the device",
-    "to_host": "copies to the host", "synchronizations": "waits", "allocations": "allocations",
-    "calls": "calls by the host",
-}  # fmt: skip
-"""What the emulated device counts, and the heads of its columns."""
-
-
-def counts_table(report: dict[str, Any], name: str) -> str:
-    """Return the table of counts per step, then the counts per window and epoch."""
-    columns = [w for w in WORK if any(w in network["step"] for network in report["networks"])]
-    lines = [
-        "| network | steps, data |"
-        f" {' | '.join(WORK[w] for w in columns)} | PyTorch's operations |",
-        f"| --- | --- |{' ---: |' * (len(columns) + 1)}",
-    ]
-    by_torch = {tuple(n["layers"]): n["operations"] for n in report.get("torch", [])}
-    rows: dict[tuple[Any, ...], list[tuple[int, ...]]] = {}
-    for network in report["networks"]:  # those that cost the same share a row
-        layers = tuple(network["layers"])
-        costs = tuple(network["step"].get(w, 0) for w in columns)
-        key = len(layers), network["way"], network["data"], costs, by_torch.get(layers)
-        rows.setdefault(key, []).append(layers)
-    for (_, way, data, costs, operations), networks in sorted(rows.items(), key=_order):
-        names = ", ".join("-".join(map(str, layers)) for layers in networks)
-        cells = " | ".join(map(str, costs))
-        lines.append(f"| {names} | {way}, {data} | {cells} | {operations or '–'} |")
-    every = {
-        (n["way"], n["data"]): " · ".join(
-            f"{part}: "
-            + ", ".join(f"{WORK[w]} {n[part][w]}" for w in WORK if w in n[part])
-            for part in ("window", "epoch")
-        )
-        for n in report["networks"]
-    }  # fmt: skip
-    lines += ["", "In addition to the steps, for every network:", ""]
-    lines += [f"- {way}, {data}: {costs}" for (way, data), costs in every.items()]
-    versions = report["networks by"]["versions"]
-    lines += ["", f"CuPy {versions.get('cupy', '')} on the emulated device"]
-    if "torch by" in report:
-        lines[-1] += f"; PyTorch {report['torch by']['versions']['torch']}, a trace on the CPU"
-    lines[-1] += "."
-    return "\n".join(lines)
-
-
-def _order(row: Any) -> tuple[Any, ...]:
-    (layers, way, data, *_), networks = row
-    return layers, networks, way, data != "on the device"
-
-
-def machine_line(report: dict[str, Any]) -> str:
-    """Return the line that names the machine and the versions."""
-    versions = ", ".join(f"{k} {v}" for k, v in report["versions"].items())
-    threads = "; ".join(
-        " ".join(str(value) for value in (pool.get("internal_api"), pool.get("version"),
-        f"for {pool['architecture']}" if "architecture" in pool else "",
-        f"with {pool.get('num_threads')} threads") if value)
-        for pool in report["threads"]
-    )  # fmt: skip
-    set_ = ", ".join(f"{k}={v}" for k, v in report["variables"].items()) or "none"
+def line(result: dict[str, Any]) -> str:
+    means = "  ".join(f"{peer} {mean:7.4f}" for peer, mean in result["means"].items())
+    mark = "" if result["within"] else "  BEHIND"
+    error = result["standard error of the difference"]
     return (
-        f"Measured at commit {report['commit'][:12] or 'unknown'} on {report['processor']}, "
-        f"{report['machine']}; {versions}. {threads}. Variables set: {set_}."
+        f"{result['name']:<16} {result['rows']:>6} rows  {means}  "
+        f"difference {result['difference']:+.4f} ± {error:.4f}  {result['epochs']} epochs, "
+        f"{result['seconds']} s{mark}"
     )
 
 
-def _slower(networks: list[dict[str, Any]]) -> int:
-    return sum(
-        any(ratio > 1.0 for n, ratio in network["ratio"].items() if n not in (FLOOR, PLAIN))
-        for network in networks
-    )
-
-
-TABLES = {"speed": speed_table, "sweep": sweep_table, "counts": counts_table}
+if __name__ == "__main__":
+    main()

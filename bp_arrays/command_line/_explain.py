@@ -89,7 +89,7 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
         raise InputError(f"{data.source}: expected targets, got none: the loss needs them")
     if not data.has_target[row]:
         raise InputError(f"{data.source}, row {row + 1}: expected a target, got none")
-    x = data.x[row].reshape(model.input_shape)
+    x = data.x[row : row + 1][0].reshape(model.input_shape)
     return explain(model, x, _target(data, schema, loss, row), loss, eta=args.eta)
 
 

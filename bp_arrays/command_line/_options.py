@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from argparse import ArgumentTypeError
 
@@ -55,6 +56,18 @@ def separator(text: str) -> str:
     except InputError as error:
         raise ArgumentTypeError(str(error).removeprefix("sep: ")) from None
     return sep
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse names of columns, separated by commas; quote a name that has one.
+
+    >>> names("age,fare"), names('"size (m, gross)",rooms')
+    (('age', 'fare'), ('size (m, gross)', 'rooms'))
+    """
+    parts = tuple(part.strip() for part in next(csv.reader([text]), []))
+    if not parts or "" in parts:
+        raise ArgumentTypeError(f"expected names of columns, separated by commas, got {text!r}")
+    return parts
 
 
 def sizes(text: str) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from bp_arrays.command_line._dtype_limits import limits_of
 from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.devices import Device
 from bp_arrays.errors import DataError, InputError
+from bp_arrays.inputs import pieces
 from bp_arrays.readers import Dataset
 from bp_arrays.typing import HostArray
 
@@ -91,7 +92,8 @@ def _problem_of(
     is_exact = dtype == "float64" or (
         dtype != "bfloat16" and np.can_cast(values.dtype, dtype, casting="safe")
     )
-    column_max = np.maximum(np.abs(values.min(axis=0)), np.abs(values.max(axis=0)))  # of all rows
+    extremes = [(np.abs(part.min(axis=0)), np.abs(part.max(axis=0))) for _, part in pieces(values)]
+    column_max = np.max(extremes, axis=(0, 1))  # of all rows
     training_max, scale, varies = columns.largest, columns.scale, ~columns.constant
     tolerance = max(max_rounding, 16 * eps) * scale
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bp_arrays.command_line import _options as options
-from bp_arrays.command_line._match_columns import matching_data
+from bp_arrays.command_line._match_columns import matching_data, samples_of
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot
 from bp_arrays.command_line._report import to_json
@@ -23,6 +23,7 @@ from bp_arrays.errors import DataError
 from bp_arrays.files import write_atomically
 from bp_arrays.inputs import first_not_finite
 from bp_arrays.model import load
+from bp_arrays.readers import Table
 from bp_arrays.typing import HostArray
 
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model, args.device)
     schema = Schema.from_metadata(model.metadata, args.model)
     data = matching_data(model, schema, args.data, sep=args.sep)
-    y = model.predict(data.x.reshape(data.rows, *model.input_shape)).reshape(data.rows, -1)
+    y = model.predict(samples_of(data, model)).reshape(data.rows, -1)
     _check_outputs(y, data.source)
     score = score_predictions(y, data, schema)
     _check_options(args, score, data.source)
@@ -77,8 +78,13 @@ def run(args: argparse.Namespace) -> int:
             print(score.confusion, file=messages)
     if score is not None and score.confusion is not None and args.plot is not None:
         score.confusion.plot(path=args.plot)
+    if isinstance(data, Table):
+        for note in data.notes:
+            print(f"{data.source}: {note}", file=messages)
     where = f"; written to {args.out}" if args.out else ""
     summary = f": {score.summary}" if score else ""
+    if data.feature_names and not schema.feature_names:
+        print("columns matched by position: the model knows no names", file=messages)
     print(f"predicted {data.rows} rows{summary}{where}", file=messages)
     return 0
 
@@ -117,4 +123,5 @@ def _table(y: HostArray, schema: Schema) -> tuple[list[str], list[list[str]]]:
         header = [f"output_{k}" for k in range(y.shape[1])]
     if len(header) == 1:
         header = ["prediction"]
-    return header, y.astype(str).tolist()  # the fewest digits that read back as the same number
+    # as text: the fewest digits that read back as the same number
+    return header, schema.predictions(y).astype(str).tolist()

@@ -13,6 +13,7 @@ import numpy as np
 
 import bp_arrays
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult
+from bp_arrays.readers import Dataset, Table
 
 NUMBERS = re.compile(r"\[\n[^\[\]{}\"]*\]")
 """A list of numbers over many lines of indented JSON; strings in JSON have no line breaks."""
@@ -42,6 +43,7 @@ def report_of(job: TrainingJob, result: TrainingResult, saved: object | None) ->
             "validation_rows": len(parts.validation),
             "test_rows": len(parts.test),
             "test_rule": parts.rule,
+            **_table(data),
         },
         "layers": job.layer_names,
         "parameters": model.parameter_count,
@@ -51,6 +53,18 @@ def report_of(job: TrainingJob, result: TrainingResult, saved: object | None) ->
         "model": None if saved is None else str(saved),
         "versions": _versions(model.device.backend),
         "history": dict(history),
+    }
+
+
+def _table(data: Dataset) -> dict[str, Any]:
+    """Return what was done with the columns of a table, by name; nothing for other data."""
+    if not isinstance(data, Table):
+        return {}
+    return {
+        "columns": data.spec.names,
+        "left_out": dict(data.spec.left_out),
+        "missing": data.missing,
+        "notes": data.notes,
     }
 
 

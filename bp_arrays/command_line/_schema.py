@@ -17,12 +17,13 @@ from bp_arrays.losses import (
     CrossEntropy,
     Loss,
     MeanSquaredError,
+    PoissonNLL,
     loss_named,
 )
 from bp_arrays.readers import TRUTH, Dataset, exact_number
 from bp_arrays.typing import HostArray
 
-Outputs = Literal["values", "logits", "independent logits"]
+Outputs = Literal["values", "logits", "independent logits", "logarithms"]
 
 LOGITS: dict[str, Outputs] = {
     "CrossEntropy": "logits",
@@ -34,6 +35,7 @@ DEFAULT_LOSSES: dict[Outputs, Loss] = {
     "values": MeanSquaredError(),
     "logits": CrossEntropy(),
     "independent logits": BinaryCrossEntropy(),
+    "logarithms": PoissonNLL(),
 }
 """The loss that `train` takes by default for each kind of outputs."""
 
@@ -51,8 +53,8 @@ class Schema:
     feature_names : tuple of str
         The columns of the input, empty if they have no names.
     target_names : tuple of str
-    outputs : "values", "logits" or "independent logits"
-        Probabilities of classes are the outputs themselves, their softmax, or their sigmoid.
+    outputs : "values", "logits", "independent logits" or "logarithms"
+        Predictions are the outputs themselves, their softmax, their sigmoid, or their exponential.
     loss : Loss, or None
         The loss of the training, with its settings, on targets in their units; None if it was
         Huber's loss with a different threshold for each output.
@@ -120,18 +122,27 @@ class Schema:
         ]
 
     def probabilities(self, y: HostArray) -> HostArray:
-        """Return the probability of each class, (rows, classes), from outputs of that shape.
+        """Return the probability of each class, (rows, classes), from the outputs.
+
+        A single output is that of the second of two classes.
 
         Networks trained with squared differences output probabilities already: see Bishop,
         "Pattern Recognition and Machine Learning", section 1.5.5.
         """
+        p = self.predictions(y)
+        return p if p.shape[1] > 1 or len(self.classes or ()) != 2 else np.hstack([1.0 - p, p])
+
+    def predictions(self, y: HostArray) -> HostArray:
+        """Return values or probabilities from the outputs (rows, outputs)."""
+        if self.outputs == "values":
+            return y
         y = y.astype(np.float64)
         if self.outputs == "logits":
             e = np.exp(y - y.max(axis=1, keepdims=True))
             return np.asarray(e / e.sum(axis=1, keepdims=True))
         if self.outputs == "independent logits":
             return np.asarray(0.5 + 0.5 * np.tanh(0.5 * y))  # the sigmoid, without overflow
-        return y
+        return np.asarray(np.exp(y))
 
 
 def _value(name: str) -> Decimal | None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.command_line._schema import Schema
+from bp_arrays.command_line._target_units import errors_of
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss, MeanSquaredError
 from bp_arrays.readers import Dataset
@@ -58,6 +59,7 @@ def score_predictions(y: HostArray, data: Dataset, schema: Schema) -> Score | No
     if schema.classes is not None and data.classes is not None:
         return _of_classes(y, t, data.classes, schema, where)
     if schema.classes is None and data.classes is None and t.shape == y.shape:
+        y = schema.predictions(y) if schema.loss is None else y
         return _of_values(y, t, schema.loss or MeanSquaredError(), where)
     return None
 
@@ -66,7 +68,9 @@ def _of_values(y: HostArray, t: HostArray, loss: Loss, where: str) -> Score:
     with np.errstate(over="ignore", under="ignore"):  # a square beyond float64 is infinite
         error = float(loss.forward(y.astype(np.float64), t.astype(np.float64), Context(np))[0])
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=\d)(?=[A-Z])", " ", type(loss).__name__).lower()
-    return Score(f"{words} {error:.4g}{where}", {words.replace(" ", "_"): error}, len(t))
+    values = {words.replace(" ", "_"): error} | errors_of(y, t)
+    summary = f"{words} {error:.4g}, RMSE {values['rmse']:.4g}, MAE {values['mae']:.4g}{where}"
+    return Score(summary, values, len(t))
 
 
 def _of_classes(

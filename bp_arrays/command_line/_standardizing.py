@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,6 +66,11 @@ class ColumnStatistics:
             constant = np.full_like(constant, constant.all())
         scale = np.where(constant, 1.0, unit * np.sqrt(variance))
         return cls(low + unit * shift, scale, largest, constant)
+
+    def without(self, columns: HostArray) -> ColumnStatistics:
+        """Return the statistics with mean 0 and scale 1 for some columns, bool (columns,)."""
+        mean, scale = np.where(columns, 0.0, self.mean), np.where(columns, 1.0, self.scale)
+        return replace(self, mean=mean, scale=scale)
 
     def parameters(self, name: str) -> dict[str, HostArray]:
         """Return the parameters of the Standardize layer of this name."""

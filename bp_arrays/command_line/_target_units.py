@@ -83,6 +83,10 @@ class TargetUnits:
         """Return the targets (rows, outputs) as the network learns them, in float64."""
         return (t - self.columns.mean) / self.columns.scale
 
+    def in_units(self, t: HostArray) -> HostArray:
+        """Return standardized targets in the user's units."""
+        return t * self.columns.scale + self.columns.mean
+
     @property
     def metric(self) -> Metric:
         """The loss in the user's units, measured beside the one that is minimized."""
@@ -138,6 +142,14 @@ class TargetUnits:
         )
         complete.metadata, complete.seed = model.metadata, model.seed
         return complete
+
+
+def errors_of(y: HostArray, t: HostArray) -> dict[str, float]:
+    """Return the root mean squared and the mean absolute error of values (rows, outputs)."""
+    with np.errstate(over="ignore", under="ignore"):
+        difference = y.astype(np.float64) - t
+        rmse = float(np.sqrt(np.mean(np.square(difference))))
+        return {"rmse": rmse, "mae": float(np.mean(np.abs(difference)))}
 
 
 def value_scores(

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from bp_arrays.command_line import _options as options
-from bp_arrays.command_line._main import INTERRUPTED
+from bp_arrays.command_line._main import INTERRUPTED, TERMINATED
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot, plot
 from bp_arrays.command_line._precision import dtype_for
@@ -28,18 +28,29 @@ from bp_arrays.command_line._recipe import (
 from bp_arrays.command_line._report import report_of, to_json
 from bp_arrays.command_line._schema import Schema
 from bp_arrays.command_line._standardizing import ColumnStatistics
-from bp_arrays.command_line._target_units import TargetUnits, value_scores
+from bp_arrays.command_line._target_units import TargetUnits, errors_of, value_scores
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
 from bp_arrays.devices import ask_for_float64, device
-from bp_arrays.errors import DataError, NonFiniteLossError
+from bp_arrays.errors import DataError, InputError, NonFiniteLossError
 from bp_arrays.files import write_atomically
 from bp_arrays.inputs import SelectedRows, first_not_finite
 from bp_arrays.layers import Sequential, Standardize
 from bp_arrays.model import Model
-from bp_arrays.readers import Dataset, open_dataset, split
+from bp_arrays.readers import (
+    BUILT_IN,
+    Dataset,
+    Table,
+    is_table,
+    open_dataset,
+    read,
+    split,
+    table_names,
+)
+from bp_arrays.tables import MISSING, Missing, first_names
 from bp_arrays.training import (
     R2,
     Accuracy,
+    Checkpoint,
     ConfusionMatrix,
     EarlyStopping,
     Metric,
@@ -47,6 +58,9 @@ from bp_arrays.training import (
     fit,
 )
 from bp_arrays.typing import Array, HostArray
+
+DEFAULT_MISSING: Missing = "median"
+"""The default of --missing: unlike the mean, a few huge values do not move it."""
 
 DEVICE_BYTES = 2**30
 """Samples of up to this many bytes in float32 are moved to the device before training."""
@@ -66,6 +80,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     add = group.add_argument
     add("--target", metavar="COLUMN", help="the column of a .csv or .parquet file to predict")
+    add(
+        "--columns",
+        type=options.names,
+        metavar="NAME,NAME",
+        help="the columns of a table to learn from (default: all that can be: numbers, true and "
+        "false, and texts that recur)",
+    )
+    add("--drop", type=options.names, metavar="NAME,NAME", help="columns of a table to leave out")
+    add(
+        "--missing",
+        choices=MISSING,
+        help="missing values of a table: numbers filled with the median or mean of the training "
+        "rows, texts a category of their own; or drop their rows; or an error (default: "
+        f"{DEFAULT_MISSING})",
+    )
     add(
         "--sep",
         type=options.separator,
@@ -146,6 +175,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tell apart)",
     )
 
+    group = parser.add_argument_group("long training runs")
+    add = group.add_argument
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FOLDER",
+        help="save the whole state of training to this folder, again and again, and on Ctrl-C",
+    )
+    add(
+        "--checkpoint-every",
+        default=None,
+        metavar="INTERVAL",
+        help='how often, such as "2 epochs", "500 steps" or "10 minutes" (default: "1 epoch")',
+    )
+    add(
+        "--resume",
+        type=Path,
+        metavar="FOLDER",
+        help="continue from the newest intact checkpoint of this folder, with the same data and "
+        "options; --epochs counts from the beginning and may be larger",
+    )
+
     group = parser.add_argument_group("results")
     add = group.add_argument
     add("--out", type=Path, metavar="MODEL", help="save the model to this file (safetensors)")
@@ -166,6 +217,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, evaluate, save, report; the exit code is 130 if Ctrl-C stopped the training run."""
+    checkpoint = _checkpoint(args)
     check_outputs({"--out": args.out, "--report": args.report, "--plot": args.plot}, args.data)
     if args.plot is not None:
         check_plot(args.plot)
@@ -174,7 +226,14 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         sys.stderr.writelines(f"bp-arrays: {record.getMessage()}\n" for record in records)
         print(plan(job), flush=True)
-    result = train(job, patience=args.patience, progress=not args.quiet)
+    with _warnings_on_stderr():
+        result = train(
+            job,
+            patience=args.patience,
+            progress=not args.quiet,
+            checkpoint=checkpoint,
+            resume=args.resume,
+        )
     if args.out is not None:
         result.model.save(args.out.resolve())
     if args.report is not None:
@@ -195,16 +254,20 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
     target = device(args.device).require()
     if args.dtype is not None:
         target.dtype(args.dtype)
-    data = open_dataset(args.data, target=args.target, task=args.task, sep=args.sep)
+    data = _data(args)
     check_classes(data)
     validation = args.validation
     if validation is None:
         validation = PATIENT_VALIDATION if args.patience else 0.0
     parts = split(data, test=args.test, validation=validation, seed=args.seed)
+    if isinstance(data, Table):
+        data = data.learned_from(parts.train)
     loss = build_loss(recipe, data)
     layers = build_layers(recipe, loss, data)
     t, units, net = targets_for(loss, data), None, Sequential(*layers)
     features = ColumnStatistics.of(SelectedRows(data.x, parts.train), one_unit=data.one_unit)
+    if isinstance(data, Table):  # 0 and 1 stay so: a rare category would become a huge number
+        features = features.without(np.array(data.spec.is_indicator))
     targets = None if data.classes else ColumnStatistics.of(t[parts.train])
     dtype = dtype_for(data, features, targets, target, args.dtype)
     if targets is not None and isinstance(layers[-1], Standardize):
@@ -212,6 +275,8 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
         t = units.standardized(t)
     model = Model(net, data.x.shape[1], device=target, dtype=dtype, seed=args.seed)
     model.metadata = Schema.of(data, loss if units is None else units.user_loss).to_metadata()
+    if isinstance(data, Table):
+        model.metadata |= data.metadata
     if isinstance(layers[0], Standardize):
         model.set_parameters(features.parameters("0"))
     return TrainingJob(
@@ -229,7 +294,23 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
     )
 
 
-def train(job: TrainingJob, *, patience: int | None, progress: bool) -> TrainingResult:
+def _checkpoint(args: argparse.Namespace) -> Checkpoint | None:
+    """Return the checkpoint settings of the options, if there are any."""
+    if args.checkpoint is None:
+        if args.checkpoint_every is not None:
+            raise InputError("--checkpoint-every: requires --checkpoint FOLDER")
+        return None
+    return Checkpoint(args.checkpoint, every=args.checkpoint_every or "1 epoch")
+
+
+def train(
+    job: TrainingJob,
+    *,
+    patience: int | None,
+    progress: bool,
+    checkpoint: Checkpoint | None = None,
+    resume: Path | None = None,
+) -> TrainingResult:
     """Train, then evaluate the trained model on the training rows and on the test rows."""
     metrics: tuple[Metric, ...] = (Accuracy(),) if job.data.classes else (R2(),)
     if job.units is not None:
@@ -249,6 +330,8 @@ def train(job: TrainingJob, *, patience: int | None, progress: bool) -> Training
         validation=validation if len(validation[1]) else None,
         metrics=metrics,
         callbacks=[EarlyStopping(patience)] if patience else [],
+        checkpoint=checkpoint,
+        resume=resume,
         progress=progress,
     )
     seconds = time.perf_counter() - started
@@ -261,7 +344,8 @@ def train(job: TrainingJob, *, patience: int | None, progress: bool) -> Training
         if job.data.classes is None:
             y = model.device.to_numpy(model.predict(x))
             _check_finite(first_not_finite(y) is None, f"outputs on the {rows} rows are")
-            return value_scores(y, t, job.loss, job.units)
+            in_units = t if job.units is None else job.units.in_units(t)
+            return value_scores(y, t, job.loss, job.units) | errors_of(y, in_units)
         values = evaluate(model, x, t, loss=job.loss, metrics=metrics)
         _check_finite(math.isfinite(values["loss"]), f"loss on the {rows} rows is")
         return values
@@ -296,6 +380,32 @@ def _check_finite(is_finite: bool, what: str) -> None:
         )
 
 
+def _data(args: argparse.Namespace) -> Dataset:
+    """Read the data; a table with the options for its columns."""
+    if args.data not in BUILT_IN and is_table(args.data):
+        if args.target is None:
+            raise DataError(
+                f"{args.data}: expected the name of the target column; use --target with one of: "
+                f"{first_names(table_names(args.data, args.sep))}"
+            )
+        return read(
+            args.data,
+            target=args.target,
+            columns=args.columns,
+            drop=args.drop or (),
+            missing=args.missing or DEFAULT_MISSING,
+            task=args.task,
+            sep=args.sep,
+            standardize=False,  # a layer of the model does it
+        )
+    for option in ("columns", "drop", "missing"):
+        if getattr(args, option) is not None:
+            raise InputError(
+                f"--{option}: expected a .csv or .parquet file, got {args.data}; drop --{option}"
+            )
+    return open_dataset(args.data, target=args.target, task=args.task, sep=args.sep)
+
+
 def check_classes(data: Dataset) -> None:
     """Raise DataError for data with a single class."""
     if data.classes is not None and len(data.classes) < 2:
@@ -309,6 +419,23 @@ def _moved(model: Model, x: SelectedRows) -> Array:
     """Move samples to the model's device at once if they are small enough; `fit` does it else."""
     fits = math.prod(x.shape) * np.dtype(np.float32).itemsize <= DEVICE_BYTES and len(x) > 0
     return model.device.asarray(x, model.dtype) if fits else x
+
+
+@contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    """Print the library's warnings, such as of a damaged checkpoint, like the other messages."""
+    logger, handler = logging.getLogger("bp_arrays"), logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("bp-arrays: %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code == TERMINATED:
+            print("bp-arrays: terminated after saving a checkpoint", file=sys.stderr)
+        raise
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from bp_arrays.layers import Layer, Linear
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer
-from bp_arrays.readers import Dataset, Split
+from bp_arrays.readers import Dataset, Split, Table
+from bp_arrays.tables import TextColumn
 from bp_arrays.training import ConfusionMatrix, History
 from bp_arrays.typing import HostArray
 
@@ -88,6 +89,15 @@ class TrainingResult:
     confusion: ConfusionMatrix | None
 
 
+def table_lines(data: Table) -> list[str]:
+    """Describe the columns of a table, and what was done with them."""
+    texts = [len(c.feature_names) for c in data.spec.columns if isinstance(c, TextColumn)]
+    numbers = len(data.spec.columns) - len(texts)
+    parts = [f"{numbers} of numbers"] * (numbers > 0)
+    parts += [f"{len(texts)} of texts as {sum(texts)} categories"] * bool(texts)
+    return [f"columns   {', '.join(parts)}", *data.notes]
+
+
 def plan(job: TrainingJob) -> str:
     """Describe the training run in a few lines, before it starts."""
     data, parts, recipe, model = job.data, job.parts, job.recipe, job.model
@@ -95,6 +105,7 @@ def plan(job: TrainingJob) -> str:
     return "\n".join(
         [
             f"data      {data.source}: {data.x.shape[1]} features, {data.task}, {kinds}",
+            *(table_lines(data) if isinstance(data, Table) else []),
             f"rows      {len(parts.train)} for training, {len(parts.validation)} for validation, "
             f"{len(parts.test)} for testing ({parts.rule})",
             f"network   {', '.join(job.layer_names)}: {model.parameter_count} parameters",

@@ -108,6 +108,8 @@ class Conv1d(Layer):
 
         def backward(delta: Array) -> tuple[Array | None, ParameterTree]:
             dx, gradients = lines_backward(delta)
+            if not ctx.needs_parameter_gradients:
+                return dx, {}
             return dx, gradients | {"weight": xp.squeeze(gradients["weight"], axis=0)}
 
         return a, backward

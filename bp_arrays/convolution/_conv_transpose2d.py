@@ -134,13 +134,15 @@ class ConvTranspose2d(Layer):
         def backward(delta: Array) -> tuple[Array | None, ParameterTree]:
             # a is linear in x and w, as the derivative of that convolution is in δ and w: the roles
             # of the image and of the error are exchanged
+            dx = None
+            if ctx.needs_input_gradient:
+                dx = convolution(delta, w, windows, groups, **on_device)
+            if not ctx.needs_parameter_gradients:
+                return dx, {}
             dw = convolution_dw(delta, x, windows, groups, **on_device)
             gradients = {"weight": xp.permute_dims(dw, (0, 1, 3, 2))}
             if self.bias:
                 gradients["bias"] = channel_sums(delta, **on_device)  # ∂L/∂b_o = Σ_nuv δ_nuvo
-            dx = None
-            if ctx.needs_input_gradient:
-                dx = convolution(delta, w, windows, groups, **on_device)
             return dx, gradients
 
         return a, backward

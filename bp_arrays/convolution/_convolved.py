@@ -27,13 +27,15 @@ def convolved(
         a = a + params["bias"]
 
     def backward(delta: Array) -> tuple[Array | None, ParameterTree]:
+        dx = None
+        if ctx.needs_input_gradient:  # δ convolved with the turned kernel
+            dx = convolution_dx(delta, w, size, windows, groups, **on_device)
+        if not ctx.needs_parameter_gradients:
+            return dx, {}
         # ∂L/∂w_ijco = Σ_nuv x_n,su+di,sv+dj,c δ_nuvo, from the windows made again
         gradients = {"weight": convolution_dw(x, delta, windows, groups, **on_device)}
         if "bias" in params:
             gradients["bias"] = channel_sums(delta, **on_device)  # ∂L/∂b_o = Σ_nuv δ_nuvo
-        dx = None
-        if ctx.needs_input_gradient:  # δ convolved with the turned kernel
-            dx = convolution_dx(delta, w, size, windows, groups, **on_device)
         return dx, gradients
 
     return a, backward

@@ -17,6 +17,7 @@ from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import DeviceMismatchError, InputError
 from bp_arrays.inputs import BatchSpec, Inputs, as_inputs, is_iterable_of_batches
 from bp_arrays.random import checked_seed
+from bp_arrays.readers import Table
 from bp_arrays.trees import Tree
 
 BATCH_SIZE = 32
@@ -45,7 +46,7 @@ class Batches:
 
     Parameters
     ----------
-    x : array (rows, ...), tuple or dict of arrays, Blocks, or iterable of batches
+    x : array (rows, ...), tuple or dict of arrays, Table, Blocks, or iterable of batches
         Arrays on the host, memory-mapped ones too, or on the device, for a net of several inputs
         a tuple or dict of them; blocks on disk, such as `ParquetBlocks`; or an iterable of (x, t)
         or (x, t, weight), iterated over once per epoch, whose batches are moved to the device
@@ -106,6 +107,8 @@ class Batches:
         dtype: str | None = None,
         inputs: Any = None,
     ) -> None:
+        if isinstance(x, Table) and t is None:
+            x, t = x.x, x.t
         self._kind = _kind(x, t)
         settings = {"t": t, "weight": weight, "batch_size": batch_size, "shuffle": shuffle}
         _check_settings(self._kind, settings | {"window": window})

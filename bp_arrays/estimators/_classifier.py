@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-import numpy as np
-from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import type_of_target
 
-from bp_arrays.devices import device_of
-from bp_arrays.errors import InputError
-from bp_arrays.estimators._labels import Labels
-from bp_arrays.estimators._network import Network
-from bp_arrays.estimators._objectives import TrainingObjective, classifying
+from bp_arrays.estimators._classifying import NetworkClassifier
 from bp_arrays.estimators._perceptron import Perceptron
-from bp_arrays.estimators._samples import HOST, Samples, moved_to_host, validated_weight
-from bp_arrays.losses import CrossEntropy, Loss
-from bp_arrays.typing import Array, HostArray
+from bp_arrays.losses import Loss
+from bp_arrays.training import Checkpoint
 
 
 @dataclass(eq=False, repr=False)
-class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
+class MLPClassifier(NetworkClassifier, Perceptron):
     """Multi-layer perceptron classifier with scikit-learn's interface, on any device.
 
     A drop-in replacement for `sklearn.neural_network.MLPClassifier`: the same parameters,
@@ -41,20 +32,23 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         After each hidden layer: "identity", "logistic", "tanh", "relu" as in scikit-learn, any
         other activation of this library by name ("gelu", "leaky-relu", "silu", ...) or as an
         object (`bp.LeakyReLU(0.2)`), or a list with one for each hidden layer.
-    solver : {"adam", "sgd", "lbfgs"}, default "adam"
-        "adam" and "sgd" train in batches; "lbfgs" minimizes the loss over all samples at once,
-        which suits small data.
+    solver : str or Optimizer, default "adam"
+        "adam" and "sgd" train in batches and are scikit-learn's; "lbfgs" minimizes the loss over
+        all samples at once, which suits small data. Or an optimizer of this library, by name
+        ("adamw", "rmsprop", "adagrad") or as an object with its own learning rate,
+        `bp.AdamW(0.001)`.
     alpha : float, default 0.0001
         Strength of the L2 penalty, α/2 Σ w² divided by the samples in the batch; biases are not
         penalized.
     batch_size : int or "auto", default "auto"
-        Samples per step of "sgd" and "adam"; "auto" is min(200, samples).
+        Samples per step, but for "lbfgs"; "auto" is min(200, samples).
     learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
         Schedule of the learning rate of "sgd": "invscaling" divides `learning_rate_init` by
         (t_ + 1) ** power_t after each epoch; "adaptive" divides the rate by 5 when training would
         stop, and stops at 1e-6.
-    learning_rate_init : float, default 0.001
-        The learning rate of the first step, for "sgd" and "adam".
+    learning_rate_init : float or Schedule, default 0.001
+        The learning rate of the first step, for solvers by name but "lbfgs"; or a schedule of the
+        steps, `bp.Cosine(0.001, steps=1000)`: an epoch has ceil(samples / batch size) steps.
     power_t : float, default 0.5
         The exponent of "invscaling".
     max_iter : int, default 200
@@ -76,8 +70,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
     nesterovs_momentum : bool, default True
         Whether "sgd" uses Nesterov's momentum.
     early_stopping : bool, default False
-        Whether "sgd" and "adam" hold out samples, stop when the score on them no longer
-        improves, and restore the weights with the best score.
+        Whether solvers but "lbfgs" hold out samples, or take those of `fit(validation=)`, stop
+        when the score on them no longer improves, and restore the weights with the best score.
     validation_fraction : float, default 0.1
         The fraction of the samples that is held out.
     beta_1, beta_2 : float, default 0.9, 0.999
@@ -89,8 +83,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
     max_fun : int, default 15000
         Maximum number of evaluations of the loss, for "lbfgs".
     dropout : float, default 0.0
-        The fraction of each hidden layer's outputs that is set to 0 in training, in [0, 1); for
-        "sgd" and "adam".
+        The fraction of each hidden layer's outputs that is set to 0 in training, in [0, 1); not
+        for "lbfgs".
     device : str, Device or None, default None
         The device to compute on: "cuda", "torch:cpu", ..., see `bp.device`; None is the device of
         X. Output is on the device of the input.
@@ -117,9 +111,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
     loss_ : float
         The last loss, penalty included.
     loss_curve_ : list of float
-        The loss of each epoch; with `warm_start`, over all calls. For "sgd" and "adam".
+        The loss of each epoch; with `warm_start`, over all calls. Not for "lbfgs".
     best_loss_ : float or None
-        The lowest of `loss_curve_`; None with `early_stopping`. For "sgd" and "adam".
+        The lowest of `loss_curve_`; None with `early_stopping`. Not for "lbfgs".
     validation_scores_ : list of float or None
         `score` of the held-out samples after each epoch; None without `early_stopping`.
     validation_loss_curve_ : list of float or None
@@ -128,7 +122,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
     best_validation_score_ : float or None
         The highest of `validation_scores_`.
     history_ : History
-        The `History` of the last call: the recorded series, and why training stopped.
+        The `History` of the last call: the recorded series, with "val_score" of validation samples,
+        why training stopped, and the epoch whose weights were kept; `plot()` marks it.
     n_iter_ : int
         Epochs, or iterations of "lbfgs", of the last call.
     t_ : int
@@ -186,7 +181,16 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
     loss: str | Loss = "log_loss"
     class_weight: Mapping[Any, float] | str | None = None
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPClassifier:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: Any = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
+    ) -> MLPClassifier:
         """Train on data; with `warm_start`, from the weights of the last call.
 
         Parameters
@@ -196,6 +200,15 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
             One class per sample, or 0 and 1 in a column for each label.
         sample_weight : array (samples,), optional
             Weight of each sample in the loss, 0 or more.
+        validation : (X, y) or (X, y, sample_weight), optional
+            Validation samples, scored after each epoch: "val_loss" and "val_score" in `history_`.
+            With `early_stopping` they decide in place of a random part of the samples.
+        checkpoint : bp.Checkpoint or path, optional
+            Saves the whole state of training to a folder while it runs; "adam" and "sgd" only, and
+            `random_state` must be a whole number.
+        resume : path, optional
+            A folder of checkpoints: training continues from the newest one that is intact, as if
+            it had never stopped, with the same parameters and data; `max_iter` may be larger.
 
         Returns
         -------
@@ -206,7 +219,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         InputError, ValueError
             For invalid parameters or data, or if the weights become infinite or NaN.
         """
-        self._fit(X, y, sample_weight, incremental=False)
+        self._fit(X, y, sample_weight, validation, checkpoint, resume, incremental=False)
         return self
 
     @available_if(lambda estimator: estimator._can_continue())  # type: ignore[untyped-decorator]
@@ -231,135 +244,6 @@ class MLPClassifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         InputError, ValueError
             As in `fit`; also if the classes are missing, or differ from those of the first call.
         """
-        if classes is None and not hasattr(self, "classes_"):
-            raise InputError("classes must be passed on the first call to partial_fit")
-        if classes is not None:
-            labels = Labels.of_classes(moved_to_host(classes))
-            if not hasattr(self, "classes_"):
-                multilabel = type_of_target(moved_to_host(y)).startswith("multilabel")
-                self._learn(Labels.of_targets(moved_to_host(y)) if multilabel else labels)
-            elif not np.array_equal(labels.classes, self.classes_):
-                raise InputError(
-                    f"`classes={classes!r}` is not the same as on last call to partial_fit, "
-                    f"which was {self.classes_}"
-                )
+        self._learn_classes(y, classes)
         self._fit(X, y, sample_weight, incremental=True)
         return self
-
-    def predict(self, X: Any) -> Array:
-        """Predict the most probable class of each sample.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or table (samples, features)
-
-        Returns
-        -------
-        array (samples,), or (samples, labels) of 0 and 1 for multilabel targets
-        """
-        network, y = self._outputs_for(X, "predict")
-        with network.input_device.activate():
-            choice = network.objective.choice(y, multilabel=self._labels.multilabel)
-        if network.input_device == HOST:
-            return self._labels.decode(choice)
-        labels = self._labels.decode(moved_to_host(choice))
-        return network.input_device.asarray(labels) if labels.dtype.kind in "biuf" else labels
-
-    def predict_proba(self, X: Any) -> Array:
-        """Predict the probability of each class, or of each label.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or table (samples, features)
-
-        Returns
-        -------
-        array (samples, classes), in the order of `classes_`
-        """
-        network, y = self._outputs_for(X, "predict_proba")
-        with network.input_device.activate():
-            return network.objective.probabilities(y)
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """Predict the logarithm of `predict_proba`, −∞ where that rounds to 0.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or table (samples, features)
-
-        Returns
-        -------
-        array (samples, classes), in the order of `classes_`
-        """
-        network, y = self._outputs_for(X, "predict_log_proba")
-        with network.input_device.activate(), np.errstate(divide="ignore"):
-            return device_of(y).xp.log(network.objective.probabilities(y))
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy; a multilabel sample counts only if all its labels are right.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or table (samples, features)
-        y : array (samples,) or (samples, labels)
-        sample_weight : array (samples,), optional
-
-        Returns
-        -------
-        float
-
-        Notes
-        -----
-        Computed on the host, so that it is the same for every array library.
-        """
-        predicted = moved_to_host(self.predict(X))
-        return float(
-            accuracy_score(moved_to_host(y), predicted, sample_weight=moved_to_host(sample_weight))
-        )
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
-
-    # -- what differs from the regressor -------------------------------------------------------
-
-    def _learn_targets(self, y: HostArray, *, incremental: bool) -> None:
-        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._learn(Labels.of_targets(y))
-        elif not incremental and set(Labels.of_targets(y).classes) != set(self.classes_):
-            raise InputError(
-                f"y: expected the classes of the last fit, {self.classes_}, got {np.unique(y)}; "
-                "to train on other classes, fit with warm_start=False"
-            )
-
-    def _learn(self, labels: Labels) -> None:
-        self._labels, self.classes_ = labels, labels.classes
-
-    def _objective_for(self, y: HostArray) -> tuple[TrainingObjective, HostArray, int]:
-        labels, codes = self._labels, self._labels.encode(y)
-        objective = classifying(self.loss, labels.kind)
-        outputs = len(labels.classes)
-        if labels.kind == "binary":  # one output is enough for two classes; softmax needs two
-            outputs = 2 if isinstance(objective.loss, CrossEntropy) else 1
-        targets = codes if objective.loss.takes_classes else labels.one_hot(codes)
-        return objective, targets, outputs
-
-    def _weight_of(self, sample_weight: HostArray | None, y: HostArray) -> HostArray | None:
-        if self.class_weight is None:
-            return sample_weight
-        weight = compute_sample_weight(self.class_weight, y)
-        return validated_weight(weight if sample_weight is None else weight * sample_weight, len(y))
-
-    def _strata(self, y: HostArray) -> HostArray | None:
-        if self._labels.kind != "binary":
-            return None
-        return self._labels.encode(y)[:, None].astype(bool)
-
-    def _score_of(self, network: Network, samples: Samples) -> float:
-        outputs = moved_to_host(network.outputs(samples.X))
-        if not np.isfinite(outputs).all():
-            return np.nan
-        choice = network.objective.choice(outputs, multilabel=self._labels.multilabel)
-        predicted = self._labels.decode(choice)
-        return float(accuracy_score(samples.y, predicted, sample_weight=samples.weight))

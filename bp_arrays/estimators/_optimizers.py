@@ -1,67 +1,13 @@
-"""SGD and Adam in the forms that scikit-learn's MLP uses.
-
-They differ from `bp.SGD` and `bp.Adam` by rounding, by the effect of a new learning rate on the
-velocity, and by the position of ε. With the same seed they give scikit-learn's weights.
-"""
+"""The optimizer of an estimator: a new one from its parameters, and the rate set between epochs."""
 
 from __future__ import annotations
 
-import math
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from bp_arrays.optimizers import Adam, Optimizer, Scalars, State, one_minus_power
+from bp_arrays.estimators._parameters import StochasticParameters
+from bp_arrays.optimizers import AdamEpsilonHat, ClassicalMomentum, Optimizer, optimizer_named
 from bp_arrays.schedules import Schedule
-from bp_arrays.typing import Array, Namespace
-
-
-@dataclass(frozen=True)
-class ClassicalMomentum(Optimizer):
-    """Gradient descent with momentum; the velocity includes the learning rate of each past step.
-
-        v ← μ v − η g
-        θ ← θ + v                with Nesterov's look ahead: θ ← θ + μ v − η g
-
-    Source: Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum
-    in deep learning", ICML 2013, equations 1 and 2.
-    """
-
-    momentum: float = 0.9
-    nesterov: bool = True
-
-    def init(self, theta: Array, xp: Namespace) -> State:
-        return (xp.zeros_like(theta),)
-
-    def update(
-        self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
-    ) -> tuple[Array, State]:
-        ((v,), (eta,)) = state, scalars
-        v = self.momentum * v - eta * g
-        step = self.momentum * v - eta * g if self.nesterov else v
-        return theta + step, (v,)
-
-
-@dataclass(frozen=True)
-class AdamEpsilonHat(Adam):
-    """Adam with the bias corrections in the learning rate: ε̂ is added to the uncorrected √v.
-
-        θ ← θ − η √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε̂)
-
-    Source: Kingma, Ba, "Adam: a method for stochastic optimization", ICLR 2015, the end of
-    section 2.
-    """
-
-    def scalars(self, step: int, eta: float) -> tuple[float, ...]:
-        c1, c2 = (one_minus_power(beta, step) for beta in (self.beta1, self.beta2))
-        return (eta * math.sqrt(c2) / c1,)
-
-    def update(
-        self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
-    ) -> tuple[Array, State]:
-        ((m, v), (eta,)) = state, scalars
-        m = self.beta1 * m + (1.0 - self.beta1) * g
-        v = self.beta2 * v + (1.0 - self.beta2) * (g * g)
-        return theta - eta * m / (xp.sqrt(v) + self.epsilon), (m, v)
 
 
 class EpochRate(Schedule):
@@ -72,3 +18,21 @@ class EpochRate(Schedule):
 
     def __call__(self, step: int, monitored: Sequence[float] = ()) -> float:
         return self.value
+
+
+def new_optimizer(estimator: StochasticParameters) -> Optimizer:
+    """Return the optimizer of a solver, an object that no model has been trained by.
+
+    An optimizer passed as the solver is copied: `bp.fit` continues with the state of the object
+    that it was last called with, and a fit of an estimator starts anew.
+    """
+    solver, rate = estimator.solver, estimator.learning_rate_init
+    if isinstance(solver, Optimizer):
+        return copy.copy(solver)
+    if solver not in ("sgd", "adam"):
+        return optimizer_named(solver)(rate if isinstance(rate, Schedule) else float(rate))
+    schedule = rate if isinstance(rate, Schedule) else EpochRate(rate)
+    if solver == "sgd":
+        momentum, nesterov = float(estimator.momentum), bool(estimator.nesterovs_momentum)
+        return ClassicalMomentum(schedule, momentum, nesterov)
+    return AdamEpsilonHat(schedule, estimator.beta_1, estimator.beta_2, estimator.epsilon)

@@ -11,16 +11,18 @@ import numpy as np
 
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import InputError
+from bp_arrays.optimizers import Optimizer
+from bp_arrays.schedules import Schedule
 from bp_arrays.training import Callback
 
-CHOICES = {
-    "solver": ("lbfgs", "sgd", "adam"),
-    "learning_rate": ("constant", "invscaling", "adaptive"),
-}
+SOLVERS = ("lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad")
+"""The names of solvers; "sgd" and "adam" have scikit-learn's parameters, the others none."""
+
+LEARNING_RATES = ("constant", "invscaling", "adaptive")
+DEFAULT_RATE = 0.001
 BOOLEANS = ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping")
 NUMBERS = {  # name: (lower bound, whether it is included, upper bound, whether it is included)
     "alpha": (0.0, True, math.inf, False),
-    "learning_rate_init": (0.0, False, math.inf, False),
     "power_t": (0.0, True, math.inf, False),
     "tol": (0.0, True, math.inf, False),
     "verbose": (0.0, True, math.inf, False),
@@ -32,6 +34,7 @@ NUMBERS = {  # name: (lower bound, whether it is included, upper bound, whether 
     "dropout": (0.0, True, 1.0, False),
 }
 COUNTS = {  # name: the value allowed besides positive integers
+    "epochs": None,
     "max_iter": None,
     "max_fun": None,
     "n_iter_no_change": math.inf,
@@ -39,22 +42,19 @@ COUNTS = {  # name: the value allowed besides positive integers
 }
 
 
-class Parameters(Protocol):
-    """The parameters of an estimator and the few of its methods that its helpers use."""
+class StochasticParameters(Protocol):
+    """What training by batches reads of an estimator: its parameters, and its score."""
 
-    hidden_layer_sizes: Any
-    solver: str
+    solver: str | Optimizer
     alpha: float
     batch_size: int | str
     learning_rate: str
-    learning_rate_init: float
+    learning_rate_init: float | Schedule
     power_t: float
     max_iter: int
     shuffle: bool
-    random_state: Any
     tol: float
     verbose: bool | int
-    warm_start: bool
     momentum: float
     nesterovs_momentum: bool
     early_stopping: bool
@@ -63,13 +63,21 @@ class Parameters(Protocol):
     beta_2: float
     epsilon: float
     n_iter_no_change: int | float
-    max_fun: int
     dropout: float
-    device: str | Device | None
     callbacks: Sequence[Callback]
     _random_state: Any
 
     def _score_of(self, network: Any, samples: Any) -> float: ...
+
+
+class Parameters(StochasticParameters, Protocol):
+    """The parameters of a perceptron and the few of its methods that its helpers use."""
+
+    hidden_layer_sizes: Any
+    random_state: Any
+    warm_start: bool
+    max_fun: int
+    device: str | Device | None
 
 
 def check_parameters(estimator: Parameters, *, incremental: bool) -> None:
@@ -82,14 +90,33 @@ def check_parameters(estimator: Parameters, *, incremental: bool) -> None:
     InputError
         For the first parameter outside its range; for parameters that exclude each other.
     """
-    for name, choices in CHOICES.items():
-        value = getattr(estimator, name)
-        if not isinstance(value, str) or value not in choices:
-            _refuse(estimator, name, f"one of {', '.join(map(repr, choices))}")
+    _check_solver(estimator)
+    hidden_sizes(estimator)
+    check_values(estimator)
+    if is_lbfgs(estimator) and estimator.dropout > 0.0:
+        raise InputError(
+            "dropout requires solver='sgd' or 'adam': lbfgs minimizes one fixed function, and "
+            "with dropout the loss changes at every call"
+        )
+    check_together(estimator, incremental=incremental)
+
+
+def check_values(estimator: Any) -> None:
+    """Check those parameters that the tables above list, the callbacks and the device.
+
+    Raises
+    ------
+    InputError
+        For the first parameter outside its range.
+    """
     for name in BOOLEANS:
+        if not hasattr(estimator, name):
+            continue
         if not _is_bool(getattr(estimator, name)):
             _refuse(estimator, name, "True or False")
     for name, (low, with_low, high, with_high) in NUMBERS.items():
+        if not hasattr(estimator, name):
+            continue
         value = getattr(estimator, name)
         if name == "verbose" and _is_bool(value):
             continue
@@ -101,16 +128,21 @@ def check_parameters(estimator: Parameters, *, incremental: bool) -> None:
             bounds = f"{'[' if with_low else '('}{low:g}, {high:g}{']' if with_high else ')'}"
             _refuse(estimator, name, f"a number in {bounds}")
     for name, other in COUNTS.items():
+        if not hasattr(estimator, name):
+            continue
         value = getattr(estimator, name)
         is_other = other is not None and isinstance(value, type(other)) and value == other
         if not (is_other or _is_count(value)):
             alternative = "" if other is None else f" or {other!r}"
             _refuse(estimator, name, f"an integer >= 1{alternative}")
-    hidden_sizes(estimator)
     _check_callbacks(estimator)
     if estimator.device is not None:
         find_device(estimator.device).require()
-    _check_together(estimator, incremental)
+
+
+def is_lbfgs(estimator: Parameters) -> bool:
+    """Return whether the solver is "lbfgs", which trains on all samples at once."""
+    return isinstance(estimator.solver, str) and estimator.solver == "lbfgs"
 
 
 def hidden_sizes(estimator: Parameters) -> list[int]:
@@ -130,19 +162,41 @@ def hidden_sizes(estimator: Parameters) -> list[int]:
     return [int(size) for size in sizes]
 
 
-def _check_callbacks(estimator: Parameters) -> None:
+def _check_solver(estimator: Parameters) -> None:
+    """Check the solver and its learning rate, and that only one of them sets the rate."""
+    solver, rate, rule = estimator.solver, estimator.learning_rate_init, estimator.learning_rate
+    if not isinstance(solver, Optimizer) and not (isinstance(solver, str) and solver in SOLVERS):
+        names = ", ".join(map(repr, SOLVERS))
+        _refuse(estimator, "solver", f"one of {names}, or an optimizer such as bp.AdamW(0.001)")
+    if not (isinstance(rule, str) and rule in LEARNING_RATES):
+        _refuse(estimator, "learning_rate", f"one of {', '.join(map(repr, LEARNING_RATES))}")
+    if isinstance(rate, Schedule):
+        if isinstance(solver, str) and solver == "lbfgs":
+            raise InputError("learning_rate_init: a schedule requires another solver than 'lbfgs'")
+        if rule != "constant":
+            raise InputError(
+                f"learning_rate={rule!r} sets the rate after each epoch; with a schedule as "
+                "learning_rate_init leave it at 'constant'"
+            )
+    elif not (_is_real(rate) and 0.0 < rate < math.inf):
+        expected = "a number in (0, inf), or a schedule such as bp.Cosine(0.001, steps=1000)"
+        _refuse(estimator, "learning_rate_init", expected)
+    if isinstance(solver, Optimizer) and (isinstance(rate, Schedule) or rate != DEFAULT_RATE):
+        raise InputError(
+            f"learning_rate_init: solver={solver!r:.80} has a learning rate of its own; set it "
+            f"there, as in {type(solver).__name__}(learning_rate), and not here"
+        )
+
+
+def _check_callbacks(estimator: Any) -> None:
     callbacks = estimator.callbacks
     is_list = isinstance(callbacks, (list, tuple))
     if not is_list or not all(isinstance(callback, Callback) for callback in callbacks):
         _refuse(estimator, "callbacks", "a list of bp.Callback objects")
 
 
-def _check_together(estimator: Parameters, incremental: bool) -> None:
-    if estimator.solver == "lbfgs" and estimator.dropout > 0.0:
-        raise InputError(
-            "dropout requires solver='sgd' or 'adam': lbfgs minimizes one fixed function, and "
-            "with dropout the loss changes at every call"
-        )
+def check_together(estimator: Any, *, incremental: bool) -> None:
+    """Check parameters that exclude each other, or exclude `partial_fit`."""
     if incremental and estimator.early_stopping:
         raise InputError(
             "partial_fit does not support early_stopping=True: it trains for a single epoch"
@@ -169,7 +223,7 @@ def _is_count(value: Any) -> bool:
     return whole and int(value) >= 1
 
 
-def _refuse(estimator: Parameters, name: str, expected: str) -> None:
+def _refuse(estimator: Any, name: str, expected: str) -> None:
     raise InputError(
         f"{type(estimator).__name__}({name}=): expected {expected}, "
         f"got {getattr(estimator, name)!r}"

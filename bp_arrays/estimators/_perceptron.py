@@ -1,60 +1,48 @@
-"""Base class of the estimators: their parameters, fitting, fitted attributes."""
+"""Base class of the perceptrons: their parameters, their net, and scikit-learn's attributes."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import warnings
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_regressor
-from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.exceptions import ConvergenceWarning
 
 from bp_arrays.devices import Device
 from bp_arrays.errors import InputError
+from bp_arrays.estimators._estimator import NetworkEstimator
 from bp_arrays.estimators._lbfgs import fit_lbfgs
 from bp_arrays.estimators._network import (
     Network,
     first_values,
     hidden_layers,
-    not_finite,
     perceptron,
     set_weights,
 )
 from bp_arrays.estimators._objectives import TrainingObjective
-from bp_arrays.estimators._parameters import check_parameters, hidden_sizes
+from bp_arrays.estimators._parameters import check_parameters, hidden_sizes, is_lbfgs
 from bp_arrays.estimators._record import TrainingRecord
-from bp_arrays.estimators._samples import (
-    SPARSE,
-    Samples,
-    computing_device,
-    dtype_name,
-    floats,
-    input_device,
-    moved_to_host,
-    readable_input,
-    validated_input,
-    validated_weight,
-)
+from bp_arrays.estimators._samples import Samples, computing_device, dtype_name
 from bp_arrays.estimators._stochastic import fit_stochastic
-from bp_arrays.layers import Sequential
+from bp_arrays.layers import Layer
 from bp_arrays.model import Model
+from bp_arrays.optimizers import Optimizer
+from bp_arrays.schedules import Schedule
 from bp_arrays.training import Callback
-from bp_arrays.typing import Array, HostArray
 
 
 @dataclass(eq=False, repr=False)
-class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
+class Perceptron(NetworkEstimator):
     """Base class of the estimators; `MLPClassifier` and `MLPRegressor` document the parameters."""
 
     _: KW_ONLY
-    solver: str = "adam"
+    solver: str | Optimizer = "adam"
     alpha: float = 0.0001
     batch_size: int | str = "auto"
     learning_rate: str = "constant"
-    learning_rate_init: float = 0.001
+    learning_rate_init: float | Schedule = 0.001
     power_t: float = 0.5
     max_iter: int = 200
     shuffle: bool = True
@@ -75,84 +63,12 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
     device: str | Device | None = None
     callbacks: Sequence[Callback] = ()
 
-    # -- to be implemented by the subclasses ---------------------------------------------------
-
-    @abstractmethod
-    def _learn_targets(self, y: HostArray, *, incremental: bool) -> None:
-        """Learn the classes from y, or check that they are those of the last call."""
-
-    @abstractmethod
-    def _objective_for(self, y: HostArray) -> tuple[TrainingObjective, HostArray, int]:
-        """Return the objective, y in the form its loss expects, and the number of outputs."""
-
-    @abstractmethod
-    def _score_of(self, network: Network, samples: Samples) -> float:
-        """Score a network's predictions; NaN if they are not finite."""
-
-    def _weight_of(self, sample_weight: HostArray | None, y: HostArray) -> HostArray | None:
-        """Return the weight of each sample in the loss."""
-        return sample_weight
-
-    def _strata(self, y: HostArray) -> HostArray | None:
-        """Return the labels by which held-out samples are stratified, or None."""
-        return None
-
     # -- fitting -------------------------------------------------------------------------------
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> None:
+    def _check_parameters(self, *, incremental: bool) -> None:
         check_parameters(self, incremental=incremental)
-        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        X, y = self._validated(X, y, reset=first)
-        self._learn_targets(y, incremental=incremental)
-        weight = self._weight_of(validated_weight(sample_weight, X.shape[0]), y)
-        objective, targets, outputs = self._objective_for(y)
-        if not first and outputs != self.n_outputs_:
-            raise InputError(
-                f"y: expected targets for the {self.n_outputs_} outputs of the trained network, "
-                f"but y and the loss need {outputs}; to start over, fit with warm_start=False"
-            )
-        self._random_state = check_random_state(self.random_state)
-        net = self._net(objective, outputs)
-        model = self._first_model(net, X) if first else self._next_model(net, X)
-        network = Network(model, input_device(X), objective)
-        samples = Samples(X, y, targets, weight)
-        record = TrainingRecord()
-        if not first and hasattr(self, "_record"):
-            record = replace(self._record)
-        if first:
-            self.n_layers_ = len(hidden_sizes(self)) + 2
-        self.n_outputs_: int = outputs
-        self.out_activation_: str = objective.out_activation
-        before = model.vector
-        try:
-            self._train(network, samples, record, one_epoch=incremental)
-            if not np.isfinite(model.device.to_numpy(model.vector)).all():
-                raise not_finite()
-        except BaseException:  # the weights, like the record, stay those of the last call
-            model.vector = before
-            raise
-        self._record: TrainingRecord = record
-        record.publish(self)
-        self._publish(network)
 
-    def _validated(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, HostArray]:
-        """Check X and y, y on the host; `reset` sets the attributes that describe X."""
-        X = readable_input(X)
-        with input_device(X).activate():  # scikit-learn makes arrays on CuPy's current device
-            X, y = validate_data(
-                self,
-                X,
-                moved_to_host(y),
-                accept_sparse=SPARSE,
-                multi_output=True,
-                y_numeric=is_regressor(self),
-                dtype=floats(X),
-                reset=reset,
-            )
-        y = y.toarray() if hasattr(y, "toarray") else y
-        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-
-    def _net(self, objective: TrainingObjective, outputs: int) -> Sequential:
+    def _net_for(self, objective: TrainingObjective, outputs: int, X: Any) -> Layer:
         sizes = hidden_sizes(self)
         return perceptron(
             sizes,
@@ -162,7 +78,7 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
             last_layer=objective.last_layer,
         )
 
-    def _first_model(self, net: Sequential, X: Any) -> Model:
+    def _first_model(self, net: Layer, X: Any) -> Model:
         device = computing_device(self.device, X)
         return Model.from_values(
             net,
@@ -172,7 +88,7 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
             dtype=dtype_name(X.dtype, device),
         )
 
-    def _next_model(self, net: Sequential, X: Any) -> Model:
+    def _next_model(self, net: Layer, X: Any) -> Model:
         """Return the trained model, or one with its weights if `set_params` changed the net."""
         device = computing_device(self.device, X)
         old = self._trained().model if hasattr(self, "_network") else None
@@ -186,33 +102,53 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
         return model
 
     def _train(
-        self, network: Network, samples: Samples, record: TrainingRecord, *, one_epoch: bool
+        self,
+        network: Network,
+        samples: Samples,
+        record: TrainingRecord,
+        held_out: Samples | None,
+        *,
+        one_epoch: bool,
+        checkpoint: Any,
+        resume: Any,
     ) -> None:
-        if self.solver == "lbfgs":
+        if not is_lbfgs(self):
+            strata = self._strata(samples.y)
+            stopped = fit_stochastic(
+                self, record, network, samples, strata, one_epoch, held_out, checkpoint, resume
+            )
+            if stopped is None and not one_epoch:
+                warnings.warn(
+                    f"training stopped at max_iter={self.max_iter} epochs while it was still "
+                    "improving; raise max_iter",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+        elif checkpoint is not None or resume is not None:
+            raise InputError(
+                "fit(checkpoint=, resume=): requires a solver such as 'adam', got 'lbfgs'"
+            )
+        elif held_out is None:
             fit_lbfgs(self, record, network, samples)
         else:
-            fit_stochastic(self, record, network, samples, self._strata(samples.y), one_epoch)
+            raise InputError("fit(validation=): requires a solver such as 'adam', got 'lbfgs'")
 
     def _can_continue(self) -> bool:
         """Raise AttributeError unless the solver is stochastic: "lbfgs" has no partial_fit."""
-        if self.solver not in ("sgd", "adam"):
-            raise AttributeError(
-                f"partial_fit requires solver='sgd' or 'adam', got {self.solver!r}"
-            )
+        if is_lbfgs(self):
+            raise AttributeError("partial_fit requires a solver such as 'adam', got 'lbfgs'")
         return True
 
     # -- the network behind coefs_ and intercepts_ ---------------------------------------------
 
-    @property
-    def model_(self) -> Model:
-        """The trained network as a `bp.Model`, to save, export or explain."""
-        check_is_fitted(self)
-        return self._trained().model
+    def _has_weights(self) -> bool:
+        return hasattr(self, "coefs_")
 
     def _publish(self, network: Network) -> None:
         """Publish a network's parameters as `coefs_` and `intercepts_`."""
-        self._network = network
+        super()._publish(network)
         self.coefs_, self.intercepts_ = network.weight_lists()
+        self.n_layers_ = len(self.coefs_) + 1
         self._published = [*self.coefs_, *self.intercepts_]
 
     def _trained(self) -> Network:
@@ -226,18 +162,7 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
             self._publish(self._network)
         return self._network
 
-    def _outputs_for(self, X: Any, method: str) -> tuple[Network, Array]:
-        """Return the network and its raw outputs for X: an array, a table, a sparse matrix."""
-        check_is_fitted(self)
-        network = self._trained()
-        return network, network.outputs(
-            validated_input(self, X, device=network.input_device, method=method)
-        )
-
     # -- scikit-learn's protocol ----------------------------------------------------------------
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_network")
 
     def __getstate__(self) -> dict[str, Any]:
         if hasattr(self, "_network"):
@@ -251,9 +176,3 @@ class Perceptron(BaseEstimator, ABC):  # type: ignore[misc]
         super().__setstate__(state)
         if "_network" in state:
             self._publish(self._network)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.array_api_support = True
-        return tags

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bp_arrays.estimators._optimizers import AdamEpsilonHat, ClassicalMomentum
+from bp_arrays.optimizers import Optimizer
 from bp_arrays.training import History
 
 
@@ -76,7 +76,7 @@ class TrainingRecord:
     loss: float = math.nan
     history: History = field(default_factory=History)
     curves: Curves | None = None
-    optimizer: ClassicalMomentum | AdamEpsilonHat | None = None
+    optimizer: Optimizer | None = None
 
     def publish(self, estimator: Any) -> None:
         """Write the record into the fitted attributes that scikit-learn documents."""

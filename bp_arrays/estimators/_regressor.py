@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
-from bp_arrays.devices import device_of
-from bp_arrays.estimators._network import Network
-from bp_arrays.estimators._objectives import TrainingObjective, regressing
 from bp_arrays.estimators._perceptron import Perceptron
-from bp_arrays.estimators._samples import Samples, moved_to_host
+from bp_arrays.estimators._regressing import NetworkRegressor
 from bp_arrays.losses import Loss
-from bp_arrays.typing import Array, HostArray
+from bp_arrays.training import Checkpoint
 
 
 @dataclass(eq=False, repr=False)
-class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
+class MLPRegressor(NetworkRegressor, Perceptron):
     """Multi-layer perceptron regressor with scikit-learn's interface, on any device.
 
     A drop-in replacement for `sklearn.neural_network.MLPRegressor`: the same parameters,
@@ -40,20 +35,23 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
         After each hidden layer: "identity", "logistic", "tanh", "relu" as in scikit-learn, any
         other activation of this library by name ("gelu", "leaky-relu", "silu", ...) or as an
         object (`bp.LeakyReLU(0.2)`), or a list with one for each hidden layer.
-    solver : {"adam", "sgd", "lbfgs"}, default "adam"
-        "adam" and "sgd" train in batches; "lbfgs" minimizes the loss over all samples at once,
-        which suits small data.
+    solver : str or Optimizer, default "adam"
+        "adam" and "sgd" train in batches and are scikit-learn's; "lbfgs" minimizes the loss over
+        all samples at once, which suits small data. Or an optimizer of this library, by name
+        ("adamw", "rmsprop", "adagrad") or as an object with its own learning rate,
+        `bp.AdamW(0.001)`.
     alpha : float, default 0.0001
         Strength of the L2 penalty, α/2 Σ w² divided by the samples in the batch; biases are not
         penalized.
     batch_size : int or "auto", default "auto"
-        Samples per step of "sgd" and "adam"; "auto" is min(200, samples).
+        Samples per step, but for "lbfgs"; "auto" is min(200, samples).
     learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
         Schedule of the learning rate of "sgd": "invscaling" divides `learning_rate_init` by
         (t_ + 1) ** power_t after each epoch; "adaptive" divides the rate by 5 when training would
         stop, and stops at 1e-6.
-    learning_rate_init : float, default 0.001
-        The learning rate of the first step, for "sgd" and "adam".
+    learning_rate_init : float or Schedule, default 0.001
+        The learning rate of the first step, for solvers by name but "lbfgs"; or a schedule of the
+        steps, `bp.Cosine(0.001, steps=1000)`: an epoch has ceil(samples / batch size) steps.
     power_t : float, default 0.5
         The exponent of "invscaling".
     max_iter : int, default 200
@@ -75,8 +73,8 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
     nesterovs_momentum : bool, default True
         Whether "sgd" uses Nesterov's momentum.
     early_stopping : bool, default False
-        Whether "sgd" and "adam" hold out samples, stop when the score on them no longer
-        improves, and restore the weights with the best score.
+        Whether solvers but "lbfgs" hold out samples, or take those of `fit(validation=)`, stop
+        when the score on them no longer improves, and restore the weights with the best score.
     validation_fraction : float, default 0.1
         The fraction of the samples that is held out.
     beta_1, beta_2 : float, default 0.9, 0.999
@@ -88,8 +86,8 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
     max_fun : int, default 15000
         Maximum number of evaluations of the loss, for "lbfgs".
     dropout : float, default 0.0
-        The fraction of each hidden layer's outputs that is set to 0 in training, in [0, 1); for
-        "sgd" and "adam".
+        The fraction of each hidden layer's outputs that is set to 0 in training, in [0, 1); not
+        for "lbfgs".
     device : str, Device or None, default None
         The device to compute on: "cuda", "torch:cpu", ..., see `bp.device`; None is the device of
         X. Output is on the device of the input.
@@ -107,9 +105,9 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
     loss_ : float
         The last loss, penalty included.
     loss_curve_ : list of float
-        The loss of each epoch; with `warm_start`, over all calls. For "sgd" and "adam".
+        The loss of each epoch; with `warm_start`, over all calls. Not for "lbfgs".
     best_loss_ : float or None
-        The lowest of `loss_curve_`; None with `early_stopping`. For "sgd" and "adam".
+        The lowest of `loss_curve_`; None with `early_stopping`. Not for "lbfgs".
     validation_scores_ : list of float or None
         `score` of the held-out samples after each epoch; None without `early_stopping`.
     validation_loss_curve_ : list of float or None
@@ -118,7 +116,8 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
     best_validation_score_ : float or None
         The highest of `validation_scores_`.
     history_ : History
-        The `History` of the last call: the recorded series, and why training stopped.
+        The `History` of the last call: the recorded series, with "val_score" of validation samples,
+        why training stopped, and the epoch whose weights were kept; `plot()` marks it.
     n_iter_ : int
         Epochs, or iterations of "lbfgs", of the last call.
     t_ : int
@@ -174,7 +173,16 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
     hidden_layer_sizes: Any = (100,)
     activation: Any = "relu"
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: Any = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
+    ) -> MLPRegressor:
         """Train on data; with `warm_start`, from the weights of the last call.
 
         Parameters
@@ -183,6 +191,15 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
         y : array (samples,) or (samples, outputs)
         sample_weight : array (samples,), optional
             Weight of each sample in the loss, 0 or more.
+        validation : (X, y) or (X, y, sample_weight), optional
+            Validation samples, scored after each epoch: "val_loss" and "val_score" in `history_`.
+            With `early_stopping` they decide in place of a random part of the samples.
+        checkpoint : bp.Checkpoint or path, optional
+            Saves the whole state of training to a folder while it runs; "adam" and "sgd" only, and
+            `random_state` must be a whole number.
+        resume : path, optional
+            A folder of checkpoints: training continues from the newest one that is intact, as if
+            it had never stopped, with the same parameters and data; `max_iter` may be larger.
 
         Returns
         -------
@@ -193,7 +210,7 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
         InputError, ValueError
             For invalid parameters or data, or if the weights become infinite or NaN.
         """
-        self._fit(X, y, sample_weight, incremental=False)
+        self._fit(X, y, sample_weight, validation, checkpoint, resume, incremental=False)
         return self
 
     @available_if(lambda estimator: estimator._can_continue())  # type: ignore[untyped-decorator]
@@ -201,65 +218,3 @@ class MLPRegressor(RegressorMixin, Perceptron):  # type: ignore[misc]
         """Train for one epoch, from the current weights; parameters as in `fit`."""
         self._fit(X, y, sample_weight, incremental=True)
         return self
-
-    def predict(self, X: Any) -> Array:
-        """Predict the values.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or table (samples, features)
-
-        Returns
-        -------
-        array (samples,), or (samples, outputs) if there are several
-        """
-        network, y = self._outputs_for(X, "predict")
-        with network.input_device.activate():
-            return _predicted(network.objective, y)
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the coefficient of determination R²; with several outputs, their mean.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or table (samples, features)
-        y : array (samples,) or (samples, outputs)
-        sample_weight : array (samples,), optional
-
-        Returns
-        -------
-        float
-
-        Notes
-        -----
-        Computed on the host, so that it is the same for every array library.
-        """
-        predicted = moved_to_host(self.predict(X))
-        return float(
-            r2_score(moved_to_host(y), predicted, sample_weight=moved_to_host(sample_weight))
-        )
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
-    # -- what differs from the classifier ------------------------------------------------------
-
-    def _learn_targets(self, y: HostArray, *, incremental: bool) -> None:
-        pass  # a regressor has no classes
-
-    def _objective_for(self, y: HostArray) -> tuple[TrainingObjective, HostArray, int]:
-        targets = y[:, None] if y.ndim == 1 else y
-        return regressing(self.loss, targets), targets, targets.shape[1]
-
-    def _score_of(self, network: Network, samples: Samples) -> float:
-        predicted = moved_to_host(_predicted(network.objective, network.outputs(samples.X)))
-        if not np.isfinite(predicted).all():
-            return np.nan
-        return float(r2_score(samples.y, predicted, sample_weight=samples.weight))
-
-
-def _predicted(objective: TrainingObjective, y: Array) -> Array:
-    y = objective.activated(y, device_of(y).xp)
-    return y[:, 0] if y.shape[1] == 1 else y

@@ -6,6 +6,7 @@ tensors, JAX and strict arrays are processed on their device. Otherwise everythi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,6 @@ from sklearn.utils.validation import validate_data
 
 from bp_arrays.devices import Device, device as find_device, device_of_or_none, name_of_dtype
 from bp_arrays.errors import DeviceMismatchError, InputError
-from bp_arrays.estimators._parameters import Parameters
 from bp_arrays.inputs import prepare_weights
 from bp_arrays.typing import Array, HostArray
 
@@ -97,7 +97,14 @@ def readable_input(X: Any) -> Any:
     return moved_to_host(X) if input_device(X) == HOST else X
 
 
-def validated_input(estimator: Parameters, X: Any, *, device: Device, method: str) -> Array:
+def validated_input(
+    estimator: Any,
+    X: Any,
+    *,
+    device: Device,
+    method: str,
+    accepted: Callable[[Any], dict[str, Any]],
+) -> Array:
     """Validate the input of a method after `fit`: the columns, names and device of `fit`.
 
     Raises
@@ -115,7 +122,7 @@ def validated_input(estimator: Parameters, X: Any, *, device: Device, method: st
             f"{str(device)!r} in fit and is on {str(current)!r} now; move X there, or fit again"
         )
     with current.activate():  # scikit-learn makes arrays on CuPy's current device
-        return validate_data(estimator, X, accept_sparse=SPARSE, dtype=floats(X), reset=False)
+        return validate_data(estimator, X, reset=False, **accepted(X))
 
 
 def validated_weight(sample_weight: Any, rows: int) -> HostArray | None:

@@ -20,7 +20,14 @@ from bp_arrays import activations, attention, convolution, layers, normalization
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.initializers import INITIALIZERS
 from bp_arrays.layers import Layer, Parallel
-from bp_arrays.optimizers import OPTIMIZERS, Chain, ClipByGlobalNorm, Optimizer, WeightDecay
+from bp_arrays.optimizers import (
+    ESTIMATOR_OPTIMIZERS,
+    OPTIMIZERS,
+    Chain,
+    ClipByGlobalNorm,
+    Optimizer,
+    WeightDecay,
+)
 from bp_arrays.schedules import SCHEDULES
 
 DEPTH_LIMIT = 64
@@ -38,11 +45,12 @@ def _library() -> dict[str, type]:
         if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer
     }
     links = {kind.__name__: kind for kind in (Chain, ClipByGlobalNorm, WeightDecay)}
-    return {**layer_classes, **INITIALIZERS, **OPTIMIZERS, **links, **SCHEDULES}
+    optimizers = {**OPTIMIZERS, **ESTIMATOR_OPTIMIZERS, **links}
+    return {**layer_classes, **INITIALIZERS, **optimizers, **SCHEDULES}
 
 
-def to_json(net: Layer | Optimizer) -> Any:
-    """Return a layer tree, or an optimizer, as JSON values.
+def to_json(net: Any) -> Any:
+    """Return a layer tree, an optimizer, or a part of one such as a schedule, as JSON values.
 
     Raises
     ------
@@ -154,6 +162,17 @@ def optimizer_from_json(value: Any) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
         raise DataError(f"expected an optimizer, got {value!r:.80}")
     return optimizer
+
+
+def part_from_json(value: Any, classes: Mapping[str, type]) -> Any:
+    """Return the layer, optimizer or schedule that `to_json` wrote.
+
+    Raises
+    ------
+    DataError
+        If the value names a class that is neither the library's nor in `classes`.
+    """
+    return _build(value, {**classes, **_library()}, DEPTH_LIMIT)
 
 
 def _build(value: Any, known: Mapping[str, type], depth: int) -> Any:

@@ -1,6 +1,7 @@
 """Checks of the arrays that a user passes, and their transfer to a device."""
 
 from bp_arrays.inputs._arrays import (
+    array_of_device,
     as_numpy,
     check_finite,
     check_same_device,
@@ -13,6 +14,7 @@ from bp_arrays.inputs._arrays import (
     pieces,
 )
 from bp_arrays.inputs._batch_spec import BatchSpec, SampleBatches
+from bp_arrays.inputs._frames import is_frame
 from bp_arrays.inputs._input_spec import (
     Inputs,
     InputSpec,
@@ -35,6 +37,7 @@ from bp_arrays.inputs._samples import (
     first_outside,
     index_dtype,
     is_on_host,
+    kind_of,
     move_samples,
     read_samples,
     row_count,
@@ -59,6 +62,7 @@ __all__ = [
     "Rows",
     "SampleBatches",
     "SelectedRows",
+    "array_of_device",
     "as_inputs",
     "as_numpy",
     "check_finite",
@@ -78,10 +82,12 @@ __all__ = [
     "first_not_finite",
     "first_outside",
     "index_dtype",
+    "is_frame",
     "is_host_data",
     "is_iterable_of_batches",
     "is_mapped",
     "is_on_host",
+    "kind_of",
     "move_samples",
     "moved_to_device",
     "no_sample_counts",

@@ -13,7 +13,7 @@
 Layers call `erfc(x, xp=xp)` and know no libraries: the namespace selects the form. Namespaces that
 record, trace or write a graph use the standard form. A native form may be faster or more accurate
 but must not compute anything else: the checks compare both forms with the same reference, and
-random bits must be equal.
+random bits must be equal. It returns NotImplemented to leave a call to the standard form.
 """
 
 from __future__ import annotations
@@ -71,10 +71,14 @@ class Kernel:
         run_native = getattr(xp, "run_native", None)
         if run_native is not None:  # a namespace that wraps a library's, as in a captured step
             form = self.form(xp.plain)
-            if form is not self.standard:
-                return run_native(form, *arguments, **options)
-            return form(*arguments, xp=xp, **options)
-        return self.form(xp)(*arguments, xp=xp, **options)
+            if form is self.standard:
+                return form(*arguments, xp=xp, **options)
+            result = run_native(form, *arguments, **options)
+        else:
+            result = self.form(xp)(*arguments, xp=xp, **options)
+        if result is NotImplemented:
+            return self.standard(*arguments, xp=xp, **options)
+        return result
 
 
 @contextmanager

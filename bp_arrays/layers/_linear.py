@@ -81,10 +81,12 @@ class Linear(Layer):
             a = a + params["bias"]
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
+            dx = delta @ w.T if ctx.needs_input_gradient else None  # the weighted sum of the δ_j
+            if not ctx.needs_parameter_gradients:
+                return dx, {}
             gradients = {"weight": x.T @ delta}  # ∂L/∂w_ij = Σ_batch x_i δ_j
             if self.bias:
                 gradients["bias"] = xp.sum(delta, axis=0)  # ∂L/∂b_j = Σ_batch δ_j
-            dx = delta @ w.T if ctx.needs_input_gradient else None  # the weighted sum of the δ_j
             return dx, gradients
 
         return a, backward

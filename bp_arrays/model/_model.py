@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.checks import argument_error, as_integer
+from bp_arrays import formats
+from bp_arrays.checks import argument_error, array_error, as_integer
 from bp_arrays.devices import Device, device as find_device, device_of, memory_advice
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.files import write_atomically
@@ -19,10 +21,7 @@ from bp_arrays.formats import (
     MONITORED,
     STORED_AS,
     Header,
-    Input,
     encode,
-    onnx_bytes,
-    to_module,
     vector_names,
 )
 from bp_arrays.inputs import (
@@ -30,6 +29,7 @@ from bp_arrays.inputs import (
     Inputs,
     InputSpec,
     SampleBatches,
+    array_of_device,
     as_inputs,
     as_numpy,
     check_indices,
@@ -37,9 +37,13 @@ from bp_arrays.inputs import (
     describe_location,
     described,
     error_on_device,
+    is_frame,
+    is_host_data,
     is_iterable_of_batches,
     is_on_host,
+    kind_of,
     move_samples,
+    moved_to_device,
     only_output,
     only_shape,
     prepare_weights,
@@ -51,13 +55,18 @@ from bp_arrays.inputs import (
 )
 from bp_arrays.layers import Context, Layer, walk
 from bp_arrays.losses import Loss
+from bp_arrays.model._jacobian import complete_gradient, jacobian
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._objective import Objective
+from bp_arrays.model._parameters import NamedParameters
 from bp_arrays.model._summary import Summary, summary_of
-from bp_arrays.optimizers import TrainingState
-from bp_arrays.random import Stream, host_generator
+from bp_arrays.optimizers import Optimizer, TrainingState
+from bp_arrays.random import Stream, checked_seed, host_generator
+from bp_arrays.tables import TABLE_KEY, TableSpec, frame_samples
 from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import Array, Namespace, ParameterTree, Shape, StateUpdates
+
+logger = logging.getLogger(__name__)
 
 PREDICTION_ROWS = 8192
 """The default batch size of `predict`, which bounds the memory of activations."""
@@ -186,6 +195,13 @@ class Model:
             copied.training_state = state.moved_to(self.device, self.dtype)
         return copied
 
+    def without_parameters(self) -> Model:
+        """Return the net, device and dtype of this model without arrays: enough for `context`."""
+        bare = Model.__new__(Model)
+        for name in ("net", "inputs", "layout", "device", "dtype", "seed"):
+            setattr(bare, name, getattr(self, name))
+        return bare
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled model, on its device: CuPy unpickles arrays on the current one."""
 
@@ -201,10 +217,23 @@ class Model:
     # -- parameters --------------------------------------------------------------------------
 
     @property
-    def parameters(self) -> dict[str, Array]:
-        """Every parameter by name, on the model's device: {"0.weight": ..., "0.bias": ...}."""
+    def parameters(self) -> NamedParameters:
+        """Every parameter by name, on the model's device: {"0.weight": ..., "0.bias": ...}.
+
+        Assigning to a name sets it: `model.parameters["0.weight"] -= 0.1 * g`.
+        """
+        return NamedParameters(self)
+
+    @parameters.setter
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        if not (isinstance(values, NamedParameters) and values.belongs_to(self)):  # after |=
+            self.parameters.update(values)
+
+    def parameter(self, entry: Entry) -> Array:
+        """Return one parameter as a view of its vector; `parameters` returns it by name."""
+        vector = self.vector if entry.parameter.trainable else self.state_vector
         with self.device.activate():
-            return self.layout.named(self.vector, self.state_vector, self.device.xp)
+            return self.layout.part(vector, entry, self.device.xp)
 
     @property
     def vector(self) -> Array:
@@ -272,42 +301,65 @@ class Model:
         """The number of trainable values."""
         return self.layout.trainable_size
 
-    def set_parameters(self, values: Mapping[str, Any]) -> None:
+    def set_parameters(self, values: Mapping[str, Any], *, finite: bool = False) -> None:
         """Replace the named parameters; none of them if one does not fit.
+
+        `model.parameters[name] = value` sets one, and refuses numbers that are not finite.
 
         Parameters
         ----------
         values : mapping of str to array
             Host data, or arrays on the model's device, of the parameter's shape.
+        finite : bool, default False
+            Whether to refuse NaN and infinity.
 
         Raises
         ------
         InputError, DeviceMismatchError
-            For an unknown name, another shape, another device, or a scale that is not > 0.
+            For an unknown name, another shape, another device, or a scale that is not > 0; with
+            finite=True for numbers that are not finite in the model's dtype.
         """
         if not isinstance(values, Mapping):
             raise argument_error("set_parameters", "values", values, "arrays by name, a dict")
         named = {entry.name: entry for entry in self.layout.entries}
-        checked: dict[str, np.ndarray[Any, Any]] = {}
-        for name, value in values.items():
-            if name not in named:
-                raise unknown_name("parameter", name, named)
-            host = as_numpy(value, name, self.device)
-            if host.shape != named[name].shape:
-                raise InputError(
-                    f"{name}: expected shape {named[name].shape}, got {tuple(host.shape)}"
+        arrays: dict[str, Array] = {}
+        with self.device.activate():
+            for name, value in values.items():
+                if name not in named:
+                    raise unknown_name("parameter", name, named)
+                arrays[name] = self._parameter_value(named[name], value, finite)
+            xp = self.device.xp
+            theta, state = (
+                self.layout.with_values(vector, entries, arrays, xp)
+                for vector, entries in zip(
+                    self.current_vectors(), (self.layout.trainable, self.layout.fixed), strict=True
                 )
-            if named[name].parameter.positive:
-                _check_positive(host, name, self.dtype)
-            checked[name] = host
-        current = self.host_parameters()
-
-        def choose(entry: Entry) -> np.ndarray[Any, Any]:
-            return checked.get(entry.name, current[entry.name])
-
-        theta = self.device.asarray(_fill(self.layout.trainable, choose), self.dtype)
-        state = self.device.asarray(_fill(self.layout.fixed, choose), self.dtype)
+            )
         self.set_vectors(theta, state)
+
+    def _parameter_value(self, entry: Entry, value: Any, finite: bool) -> Array:
+        """Return a checked value of a parameter on the device, in the model's dtype."""
+        name, device = entry.name, self.device
+        host = is_host_data(value)
+        array = as_numpy(value, name) if host else array_of_device(value, device, name)
+        if tuple(array.shape) != entry.shape:
+            raise InputError(f"{name}: expected shape {entry.shape}, got {tuple(array.shape)}")
+        if entry.parameter.positive:
+            _check_positive(as_numpy(array, name, device), name, self.dtype)
+        with np.errstate(over="ignore"):  # told in a sentence below, or meant
+            stored = (
+                device.asarray(array, self.dtype)
+                if host
+                else device.xp.astype(array, device.dtype(self.dtype))
+            )
+        if finite and not bool(device.xp.all(device.xp.isfinite(stored))):
+            index = tuple(map(int, np.argwhere(~np.isfinite(device.to_numpy(stored)))[0]))
+            raise InputError(
+                f"{describe_location(name, index)}: expected a number that is finite in "
+                f"{self.dtype}, got {as_numpy(array, name, device)[index]}; if an update diverges, "
+                "use a smaller learning rate"
+            )
+        return stored
 
     def host_parameters(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return every parameter by name, as a copy in NumPy."""
@@ -326,6 +378,7 @@ class Model:
         *,
         training: bool,
         needs_input_gradient: bool,
+        needs_parameter_gradients: bool = True,
         step: Any = 0,
         seed: int | None = None,
         xp: Namespace | None = None,
@@ -341,6 +394,8 @@ class Model:
             Whether layers such as Dropout act and running statistics change.
         needs_input_gradient : bool
             Whether the derivative by the input is needed.
+        needs_parameter_gradients : bool, default True
+            Whether the derivatives by the parameters are needed.
         step : int or 0-d array, default 0
             The number of updates before this pass; it selects the random numbers.
         seed : int, optional
@@ -366,6 +421,7 @@ class Model:
             native,
             training,
             needs_input_gradient,
+            needs_parameter_gradients,
             random,
             state_updates=updates,
             constants=constants,
@@ -373,7 +429,7 @@ class Model:
         )
 
     def forward(
-        self, x: Any, training: bool = False
+        self, x: Any, training: bool = False, *, step: int = 0, seed: int | None = None
     ) -> tuple[Tree, Callable[[Tree], tuple[Tree, dict[str, Array]]]]:
         """Return the output y for a batch x, and the function that propagates an error back.
 
@@ -382,7 +438,13 @@ class Model:
         x : array (batch, *input_shape), or tuple or dict of arrays
             Host data, or arrays on the model's device.
         training : bool, default False
-            Whether layers such as Dropout act.
+            Whether layers such as Dropout act. Running statistics do not change: `bp.fit` and
+            `bp.Trainer` change them.
+        step : int, default 0
+            With training=True, the number of updates before this pass, >= 0: it selects the masks
+            of Dropout. Another step has other masks; the same step has the same ones.
+        seed : int, optional
+            Seed of the masks; by default the model's. `fit` has one of its own, by default 0.
 
         Returns
         -------
@@ -395,12 +457,24 @@ class Model:
         Raises
         ------
         InputError, DeviceMismatchError
-            If x or δ has the wrong shape or dtype, or is on another device.
+            If x or δ has the wrong shape or dtype, or is on another device; for a negative step.
+
+        Examples
+        --------
+        Monte Carlo dropout: the mean and the spread of passes with different masks.
+
+        >>> import numpy as np
+        >>> import bp_arrays as bp
+        >>> net = bp.Sequential(bp.Linear(8), bp.Tanh(), bp.Dropout(0.5), bp.Linear(1))
+        >>> model = bp.Model(net, input_shape=2, device="cpu", seed=0)
+        >>> samples = [model.forward([[1.0, 2.0]], training=True, step=k)[0] for k in range(50)]
+        >>> np.stack(samples).std(axis=0)[0, 0] > 0.1
+        np.True_
         """
-        device = self.device
+        device, options = self.device, _random_options("forward", step, seed)
         with device.activate():
             x = samples_to_device(x, self.inputs, device, self.dtype)
-            context = self.context(training=training, needs_input_gradient=True)
+            context = self.context(training=training, needs_input_gradient=True, **options)
             theta = self.vector
             y, net_backward = self.net.forward(self.tree(theta), x, context)
 
@@ -414,7 +488,15 @@ class Model:
         return y, backward
 
     def gradients(
-        self, x: Any, t: Any, loss: Loss, *, sample_weight: Any = None, training: bool = True
+        self,
+        x: Any,
+        t: Any,
+        loss: Loss,
+        *,
+        sample_weight: Any = None,
+        training: bool = True,
+        step: int = 0,
+        seed: int | None = None,
     ) -> tuple[Array, dict[str, Array]]:
         """Return the loss of a batch and its derivative by every trainable parameter.
 
@@ -426,13 +508,15 @@ class Model:
         loss : Loss
         sample_weight : array (batch,), optional
         training : bool, default True
-            Whether layers such as Dropout act, as in the first step of a training run.
+            Whether layers such as Dropout act.
+        step, seed : int
+            As for `forward`: by default the masks are those of the first step of a training run.
 
         Returns
         -------
         value : 0-d array on the model's device
         gradients : dict of str to array
-            By the names of `parameters`.
+            By the names of `parameters`; `update` takes them.
 
         Raises
         ------
@@ -442,6 +526,7 @@ class Model:
         """
         if not isinstance(loss, Loss):
             raise argument_error("gradients", "loss", loss, "a loss such as CrossEntropy()")
+        options = _random_options("gradients", step, seed)
         device = self.device
         with device.activate():
             x = samples_to_device(x, self.inputs, device, self.dtype)
@@ -452,10 +537,112 @@ class Model:
             if rows:
                 spec.check_counted(host, sample_weight)
             t = target_on_device(t, host, device, t_dtype)
-            context = self.context(training=training, needs_input_gradient=False)
+            context = self.context(training=training, needs_input_gradient=False, **options)
             objective = Objective(self.net, self.layout, loss)
             result = objective.gradient(self.vector, self.state_vector, (x, t, weight), context)
             return result.loss, self.layout.named_gradients(result.g, device.xp)
+
+    def jacobian(self, x: Any) -> Tree:
+        """Return the derivatives of every output by every input, for each sample of a batch.
+
+        J[n, k, i] = ∂y_nk/∂x_ni, of what `predict` computes: Dropout is off, and BatchNorm uses its
+        running values. One forward pass, and backward passes that propagate the errors of many
+        outputs at once; no gradients of the weights are computed. For few inputs and very many
+        outputs, differences in x may take less time.
+
+        Parameters
+        ----------
+        x : array (batch, *input_shape), tuple or dict of arrays, bp.data.Batches, or iterable
+            As for `predict`.
+
+        Returns
+        -------
+        array (batch, *output_shape, *input_shape)
+            NumPy for host data, else on the model's device. Of several inputs, a tuple or dict of
+            such arrays, in which indices, which have no derivative, are None. Of several outputs,
+            a tuple or dict of all that, one for each output.
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            As `predict`; if all inputs are indices.
+
+        Notes
+        -----
+        A custom layer that lets the samples of a batch depend on each other, outside of training,
+        has a derivative that this shape cannot hold.
+
+        Examples
+        --------
+        >>> import bp_arrays as bp
+        >>> model = bp.Model(bp.Linear(3), input_shape=2, device="cpu", seed=0)
+        >>> jacobian = model.jacobian([[0.1, 0.2], [0.3, 0.4]])
+        >>> jacobian.shape, bool((jacobian[1] == model.parameters["weight"].T).all())
+        ((2, 3, 2), True)
+        """
+        self._check_differentiable("jacobian")
+        return self._over_batches(
+            "jacobian",
+            x,
+            None,
+            lambda params, batch, ctx: jacobian(self.net, params, batch, self.output_shape, ctx),
+            needs_input_gradient=True,
+        )
+
+    def input_gradient(self, x: Any, delta: Any) -> Tree:
+        """Return ∂L/∂x for an error δ = ∂L/∂y at the output, without gradients of the weights.
+
+        The derivatives of what `predict` computes, in one forward and one backward pass: for
+        saliency maps, adversarial inputs, or the product of a vector with the Jacobian.
+
+        Parameters
+        ----------
+        x : array (batch, *input_shape), or tuple or dict of arrays
+            Host data, or arrays on the model's device.
+        delta : array (batch, *output_shape), or tuple or dict of arrays like the outputs
+            Host data, or on the model's device; None for an output whose error is zero.
+
+        Returns
+        -------
+        array of the shape of x, or tuple or dict of them
+            NumPy for host data, else on the model's device; None for indices.
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            If x or δ has the wrong shape or dtype, or is on another device; if all inputs are
+            indices.
+
+        Examples
+        --------
+        >>> import bp_arrays as bp
+        >>> model = bp.Model(bp.Linear(3), input_shape=2, device="cpu", seed=0)
+        >>> dx = model.input_gradient([[0.1, 0.2]], [[1.0, 0.0, 0.0]])
+        >>> bool((dx[0] == model.parameters["weight"][:, 0]).all())
+        True
+        """
+        self._check_differentiable("input_gradient")
+        device = self.device
+        with device.activate(), np.errstate(under="ignore"):
+            samples = read_samples(x, self.inputs, device)
+            to_host = is_on_host(samples)
+            samples = samples_to_device(x, self.inputs, device, self.dtype)
+            context = self.context(
+                training=False, needs_input_gradient=True, needs_parameter_gradients=False
+            )
+            params = self.layout.tree(*self.current_vectors(), device.xp)
+            y, backward = self.net.forward(params, samples, context)
+            dx, _ = backward(error_on_device(delta, y, device, self.dtype))
+            dx = complete_gradient(dx, samples, device.xp)
+            return map_tree(device.to_numpy, dx) if to_host else dx
+
+    def _check_differentiable(self, method: str) -> None:
+        if all(spec.is_index for spec in leaves(self.inputs)):
+            raise InputError(
+                f"{method}: expected a model with an input of numbers, got {described(self.inputs)}"
+                "; indices have no derivative. For that by the vectors of an Embedding, make a "
+                "model of the layers after it"
+            )
 
     def flatten(self, gradients: Mapping[str, Array]) -> Array:
         """Return gradients by name as one vector in the order of `vector`.
@@ -471,6 +658,79 @@ class Model:
             For a parameter without a gradient, or a gradient of another shape.
         """
         return self.layout.flatten(gradients, self.device.xp)
+
+    def update(self, optimizer: Optimizer, gradients: Mapping[str, Array]) -> None:
+        """Change the parameters by one update of an optimizer, as one step of `fit` does.
+
+        Called again with the same optimizer object, it continues: its state and the number of
+        updates are in `training_state`, so that a loop, `fit`, `bp.Trainer` and a saved file can
+        follow each other. With another optimizer object it starts over.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+        gradients : mapping of str to array
+            One for each trainable parameter, on the model's device or the host, as `gradients` and
+            the function `backward` of `forward` return them, or any others of these shapes.
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            For another type of optimizer, an unknown name, a parameter without a gradient, or a
+            gradient of another shape or on another device; the model is then unchanged.
+
+        Notes
+        -----
+        Gradients are not checked for NaN, which would wait for the device: look at the loss. A
+        learning rate by `ReduceOnPlateau` stays as it is, as only `fit` knows epochs. Running
+        statistics, such as those of BatchNorm, do not change: use `bp.Trainer` for them.
+
+        Examples
+        --------
+        >>> import bp_arrays as bp
+        >>> model = bp.Model(bp.Linear(1), input_shape=1, device="cpu", seed=0)
+        >>> loss, optimizer = bp.L2Loss(), bp.SGD(0.5)
+        >>> for step in range(200):
+        ...     value, gradients = model.gradients([[0.0], [1.0]], [[1.0], [3.0]], loss, step=step)
+        ...     model.update(optimizer, gradients)
+        >>> float(value) < 1e-6, model.training_state.step
+        (True, 200)
+        """
+        if not isinstance(optimizer, Optimizer):
+            raise argument_error("update", "optimizer", optimizer, "an optimizer such as SGD(0.1)")
+        device, (theta, others) = self.device, self.current_vectors()
+        # an overflow makes the loss infinite, and an underflow to 0 is meant: no warning needed
+        with device.activate(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            g = self.layout.flatten(self._moved_gradients(gradients), device.xp)
+            state: TrainingState | None = self.training_state
+            if state is None or state.optimizer is not optimizer:
+                state = TrainingState(optimizer, optimizer.init(theta, device.xp))
+            scalars = optimizer.scalars(state.step + 1, optimizer.rate(state.step, state.monitored))
+            theta, vectors = optimizer.update(theta, g, state.vectors, scalars, device.xp)
+        self.set_vectors(theta, others)
+        self.training_state = replace(state, vectors=vectors, step=state.step + 1)
+
+    def _moved_gradients(self, gradients: Any) -> dict[str, Array]:
+        """Return gradients by name on the device, in the model's dtype."""
+        if not isinstance(gradients, Mapping):
+            expected = "a mapping of names to arrays, as Model.gradients returns second"
+            raise array_error("update", "gradients", expected, kind_of(gradients))
+        names = {entry.name: entry.shape for entry in self.layout.trainable}
+        moved = {}
+        for name, gradient in gradients.items():
+            if name not in names:
+                raise unknown_name("trainable parameter", str(name), names)
+            what = f"gradients[{name!r}]"
+            if is_host_data(gradient):
+                array = as_numpy(gradient, what)
+            else:
+                array = array_of_device(gradient, self.device, what)
+            array = moved_to_device(array, self.device, self.dtype)
+            if tuple(array.shape) != names[name]:
+                got = tuple(array.shape)
+                raise array_error("update", what, f"shape {names[name]}", got)
+            moved[name] = array
+        return moved
 
     def predict(self, x: Any, batch_size: int | None = None) -> Tree:
         """Return the output for each row of x: NumPy for host data, else on the model's device.
@@ -492,24 +752,61 @@ class Model:
             If x has the wrong shape, does not hold real numbers, has numbers beyond the model's
             dtype, or is on another device; if one batch is host data and another is not.
         """
+        return self._over_batches(
+            "predict",
+            x,
+            batch_size,
+            lambda params, batch, context: self.net.forward(params, batch, context)[0],
+            needs_input_gradient=False,
+        )
+
+    def _over_batches(
+        self,
+        method: str,
+        x: Any,
+        batch_size: int | None,
+        function: Callable[[ParameterTree, Tree, Context], Tree],
+        *,
+        needs_input_gradient: bool,
+    ) -> Tree:
+        """Return function(params, batch, context) of all batches of x, in one array or tree.
+
+        On the host for host data. `function` does not compute gradients of parameters.
+        """
         device = self.device
+        x = self._frame_as_rows(x)
         # an underflow to 0 is intended, whatever np.seterr was set to
         with device.activate(), np.errstate(under="ignore"):
             to_host, batches = self._batches(x, batch_size)
-            context = self.context(training=False, needs_input_gradient=False)
+            context = self.context(
+                training=False,
+                needs_input_gradient=needs_input_gradient,
+                needs_parameter_gradients=False,
+            )
             params = self.layout.tree(*self.current_vectors(), device.xp)
             outputs: list[Tree] = []
             with memory_advice("predict", device, batch_size, "The model is unchanged"):
                 for batch in batches:
-                    y, _ = self.net.forward(params, batch, context)
+                    y = function(params, batch, context)
                     outputs.append(map_tree(device.to_numpy, y) if to_host else y)
         if not outputs:
-            raise InputError("predict(x=): expected at least one batch, got an empty iterable")
+            raise InputError(f"{method}(x=): expected at least one batch, got an empty iterable")
         if len(outputs) == 1:
             return outputs[0]
         xp = np if to_host else device.xp
         with device.activate():
             return map_tree(lambda *parts: xp.concat(parts, axis=0), *outputs)
+
+    def _frame_as_rows(self, x: Any) -> Any:
+        """Return a DataFrame as the table that the model was trained on; anything else as it is."""
+        if TABLE_KEY not in self.metadata or not is_frame(x) or len(x.shape) != 2:
+            return x
+        spec = TableSpec.from_metadata(self.metadata, "model.metadata")
+        assert spec is not None
+        rows, notes = frame_samples(x, spec)
+        for note in notes:
+            logger.info("predict: %s", note)
+        return rows
 
     def _batches(self, x: Any, batch_size: int | None) -> tuple[bool, Iterator[Tree]]:
         """Return whether outputs go to the host, and x in batches on the device."""
@@ -681,10 +978,10 @@ class Model:
         OSError
             If the folder does not exist or cannot be written to.
         """
-        content = onnx_bytes(
+        content = formats.onnx_bytes(
             self.net,
             self._host_tree(),
-            map_tree(lambda spec: Input(spec.shape, spec.is_index, spec.size), self.inputs),
+            map_tree(lambda spec: formats.Input(spec.shape, spec.is_index, spec.size), self.inputs),
             self.dtype,
             metadata={str(key): str(value) for key, value in self.metadata.items()},
             operators=operators or {},
@@ -713,12 +1010,18 @@ class Model:
         """
         shape = only_shape(self.inputs, "to_torch", indices=True)
         only_output(self.output_shape, "to_torch")
-        return to_module(self.net, self._host_tree(), shape, self.dtype)
+        return formats.to_module(self.net, self._host_tree(), shape, self.dtype)
 
     def _host_tree(self) -> ParameterTree:
         """Return the parameters nested like the layers, as NumPy arrays."""
         theta, state = map(self.device.to_numpy, self.current_vectors())
         return self.layout.tree(theta, state, np)
+
+
+def _random_options(where: str, step: Any, seed: Any) -> dict[str, Any]:
+    """Return the step and the seed of a pass, checked, as arguments of `context`."""
+    seed = None if seed is None else checked_seed(seed)
+    return {"step": as_integer(where, "step", step, at_least=0), "seed": seed}
 
 
 def _laid_out(net: Layer, inputs: Inputs) -> tuple[Layout, Tree]:

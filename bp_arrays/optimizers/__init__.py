@@ -6,14 +6,23 @@ from bp_arrays.optimizers._adam import Adam, AdamW, one_minus_power
 from bp_arrays.optimizers._chain import Chain
 from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
 from bp_arrays.optimizers._rmsprop import RMSProp
+from bp_arrays.optimizers._scikit_learn import (
+    AdamEpsilonHat as AdamEpsilonHat,  # not public
+    ClassicalMomentum as ClassicalMomentum,
+)
 from bp_arrays.optimizers._sgd import SGD
-from bp_arrays.optimizers._training_state import TrainingState
+from bp_arrays.optimizers._training_state import BestSoFar, TrainingState
 from bp_arrays.optimizers._transforms import ClipByGlobalNorm, Transform, WeightDecay
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     kind.__name__: kind for kind in (SGD, RMSProp, Adagrad, Adam, AdamW)
 }
 """Optimizer classes by name; all their arguments have defaults."""
+
+ESTIMATOR_OPTIMIZERS: dict[str, type[Optimizer]] = {
+    kind.__name__: kind for kind in (ClassicalMomentum, AdamEpsilonHat)
+}
+"""The forms of SGD and Adam that only the estimators use; their model files name them."""
 
 
 def optimizer_named(name: str) -> type[Optimizer]:
@@ -26,11 +35,13 @@ def optimizer_named(name: str) -> type[Optimizer]:
 
 
 __all__ = [
+    "ESTIMATOR_OPTIMIZERS",
     "OPTIMIZERS",
     "SGD",
     "Adagrad",
     "Adam",
     "AdamW",
+    "BestSoFar",
     "Chain",
     "ClipByGlobalNorm",
     "Optimizer",

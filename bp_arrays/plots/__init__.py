@@ -10,11 +10,13 @@ from bp_arrays.plots._curves import PANEL, Best, curves, draw_curves, panel_name
 from bp_arrays.plots._health import draw_health
 from bp_arrays.plots._notebook import in_notebook
 from bp_arrays.plots._saving import check_picture, new_picture, save_picture
+from bp_arrays.plots._training_page import TrainingPage
 
 __all__ = [
     "PANEL",
     "Best",
     "ConfusionCounts",
+    "TrainingPage",
     "check_picture",
     "confusion_picture",
     "curves",

@@ -46,6 +46,13 @@ class ConfusionCounts:
     recall: HostArray
     precision: HostArray
 
+    @property
+    def f1(self) -> HostArray:
+        """F1 of each class: the harmonic mean of precision and recall, 2·tp / (2·tp + fp + fn)."""
+        both = self.counts.sum(axis=0) + self.counts.sum(axis=1)
+        double = 2.0 * self.counts.diagonal()
+        return np.asarray(np.divide(double, both, out=np.full(len(both), np.nan), where=both > 0))
+
 
 def picture_size(matrix: ConfusionCounts) -> tuple[float, float]:
     """Return width and height in inches, with room for the class names."""

@@ -94,7 +94,7 @@ def curves(series: Series, names: Sequence[str], best: Best | None) -> Any:
 
 
 def _draw(ax: Any, series: Series, name: str, best: Best | None, level: float | None) -> None:
-    styles = {name: VALIDATION if _training_series(name) in series else TRAINING}
+    styles = {name: VALIDATION if _training_series(name) else TRAINING}
     if len(series.get(f"val_{name}", ())):
         styles[f"val_{name}"] = VALIDATION
     epochs = len(series[name])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from bp_arrays.errors import DataError
+from bp_arrays.tables import column_index, first_names
 
 
 def chosen_columns(
@@ -40,7 +40,7 @@ def chosen_columns(
     if target is None and require_target:
         raise DataError(
             f"{path}: expected the name of the target column; use --target with one of: "
-            f"{_first_names(names)}"
+            f"{first_names(names)}"
         )
     positions = {name: index for index, name in enumerate(names)}
     target_index = None
@@ -64,23 +64,3 @@ def check_distinct(path: Path, names: Sequence[str]) -> None:
                 f"{path}: expected distinct column names, got {name!r} twice; rename one"
             )
         seen.add(name)
-
-
-def column_index(path: Path, name: str, positions: Mapping[str, int], role: str) -> int:
-    """Return the index of the column with this name.
-
-    Raises
-    ------
-    DataError
-        If there is none, with the nearest name that exists.
-    """
-    if name in positions:
-        return positions[name]
-    lower = {known.lower(): known for known in reversed(list(positions))}
-    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    hint = f" did you mean {lower[near[0]]!r}?" if near else ""
-    raise DataError(f"{path} has no {role} {name!r}:{hint} It has: {_first_names(list(positions))}")
-
-
-def _first_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

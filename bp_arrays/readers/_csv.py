@@ -7,7 +7,7 @@ import csv
 import io
 import re
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -17,13 +17,12 @@ import numpy as np
 
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.readers._cells import has_comma, is_number
 from bp_arrays.readers._columns import check_distinct, chosen_columns
 from bp_arrays.readers._compressed import unpacked
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._row_parser import RowParser
-from bp_arrays.readers._spool import Spool
 from bp_arrays.readers._targets import convert_targets
+from bp_arrays.tables import Spool, has_comma, is_number
 
 PIECE = 2**20
 """Numbers that are collected before they go to the spool."""
@@ -82,8 +81,8 @@ def read_csv(
     """
     if sep is not None:
         check_separator(sep)
-    numbered_rows = _rows(path, sep)
-    _, names = next(numbered_rows, (0, []))
+    rows = numbered_rows(path, sep)
+    _, names = next(rows, (0, []))
     _check_header(path, names)
     features, target_index = chosen_columns(
         path, names, target, columns, require_target=require_target
@@ -93,7 +92,7 @@ def read_csv(
     texts: dict[str, str] = {}
     parser = RowParser(names, features)
     with Spool(str(path)) as spool:
-        for line, row in numbered_rows:
+        for line, row in rows:
             if len(row) != len(names):
                 raise DataError(
                     f"{path}, line {line}: expected {len(names)} cells as in the header, "
@@ -135,7 +134,7 @@ def read_csv(
     )
 
 
-def _rows(path: Path, sep: str | None = None) -> Iterator[tuple[int, list[str]]]:
+def numbered_rows(path: Path, sep: str | None = None) -> Generator[tuple[int, list[str]]]:
     """Yield the line number, from 1, and the cells of each line that is not empty."""
     with (
         unpacked(path) as binary,

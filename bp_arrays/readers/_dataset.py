@@ -9,7 +9,7 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.readers._rounded import first_rounded, rounded_error
+from bp_arrays.tables import first_rounded, rounded_error
 from bp_arrays.typing import HostArray
 
 Task = Literal["classification", "regression"]

@@ -113,6 +113,33 @@ def open_dataset(
     return read_npy_pair(paths[0], second, task, **optional)
 
 
+def table_path(spec: str) -> tuple[Path, str]:
+    """Return the path of a table, a .csv or .parquet file, and its format.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it has another format.
+    """
+    path = Path(spec)
+    if not path.exists():
+        raise DataError(f"there is no file {spec!r}; check the path")
+    kind = _kind(path)
+    if kind not in TABLES:
+        raise DataError(
+            f"{spec}: expected a table, a .csv or .parquet file; bp.data.open_dataset reads others"
+        )
+    return path, kind
+
+
+def is_table(spec: str) -> bool:
+    """Return whether a data set is a file with named columns."""
+    if spec in BUILT_IN:
+        return False
+    paths = _paths(spec)
+    return len(paths) == 1 and _kind(paths[0]) in TABLES
+
+
 def _paths(spec: str) -> list[Path]:
     """Split the names of one or two files at the comma, unless it is part of a file's name."""
     names = [spec] if Path(spec).exists() else spec.split(",")

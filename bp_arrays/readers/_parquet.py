@@ -13,9 +13,9 @@ from bp_arrays.readers._columns import chosen_columns
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._parquet_table import Group, ParquetTable, parquet_files
 from bp_arrays.readers._parsing import parsing
-from bp_arrays.readers._spool import Spool
 from bp_arrays.readers._targets import convert_targets
 from bp_arrays.readers._text_array import Locator
+from bp_arrays.tables import Spool
 from bp_arrays.typing import HostArray
 
 

@@ -15,7 +15,7 @@ from bp_arrays.errors import DataError
 from bp_arrays.extras import require_extra
 from bp_arrays.readers._columns import check_distinct
 from bp_arrays.readers._parsing import parsing
-from bp_arrays.readers._rounded import first_rounded, is_rounded, rounded_error
+from bp_arrays.tables import first_rounded, is_rounded, rounded_error
 from bp_arrays.typing import HostArray
 
 SUFFIXES = (".parquet", ".pq")
@@ -86,6 +86,10 @@ class ParquetTable:
             If a column is not of numbers.
         """
         return np.result_type(*(self._number_dtype(name) for name in names))
+
+    def type(self, name: str) -> Any:
+        """Return pyarrow's type of a column."""
+        return self._types[name]
 
     def holds_numbers(self, name: str) -> bool:
         """Return whether a column is of numbers or booleans."""

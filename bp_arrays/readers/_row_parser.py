@@ -6,8 +6,16 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 from bp_arrays.errors import DataError
-from bp_arrays.readers._cells import MISSING_WORDS, TRUTH, has_comma, number, truth
-from bp_arrays.readers._rounded import EXACT, is_rounded, rounded_error
+from bp_arrays.tables import (
+    EXACT,
+    MISSING_WORDS,
+    TRUTH,
+    has_comma,
+    is_rounded,
+    number,
+    rounded_error,
+    truth,
+)
 
 
 class RowParser:

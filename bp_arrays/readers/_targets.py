@@ -9,18 +9,20 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.readers._cells import (
+from bp_arrays.readers._dataset import Task
+from bp_arrays.readers._text_array import Locator, texts_of_array
+from bp_arrays.tables import (
     MISSING_WORDS,
     TRUTH,
     exact_number,
+    first_rounded,
     has_comma,
     is_number,
+    is_rounded,
     missing_labels,
     number,
+    rounded_error,
 )
-from bp_arrays.readers._dataset import Task
-from bp_arrays.readers._rounded import first_rounded, is_rounded, rounded_error
-from bp_arrays.readers._text_array import Locator, texts_of_array
 from bp_arrays.typing import HostArray
 
 CLASS_LIMIT = 20

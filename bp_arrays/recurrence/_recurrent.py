@@ -253,6 +253,9 @@ class Recurrent(Layer):
                 step, dfinal, (dh, mask), kept=kept, reverse=not reverse, xp=xp
             )
             da, dq = (xp.reshape(d, (batch * time, wx.shape[1])) for d in (errors[0], errors[-1]))
+            dx = xp.reshape(da @ wx.T, x.shape) if needs_dx else None
+            if not ctx.needs_parameter_gradients:
+                return dx, dinitial, {}
             first = xp.expand_dims(state[0], axis=1)
             before = [h[:, 1:, :], first] if reverse else [first, h[:, : time - 1, :]]
             h_before = xp.reshape(xp.concat(before, axis=1), (batch * time, n))
@@ -261,7 +264,6 @@ class Recurrent(Layer):
                 "recurrent_weight": h_before.T @ dq,  # ∂L/∂wh = Σ_t h_{t-1}ᵀ δ_t
                 "bias": sum_rows(da, device=ctx.device, xp=xp),  # ∂L/∂b = Σ_t δ_t
             } | self.further_gradients(dq, ctx)
-            dx = xp.reshape(da @ wx.T, x.shape) if needs_dx else None
             return dx, dinitial, gradients
 
         return h, final, backward

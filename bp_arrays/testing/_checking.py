@@ -20,7 +20,7 @@ from bp_arrays.testing._expected import expect_failures
 from bp_arrays.testing._oracles import Oracle, oracles_for
 from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing._registry import cases, components
-from bp_arrays.testing._report import EVERY, DeviceResult, Disagreement, Report
+from bp_arrays.testing._report import DID_NOT_RUN, EVERY, DeviceResult, Disagreement, Report
 from bp_arrays.testing._running import (
     Finding,
     can_check_host_reads,
@@ -32,7 +32,7 @@ from bp_arrays.testing._running import (
 )
 from bp_arrays.testing._workers import TimedOut, Watchdog, Workers
 from bp_arrays.testing.cases._functions import PREFIX
-from bp_arrays.testing.cases._user import own_cases
+from bp_arrays.testing.cases._user import Targets, own_cases
 from bp_arrays.testing.witnesses import Witness
 
 DEVICES = ("cpu", "strict", "strict:device1", "torch:cpu", "jax:cpu", "cuda")
@@ -80,6 +80,9 @@ def check(
     workers: int = WORKERS,
     timeout: float | None = None,
     xfail: Sequence[str] = (),
+    targets: Targets | None = None,
+    target_shape: int | Sequence[int] | None = None,
+    sample_shape: Any = None,
 ) -> Report:
     """Check that custom layers or losses agree on all devices and have a correct backward.
 
@@ -104,6 +107,15 @@ def check(
     xfail : sequence of str, optional
         Known faults, which do not make the report fail: names of cases or components, or a case
         as a report names it, "Linear, batch of 1 on dpnp, float16"; * stands for anything.
+    targets : function (generator, shape) -> array, optional
+        Draws the targets of a batch for losses, from a `numpy.random.Generator`, in the shape
+        (batch, ...) that the loss declares or `target_shape` says: numbers, or classes as integers.
+        By default 0 and 1; classes for a loss that takes them.
+    target_shape : int or tuple of int, optional
+        The shape of one target, without the batch; by default what `loss.target_shape` says.
+    sample_shape : as `input_shape`, optional
+        For a loss with `uses_inputs`, the shape of one sample of the net's inputs, which are drawn
+        for its `ctx.x`.
 
     Returns
     -------
@@ -121,9 +133,22 @@ def check(
     >>> from bp_arrays.testing import check
     >>> check(bp.Tanh(), input_shape=3, devices=["cpu"]).ok
     True
+
+    A loss whose targets are neither 0 and 1 nor shaped like the outputs:
+
+    >>> def values(generator, shape):
+    ...     return generator.normal(size=shape)
+    >>> check(bp.GaussianNLL(), input_shape=6, targets=values, devices=["cpu"]).ok
+    True
     """
     return check_cases(
-        own_cases(components, input_shape),
+        own_cases(
+            components,
+            input_shape,
+            targets=targets,
+            target_shape=target_shape,
+            sample_shape=sample_shape,
+        ),
         devices,
         require=require,
         dtypes=dtypes,
@@ -330,7 +355,8 @@ def _missing_function(case: Case, placement: Placement) -> Finding | None:
     if not case.component.startswith(PREFIX) or hasattr(placement.xp, name):
         return None
     module = getattr(placement.xp, "__name__", placement.device.backend)
-    return Finding(float("inf"), (f"{module} has no {name}: add it, as the standard defines it",))
+    fault = f"{DID_NOT_RUN}: {module} has no {name}; add it, as the standard defines it"
+    return Finding(None, (fault,))
 
 
 def _cause(
@@ -348,7 +374,7 @@ def _cause(
         if other.kind == "function" and where == placement
     ]
     same = [name for name, errors in functions if set(faults) == set(errors)]
-    if same and faults[0].startswith("raised"):
+    if same and faults[0].startswith(DID_NOT_RUN):
         return same[0]  # an operator cannot be replaced, but it raises the same error
     names = [name for name, _ in functions if name.startswith(PREFIX)]
     if not names:

@@ -18,6 +18,9 @@ REFERENCE = ("cpu", "float64")
 SHOWN = 8
 """Names listed on one line."""
 
+DID_NOT_RUN = "did not run"
+"""The begin of the fault of a case that raised an error."""
+
 EVERY = "every device"
 """The device of a fault of the component itself: a wrong derivative is wrong everywhere."""
 
@@ -62,6 +65,8 @@ class DeviceResult:
         The largest error of all components in each dtype.
     errors : dict of str to dict of str to float
         The error of each case in each dtype.
+    failed : dict of str to int
+        Number of cases of each component that raised an error, each dtype counted.
     """
 
     name: str
@@ -74,9 +79,13 @@ class DeviceResult:
     worst: dict[str, float] = field(default_factory=dict)
     worst_by_dtype: dict[str, float] = field(default_factory=dict)
     errors: dict[str, dict[str, float]] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
 
-    def add(self, case: Case, dtype: str, error: float) -> None:
-        """Count a case and record its error."""
+    def add(self, case: Case, dtype: str, error: float | None) -> None:
+        """Count a case and record its error; None if it did not run."""
+        if error is None:
+            self.failed[case.component] = self.failed.get(case.component, 0) + 1
+            return
         self.cases += 1
         self.errors.setdefault(case.name, {})[dtype] = error
         self.worst[case.component] = max(error, self.worst.get(case.component, 0.0))
@@ -161,7 +170,8 @@ class Report:
     @property
     def components(self) -> list[str]:
         """Names of the components that were checked."""
-        return list(dict.fromkeys(name for device in self.ran for name in device.worst))
+        ran = [name for device in self.ran for name in (*device.worst, *device.failed)]
+        return list(dict.fromkeys(ran))
 
     def checked_by(self, component: str) -> str:
         """Name what checked the values of a component, then what checked its backward."""
@@ -169,9 +179,9 @@ class Report:
         return "; ".join(", ".join(names) for names in by if names)
 
     def verdict(self, component: str, device: DeviceResult) -> str:
-        """Return "PASS" or "FAIL"; "-" if the component has no case on the device."""
+        """Return "PASS" or "FAIL"; "did not run" if every case raised; "-" if it has no case."""
         if component not in device.worst:
-            return "-"
+            return DID_NOT_RUN if component in device.failed else "-"
         failed = any(
             d.component == component and d.device in (device.name, EVERY)
             for d in self.disagreements
@@ -181,12 +191,18 @@ class Report:
     def summary(self) -> str:
         """Summarize the result in one line."""
         names = ", ".join(device.name for device in self.ran)
-        count = len(self.disagreements)
-        outcome = "all agree"
+        failed = sum(sum(device.failed.values()) for device in self.ran)
+        failed -= sum(d.message.startswith(DID_NOT_RUN) for d in self.expected_failures)
+        count = sum(not d.message.startswith(DID_NOT_RUN) for d in self.disagreements)
+        outcomes = []
         if count:
-            outcome = f"{count} {'result DISAGREES' if count == 1 else 'results DISAGREE'}"
-            caused = sum(bool(d.cause) for d in self.disagreements)
-            outcome += f", {caused} of them because of an array function" if caused else ""
+            outcomes.append(f"{count} {'result DISAGREES' if count == 1 else 'results DISAGREE'}")
+        if failed:
+            outcomes.append(f"{failed} DID NOT RUN")
+        caused = sum(bool(d.cause) for d in self.disagreements)
+        if caused:
+            outcomes.append(f"{caused} of them because of an array function")
+        outcome = ", ".join(outcomes) or "all agree"
         if self.expected_failures:
             outcome += f", {len(self.expected_failures)} known to fail"
         if self.ended_by:
@@ -253,7 +269,9 @@ class Report:
         yield row("worst error, in eps", [d.name for d in self.ran], "checked by")
         for name in self.components:
             cells = [
-                f"{d.worst[name]:.1f} {self.verdict(name, d)}" if name in d.worst else "-"
+                f"{d.worst[name]:.1f} {self.verdict(name, d)}"
+                if name in d.worst
+                else self.verdict(name, d)
                 for d in self.ran
             ]
             yield row(name, cells, self.checked_by(name))
@@ -273,7 +291,9 @@ class Report:
 
     def _faults(self) -> Iterator[str]:
         for lines in self.faults.values():
-            yield from (f"DISAGREES  {line}" for line in lines)
+            for line in lines:
+                word = "ERROR" if f": {DID_NOT_RUN}: " in line else "DISAGREES"
+                yield f"{word:<9}  {line}"
         yield from self.known_faults
 
     @property

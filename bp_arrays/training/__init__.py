@@ -16,12 +16,14 @@ from bp_arrays.training.callbacks import (
     Run,
     TensorBoard,
 )
+from bp_arrays.training.checkpoints import Checkpoint
 
 __all__ = [
     "R2",
     "Accuracy",
     "BinaryAccuracy",
     "Callback",
+    "Checkpoint",
     "ConfusionMatrix",
     "Diagnosis",
     "EarlyStopping",

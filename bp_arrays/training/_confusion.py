@@ -43,6 +43,7 @@ class ConfusionMatrix:
     cat          1    1   50.0%
     dog          .    2  100.0%
     precision 100%  67%
+    F1         67%  80%
     """
 
     counts: HostArray
@@ -77,6 +78,11 @@ class ConfusionMatrix:
         """Precision: the fraction of predictions of each class that are correct, or NaN."""
         return _fraction(self.counts.diagonal(), self.counts.sum(axis=0))
 
+    @property
+    def f1(self) -> HostArray:
+        """F1: the harmonic mean of precision and recall of each class, or NaN."""
+        return self.numbers.f1
+
     def to_json(self) -> dict[str, Any]:
         """Return plain lists by name."""
         return {
@@ -84,6 +90,7 @@ class ConfusionMatrix:
             "counts": self.counts.tolist(),
             "precision": self.precision.tolist(),
             "recall": self.recall.tolist(),
+            "f1": self.f1.tolist(),
         }
 
     def plot(self, *, ax: Any = None, path: str | os.PathLike[str] | None = None) -> Any:
@@ -147,6 +154,7 @@ class ConfusionMatrix:
                 line("true", heads, "recall"),
                 *(line(name, row, _percent(recall, 1)) for name, row, recall in rows),
                 line("precision", precision),
+                line("F1", [_percent(f, 0) for f in self.f1.tolist()]),
             ]
         )
 

@@ -16,7 +16,11 @@ class History(Mapping[str, list[float]]):
     Each is a list with one float per epoch. `stopped` is the reason why training ended before its
     last epoch: None, "early stopping", or "interrupted". `compiled_by` names what ran each step as
     a whole: "recorded step", "jax.jit", "CUDA graph", or "" if operations ran one by one;
-    `not_compiled` is the reason why a faster way was refused, or "".
+    `not_compiled` is the reason why a faster way was refused, or "". `blas_threads` is the number
+    of threads chosen for NumPy's matrix products, None if they were left alone. If training ended
+    by restoring the best parameters, `kept_by` is the series by which they were the best, and
+    `kept_epoch` their epoch, counted from 1, or None for those before the first; without restoring
+    "" and None.
 
     Examples
     --------
@@ -25,13 +29,29 @@ class History(Mapping[str, list[float]]):
     >>> history.record({"loss": 0.25, "seconds": 0.1})
     >>> history["loss"], history.epochs
     ([0.5, 0.25], 2)
+
+    Two histories are joined by `+`, for example after training was continued; a series that only
+    one of them has is NaN in the epochs of the other:
+
+    >>> (history + History({"loss": [0.125], "seconds": [0.1]}))["loss"]
+    [0.5, 0.25, 0.125]
+
+    Parameters
+    ----------
+    series : mapping of str to sequence of float, optional
+        Series to begin with, of one length, such as `model.training_state.history`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, series: Mapping[str, Sequence[float]] | None = None) -> None:
         self._series: dict[str, list[float]] = {"loss": [], "learning_rate": [], "seconds": []}
+        for name, values in (series or {}).items():
+            self._series[name] = [float(value) for value in values]
         self.stopped: str | None = None
         self.compiled_by = ""
         self.not_compiled = ""
+        self.blas_threads: int | None = None
+        self.kept_epoch: int | None = None
+        self.kept_by = ""
 
     @property
     def epochs(self) -> int:
@@ -99,8 +119,8 @@ class History(Mapping[str, list[float]]):
         *names : str
             The series to draw; by default all except "learning_rate" and "seconds".
         monitor : str, optional
-            The series whose best epoch is marked; by default "val_loss", or none without
-            validation data.
+            The series whose best epoch is marked; by default the epoch whose parameters the model
+            kept is marked, or else the best of "val_loss", or none without validation data.
         ax : matplotlib Axes, or one for each panel, optional
             Axes to draw into; by default in a new figure.
         path : path, optional
@@ -141,7 +161,9 @@ class History(Mapping[str, list[float]]):
         self.check_names(*names, monitor=monitor)
         chosen = panel_names(self, names)
         best = None
-        if monitor is not None or "val_loss" in self:
+        if monitor is None and self.kept_by:
+            best = None if self.kept_epoch is None else Best(self.kept_epoch, self.kept_by)
+        elif monitor is not None or "val_loss" in self:
             epoch = self.best_epoch(monitor)
             best = None if epoch is None else Best(epoch, monitored(self, monitor)[0])
         if ax is None:
@@ -153,6 +175,25 @@ class History(Mapping[str, list[float]]):
         if path is not None:
             save_picture(figure, path)
         return drawn
+
+    def __add__(self, later: Mapping[str, Sequence[float]]) -> History:
+        """Return the history of this training run and the one that continued it."""
+        if not isinstance(later, Mapping):
+            return NotImplemented
+        joined = joined_series(self, later)
+        history = History(joined)
+        if isinstance(later, History):
+            history.stopped = later.stopped
+            history.compiled_by, history.not_compiled = later.compiled_by, later.not_compiled
+            history.kept_by = later.kept_by
+            if later.kept_epoch is not None:
+                history.kept_epoch = self.epochs + later.kept_epoch
+            elif later.kept_by == self.kept_by:  # the best of all was in this run
+                history.kept_epoch = self.kept_epoch
+        return history
+
+    def __radd__(self, earlier: Mapping[str, Sequence[float]]) -> History:
+        return History(earlier) + self if isinstance(earlier, Mapping) else NotImplemented
 
     def __getitem__(self, name: str) -> list[float]:
         return self._series[name]
@@ -203,3 +244,19 @@ def _axes_for(names: Sequence[str], ax: Any) -> list[Any]:
 def cost(value: float, sign: float) -> float:
     """Return a number that is smaller for a better value, and infinite for NaN and infinity."""
     return sign * value if math.isfinite(value) else math.inf
+
+
+def joined_series(
+    first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]
+) -> dict[str, list[float]]:
+    """Return the series of two histories, one after the other; NaN where one lacks a series."""
+    lengths = [max(map(len, series.values()), default=0) for series in (first, second)]
+
+    def padded(series: Mapping[str, Sequence[float]], name: str, length: int) -> list[float]:
+        values = list(series.get(name, ()))
+        return [math.nan] * (length - len(values)) + values
+
+    return {
+        name: padded(first, name, lengths[0]) + padded(second, name, lengths[1])
+        for name in {**first, **second}
+    }

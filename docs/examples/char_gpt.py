@@ -5,8 +5,8 @@
     bp-arrays sample gpt.safetensors --prompt "ROMEO:" --temperature 0.8 --top-k 20
 
 The model predicts each character from those before it, up to 64. The last tenth of the text is for
-validation. On one megabyte of Shakespeare, 2,000 steps of 12 windows, a minute or two on a CPU,
-bring the validation loss to 1.92.
+validation. On one megabyte of Shakespeare, 2,000 steps of 12 windows, a few minutes on a CPU,
+bring the validation loss to 1.79.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def main() -> None:
     model.metadata["vocabulary"] = vocabulary  # for bp-arrays sample
     print(model.summary())
 
-    rate = bp.Cosine(1e-3, steps=max(options.steps - 100, 1), final=1e-4)
+    rate = bp.Cosine(3e-3, steps=max(options.steps - 100, 1), final=1e-4)
     adam = bp.AdamW(bp.Warmup(100, then=rate), beta2=0.99, weight_decay=0.1)
     windows = (len(validation) - 1) // block
     epoch = min(options.steps, 500)

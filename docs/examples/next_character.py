@@ -36,6 +36,22 @@ def sequences(lines: list[str], index: dict[str, int], time: int):
     return {"x": x, "lengths": lengths}, t
 
 
+def network(size: int, features: int = 128) -> bp.Sequential:
+    return bp.Sequential(
+        bp.Parallel(x=bp.Embedding(size, 32)),  # the lengths pass through
+        bp.LSTM(features),
+        bp.Select("x"),
+        bp.Linear(size),
+    )
+
+
+def inputs(size: int, time: int) -> dict[str, bp.InputSpec]:
+    return {
+        "x": bp.InputSpec((time,), "index", size=size),
+        "lengths": bp.InputSpec((), "index", size=time + 1),
+    }
+
+
 def bits_by_frequency(t, t_test, size: int) -> float:
     """Return the bits per character of a model that knows only the frequencies in t."""
     counts = np.bincount(t[t != IGNORED], minlength=size) + 1.0
@@ -79,17 +95,7 @@ def main() -> None:
     x_test, t_test = sequences(chosen[:test], index, time)
 
     size = len(characters)
-    net = bp.Sequential(
-        bp.Parallel(x=bp.Embedding(size, 32)),  # the lengths pass through
-        bp.LSTM(128),
-        bp.Select("x"),
-        bp.Linear(size),
-    )
-    inputs = {
-        "x": bp.InputSpec((time,), "index", size=size),
-        "lengths": bp.InputSpec((), "index", size=time + 1),
-    }
-    model = bp.Model(net, inputs, device=options.device, seed=0)
+    model = bp.Model(network(size), inputs(size, time), device=options.device, seed=0)
     loss = bp.CrossEntropy(ignore_index=IGNORED)
     optimizer = bp.Chain(bp.ClipByGlobalNorm(1.0), bp.Adam(3e-3))
     print(f"{len(t)} lines, {size} characters, on {model.device}")

@@ -104,9 +104,9 @@ CONTENTS = {
         "a,y\n1,0.5\nx,1.5\n3,2.5\n",
         "line 3, column 'a': expected a number, got the text",
     ),
-    "nan.csv": (
-        "a,y\n1,0.5\nnan,1.5\n3,2.5\n",
-        "line 3, column 'a': expected a finite number, got nan",
+    "infinite.csv": (
+        "a,y\n1,0.5\n-inf,1.5\n3,2.5\n",
+        "line 3, column 'a': expected a finite number, got -inf",
     ),
     "row.csv": ("a,y\n1,0.5\n", "expected a row for training besides the 1 held out, got 1 row"),
     "empty.csv": ("", "expected a header line"),

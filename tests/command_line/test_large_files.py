@@ -9,7 +9,7 @@ import pytest
 
 from bp_arrays.command_line import _train as train
 from bp_arrays.inputs import SelectedRows
-from bp_arrays.readers import _spool as spool
+from bp_arrays.tables import _spool as spool
 
 
 @pytest.fixture

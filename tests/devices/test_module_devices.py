@@ -120,7 +120,7 @@ def test_the_command_checks_it_and_lists_what_it_lacks(mylib, capsys):
     only = ["--only", "xp.expm1", "--only", "selu", "--dtype", "float32"]
     assert main(["check", "--device", "mylib.array_api", *only]) == 1
     printed = capsys.readouterr().out
-    assert "has no expm1: add it, as the standard defines it" in printed
+    assert "has no expm1; add it, as the standard defines it" in printed
     assert "xp.expm1 on mylib.array_api: " in printed and "disagree because of it: SELU" in printed
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.readers import _parquet as parquet, _spool as spool, open_dataset
+from bp_arrays.readers import _parquet as parquet, open_dataset
+from bp_arrays.tables import _spool as spool
 
 pyarrow = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

@@ -9,8 +9,8 @@ import pytest
 
 import bp_arrays as bp
 from bp_arrays.inputs import SelectedRows
-from bp_arrays.readers import _csv as csv, _spool as spool, open_dataset
-from bp_arrays.readers._spool import Spool
+from bp_arrays.readers import _csv as csv, open_dataset
+from bp_arrays.tables import Spool, _spool as spool
 
 PIECES = [np.arange(6.0).reshape(3, 2), np.full((4, 2), 7.0), np.ones((1, 2))]
 
@@ -79,7 +79,7 @@ def test_the_first_byte_that_is_not_utf8_is_found(tmp_path, content, byte):
     with pytest.raises(
         bp.DataError, match=f"expected UTF-8 text, got something else at byte {byte}"
     ):
-        list(csv._rows(tmp_path / "t.csv"))
+        list(csv.numbered_rows(tmp_path / "t.csv"))
 
 
 def test_selected_rows_read_as_the_rows_they_are():

@@ -23,6 +23,7 @@ ROOMS = [  # from the top down; a room imports only from itself and from rooms b
     ("readers",),
     ("model",),
     ("formats",),
+    ("tables",),
     ("inputs",),
     ("execution",),
     ("losses",),

@@ -555,3 +555,76 @@ def test_a_copy_of_a_model_is_trained_apart(device):
 def test_a_model_holds_floating_point_numbers(device):
     with pytest.raises(bp.InputError, match="Model"):
         bp.Model(bp.Linear(1), 3, device=device, dtype="int32")
+
+
+# -- by hand -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "clipped"])
+def test_update_by_hand_is_the_step_of_fit_to_the_bit(device, dtype, optimizer):
+    """Also with Dropout, by its step and seed, and with a schedule."""
+
+    def new():
+        if optimizer == "momentum":
+            return bp.SGD(bp.Cosine(0.05, steps=20), momentum=0.9)
+        return bp.Chain(bp.ClipByGlobalNorm(0.1), bp.Adam(0.05))
+
+    fitted, model = model_on(device, dtype=dtype), model_on(device, dtype=dtype)
+    fitted_by, by_hand = new(), new()
+    bp.fit(fitted, X, CLASSES, loss=bp.CrossEntropy(), optimizer=fitted_by, epochs=5,
+           batch_size=40, shuffle=False, seed=3,
+           compiled=model.device.runs_as != "jit")  # fmt: skip
+    for step in range(5):
+        _, gradients = model.gradients(X, CLASSES, bp.CrossEntropy(), step=step, seed=3)
+        model.update(by_hand, gradients)
+    np.testing.assert_array_equal(numbers(model), numbers(fitted))
+    assert model.training_state.step == 5
+    # fit continues where the loop stopped
+    for each, rule in ((model, by_hand), (fitted, fitted_by)):
+        bp.fit(each, X, CLASSES, loss=bp.CrossEntropy(), optimizer=rule, batch_size=40,
+               shuffle=False, compiled=model.device.runs_as != "jit")  # fmt: skip
+    np.testing.assert_array_equal(numbers(model), numbers(fitted))
+
+
+def test_update_takes_gradients_of_the_host_and_leaves_earlier_arrays(device):
+    models = [model_on(device, dtype="float32") for _ in range(2)]
+    before = models[0].vector
+    kept = models[0].device.to_numpy(before)
+    _, gradients = models[0].gradients(X, CLASSES, bp.CrossEntropy())
+    models[0].update(bp.Adam(0.1), gradients)
+    host = {name: models[0].device.to_numpy(g).astype("float64") for name, g in gradients.items()}
+    models[1].update(bp.Adam(0.1), host)
+    np.testing.assert_array_equal(numbers(models[0]), numbers(models[1]))
+    np.testing.assert_array_equal(models[0].device.to_numpy(before), kept)
+
+
+def test_update_refuses_what_does_not_fit_and_changes_nothing():
+    model = model_on("cpu")
+    before = numbers(model)
+    _, gradients = model.gradients(X, CLASSES, bp.CrossEntropy())
+    for optimizer, wrong, match in (
+        ("adam", gradients, "expected an optimizer such as"),
+        (bp.SGD(1.0), list(gradients), "expected a mapping of names to arrays"),
+        (bp.SGD(1.0), gradients | {"0.weigth": 1.0}, "did you mean '0.weight'"),
+        (bp.SGD(1.0), {"0.bias": gradients["0.bias"]}, "'0.weight' is missing"),
+        (bp.SGD(1.0), gradients | {"0.bias": np.ones(3)}, r"expected shape \(6,\), got \(3,\)"),
+    ):
+        with pytest.raises(bp.InputError, match=match):
+            model.update(optimizer, wrong)
+    np.testing.assert_array_equal(numbers(model), before)
+    assert model.training_state is None
+
+
+def test_each_step_of_a_pass_by_hand_has_its_own_masks(device):
+    model = bp.Model(bp.Dropout(0.5), 100, device=device)
+    x = np.ones((1, 100))
+
+    def drawn(**options):
+        return model.device.to_numpy(model.forward(x, training=True, **options)[0])
+
+    np.testing.assert_array_equal(drawn(step=3), drawn(step=3, seed=0))
+    for other in (drawn(), drawn(step=4), drawn(step=3, seed=1)):
+        assert 20 < np.sum(other != drawn(step=3)) < 80
+    for wrong in ({"step": -1}, {"step": 0.5}, {"seed": -1}):
+        with pytest.raises(bp.InputError, match=r"step|seed"):
+            model.forward(x, training=True, **wrong)

@@ -8,7 +8,7 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.inputs import pieces
-from bp_arrays.readers._cells import exact_number
+from bp_arrays.tables._cells import exact_number
 from bp_arrays.typing import HostArray
 
 EXACT = 2**53
