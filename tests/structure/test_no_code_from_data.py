@@ -20,7 +20,8 @@ FORBIDDEN_MODULES = {
 }  # fmt: skip
 FORBIDDEN_CALLS = {
     "os.system", "os.popen", "os.execv", "os.execve", "os.execvp", "os.spawnv", "os.startfile",
-    "pickle.load", "pickle.loads", "pickle.Unpickler", "builtins.eval", "builtins.exec", "torch.load", "pandas.read_pickle", "pd.read_pickle",
+    "pickle.load", "pickle.loads", "pickle.Unpickler", "builtins.eval", "builtins.exec",
+    "torch.load", "pandas.read_pickle", "pd.read_pickle",
 }  # fmt: skip
 
 ALLOWED = {
