@@ -18,6 +18,7 @@ from bp_arrays.errors import (
     InputError,
     MissingExtraError,
     NonFiniteLossError,
+    OutOfMemoryError,
 )
 
 if TYPE_CHECKING:
@@ -266,6 +267,7 @@ __all__ = [
     "OneCycle",
     "Ones",
     "Orthogonal",
+    "OutOfMemoryError",
     "OutputMetric",
     "PReLU",
     "Parallel",
