@@ -274,10 +274,10 @@ def _fit(
     shown = progress and run.is_first_process
     with (
         session.opened(settings, recorded_series(metrics, validation_feed)) as pauses,
+        session.interruptible(),
         called_back(callbacks, run),
         quiet,
         Progress(None if steps is None else epochs * steps, enabled=shown) as bar,
-        session.interruptible(),
     ):
         session.restore_callbacks()
         bar.steps(session.steps_before, math.nan, math.nan)
