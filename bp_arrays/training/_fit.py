@@ -353,7 +353,7 @@ def _agree_on_epoch(group: ProcessGroup, run: Run, session: Session) -> None:
     reasons, signals = zip(*group.gather([run.stopped, session.interrupts.pending]), strict=True)
     run.stopped = next((reason for reason in reasons if reason), None)
     session.interrupts.pending = max(signals)
-    share_parameters(group, run.model)
+    share_parameters(group, run.model, only_parameters=True)
 
 
 def _finish_epoch(model: Model, monitored: float) -> None:
