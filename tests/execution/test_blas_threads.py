@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.execution import BlasThreads, StepRecorder, ThreadChoice, largest_product
+from bp_arrays.execution import (
+    BlasThreads,
+    StepRecorder,
+    ThreadChoice,
+    _blas_threads,
+    largest_product,
+)
 from bp_arrays.training.runners import _step_threads
 
 
@@ -145,6 +151,25 @@ def test_one_thread_leaves_nothing_to_choose(library):
     library.number = 1
     assert train(LARGE).blas_threads is None
     assert library.log == []
+
+
+def test_a_number_that_the_user_has_set_is_kept(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert BlasThreads().most() == 1
+
+
+def test_the_blas_of_numpy_is_found(monkeypatch):
+    pytest.importorskip("threadpoolctl")
+    for name in _blas_threads.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    blas = BlasThreads()
+    before = blas.most()
+    if not blas._libraries:
+        pytest.skip("threadpoolctl does not know the BLAS of this NumPy")
+    with blas.choosing():
+        blas.use(before + 1)
+        assert blas.most() == before + 1
+    assert blas.most() == before
 
 
 def test_the_largest_product_is_that_of_matrices():
