@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bp_arrays as bp
-from benchmarks import workloads
+from benchmarks import distributed, workloads
 from benchmarks.capture import compared
 from benchmarks.charts import speed_chart, sweep_chart
 from benchmarks.contestants import CONTESTANTS, FLOOR, OURS, unavailable
@@ -26,6 +26,7 @@ from benchmarks.peers import uses_tf32
 from benchmarks.readme_tables import write_tables
 from benchmarks.record import record
 from benchmarks.short import measure_short, short_table
+from benchmarks.soak import report_large, soak
 from benchmarks.surroundings import surroundings, warnings
 from benchmarks.sweeps import SWEEPS, measure_sweep
 from benchmarks.trainings import compared_trainings
@@ -61,12 +62,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("--rounds", type=int, default=7, help="turns of every contestant; 7")
     add.add_argument("--only", default="", metavar="WORD", help="rows whose name has it")
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for layers.json")
+    add = commands.add_parser("soak", help="does memory or the time per step grow?")
+    add.add_argument("--minutes", type=float, default=30.0, help="30")
+    add.add_argument("--device", default="cpu", help="cpu")
+    commands.add_parser("large", help="10 million samples, 50 million parameters, threads, forks")
     add = commands.add_parser("trainings", help="three examples on several devices: same losses?")
     add.add_argument("--device", action="append", required=True, help="one more device; again")
     add.add_argument("--steps", type=int, default=20, help="of each training; 20")
     add.add_argument("--small", action="store_true", help="small nets")
     add.add_argument("--only", default="", metavar="WORD", help="trainings whose name has it")
     add.set_defaults(out=None)
+    add = commands.add_parser("distributed", help="two processes, against PyTorch's DDP over gloo")
+    add.add_argument("--rounds", type=int, default=15, help="turns of every contestant; 15")
+    add.add_argument("--out", type=Path, metavar="FOLDER", help="for distributed.json")
     add = commands.add_parser("short", help="repeated short calls of fit, against the peers")
     add.add_argument("--rounds", type=int, default=15, help="calls that count; 15")
     add.add_argument("--only", default="", metavar="WORD", help="networks whose name has it")
@@ -100,6 +108,11 @@ def run(args: argparse.Namespace) -> int:
     if args.command == "record":
         record(args.reports)
         return 0
+    if args.command == "soak":
+        print(soak(args.minutes, args.device))
+        return 0
+    if args.command == "large":
+        return 0 if report_large() else 1
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
     if args.command == "sweep":
@@ -119,6 +132,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.command == "counts":
         return count(args.out)
+    if args.command == "distributed":
+        return several_processes(args.rounds, args.out)
     if args.command == "trainings":
         return trainings(args.device, args.steps, args.small, args.only)
     if args.tf32:
@@ -185,6 +200,16 @@ def layers(rounds: int, only: str, out: Path | None) -> int:
         if out:
             write(report, out / "layers.json")
     print(table(measured))
+    return 0
+
+
+def several_processes(rounds: int, out: Path | None) -> int:
+    """Measure training in two processes, and write the result."""
+    results = distributed.start(rounds)
+    print(distributed.table(results))
+    if out:
+        report = {**surroundings(), "rounds": rounds, "nets": results}
+        write(report, out / "distributed.json")
     return 0
 
 

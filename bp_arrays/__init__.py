@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bp_arrays.devices import Device, device, devices
+from bp_arrays.distributed import MPI, NCCL
 from bp_arrays.errors import (
     BpArraysError,
     BpArraysWarning,
@@ -17,6 +18,7 @@ from bp_arrays.errors import (
     InputError,
     MissingExtraError,
     NonFiniteLossError,
+    OutOfMemoryError,
 )
 
 if TYPE_CHECKING:
@@ -173,6 +175,8 @@ __all__ = [
     "GLU",
     "GRU",
     "LSTM",
+    "MPI",
+    "NCCL",
     "R2",
     "RNN",
     "SELU",
@@ -263,6 +267,7 @@ __all__ = [
     "OneCycle",
     "Ones",
     "Orthogonal",
+    "OutOfMemoryError",
     "OutputMetric",
     "PReLU",
     "Parallel",

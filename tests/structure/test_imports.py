@@ -38,6 +38,7 @@ ROOMS = [  # from the top down; a room imports only from itself and from rooms b
     ("initializers",),
     ("random",),
     ("kernels",),
+    ("distributed",),
     ("plots",),
     ("devices",),
     ("checks", "extras", "files", "names", "trees"),
