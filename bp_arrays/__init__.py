@@ -52,6 +52,7 @@ from bp_arrays.convolution import (
 from bp_arrays.devices import Device, device, devices
 from bp_arrays.errors import (
     BpArraysError,
+    BpArraysWarning,
     DataError,
     DeviceMismatchError,
     DeviceUnavailableError,
@@ -152,7 +153,15 @@ from bp_arrays.training import (
 
 if TYPE_CHECKING:
     from bp_arrays import data, testing
-    from bp_arrays.estimators import MLPClassifier, MLPRegressor  # noqa: F401
+    from bp_arrays.estimators import (  # noqa: F401
+        MLPClassifier,
+        MLPRegressor,
+        SequentialClassifier,
+        SequentialRegressor,
+        load_estimator,
+        save_estimator,
+        to_onnx,
+    )
     from bp_arrays.explanation import Explanation, explain
 
 __version__ = "0.1.0"
@@ -179,6 +188,7 @@ __all__ = [
     "BinaryAccuracy",
     "BinaryCrossEntropy",
     "BpArraysError",
+    "BpArraysWarning",
     "Callback",
     "Chain",
     "Checkpoint",
@@ -300,9 +310,14 @@ LAZY = {
     "Explanation": "bp_arrays.explanation",
     "MLPClassifier": "bp_arrays.estimators",
     "MLPRegressor": "bp_arrays.estimators",
+    "SequentialClassifier": "bp_arrays.estimators",
+    "SequentialRegressor": "bp_arrays.estimators",
     "data": "bp_arrays.data",
     "explain": "bp_arrays.explanation",
+    "load_estimator": "bp_arrays.estimators",
+    "save_estimator": "bp_arrays.estimators",
     "testing": "bp_arrays.testing",
+    "to_onnx": "bp_arrays.estimators",
 }
 """What is imported when it is first asked for, and from where: training needs none of it.
 

@@ -40,21 +40,13 @@ def matching_data(model: Model, schema: Schema, spec: str, *, sep: str | None = 
         check_range(known, model.dtype, RANGE_ADVICE)
         return known
     try:
-        data = open_dataset(
-            spec,
-            target=schema.target_names[0] if len(schema.target_names) == 1 else None,
-            task="regression" if schema.classes is None else "classification",
-            columns=schema.feature_names or None,
-            require_target=False,
-            known_classes=schema.classes or (),
-            sep=sep,
-        )
+        data = _opened(schema, spec, sep)
     except DataError as error:
-        if schema.feature_names or not is_table(spec):
+        if schema.feature_names or "column" not in str(error):
             raise
         raise DataError(
-            f"{error}; the model knows no names of columns, so it takes all but the target as "
-            "numbers; save one trained by bp-arrays train, or by an estimator on a data frame"
+            f"{error}; the model knows no names of columns, so all of them are features: keep only "
+            "those, in the order of training, or train on a table with names"
         ) from None
     only_output(model.output_shape, "bp-arrays")
     features = math.prod(only_shape(model.inputs, "bp-arrays"))
@@ -65,3 +57,15 @@ def matching_data(model: Model, schema: Schema, spec: str, *, sep: str | None = 
         )
     check_range(data, model.dtype, RANGE_ADVICE)
     return data
+
+
+def _opened(schema: Schema, spec: str, sep: str | None) -> Dataset:
+    return open_dataset(
+        spec,
+        target=schema.target_names[0] if len(schema.target_names) == 1 else None,
+        task="regression" if schema.classes is None else "classification",
+        columns=schema.feature_names or None,
+        require_target=False,
+        known_classes=schema.classes or (),
+        sep=sep,
+    )

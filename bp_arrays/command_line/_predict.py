@@ -83,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{data.source}: {note}", file=messages)
     where = f"; written to {args.out}" if args.out else ""
     summary = f": {score.summary}" if score else ""
+    if data.feature_names and not schema.feature_names:
+        print("columns matched by position: the model knows no names", file=messages)
     print(f"predicted {data.rows} rows{summary}{where}", file=messages)
     return 0
 

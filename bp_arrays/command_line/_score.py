@@ -59,6 +59,7 @@ def score_predictions(y: HostArray, data: Dataset, schema: Schema) -> Score | No
     if schema.classes is not None and data.classes is not None:
         return _of_classes(y, t, data.classes, schema, where)
     if schema.classes is None and data.classes is None and t.shape == y.shape:
+        y = schema.predictions(y) if schema.loss is None else y
         return _of_values(y, t, schema.loss or MeanSquaredError(), where)
     return None
 

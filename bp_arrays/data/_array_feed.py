@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order
+from bp_arrays.data._fingerprint import fingerprint
 from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import (
@@ -91,8 +92,18 @@ class RowFeed(Feed):
             )
         return order
 
-    def epoch(self, batch_size: int, order: np.ndarray[Any, Any] | None) -> BatchIterator:
-        starts = range(0, self.rows, batch_size)
+    def fingerprint(self) -> str:
+        parts = (
+            fingerprint(self.x, self.dtypes),
+            fingerprint(self.t, self.t_dtype),
+            fingerprint(self.weight),
+        )
+        return f"{self.rows} rows {' '.join(parts)}"
+
+    def epoch(
+        self, batch_size: int, order: np.ndarray[Any, Any] | None, start: int = 0
+    ) -> BatchIterator:
+        starts = range(start * batch_size, self.rows, batch_size)
         spans = [(start, min(start + batch_size, self.rows)) for start in starts]
         device = self.spec.device
         if device.is_host:

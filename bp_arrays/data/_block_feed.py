@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order
+from bp_arrays.data._fingerprint import fingerprint
 from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import (
@@ -137,22 +138,44 @@ class BlockFeed(Feed):
             )
         return (seed, epoch) if shuffle else None
 
-    def epoch(self, batch_size: int, order: tuple[int, int] | None) -> BatchIterator:
-        batches = self._batches(Prefetch(self._windows(order)), batch_size)
+    def fingerprint(self) -> str:
+        numbers = [block for block, rows in enumerate(self.blocks.block_rows) if rows]
+        ends = [self.blocks.read(block) for block in {numbers[0], numbers[-1]}]
+        sizes = fingerprint(np.asarray(self.blocks.block_rows))
+        parts = [fingerprint(map_tree(np.asarray, tuple(block))) for block in ends]
+        return f"{self.rows} rows, window {self.window} {' '.join([sizes, *parts])}"
+
+    def epoch(
+        self, batch_size: int, order: tuple[int, int] | None, start: int = 0
+    ) -> BatchIterator:
+        windows = Prefetch(self._windows(order, start * batch_size))
+        batches = self._batches(windows, batch_size)
         return Prefetch(batches) if self.spec.device.is_asynchronous else batches
 
     # -- from the disk into windows, in a second thread ----------------------------------------
 
-    def _windows(self, order: tuple[int, int] | None) -> Generator[Window]:
-        numbers = [block for block, rows in enumerate(self.blocks.block_rows) if rows]
+    def _windows(self, order: tuple[int, int] | None, skipped: int) -> Generator[Window]:
+        """Yield the windows of an epoch without its first rows; those are not read."""
+        block_rows = self.blocks.block_rows
+        numbers = [block for block, rows in enumerate(block_rows) if rows]
         if order is None:
             for block in numbers:
-                yield self._read(block), None
+                if skipped >= block_rows[block]:
+                    skipped -= block_rows[block]
+                    continue
+                yield self._read(block), np.arange(skipped, block_rows[block]) if skipped else None
+                skipped = 0
             return
         generator = host_generator(order[0], "shuffle", order[1])
         for blocks in self._grouped(generator.permutation(numbers)):
+            rows = sum(block_rows[block] for block in blocks)
+            if skipped >= rows:
+                skipped -= rows
+                generator.permutation(rows)  # drawn, as the orders that follow depend on it
+                continue
             window = self._joined(blocks)
-            yield window, generator.permutation(row_count(window.x))
+            yield window, generator.permutation(rows)[skipped:]
+            skipped = 0
             del window  # frees its memory before the next one is read
 
     def _grouped(self, order: HostArray) -> Iterator[list[int]]:
@@ -232,7 +255,7 @@ class BlockFeed(Feed):
         rest: list[HostBatch] = []  # rows that do not fill a batch yet
         waiting = 0
         for window, order in windows:
-            start, rows = 0, row_count(window.x)
+            start, rows = 0, row_count(window.x) if order is None else len(order)
             while waiting + rows - start >= batch_size:
                 stop = start + batch_size - waiting
                 yield self._moved([*rest, _rows(window, order, start, stop)])

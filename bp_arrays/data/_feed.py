@@ -60,8 +60,12 @@ class Feed(ABC):
         """
 
     @abstractmethod
-    def epoch(self, batch_size: int, order: Any) -> BatchIterator:
-        """Return the batches of one pass over the rows."""
+    def epoch(self, batch_size: int, order: Any, start: int = 0) -> BatchIterator:
+        """Return the batches of one pass over the rows, without the first `start` ones."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return a text that is the same for the same data, on any device; else another one."""
 
     def steps(self, batch_size: int) -> int | None:
         """Return the number of batches per epoch; None if unknown."""

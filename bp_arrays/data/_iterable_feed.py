@@ -36,8 +36,11 @@ class ReadyFeed(Feed):
     def order(self, shuffle: bool | Order, seed: int, epoch: int) -> None:
         return None
 
-    def epoch(self, batch_size: int, order: Any) -> BatchIterator:
-        batches = self._checked()
+    def fingerprint(self) -> str:
+        return "an iterable"  # its batches are compared where an epoch continues
+
+    def epoch(self, batch_size: int, order: Any, start: int = 0) -> BatchIterator:
+        batches = self._checked(start)
         return Prefetch(batches) if self.spec.device.is_asynchronous else batches
 
     def steps(self, batch_size: int) -> int | None:
@@ -46,10 +49,12 @@ class ReadyFeed(Feed):
         except TypeError:
             return None
 
-    def _checked(self) -> Generator[Batch]:
+    def _checked(self, start: int) -> Generator[Batch]:
         number = 0
         second_pass, self._was_iterated = self._was_iterated, True
         for number, item in enumerate(self.batches, start=1):
+            if number <= start:
+                continue
             try:
                 with self.spec.device.activate():
                     batch = self._batch(item)

@@ -2,6 +2,7 @@
 
 from bp_arrays.devices._backend import Availability, Backend
 from bp_arrays.devices._device import Device, device_of_or_none, name_of_dtype
+from bp_arrays.devices._direct import active, direct_array, direct_classes, direct_values
 from bp_arrays.devices._jax import ask_for_float64
 from bp_arrays.devices._namespaces import library_of
 from bp_arrays.devices._selection import DeviceList, DeviceStatus, device, device_of, devices
@@ -12,11 +13,15 @@ __all__ = [
     "Device",
     "DeviceList",
     "DeviceStatus",
+    "active",
     "ask_for_float64",
     "device",
     "device_of",
     "device_of_or_none",
     "devices",
+    "direct_array",
+    "direct_classes",
+    "direct_values",
     "library_of",
     "name_of_dtype",
 ]

@@ -46,7 +46,8 @@ class Network:
 
     def outputs(self, X: Any) -> Array:
         """Return the raw outputs (samples, outputs) for validated X, on the device of X."""
-        y = self.model.predict(self.moved(X), max(1, PREDICTED_VALUES // X.shape[1]))
+        rows = max(1, PREDICTED_VALUES // math.prod(X.shape[1:]))
+        y = self.model.predict(self.moved(X), rows)
         if self.input_device in (HOST, self.model.device):
             return y
         return self.input_device.asarray(y)
@@ -57,7 +58,7 @@ class Network:
         On the model's device they are views of its parameters. Elsewhere they are copies, and
         NumPy copies are read-only: writing to them would not change the model.
         """
-        parameters = self.model.parameters
+        parameters = dict(self.model.parameters)
         device = self.input_device
         if device != self.model.device:
             parameters = {name: device.asarray(array) for name, array in parameters.items()}

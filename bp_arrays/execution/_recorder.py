@@ -111,11 +111,14 @@ class StepRecorder:
     def run_native(self, form: Callable[..., Any], operands: Any, options: Any) -> Any:
         """Record a native form, which returns an array or a tuple of arrays, as one operation.
 
-        If it has a parameter `out`, its results are written straight into planned memory.
+        If it has a parameter `out`, its results are written straight into planned memory. A form
+        that returns NotImplemented leaves the call to the standard form.
         """
         stand_ins = [_stand_in_for_native(x) for x in operands]
         named = {key: _stand_in_for_native(value) for key, value in options.items()}
         like = form(*stand_ins, **named)
+        if like is NotImplemented:
+            return like
         one = isinstance(like, (np.ndarray, np.generic))
         likes = (like,) if one else tuple(like)
         if not likes or not all(isinstance(part, (np.ndarray, np.generic)) for part in likes):
@@ -164,7 +167,7 @@ class StepRecorder:
             return operand.slot
         if isinstance(operand, (np.ndarray, np.generic)):
             return self.constant(operand).slot
-        if isinstance(operand, (list, tuple)):
+        if type(operand) in (list, tuple):  # a named tuple is a value, such as `Windows`
             return type(operand)(self._operands(operand))
         return operand
 
@@ -391,7 +394,7 @@ def _stand_ins(operands: Sequence[Any], *, whole: bool = True) -> list[Any]:
 
 def _stand_in_for_native(value: Any) -> Any:
     """Return a whole array, as compiled code may expect contiguous memory."""
-    if isinstance(value, (list, tuple)):
+    if type(value) in (list, tuple):
         return type(value)(_stand_in_for_native(part) for part in value)
     return np.ascontiguousarray(stand_in(value)) if isinstance(value, Recorded) else value
 

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from bp_arrays.errors import InputError
+from bp_arrays.errors import InputError, warn
 from bp_arrays.explanation._derivation import Derivation
 from bp_arrays.explanation._deriving import derived
 from bp_arrays.explanation._latex import to_latex
@@ -15,7 +15,7 @@ from bp_arrays.explanation._page import to_html
 from bp_arrays.explanation._recording import Recorder
 from bp_arrays.explanation._text import to_text
 from bp_arrays.files import write_atomically
-from bp_arrays.losses import Loss
+from bp_arrays.losses import Loss, doubled_activations
 from bp_arrays.model import Model
 
 
@@ -34,7 +34,10 @@ class Explanation(Derivation):
         return to_latex(self)
 
     def to_html(
-        self, path: str | os.PathLike[str] | None = None, *, recording: Recorder | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        recording: Recorder | None = None,
+        **unknown: Any,
     ) -> str:
         """Return an offline HTML page: a drawing of the net, every number, every derivation.
 
@@ -55,8 +58,14 @@ class Explanation(Derivation):
         ------
         InputError
             If the path is a folder or its folder does not exist; for a recording that is empty
-            or of another net.
+            or of another net; for an unknown argument.
         """
+        for name in unknown:
+            raise InputError(
+                f"to_html({name}=): expected path= or recording=; pass a Recorder as recording="
+            )
+        if isinstance(path, Recorder):
+            raise InputError("to_html(path=): expected a file, got a Recorder; write recording=")
         file = None if path is None else _writable(Path(path).resolve())
         page = to_html(self, recording)
         if file is not None:
@@ -129,4 +138,7 @@ def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Ex
     >>> abs(w11.value - w11.computed) < 1e-15, abs(w11.value - w11.numeric) < 1e-9
     (True, True)
     """
-    return derived(Explanation, model, x, t, loss, eta)
+    explanation = derived(Explanation, model, x, t, loss, eta)
+    for line in doubled_activations(model.net, loss):
+        warn(line)
+    return explanation

@@ -49,8 +49,8 @@ def _library() -> dict[str, type]:
     return {**layer_classes, **INITIALIZERS, **optimizers, **SCHEDULES}
 
 
-def to_json(net: Layer | Optimizer) -> Any:
-    """Return a layer tree, or an optimizer, as JSON values.
+def to_json(net: Any) -> Any:
+    """Return a layer tree, an optimizer, or a part of one such as a schedule, as JSON values.
 
     Raises
     ------
@@ -162,6 +162,17 @@ def optimizer_from_json(value: Any) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
         raise DataError(f"expected an optimizer, got {value!r:.80}")
     return optimizer
+
+
+def part_from_json(value: Any, classes: Mapping[str, type]) -> Any:
+    """Return the layer, optimizer or schedule that `to_json` wrote.
+
+    Raises
+    ------
+    DataError
+        If the value names a class that is neither the library's nor in `classes`.
+    """
+    return _build(value, {**classes, **_library()}, DEPTH_LIMIT)
 
 
 def _build(value: Any, known: Mapping[str, type], depth: int) -> Any:

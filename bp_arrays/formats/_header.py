@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from bp_arrays.errors import DataError, InputError
 from bp_arrays.formats._architecture import layer_from_json, optimizer_from_json, to_json
 from bp_arrays.inputs import Inputs, InputSpec
 from bp_arrays.layers import Layer
-from bp_arrays.optimizers import TrainingState
+from bp_arrays.optimizers import BestSoFar, TrainingState
 from bp_arrays.typing import HostArray, Shape
 
 SCHEMA = 3
@@ -188,7 +189,18 @@ def _describe(state: TrainingState) -> dict[str, Any]:
             f"save(training_state=True): expected an optimizer made of parts of the library, got "
             f"{state.optimizer!r:.80}"
         ) from None
-    return {"optimizer": optimizer, "step": state.step, "epoch": state.epoch}
+    best = None if state.best is None else list(state.best)
+    return {
+        "optimizer": optimizer,
+        "step": state.step,
+        "epoch": state.epoch,
+        # finite numbers as such, others as text, which JSON has no numbers for
+        "history": {
+            name: [v if math.isfinite(v) else str(v) for v in values]
+            for name, values in state.history.items()
+        },
+        "best": best,
+    }
 
 
 def _training(described: Any) -> TrainingState | None:
@@ -198,7 +210,17 @@ def _training(described: Any) -> TrainingState | None:
         raise DataError(f"training: expected the state of an optimizer, got {described!r:.80}")
     step, epoch = (_count(described, name) for name in ("step", "epoch"))
     optimizer = optimizer_from_json(described.get("optimizer"))
-    return TrainingState(optimizer, (), step, epoch)
+    history, best = described.get("history", {}), described.get("best")
+    try:  # absent in files of the first versions
+        series = {str(name): [float(v) for v in values] for name, values in history.items()}
+        best_so_far = None if best is None else _best(*best)
+    except (TypeError, ValueError, AttributeError):
+        raise DataError("training: expected the history and the best of a training run") from None
+    return TrainingState(optimizer, (), step, epoch, history=series, best=best_so_far)
+
+
+def _best(series: Any, cost: Any, maximize: Any, step: Any) -> BestSoFar:
+    return BestSoFar(str(series), float(cost), bool(maximize), int(step))
 
 
 def _count(content: Mapping[str, Any], name: str) -> int:

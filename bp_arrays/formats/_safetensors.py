@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bp_arrays.errors import DataError, InputError
+from bp_arrays.formats._checkpoint_file import PREFIX, TRAINING
 from bp_arrays.formats._header import Header, array_checksum
 from bp_arrays.typing import HostArray, Shape
 
@@ -53,6 +54,8 @@ class ModelFile:
     def __init__(self, header: Header, file: Any) -> None:
         self.header, self._file = header, file
         self._stored = set(file.keys())
+        if TRAINING in (file.metadata() or {}):  # a checkpoint: opened as its model alone
+            self._stored = {name for name in self._stored if not name.startswith(PREFIX)}
 
     def read(self, name: str) -> HostArray:
         """Return one array; call `check_arrays` first.

@@ -1,6 +1,9 @@
 """Functions that the array API standard lacks, in standard form and in faster native forms."""
 
-from bp_arrays.kernels import _native_convolution as _native_convolution
+from bp_arrays.kernels import (
+    _native_convolution as _native_convolution,
+    _numpy_convolution as _numpy_convolution,
+)
 from bp_arrays.kernels._add_rows import add_rows
 from bp_arrays.kernels._convolution import convolution, convolution_dw, convolution_dx
 from bp_arrays.kernels._erfc import erfc

@@ -12,7 +12,8 @@ The standard form has three ways, each the fastest where it is used:
 - *columns* (im2col): the windows side by side in a matrix, and one product;
 - *depthwise*, for as many groups as channels: elementwise, without a product.
 
-PyTorch and JAX have operators of their own, which are three to six times as fast on a CPU.
+NumPy makes the columns of a few samples at a time (`_numpy_convolution.py`). PyTorch and JAX have
+operators of their own, which are three to six times as fast on a CPU.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def convolution_dx(
     """
     delta = spread(delta, windows.stride, device=device, xp=xp)  # δ at the positions it belongs to
     turned = windows.turned(size, size_of(delta))
-    weight = _turned(w, groups, xp)
+    weight = turned_kernel(w, groups, xp)
     return convolution.standard(delta, weight, turned, groups, device=device, xp=xp)
 
 
@@ -240,7 +241,7 @@ def _grouped_weight(w: Array, groups: int, xp: Namespace) -> Array:
     return xp.permute_dims(xp.reshape(w, (inputs, groups, out // groups)), (1, 0, 2))
 
 
-def _turned(w: Array, groups: int, xp: Namespace) -> Array:
+def turned_kernel(w: Array, groups: int, xp: Namespace) -> Array:
     """Return the kernel turned by 180°, in and out exchanged within each group."""
     kh, kw, inputs, out = w.shape
     w = xp.reshape(xp.flip(w, axis=(0, 1)), (kh, kw, inputs, groups, out // groups))

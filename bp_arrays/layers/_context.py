@@ -7,7 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bp_arrays.checks import array_error
+from bp_arrays.devices import device_of_or_none
 from bp_arrays.kernels import wide_dtype
+from bp_arrays.trees import Tree, leaves
 from bp_arrays.typing import Array, Backward, ParameterTree
 
 if TYPE_CHECKING:
@@ -55,6 +58,8 @@ class Context:
     sum_dtype : dtype or None, default None
         The dtype of sums over many numbers, such as those of metrics: float64 where the device has
         it. By default float32 for half precision, else that of the numbers.
+    x : array, or tuple or dict of arrays, default None
+        The samples of the batch, as they entered the net, for losses and metrics; None in layers.
     trail : list of (str, Layer)
         The layers running at this moment with their names, innermost last; set by `forward`.
     """
@@ -69,7 +74,36 @@ class Context:
     constants: dict[Any, Array] | None = None
     visit: Visit | None = None
     sum_dtype: Any = None
+    x: Any = field(default=None, compare=False, repr=False)
     trail: list[tuple[str, AnyLayer]] = field(default_factory=list, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, x: Tree) -> Context:
+        """Return the context of a pass by hand: the functions and the device of these arrays.
+
+        Parameters
+        ----------
+        x : array, or tuple or dict of arrays
+
+        Raises
+        ------
+        InputError
+            If it holds no array.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bp_arrays import Context, Tanh
+        >>> a = np.zeros((1, 2))
+        >>> h, backward = Tanh().forward({}, a, Context.of(a))
+        """
+        array: Any = next(leaves(x), None)
+        device = device_of_or_none(array)
+        if device is not None:
+            return cls(device.xp, device.native)
+        if hasattr(array, "__array_namespace__"):  # of a library that is not registered, or traced
+            return cls(array.__array_namespace__())
+        raise array_error("Context.of", "x", "an array", type(array).__name__)
 
     def forward(
         self,

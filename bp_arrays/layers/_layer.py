@@ -129,8 +129,44 @@ class Layer:
         """
         return None
 
+    def __call__(self, x: Tree, params: Any = None) -> tuple[Tree, Backward]:
+        """Return the output for a batch x and the backward function, for a pass by hand.
+
+        It is `forward` with the context of x, as in prediction. A model does the same with the
+        parameters it holds: `model.forward(x)`.
+
+        Parameters
+        ----------
+        x : array (batch, ...), or tuple or dict of arrays
+            Of any device; lists become NumPy.
+        params : nested dict of arrays, optional
+            The parameters, if the layer has any, under the names of `init`.
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            If the layer does not accept x, parameters are missing or have another shape, or they
+            are on another device than x.
+
+        Examples
+        --------
+        >>> import bp_arrays as bp
+        >>> h, backward = bp.Sigmoid()([[0.0, 0.0]])
+        >>> da, _ = backward(h)
+        >>> h.tolist(), da.tolist()
+        ([[0.5, 0.5]], [[0.125, 0.125]])
+        >>> bp.Linear(1)([[2.0, 3.0]], {"weight": [[1.0], [2.0]], "bias": [0.5]})[0].tolist()
+        [[8.5]]
+        """
+        from bp_arrays.layers._direct_call import called
+
+        return called(self, x, params)
+
     def forward(self, params: ParameterTree, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        """Return the output for a batch x, and the function that propagates the error back."""
+        """Return the output for a batch x, and the function that propagates the error back.
+
+        `layer(x, params)` is the same without a context.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
 

@@ -87,6 +87,11 @@ class CombinedLoss(Loss):
         object.__setattr__(self, "weights", _factors(losses, weights))
         object.__setattr__(self, "reduction", reductions.pop())
 
+    @property
+    def uses_inputs(self) -> bool:  # type: ignore[override]
+        """True if one of the losses does."""
+        return any(loss.uses_inputs for _, loss in self.items())
+
     def __hash__(self) -> int:
         return hash((frozenset(self.items()), self.weights))  # a dict has no hash
 
@@ -96,6 +101,27 @@ class CombinedLoss(Loss):
     def items(self) -> Iterator[tuple[Key, Loss]]:
         """Yield the loss of each output with its name, or its position in a tuple."""
         return _items(self.losses)
+
+    def _direct(self, y: Any, t: Any, weight: Any) -> tuple[Tree, Tree, Any]:
+        self._check_keys("y", y)
+        self._check_keys("t", t)
+        arrays: Tree = dict(_items(y))
+        targets: Tree = {}
+        for key, loss in self.items():
+            arrays[key], targets[key], weights = loss._direct(y[key], t[key], weight)
+        if isinstance(self.losses, dict):
+            return arrays, targets, weights
+        return tuple(arrays.values()), tuple(targets.values()), weights
+
+    def _check_keys(self, name: str, tree: Any) -> None:
+        """Raise InputError unless y or t of a direct call has an entry for each loss."""
+        if isinstance(self.losses, dict):
+            fits = isinstance(tree, dict) and all(key in tree for key in self.losses)
+        else:
+            fits = isinstance(tree, tuple) and len(tree) == len(self.losses)
+        if not fits:
+            got = described_tree(tree)
+            raise array_error("CombinedLoss", name, described_losses(self), got)
 
     def forward(
         self, y: Tree, t: Tree, ctx: Context, weight: Array | None = None

@@ -16,11 +16,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from bp_arrays.checks import array_error, check_choice
+from bp_arrays.devices import active, direct_array, direct_classes, direct_values
 from bp_arrays.kernels import narrowed, widened
 from bp_arrays.layers import Context
+from bp_arrays.trees import Tree
 from bp_arrays.typing import Array, Shape
 
 PerSample = tuple[Array, Callable[[Array], Array]]
@@ -67,6 +69,11 @@ class Loss(ABC):
     softmax or sigmoid or the outputs are scores around 0, "logarithms" if it takes their
     exponential, None if unknown. Some metrics fit only one of them."""
 
+    uses_inputs: ClassVar[bool] = False
+    """Whether `per_sample` reads `ctx.x`, the samples of the batch as they entered the net, in the
+    model's dtype: such as a physics term whose residual has an input in it. `fit`, `evaluate`,
+    `Trainer` and `Model.gradients` set it; elsewhere pass `Context(..., x=x)`."""
+
     explainable: ClassVar[bool] = True
     """Whether the loss of one sample can be explained by the derivatives by its outputs: False if
     it compares samples, or sums over more than the outputs of one sample with one target."""
@@ -91,7 +98,11 @@ class Loss(ABC):
         return self.positions(y)
 
     def target_shape(self, y: Shape) -> Shape:
-        """Return the shape of targets that are not class numbers: by default that of y."""
+        """Return the shape of targets that are not class numbers: by default that of y.
+
+        Override it for targets of another shape, such as the value for a predicted mean and spread:
+        `(*y[:-1], y[-1] // 2)`. The batch comes first in both.
+        """
         return y
 
     def target_classes(self, y: Shape) -> int | None:
@@ -112,10 +123,65 @@ class Loss(ABC):
         """Return the mask of the targets that count, None if all do; accepts host arrays too."""
         return None
 
+    def __call__(self, y: Tree, t: Tree, weight: Any = None) -> tuple[Array, Tree]:
+        """Return the loss of a batch and δ = ∂L/∂y, for a training step written by hand.
+
+        It is `forward` with the context of y, and its backward called at once.
+
+        Parameters
+        ----------
+        y : array (batch, ..., outputs)
+            Of any device; lists become NumPy. For `CombinedLoss` a dict or tuple of arrays.
+        t : array
+            Targets as for `fit`, on the device of y or on the host.
+        weight : array (batch,), optional
+            The weight of each sample.
+
+        Returns
+        -------
+        value : 0-d array
+        delta : array of the shape of y
+
+        Raises
+        ------
+        InputError, DeviceMismatchError
+            If y, t and weight do not fit each other, for a class that y has no output for, or for
+            arrays on different devices.
+
+        Examples
+        --------
+        >>> import bp_arrays as bp
+        >>> value, delta = bp.L2Loss()([[0.5, 1.0]], [[0.0, 1.0]])
+        >>> float(value), delta.tolist()
+        (0.125, [[0.5, 0.0]])
+        """
+        y, t, weight = self._direct(y, t, weight)
+        with active(y):
+            value, backward = self.forward(y, t, Context.of(y), weight)
+            return value, backward()
+
+    def _direct(self, y: Any, t: Any, weight: Any) -> tuple[Tree, Tree, Any]:
+        """Return the arguments of a direct call as arrays on one device."""
+        where = type(self).__name__
+        y = direct_values(where, "y", y)
+        shape = tuple(y.shape)
+        if not shape:
+            raise array_error(where, "y", "a batch, shape (batch, outputs)", shape)
+        t = direct_array(where, "t", t, y)
+        if self.takes_classes and t.ndim < y.ndim:
+            t = direct_classes(where, t, y, self.target_classes(shape), self.counted)
+        else:
+            t = direct_values(where, "t", t, y)
+            if t.ndim == 1 and self.target_shape(shape) == (shape[0], 1):  # as in fit
+                t = t[:, None]
+        return y, t, None if weight is None else direct_values(where, "weight", weight, y)
+
     def forward(
         self, y: Array, t: Array, ctx: Context, weight: Array | None = None
     ) -> tuple[Array, Callable[[], Array]]:
         """Return the loss of a batch, and the function that returns δ = ∂L/∂y.
+
+        `loss(y, t)` does both at once, without a context.
 
         Parameters
         ----------
@@ -136,6 +202,14 @@ class Loss(ABC):
         InputError
             If the shapes of y, t and weight do not fit, or the batch is empty.
         """
+        if self.uses_inputs and ctx.x is None:
+            raise array_error(
+                type(self).__name__,
+                "ctx",
+                "the samples of the batch as ctx.x",
+                None,
+                "write Context(xp, device, x=x); fit, evaluate and Model.gradients do",
+            )
         shape = tuple(y.shape)
         self.check_shapes(shape, tuple(t.shape))
         if shape[0] == 0:
@@ -196,11 +270,14 @@ class Loss(ABC):
     def check_shapes(self, y: Shape, t: Shape) -> None:
         """Raise InputError unless targets of shape t suit outputs of shape y.
 
-        The shapes must be equal: (batch,) against (batch, 1) would broadcast to (batch, batch)
-        and train on nonsense.
+        The shape must be that of `target_shape`: (batch,) against (batch, 1) would broadcast to
+        (batch, batch) and train on nonsense.
         """
-        if y != t:
+        shape = self.target_shape(y)
+        if shape != t:
             expected = f"the shape of the output, {y}"
+            if shape != y:
+                expected = f"shape {shape} for outputs of shape {y}"
             raise array_error(type(self).__name__, "t", expected, t, flatten_advice(y, t))
 
     def check_weight_shape(self, y: Shape, weight: Shape) -> None:

@@ -5,6 +5,7 @@ from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._model import Model
 from bp_arrays.model._objective import Forward, Gradient, Objective, Penalty
 from bp_arrays.model._open import from_torch, load
+from bp_arrays.model._parameters import NamedParameters
 
 __all__ = [
     "Entry",
@@ -12,6 +13,7 @@ __all__ = [
     "Gradient",
     "Layout",
     "Model",
+    "NamedParameters",
     "Objective",
     "Penalty",
     "from_torch",

@@ -74,6 +74,24 @@ class Layout:
             for entry in self.entries
         }
 
+    def part(self, vector: Array, entry: Entry, xp: Namespace) -> Array:
+        """Return one parameter as a view of its vector."""
+        return _cut(vector, entry, xp)
+
+    def with_values(
+        self, vector: Array, entries: tuple[Entry, ...], values: Mapping[str, Array], xp: Namespace
+    ) -> Array:
+        """Return a new vector of these entries, with new values for those named in `values`."""
+        if not any(entry.name in values for entry in entries):
+            return vector
+        parts = [
+            xp.reshape(values[entry.name], (entry.size,))
+            if entry.name in values
+            else vector[entry.offset : entry.offset + entry.size]
+            for entry in entries
+        ]
+        return xp.concat(parts)  # of a single part it is a copy, as concat always makes one
+
     def with_updates(self, state: Array, updates: StateUpdates | None, xp: Namespace) -> Array:
         """Return the vector of non-trainable parameters with new values for some of them.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays import formats
 from bp_arrays.checks import argument_error, array_error, as_integer
 from bp_arrays.devices import Device, device as find_device, device_of
 from bp_arrays.errors import InputError, unknown_name
@@ -20,10 +21,7 @@ from bp_arrays.formats import (
     MONITORED,
     STORED_AS,
     Header,
-    Input,
     encode,
-    onnx_bytes,
-    to_module,
     vector_names,
 )
 from bp_arrays.inputs import (
@@ -60,6 +58,7 @@ from bp_arrays.losses import Loss
 from bp_arrays.model._jacobian import complete_gradient, jacobian
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._objective import Objective
+from bp_arrays.model._parameters import NamedParameters
 from bp_arrays.model._summary import Summary, summary_of
 from bp_arrays.optimizers import Optimizer, TrainingState
 from bp_arrays.random import Stream, checked_seed, host_generator
@@ -196,6 +195,13 @@ class Model:
             copied.training_state = state.moved_to(self.device, self.dtype)
         return copied
 
+    def without_parameters(self) -> Model:
+        """Return the net, device and dtype of this model without arrays: enough for `context`."""
+        bare = Model.__new__(Model)
+        for name in ("net", "inputs", "layout", "device", "dtype", "seed"):
+            setattr(bare, name, getattr(self, name))
+        return bare
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled model, on its device: CuPy unpickles arrays on the current one."""
 
@@ -211,10 +217,23 @@ class Model:
     # -- parameters --------------------------------------------------------------------------
 
     @property
-    def parameters(self) -> dict[str, Array]:
-        """Every parameter by name, on the model's device: {"0.weight": ..., "0.bias": ...}."""
+    def parameters(self) -> NamedParameters:
+        """Every parameter by name, on the model's device: {"0.weight": ..., "0.bias": ...}.
+
+        Assigning to a name sets it: `model.parameters["0.weight"] -= 0.1 * g`.
+        """
+        return NamedParameters(self)
+
+    @parameters.setter
+    def parameters(self, values: Mapping[str, Any]) -> None:
+        if not (isinstance(values, NamedParameters) and values.belongs_to(self)):  # after |=
+            self.parameters.update(values)
+
+    def parameter(self, entry: Entry) -> Array:
+        """Return one parameter as a view of its vector; `parameters` returns it by name."""
+        vector = self.vector if entry.parameter.trainable else self.state_vector
         with self.device.activate():
-            return self.layout.named(self.vector, self.state_vector, self.device.xp)
+            return self.layout.part(vector, entry, self.device.xp)
 
     @property
     def vector(self) -> Array:
@@ -282,42 +301,65 @@ class Model:
         """The number of trainable values."""
         return self.layout.trainable_size
 
-    def set_parameters(self, values: Mapping[str, Any]) -> None:
+    def set_parameters(self, values: Mapping[str, Any], *, finite: bool = False) -> None:
         """Replace the named parameters; none of them if one does not fit.
+
+        `model.parameters[name] = value` sets one, and refuses numbers that are not finite.
 
         Parameters
         ----------
         values : mapping of str to array
             Host data, or arrays on the model's device, of the parameter's shape.
+        finite : bool, default False
+            Whether to refuse NaN and infinity.
 
         Raises
         ------
         InputError, DeviceMismatchError
-            For an unknown name, another shape, another device, or a scale that is not > 0.
+            For an unknown name, another shape, another device, or a scale that is not > 0; with
+            finite=True for numbers that are not finite in the model's dtype.
         """
         if not isinstance(values, Mapping):
             raise argument_error("set_parameters", "values", values, "arrays by name, a dict")
         named = {entry.name: entry for entry in self.layout.entries}
-        checked: dict[str, np.ndarray[Any, Any]] = {}
-        for name, value in values.items():
-            if name not in named:
-                raise unknown_name("parameter", name, named)
-            host = as_numpy(value, name, self.device)
-            if host.shape != named[name].shape:
-                raise InputError(
-                    f"{name}: expected shape {named[name].shape}, got {tuple(host.shape)}"
+        arrays: dict[str, Array] = {}
+        with self.device.activate():
+            for name, value in values.items():
+                if name not in named:
+                    raise unknown_name("parameter", name, named)
+                arrays[name] = self._parameter_value(named[name], value, finite)
+            xp = self.device.xp
+            theta, state = (
+                self.layout.with_values(vector, entries, arrays, xp)
+                for vector, entries in zip(
+                    self.current_vectors(), (self.layout.trainable, self.layout.fixed), strict=True
                 )
-            if named[name].parameter.positive:
-                _check_positive(host, name, self.dtype)
-            checked[name] = host
-        current = self.host_parameters()
-
-        def choose(entry: Entry) -> np.ndarray[Any, Any]:
-            return checked.get(entry.name, current[entry.name])
-
-        theta = self.device.asarray(_fill(self.layout.trainable, choose), self.dtype)
-        state = self.device.asarray(_fill(self.layout.fixed, choose), self.dtype)
+            )
         self.set_vectors(theta, state)
+
+    def _parameter_value(self, entry: Entry, value: Any, finite: bool) -> Array:
+        """Return a checked value of a parameter on the device, in the model's dtype."""
+        name, device = entry.name, self.device
+        host = is_host_data(value)
+        array = as_numpy(value, name) if host else array_of_device(value, device, name)
+        if tuple(array.shape) != entry.shape:
+            raise InputError(f"{name}: expected shape {entry.shape}, got {tuple(array.shape)}")
+        if entry.parameter.positive:
+            _check_positive(as_numpy(array, name, device), name, self.dtype)
+        with np.errstate(over="ignore"):  # told in a sentence below, or meant
+            stored = (
+                device.asarray(array, self.dtype)
+                if host
+                else device.xp.astype(array, device.dtype(self.dtype))
+            )
+        if finite and not bool(device.xp.all(device.xp.isfinite(stored))):
+            index = tuple(map(int, np.argwhere(~np.isfinite(device.to_numpy(stored)))[0]))
+            raise InputError(
+                f"{describe_location(name, index)}: expected a number that is finite in "
+                f"{self.dtype}, got {as_numpy(array, name, device)[index]}; if an update diverges, "
+                "use a smaller learning rate"
+            )
+        return stored
 
     def host_parameters(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return every parameter by name, as a copy in NumPy."""
@@ -935,10 +977,10 @@ class Model:
         OSError
             If the folder does not exist or cannot be written to.
         """
-        content = onnx_bytes(
+        content = formats.onnx_bytes(
             self.net,
             self._host_tree(),
-            map_tree(lambda spec: Input(spec.shape, spec.is_index, spec.size), self.inputs),
+            map_tree(lambda spec: formats.Input(spec.shape, spec.is_index, spec.size), self.inputs),
             self.dtype,
             metadata={str(key): str(value) for key, value in self.metadata.items()},
             operators=operators or {},
@@ -967,7 +1009,7 @@ class Model:
         """
         shape = only_shape(self.inputs, "to_torch", indices=True)
         only_output(self.output_shape, "to_torch")
-        return to_module(self.net, self._host_tree(), shape, self.dtype)
+        return formats.to_module(self.net, self._host_tree(), shape, self.dtype)
 
     def _host_tree(self) -> ParameterTree:
         """Return the parameters nested like the layers, as NumPy arrays."""

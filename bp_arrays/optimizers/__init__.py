@@ -11,7 +11,7 @@ from bp_arrays.optimizers._scikit_learn import (
     ClassicalMomentum as ClassicalMomentum,
 )
 from bp_arrays.optimizers._sgd import SGD
-from bp_arrays.optimizers._training_state import TrainingState
+from bp_arrays.optimizers._training_state import BestSoFar, TrainingState
 from bp_arrays.optimizers._transforms import ClipByGlobalNorm, Transform, WeightDecay
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -41,6 +41,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "BestSoFar",
     "Chain",
     "ClipByGlobalNorm",
     "Optimizer",

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from bp_arrays.devices import Device, name_of_dtype
 from bp_arrays.optimizers._optimizer import Optimizer
+
+
+class BestSoFar(NamedTuple):
+    """The best value of a monitored series, that of the parameters which the model has now.
+
+    Parameters
+    ----------
+    series : str
+    cost : float
+        The value, or minus the value if larger is better.
+    maximize : bool
+    step : int
+        The number of updates when it was recorded: after another update it says nothing.
+    """
+
+    series: str
+    cost: float
+    maximize: bool
+    step: int
 
 
 @dataclass(frozen=True)
@@ -25,6 +45,10 @@ class TrainingState:
         Number of epochs so far.
     monitored : tuple of float
         The monitored loss of each epoch so far, for learning rates that depend on it.
+    history : mapping of str to sequence of float
+        The series of all epochs so far, over all calls of `fit`; `bp.History(history)` draws them.
+    best : BestSoFar, optional
+        Of `EarlyStopping`, so that it knows the best of the calls before.
     """
 
     optimizer: Optimizer
@@ -32,6 +56,8 @@ class TrainingState:
     step: int = 0
     epoch: int = 0
     monitored: tuple[float, ...] = ()
+    history: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    best: BestSoFar | None = None
 
     def moved_to(self, device: Device, dtype: str) -> TrainingState:
         """Return the same state on another device, for θ of this dtype.

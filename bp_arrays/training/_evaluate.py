@@ -52,13 +52,21 @@ class Totals:
     of a batch is the divisor of its mean: so the epoch's loss is the mean over all its samples.
     """
 
-    def __init__(self, loss: Loss, metrics: Sequence[Metric], device: Device) -> None:
+    def __init__(
+        self,
+        loss: Loss,
+        metrics: Sequence[Metric],
+        device: Device,
+        sums: Sums | None = None,
+    ) -> None:
         self.loss = loss
         self.metrics = metrics
         self._device = device
         self._on_device = device.sum_dtype == "float64"
         self._float64 = device.dtype("float64") if self._on_device else None
         self._total: Sums | None = None
+        if sums is not None:
+            self._total = _converted(self._restored, *sums)
         self._pending: list[Sums] = []
 
     def add(self, value: Any, weight: Any, measured: tuple[tuple[Any, ...], ...]) -> None:
@@ -78,6 +86,22 @@ class Totals:
         if isinstance(value, (int, float)):
             return float(value)
         return self._device.xp.astype(value, self._float64)
+
+    def _restored(self, value: Any) -> Any:
+        """Return a number of earlier sums as `add` would have left it."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        return self._device.asarray(value, "float64") if self._on_device else value
+
+    def sums(self) -> Sums | None:
+        """Return the sums so far on the host, for a `Totals` that continues; waits for them."""
+        self._read()
+        return None if self._total is None else _converted(self._copied, *self._total)
+
+    def _copied(self, value: Any) -> Any:
+        if isinstance(value, (int, float)):
+            return float(value)
+        return np.array(self._device.to_numpy(value), np.float64)
 
     def _read(self) -> None:
         for batch in self._pending:
@@ -167,10 +191,23 @@ def evaluate(
     )
 
 
+def _nothing() -> None:
+    pass
+
+
 def evaluate_feed(
-    model: Model, feed: Feed, *, loss: Loss, metrics: Sequence[Metric], rows: int
+    model: Model,
+    feed: Feed,
+    *,
+    loss: Loss,
+    metrics: Sequence[Metric],
+    rows: int,
+    between: Callable[[], None] = _nothing,
 ) -> dict[str, float]:
-    """Return the loss and the metrics on checked data, in batches of `rows`."""
+    """Return the loss and the metrics on checked data, in batches of `rows`.
+
+    `between` is called after each batch, and may raise an exception.
+    """
     objective = Objective(model.net, model.layout, loss, tuple(metrics))
     totals = Totals(loss, metrics, model.device)
     sum_dtype = model.device.dtype(model.device.sum_dtype)
@@ -181,4 +218,5 @@ def evaluate_feed(
         for batch in batches:
             result = objective.forward(theta, state, batch, context)
             totals.add(result.loss * result.weight, result.weight, result.sums)
+            between()
         return totals.values()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,13 +19,20 @@ from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer, TrainingState
 from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed
-from bp_arrays.training._history import History
+from bp_arrays.training._history import History, joined_series
 from bp_arrays.training._metrics import Metric, with_part_losses
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._trainer import Trainer
 from bp_arrays.training.callbacks import Callback, Run, called_back
-from bp_arrays.training.checkpoints import Checkpoint
+from bp_arrays.training.checkpoints import (
+    Checkpoint,
+    Session,
+    Setting,
+    as_checkpoint,
+    recorded_series,
+    setting,
+)
 
 
 def fit(
@@ -118,6 +126,12 @@ def fit(
         The last update of an epoch is checked too. With `EarlyStopping` the model keeps the
         parameters of the best epoch.
 
+    Warns
+    -----
+    BpArraysWarning
+        If the net ends in an activation that the loss applies itself, such as Softmax before
+        CrossEntropy: training works, but badly.
+
     Examples
     --------
     >>> import bp_arrays as bp
@@ -131,6 +145,7 @@ def fit(
     if isinstance(x, Table):
         model.metadata |= x.metadata
     _check_callbacks(callbacks)
+    checkpoint = as_checkpoint(checkpoint)
     metrics = with_part_losses(metrics, loss)
     trainer = Trainer(
         model,
@@ -147,17 +162,45 @@ def fit(
     validation_feed = _validation_feed(validation, spec)
     _check_passes(feed, validation_feed, epochs)
 
-    history, device = History(), model.device
-    run = Run(model, history, epochs)
-    steps = feed.steps(rows)
-    total = None if steps is None else epochs * steps
+    device, steps = model.device, feed.steps(rows)
+    run = Run(model, History(), epochs)
+
+    def settings() -> list[Setting]:
+        return [
+            setting("model", [model.net, model.inputs, model.dtype], repr(model)),
+            setting("data", feed.fingerprint(), _described_rows(feed)),
+            setting(
+                "validation data",
+                None if validation_feed is None else validation_feed.fingerprint(),
+                _described_rows(validation_feed),
+            ),
+            setting("batch size", None if feed.rows is None else rows),
+            setting("shuffle", data.shuffle),
+            setting("seed", [trainer.seed, data.seed], str(trainer.seed)),
+            setting("loss", loss),
+            setting("penalty", penalty),
+            setting("metrics", list(metrics)),
+            setting("optimizer", optimizer),
+        ]
+
+    session = Session(trainer, run, callbacks, checkpoint, resume, steps)
     # an overflow makes the loss infinite, which raises an error, and an underflow to 0 is meant: no
     # warning of NumPy needed
     quiet = np.errstate(over="ignore", under="ignore", invalid="ignore")
-    with called_back(callbacks, run), quiet, Progress(total, enabled=progress) as bar:
+    with (
+        session.opened(settings, recorded_series(metrics, validation_feed)) as pauses,
+        called_back(callbacks, run),
+        quiet,
+        Progress(None if steps is None else epochs * steps, enabled=progress) as bar,
+        session.interruptible(),
+    ):
+        session.restore_callbacks()
+        bar.steps(session.steps_before, math.nan, math.nan)
         try:
-            for _ in range(epochs):
-                started = time.perf_counter()
+            for epoch in range(run.history.epochs + 1, epochs + 1):
+                if run.stopped:
+                    break
+                started = time.perf_counter() - pauses.seconds
                 runner = trainer.resume()  # a callback may have trained the model otherwise
                 if model.device != device:
                     raise InputError(
@@ -165,7 +208,12 @@ def fit(
                         f"callback moved it to {str(model.device)!r}; call model.to() afterwards"
                     )
                 order = feed.order(data.shuffle, data.seed, runner.state.epoch)
-                values = runner.epoch(feed, rows, order, bar)
+                chosen = order if callable(data.shuffle) else None
+                session.check_order(chosen, epoch)
+                pauses.begin_epoch(chosen)
+                runner.steps_to_come = (epochs + 1 - epoch) * (steps or 0)
+                with session.interruptible_epoch():
+                    values = runner.epoch(feed, rows, order, bar, pauses)
                 runner.check_update()
                 if validation_feed is not None:
                     measured = evaluate_feed(
@@ -174,19 +222,35 @@ def fit(
                         loss=loss,
                         metrics=metrics,
                         rows=max(rows, EVALUATION_ROWS),
+                        between=pauses.in_validation,
                     )
                     values |= {f"val_{name}": value for name, value in measured.items()}
                 _finish_epoch(model, values.get("val_loss", values["loss"]))
-                history.record(values | {"seconds": time.perf_counter() - started})
+                run.history.record(values | {"seconds": time.perf_counter() - started})
                 bar.epoch(values)
                 for callback in callbacks:
                     callback.on_epoch_end(run)
-                if run.stopped:
-                    break
+                pauses.end_epoch(last=bool(run.stopped) or epoch == epochs)
         finally:
-            history.compiled_by = trainer.runner.compiled_by
-            history.not_compiled = trainer.runner.refused
-    return history
+            run.history.compiled_by = trainer.runner.compiled_by
+            run.history.not_compiled = trainer.runner.refused
+            run.history.blas_threads = trainer.runner.blas_threads
+            trainer.runner.keep()
+            _keep_history(model, session.earlier, run.history)
+    return run.history
+
+
+def _described_rows(feed: Feed | None) -> str:
+    if feed is None:
+        return "none"
+    return "an iterable" if feed.rows is None else f"{feed.rows} rows"
+
+
+def _keep_history(model: Model, earlier: Mapping[str, Any], history: History) -> None:
+    """Keep the history of all calls so far with the training state."""
+    state: TrainingState | None = model.training_state
+    if state is not None:
+        model.training_state = replace(state, history=joined_series(earlier, history))
 
 
 def _finish_epoch(model: Model, monitored: float) -> None:

@@ -18,9 +18,11 @@ class History(Mapping[str, list[float]]):
     Each is a list with one float per epoch. `stopped` is the reason why training ended before its
     last epoch: None, "early stopping", or "interrupted". `compiled_by` names what ran each step as
     a whole: "recorded step", "jax.jit", "CUDA graph", or "" if operations ran one by one;
-    `not_compiled` is the reason why a faster way was refused, or "". If training ended by restoring
-    the best parameters, `kept_by` is the series by which they were the best, and `kept_epoch` their
-    epoch, counted from 1, or None for those before the first; without restoring "" and None.
+    `not_compiled` is the reason why a faster way was refused, or "". `blas_threads` is the number
+    of threads chosen for NumPy's matrix products, None if they were left alone. If training ended
+    by restoring the best parameters, `kept_by` is the series by which they were the best, and
+    `kept_epoch` their epoch, counted from 1, or None for those before the first; without restoring
+    "" and None.
 
     Examples
     --------
@@ -29,13 +31,27 @@ class History(Mapping[str, list[float]]):
     >>> history.record({"loss": 0.25, "seconds": 0.1})
     >>> history["loss"], history.epochs
     ([0.5, 0.25], 2)
+
+    Two histories are joined by `+`, for example after training was continued; a series that only
+    one of them has is NaN in the epochs of the other:
+
+    >>> (history + History({"loss": [0.125], "seconds": [0.1]}))["loss"]
+    [0.5, 0.25, 0.125]
+
+    Parameters
+    ----------
+    series : mapping of str to sequence of float, optional
+        Series to begin with, of one length, such as `model.training_state.history`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, series: Mapping[str, Sequence[float]] | None = None) -> None:
         self._series: dict[str, list[float]] = {"loss": [], "learning_rate": [], "seconds": []}
+        for name, values in (series or {}).items():
+            self._series[name] = [float(value) for value in values]
         self.stopped: str | None = None
         self.compiled_by = ""
         self.not_compiled = ""
+        self.blas_threads: int | None = None
         self.kept_epoch: int | None = None
         self.kept_by = ""
 
@@ -216,6 +232,25 @@ class History(Mapping[str, list[float]]):
             write_atomically(path, page.encode())
         return page
 
+    def __add__(self, later: Mapping[str, Sequence[float]]) -> History:
+        """Return the history of this training run and the one that continued it."""
+        if not isinstance(later, Mapping):
+            return NotImplemented
+        joined = joined_series(self, later)
+        history = History(joined)
+        if isinstance(later, History):
+            history.stopped = later.stopped
+            history.compiled_by, history.not_compiled = later.compiled_by, later.not_compiled
+            history.kept_by = later.kept_by
+            if later.kept_epoch is not None:
+                history.kept_epoch = self.epochs + later.kept_epoch
+            elif later.kept_by == self.kept_by:  # the best of all was in this run
+                history.kept_epoch = self.kept_epoch
+        return history
+
+    def __radd__(self, earlier: Mapping[str, Sequence[float]]) -> History:
+        return History(earlier) + self if isinstance(earlier, Mapping) else NotImplemented
+
     def __getitem__(self, name: str) -> list[float]:
         return self._series[name]
 
@@ -265,3 +300,19 @@ def _axes_for(names: Sequence[str], ax: Any) -> list[Any]:
 def cost(value: float, sign: float) -> float:
     """Return a number that is smaller for a better value, and infinite for NaN and infinity."""
     return sign * value if math.isfinite(value) else math.inf
+
+
+def joined_series(
+    first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]
+) -> dict[str, list[float]]:
+    """Return the series of two histories, one after the other; NaN where one lacks a series."""
+    lengths = [max(map(len, series.values()), default=0) for series in (first, second)]
+
+    def padded(series: Mapping[str, Sequence[float]], name: str, length: int) -> list[float]:
+        values = list(series.get(name, ()))
+        return [math.nan] * (length - len(values)) + values
+
+    return {
+        name: padded(first, name, lengths[0]) + padded(second, name, lengths[1])
+        for name in {**first, **second}
+    }

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.data import Batch
-from bp_arrays.errors import InputError, NonFiniteLossError
+from bp_arrays.errors import InputError, NonFiniteLossError, warn
 from bp_arrays.inputs import BatchSpec
-from bp_arrays.losses import Loss
+from bp_arrays.losses import Loss, doubled_activations
 from bp_arrays.model import Model, Objective
 from bp_arrays.optimizers import Optimizer, TrainingState
 from bp_arrays.random import checked_seed
 from bp_arrays.training._metrics import Metric, check_metrics
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._step import TrainingStep
-from bp_arrays.training.runners import Runner, runner_for
+from bp_arrays.training.runners import Runner, runner_for, step_key
 
 
 class Trainer:
@@ -72,6 +72,8 @@ class Trainer:
         compiled: bool = True,
     ) -> None:
         _check(model, loss, optimizer, penalty, metrics)
+        for line in doubled_activations(model.net, loss):
+            warn(line)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self._penalty, self._metrics = penalty, tuple(metrics)
         self._seed, self._compiled = checked_seed(seed), compiled
@@ -91,7 +93,8 @@ class Trainer:
         objective = Objective(model.net, model.layout, self.loss, self._metrics, penalty)
         step = TrainingStep(model, objective, self.optimizer, self._seed, model.device.xp)
         self._spec = BatchSpec.of(model, self.loss, self._metrics)
-        return runner_for(step, compiled=self._compiled)
+        key = step_key(model, self.loss, self._metrics, self._penalty, self._seed)
+        return runner_for(step, compiled=self._compiled, key=key)
 
     def resume(self) -> Runner:
         """Continue with this trainer's own optimizer state; return what runs the steps.
@@ -109,6 +112,16 @@ class Trainer:
         if moved:
             self.runner = self._new_runner()
         return self.runner
+
+    @property
+    def seed(self) -> int:
+        """Seed of the random numbers of layers such as Dropout."""
+        return self._seed
+
+    def continue_from(self, state: TrainingState) -> None:
+        """Continue from a training state, of the parameters that the model has now."""
+        self._state = self.model.training_state = state
+        self.runner = self._new_runner()
 
     @property
     def state(self) -> TrainingState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -124,7 +124,7 @@ def _model(
     return model
 
 
-def _named(prefix: str, arrays: dict[str, Array]) -> dict[str, Array]:
+def _named(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {prefix + name: array for name, array in arrays.items()}
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bp_arrays.checks import as_integer, as_number
 from bp_arrays.errors import NonFiniteLossError
 from bp_arrays.model import Model
+from bp_arrays.optimizers import BestSoFar
 from bp_arrays.training._history import History, cost, monitored
 
 
@@ -39,6 +40,20 @@ class Callback:
     def on_end(self, run: Run) -> None:
         """Called after the last batch, and whenever training ends early: Ctrl-C, an error."""
 
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must keep of this callback, by name; by default nothing.
+
+        Numbers, text, NumPy arrays of numbers, and lists and dicts of them. Called between two
+        steps.
+        """
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned; called after `on_start` in a resumed run.
+
+        Tuples come back as lists.
+        """
+
 
 @contextmanager
 def called_back(callbacks: Sequence[Callback], run: Run) -> Iterator[None]:
@@ -56,6 +71,9 @@ def called_back(callbacks: Sequence[Callback], run: Run) -> Iterator[None]:
         run.stopped = "interrupted"
     except NonFiniteLossError:
         run.stopped = "not finite"
+        raise
+    except SystemExit:
+        run.stopped = "terminated"
         raise
     except BaseException:
         run.stopped = "error"
@@ -79,6 +97,10 @@ class EarlyStopping(Callback):
 
     They are restored whatever ends training: also Ctrl-C within an epoch, or a loss that is not
     finite. An epoch whose monitored value is NaN or infinite is never the best.
+
+    If `fit` continues from the model's training state, also from a file, the best of the calls
+    before is known: if no epoch is better, their parameters are restored, and `best_epoch` is
+    None. Patience begins anew in each call, except where it resumes from a checkpoint.
 
     Parameters
     ----------
@@ -124,14 +146,25 @@ class EarlyStopping(Callback):
         self.best_epoch: int | None = None
         self._best = math.inf
         self._best_vectors: Any = None
+        self._series: tuple[str, bool] | None = None  # what the best is of, and if larger is better
+        self._model: Model
 
     def on_start(self, run: Run) -> None:
         self.best_epoch, self._best, self._best_vectors = None, math.inf, None
+        self._series, self._model = None, run.model
+        state = run.model.training_state
+        best = None if state is None else state.best
+        if best is not None and best.step == state.step and self.restore_best:
+            self._best, self._series = best.cost, (best.series, best.maximize)
+            self._best_vectors = run.model.vector, run.model.state_vector
 
     def on_epoch_end(self, run: Run) -> None:
-        _, values, sign = monitored(run.history, self.monitor, self.maximize)
+        name, values, sign = monitored(run.history, self.monitor, self.maximize)
         value = cost(values[-1], sign)
         epoch = run.history.epochs
+        if self._series not in (None, (name, sign < 0.0)):  # the best of an earlier call
+            self._best, self._best_vectors = math.inf, None
+        self._series = name, sign < 0.0
         if value < self._best - self.min_delta:
             self._best, self.best_epoch = value, epoch
             if self.restore_best:  # updates create new vectors: this one is not changed
@@ -140,8 +173,32 @@ class EarlyStopping(Callback):
             run.stopped = "early stopping"
 
     def on_end(self, run: Run) -> None:
-        if self._best_vectors is not None:
-            run.model.set_vectors(*self._best_vectors)
-            run.history.kept_epoch = self.best_epoch
-            run.history.kept_by = monitored(run.history, self.monitor)[0]
+        if self._best_vectors is None:
+            return
+        run.model.set_vectors(*self._best_vectors)
+        self._best_vectors, state = None, run.model.training_state
+        if self._series is None:
+            return
+        run.history.kept_epoch, run.history.kept_by = self.best_epoch, self._series[0]
+        if state is not None:
+            best = BestSoFar(self._series[0], self._best, self._series[1], state.step)
+            run.model.training_state = replace(state, best=best)
+
+    def state(self) -> dict[str, Any]:
+        vectors = self._best_vectors
+        if vectors is not None:
+            vectors = list(map(self._model.device.to_numpy, vectors))
+        return {
+            "best_epoch": self.best_epoch,
+            "best": self._best,
+            "series": self._series,
+            "vectors": vectors,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        device, dtype = self._model.device, self._model.dtype
+        self.best_epoch, self._best, vectors = (state[k] for k in ("best_epoch", "best", "vectors"))
+        self._series = None if state["series"] is None else tuple(state["series"])
         self._best_vectors = None
+        if vectors is not None:
+            self._best_vectors = tuple(device.asarray(vector, dtype) for vector in vectors)

@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from bp_arrays.data import Batch, Feed, RowFeed
-from bp_arrays.training._evaluate import Totals
+from bp_arrays.training._evaluate import Sums, Totals
+from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._eager import EagerRunner
@@ -45,34 +46,49 @@ class CudaGraphRunner(EagerRunner):
         )
         return "CUDA graph" if captured else ""
 
-    def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+    def epoch(
+        self, feed: Feed, batch_size: int, order: Any, bar: Progress, pauses: Pauses
+    ) -> dict[str, float]:
         if self.has_custom_parts:  # what they read from Python may have changed since
             self.static = None
         if self.static is None and isinstance(feed, RowFeed) and _can_be_static(feed, batch_size):
             self.static = self._static_step(batch_size)
         static = self.static
         if static is None or not isinstance(feed, RowFeed):
-            return super().epoch(feed, batch_size, order, bar)
-        totals = self.new_totals()
+            return super().epoch(feed, batch_size, order, bar, pauses)
+        totals = self.new_totals(pauses)
         with static.on_stream():
             before = self.state.step
             try:
-                rate = self._full_batches(static, feed, order, bar)
+                rate = self._full_batches(static, feed, order, bar, pauses)
             except Exception as error:
                 if not self.has_custom_parts or self.state is None or self.state.step != before:
                     raise
                 self.refuse("steps run operation by operation, not as a CUDA graph", error)
                 self.static = None
             else:
-                return self._rest_of_epoch(static, feed, totals, rate, bar)
-        return super().epoch(feed, batch_size, order, bar)
+                return self._rest_of_epoch(static, feed, totals, rate, bar, pauses)
+        return super().epoch(feed, batch_size, order, bar, pauses)
 
     def _rest_of_epoch(
-        self, static: StaticStep, feed: RowFeed, totals: Totals, rate: float, bar: Progress
+        self,
+        static: StaticStep,
+        feed: RowFeed,
+        totals: Totals,
+        rate: float,
+        bar: Progress,
+        pauses: Pauses,
     ) -> dict[str, float]:
-        totals.add(*static.totals)
-        if feed.rows % static.batch_size:
+        full = feed.rows // static.batch_size
+        if pauses.start < full:
+            totals.add(*static.totals)
+        else:  # an earlier run has trained on all full batches
+            rate = self.last_rate()
+        if feed.rows % static.batch_size and pauses.start <= full:
             rate = self._smaller_batch(static, feed, totals, bar)
+            pauses.begin(totals.sums)
+            if pauses.is_due(self.state.step):
+                pauses.pause()
         self.refused = static.graph.refused
         return totals.values() | {"learning_rate": rate}
 
@@ -86,21 +102,36 @@ class CudaGraphRunner(EagerRunner):
             self.refuse("steps run operation by operation, not as a CUDA graph", error)
             return None
 
-    def _full_batches(self, static: StaticStep, feed: RowFeed, order: Any, bar: Progress) -> float:
+    def _full_batches(
+        self, static: StaticStep, feed: RowFeed, order: Any, bar: Progress, pauses: Pauses
+    ) -> float:
         model, state = self.model, self.state
-        full = feed.rows // static.batch_size
-        rates = [self.optimizer.rate(state.step + k, state.monitored) for k in range(full)]
-        scalars = [self.optimizer.scalars(state.step + k + 1, rates[k]) for k in range(full)]
+        full, done = feed.rows // static.batch_size, pauses.start
+        first = state.step - done  # the number of updates before the epoch
+        rates = [self.optimizer.rate(first + k, state.monitored) for k in range(full)]
+        scalars = [self.optimizer.scalars(first + k + 1, rates[k]) for k in range(full)]
         static.begin(scalars, order, feed)
-        static.load(model.current_vectors(), state.vectors, state.step, 0)
-        done = 0
-        with closing(self._host_batches(static, feed, 0)) as batches:
+        static.load(model.current_vectors(), state.vectors, first, done)
+        self.window = Window(state, model.current_vectors(), done)
+
+        def sums() -> Sums | None:
+            so_far = self.new_totals(pauses)
+            so_far.add(*static.totals)
+            return so_far.sums()
+
+        def up_to_date() -> None:
+            vectors, optimizer_vectors = static.snapshot()
+            model.set_vectors(*vectors)
+            model.training_state = replace(state, vectors=optimizer_vectors, step=first + done)
+
+        pauses.begin(sums)
+        with closing(self._host_batches(static, feed, done)) as batches:
             try:
                 while done < full:
                     vectors, optimizer_vectors = static.snapshot()
-                    start = replace(state, vectors=optimizer_vectors, step=state.step + done)
+                    start = replace(state, vectors=optimizer_vectors, step=first + done)
                     window = Window(start, vectors, done)
-                    count = min(WINDOW, full - done)
+                    count = int(min(WINDOW, full - done, pauses.steps_left(first + done)))
                     for _ in range(count):
                         static.advance(next(batches))
                         done += 1
@@ -111,13 +142,12 @@ class CudaGraphRunner(EagerRunner):
                     self.good = vectors
                     self.window = window
                     bar.steps(count, losses[-1], rates[done - 1])
+                    if pauses.is_due(first + done):
+                        up_to_date()
+                        pauses.pause()
             finally:
                 if model.training_state is not None:
-                    vectors, optimizer_vectors = static.snapshot()
-                    model.set_vectors(*vectors)
-                    model.training_state = replace(
-                        state, vectors=optimizer_vectors, step=state.step + done
-                    )
+                    up_to_date()
         return rates[-1]
 
     def _smaller_batch(
@@ -146,14 +176,13 @@ class CudaGraphRunner(EagerRunner):
             while True:
                 yield None
         with static.graph.on_default_stream():  # prefetched there, by another thread
-            batches = feed.epoch(static.batch_size, static.host_order)
+            batches = feed.epoch(static.batch_size, static.host_order, position)
         with closing(batches):
-            for index in range(-(-feed.rows // static.batch_size)):
+            for _ in range(position, -(-feed.rows // static.batch_size)):
                 with static.graph.on_default_stream():
                     batch = next(batches)
                 static.graph.wait_for()
-                if index >= position:
-                    yield batch
+                yield batch
 
     def _all_batches(self, static: StaticStep, feed: RowFeed, position: int) -> Generator[Batch]:
         """Yield the batches of the epoch from a position on."""

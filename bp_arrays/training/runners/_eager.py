@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 from bp_arrays.data import Batch, Feed
 from bp_arrays.execution import compile_step
+from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
-from bp_arrays.training._step import TrainingStep
+from bp_arrays.training._step import TrainingStep, unchanged
+from bp_arrays.training.runners._reuse import compiled_steps, update_key
 from bp_arrays.training.runners._runner import (
     Runner,
     Vectors,
@@ -24,6 +25,9 @@ from bp_arrays.trees import leaves
 WINDOW = 32
 """Steps launched on an asynchronous device before their losses are checked."""
 
+KEPT_PARAMETERS = 10**6
+"""Parameters of a model with a penalty up to which its compiled step is kept: it holds a mask."""
+
 
 class EagerRunner(Runner):
     """A runner whose steps return new vectors, so that the old ones are available to go back to.
@@ -33,28 +37,51 @@ class EagerRunner(Runner):
     step : TrainingStep
     compiled : bool
         Whether the step may be compiled where the device has a compiler.
+    key : bytes, optional
+        The `step_key` under which the compiled step is kept.
     """
 
-    def __init__(self, step: TrainingStep, *, compiled: bool = True) -> None:
+    def __init__(
+        self, step: TrainingStep, *, compiled: bool = True, key: bytes | None = None
+    ) -> None:
         super().__init__(step)
         model = self.model
         self.good: Vectors = model.current_vectors()  # the last with a loss known to be finite
         self.compute: Any = step
         self.jitted = compiled and model.device.runs_as == "jit"
         if self.jitted:
-            self.compute = compile_step(replace(step, traced=True), model.device, model.dtype)
+            self.compute = self._compiled_step(key)
         self.unproven = self.jitted and self.has_custom_parts
 
     @property
     def compiled_by(self) -> str:
         return "jax.jit" if self.jitted else ""
 
-    def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+    def _compiled_step(self, key: bytes | None) -> Any:
+        """Return the step compiled by jax.jit: that of an equal step, if there was one."""
+        model, update, step = self.model, update_key(self.optimizer), self.step
+        whole = None if key is None or update is None else (key, update)
+        if self.has_custom_parts or step.reduce is not unchanged or _is_large(step):
+            whole = None
+        kept = None if whole is None else compiled_steps.get(whole)
+        if kept is not None:
+            return kept
+        # what is kept must not refer to the parameters of a model
+        traced = replace(step, model=model.without_parameters(), traced=True)
+        compiled = compile_step(traced, model.device, model.dtype)
+        if whole is not None:
+            compiled_steps.put(whole, compiled)
+        return compiled
+
+    def epoch(
+        self, feed: Feed, batch_size: int, order: Any, bar: Progress, pauses: Pauses
+    ) -> dict[str, float]:
         model = self.model
         size = WINDOW if model.device.is_asynchronous else 1
-        totals = self.new_totals()
+        totals = self.new_totals(pauses)
         pending: list[tuple[Any, Batch | None]] = []
-        rate, done = 0.0, 0
+        rate, done = self.last_rate(), pauses.start
+        pauses.begin(totals.sums)
 
         def check() -> None:
             """Check the losses of the window; stop training if one of them is not finite."""
@@ -63,14 +90,17 @@ class EagerRunner(Runner):
             if bad is not None:
                 batches: Iterator[Any] = iter([batch for _, batch in pending])
                 if feed.repeats:
-                    batches = islice(feed.epoch(batch_size, order), window.first, None)
+                    batches = feed.epoch(batch_size, order, window.first)
                 self.stop_in_window(self, window, bad, batches, self.good)
             self.good = window.vectors
             bar.steps(len(losses), losses[-1], rate)
             pending.clear()
 
-        window = Window(self.state, self.vectors(), 0)
-        with model.device.activate(), closing(feed.epoch(batch_size, order)) as batches:
+        window = Window(self.state, self.vectors(), done)
+        with (
+            model.device.activate(),
+            closing(pauses.batches(feed, batch_size, order)) as batches,
+        ):
             for batch in batches:
                 if not pending:
                     window = Window(self.state, self.vectors(), done)
@@ -78,8 +108,11 @@ class EagerRunner(Runner):
                 done += 1
                 totals.add(*sums)
                 pending.append((loss, None if feed.repeats else batch))
-                if len(pending) == size:
+                is_due = pauses.is_due(self.state.step)
+                if is_due or len(pending) == size:
                     check()
+                if is_due:
+                    pauses.pause(batch)
             if pending:
                 check()
             return totals.values() | {"learning_rate": rate}
@@ -137,3 +170,8 @@ class EagerRunner(Runner):
 
     def vectors(self) -> Vectors:
         return self.model.current_vectors()
+
+
+def _is_large(step: TrainingStep) -> bool:
+    """Return True if the compiled step holds a constant of the size of a large model."""
+    return step.objective.penalty is not None and step.model.parameter_count > KEPT_PARAMETERS

@@ -19,6 +19,7 @@ from bp_arrays.optimizers import TrainingState
 from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._metrics import OutputMetric
 from bp_arrays.training._non_finite import is_finite, non_finite_loss
+from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.typing import Array
@@ -63,6 +64,8 @@ class Steps(Protocol):
 class Runner(ABC):
     """Base class of runners, which execute training steps and update the model.
 
+    `steps_to_come` is the number of steps of this training run if it is known, else 0.
+
     Parameters
     ----------
     step : TrainingStep
@@ -73,6 +76,7 @@ class Runner(ABC):
         self.model, self.optimizer = step.model, step.optimizer
         self.device = step.model.device
         self.refused = ""
+        self.steps_to_come = 0
         objective = step.objective
         parts: list[Any] = [node.layer for node in walk(objective.net)]
         parts += [objective.loss, *objective.metrics, objective.penalty]
@@ -87,14 +91,26 @@ class Runner(ABC):
         return ""
 
     @property
+    def blas_threads(self) -> int | None:
+        """The number of BLAS threads chosen for steps; None if BLAS was left alone."""
+        return None
+
+    def keep(self) -> None:  # noqa: B027 - a runner may have nothing to leave
+        """Leave what was recorded or compiled to the next training run; called at the end."""
+
+    @property
     def state(self) -> TrainingState:
         """The training state of the model."""
         state: TrainingState = self.model.training_state
         return state
 
     @abstractmethod
-    def epoch(self, feed: Feed, batch_size: int, order: Any, bar: Progress) -> dict[str, float]:
+    def epoch(
+        self, feed: Feed, batch_size: int, order: Any, bar: Progress, pauses: Pauses
+    ) -> dict[str, float]:
         """Train on every batch once; return the epoch's loss, metrics and last learning rate.
+
+        An epoch that an earlier run has begun continues after `pauses.start` batches.
 
         Raises
         ------
@@ -110,10 +126,15 @@ class Runner(ABC):
     def last_good(self) -> Vectors:
         """Return the last parameters before the current ones that are known to be good."""
 
-    def new_totals(self) -> Totals:
-        """Return the sums of an epoch, of no batch yet."""
+    def new_totals(self, pauses: Pauses) -> Totals:
+        """Return the sums of an epoch, of the batches that an earlier run has trained on."""
         objective = self.step.objective
-        return Totals(objective.loss, objective.metrics, self.model.device)
+        return Totals(objective.loss, objective.metrics, self.model.device, pauses.sums)
+
+    def last_rate(self) -> float:
+        """Return the learning rate of the last update, which an earlier run may have made."""
+        state = self.state
+        return self.optimizer.rate(max(0, state.step - 1), state.monitored)
 
     def next_scalars(self) -> tuple[float, tuple[float, ...]]:
         """Return the learning rate and all scalars of the next update."""

@@ -1,0 +1,191 @@
+"""Convolution on NumPy: the columns of a few samples at a time, which stay in the cache.
+
+The columns (im2col) of a whole batch take up kh · kw times its memory, and writing and reading them
+takes longer than the product. Those of a few samples, made in one buffer again and again, are
+read by the product from the cache; a step needs no more memory for larger batches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from bp_arrays.kernels._convolution import (
+    convolution,
+    convolution_dw,
+    convolution_dx,
+    turned_kernel,
+)
+from bp_arrays.kernels._windows import Pair, Windows, size_of
+from bp_arrays.typing import Array, HostArray, Namespace
+
+BUFFER_BYTES = 2**19
+"""The size of the columns at a time: half of a second-level cache of 1 MiB."""
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+@convolution.native("numpy")
+def _(
+    x: Array,
+    w: Array,
+    windows: Windows,
+    groups: int = 1,
+    *,
+    device: Any,
+    xp: Namespace,
+    out: HostArray | None = None,
+) -> Any:
+    if not _suits(x, w, windows, groups):
+        return NotImplemented
+    return _convolve(x, w, windows, (1, 1), windows.positions(size_of(x)), out)
+
+
+@convolution_dx.native("numpy")
+def _(
+    delta: Array,
+    w: Array,
+    size: Pair,
+    windows: Windows,
+    groups: int = 1,
+    *,
+    device: Any,
+    xp: Namespace,
+    out: HostArray | None = None,
+) -> Any:
+    if not _suits(delta, w, windows, groups):
+        return NotImplemented
+    spread = tuple((n - 1) * s + 1 for n, s in zip(size_of(delta), windows.stride, strict=True))
+    turned = windows.turned(size, (spread[0], spread[1]))
+    weight = np.ascontiguousarray(turned_kernel(w, groups, xp))
+    return _convolve(delta, weight, turned, windows.stride, size, out)
+
+
+@convolution_dw.native("numpy")
+def _(
+    x: Array,
+    delta: Array,
+    windows: Windows,
+    groups: int = 1,
+    *,
+    device: Any,
+    xp: Namespace,
+    out: HostArray | None = None,
+) -> Any:
+    if not _suits(x, delta, windows, groups):
+        return NotImplemented
+    channels, outputs = x.shape[3], delta.shape[3]
+    if out is None:
+        out = np.empty((*windows.kernel, channels, outputs), x.dtype)
+    total = out.reshape(-1, outputs)
+    total[...] = 0
+    part = np.empty_like(total)
+    columns = _Columns(x, windows, (1, 1), size_of(delta))
+    for rows, block in columns.blocks():
+        error = np.ascontiguousarray(delta[rows]).reshape(-1, outputs)
+        np.dot(block.T, error, out=part)
+        np.add(total, part, out=total)
+    return out
+
+
+def _suits(x: Array, other: Array, windows: Windows, groups: int) -> bool:
+    """Return False where the standard form is as fast: one product, or none."""
+    plain = windows.stride == (1, 1) and windows.padding == ((0, 0), (0, 0))
+    return (
+        groups == 1
+        and not (plain and windows.kernel == (1, 1))
+        and x.dtype == other.dtype
+        and x.dtype in DTYPES
+        and min(x.shape) > 0
+        and min(other.shape) > 0
+    )
+
+
+def _convolve(
+    x: Array, w: Array, windows: Windows, spread: Pair, count: Pair, out: HostArray | None
+) -> HostArray:
+    outputs = w.shape[3]
+    if out is None:
+        out = np.empty((x.shape[0], *count, outputs), x.dtype)
+    w = w.reshape(-1, outputs)
+    for rows, block in _Columns(x, windows, spread, count).blocks():
+        np.dot(block, w, out=out[rows].reshape(-1, outputs))
+    return out
+
+
+class _Columns:
+    """The columns of images, in blocks that fit into the cache.
+
+    A block is some samples, or some lines of one sample if its columns are larger than the buffer.
+
+    Parameters
+    ----------
+    x : array (batch, height, width, channels)
+    windows : Windows
+    spread : pair of int
+        Distances between the lines and columns of x in the image; zeros lie between them.
+    count : pair of int
+        The positions of the windows, down and across.
+    """
+
+    def __init__(self, x: HostArray, windows: Windows, spread: Pair, count: Pair) -> None:
+        self._batch, *_, channels = x.shape
+        self._count, self._inner = count, (*windows.kernel, channels)
+        line = count[1] * math.prod(self._inner) * x.dtype.itemsize
+        lines = max(1, BUFFER_BYTES // line)
+        self._samples = min(self._batch, max(1, lines // count[0]))
+        self._lines = count[0] if self._samples > 1 else min(count[0], lines)
+        self._x, self._image = x, x
+        self._spread, self._windows = spread, windows
+        self._copies = spread != (1, 1) or windows.padding != ((0, 0), (0, 0))
+        if self._copies:
+            (above, _), (left, _) = windows.padding
+            size = tuple((n - 1) * s + 1 for n, s in zip(size_of(x), spread, strict=True))
+            height, width = windows.padded((size[0], size[1]))
+            self._image = np.zeros((self._samples, height, width, channels), x.dtype)
+            self._part = (*_reached(size[0], spread[0], above, height),)
+            self._side = (*_reached(size[1], spread[1], left, width),)
+        self._buffer = np.empty((self._samples, self._lines, count[1], *self._inner), x.dtype)
+
+    def blocks(self) -> Iterator[tuple[Any, HostArray]]:
+        """Yield which part of the output a block is (an index), and its columns (rows, K)."""
+        (sh, sw), (dh, dw) = self._windows.stride, self._windows.dilation
+        n, h, w, c = self._image.strides
+        shape = (self._image.shape[0], *self._count, *self._inner)
+        every = as_strided(self._image, shape, (n, sh * h, sw * w, dh * h, dw * w, c))
+        for start in range(0, self._batch, self._samples):
+            stop = min(start + self._samples, self._batch)
+            if self._copies:
+                self._fill(start, stop)
+            first = 0 if self._copies else start
+            for top in range(0, self._count[0], self._lines):
+                lines = slice(top, min(top + self._lines, self._count[0]))
+                part = every[first : first + stop - start, lines]
+                columns = self._buffer[: part.shape[0], : part.shape[1]]
+                np.copyto(columns, part)
+                if part.shape[0] == 1:
+                    yield (start, lines), columns.reshape(-1, math.prod(self._inner))
+                else:
+                    yield slice(start, stop), columns.reshape(-1, math.prod(self._inner))
+
+    def _fill(self, start: int, stop: int) -> None:
+        """Copy samples into the padded image, between whose lines there may be zeros."""
+        (rows, lines), (columns, sides) = self._part, self._side
+        self._image[: stop - start, rows, columns] = self._x[start:stop, lines, sides]
+
+
+def _reached(size: int, step: int, before: int, padded: int) -> tuple[slice, slice]:
+    """Return where an axis lies in the padded image, and the part of it that does.
+
+    A negative padding cuts lines off.
+    """
+    first = max(0, -(before // step)) if before < 0 else 0
+    start = before + first * step
+    lines = (size - 1) // step + 1
+    last = min(lines, (padded - 1 - before) // step + 1)
+    if last <= first:
+        return slice(0), slice(0)
+    return slice(start, start + (last - first - 1) * step + 1, step), slice(first, last)

@@ -1,0 +1,223 @@
+"""`CheckpointFolder`: a folder of checkpoints, written by one process, read by any.
+
+The order of checkpoints is that of their numbers of updates, which are their names: no clock is
+asked. A file is complete as soon as it has its name.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from bp_arrays.errors import DataError, InputError
+from bp_arrays.files import PART, write_atomically
+from bp_arrays.formats import CheckpointContent, LaterVersion, decode_checkpoint
+
+logger = logging.getLogger("bp_arrays")
+
+LOCK, BEST = ".lock", "best.safetensors"
+_NAME = re.compile(r"step-(\d{12,})\.safetensors")
+
+_in_use: set[str] = set()
+"""The folders that this process writes to: a lock of the system does not refuse its own process."""
+
+
+def checkpoints_in(folder: Path) -> list[tuple[int, Path]]:
+    """Return the checkpoints of a folder as (number of updates, path), the oldest first."""
+    matches = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return sorted((int(match[1]), path) for match, path in matches if match)
+
+
+def newest_intact(folder: Path, where: str) -> tuple[Path, CheckpointContent, list[Path]]:
+    """Return the newest checkpoint that can be read, and the later ones, which are damaged.
+
+    Raises
+    ------
+    InputError
+        If there is no folder, or no checkpoint in it.
+    DataError
+        If none can be read, or the newest is of a later version.
+    """
+    if not folder.is_dir():
+        got = "a file" if folder.exists() else "no such folder"
+        raise InputError(
+            f"{where}: expected a folder of checkpoints, got {got}; pass the folder of "
+            "checkpoint=bp.Checkpoint(folder)"
+        )
+    found = checkpoints_in(folder)
+    if not found:
+        names = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
+        if not names:
+            got = "an empty folder"
+        elif all(PART.fullmatch(name) for name in names):
+            got = "only one that was not written to its end"
+        else:
+            got = f"other files, such as {names[0]:.60}"
+        raise InputError(
+            f"{where}: expected a folder with checkpoints, step-....safetensors, got {got}; leave "
+            "out resume to start training"
+        )
+    damaged: list[Path] = []
+    errors: list[str] = []
+    for _, path in reversed(found):
+        try:
+            content = decode_checkpoint(path)
+        except LaterVersion:
+            raise
+        except FileNotFoundError:  # the process that writes to the folder has removed it
+            continue
+        except (DataError, OSError) as error:
+            damaged.append(path)
+            errors.append(" ".join(str(error).split()))
+            continue
+        for message in errors:
+            logger.warning("%s; training continues from the one before, %s", message, path.name)
+        return path, content, damaged
+    raise DataError(
+        f"{where}: expected a checkpoint that is intact, got {len(damaged)} that are damaged, the "
+        f"last of them {errors[0] if errors else 'removed'}; start again in another folder"
+    )
+
+
+class CheckpointFolder:
+    """A folder that this process alone writes checkpoints to.
+
+    Parameters
+    ----------
+    path : Path
+    keep : int or None
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to, or another process writes to it.
+    """
+
+    def __init__(self, path: Path, keep: int | None) -> None:
+        self.path, self.keep = path, keep
+        self._lock: IO[str] | None = None
+        self._key = ""
+        try:
+            self._acquire()
+            for leftover in self.path.iterdir():
+                if PART.fullmatch(leftover.name):  # of a process that was killed
+                    leftover.unlink(missing_ok=True)
+        except OSError as error:
+            self.close()
+            raise InputError(
+                f"Checkpoint({str(path)!r}): expected a folder to write to, got "
+                f"{error.strerror or error}; name another folder"
+            ) from None
+
+    def write(self, step: int, content: bytes) -> Path:
+        """Write a checkpoint, and remove the oldest ones beyond those to keep."""
+        self._recreate()
+        path = self.path / f"step-{step:012d}.safetensors"
+        write_atomically(path, content)
+        if self.keep is not None:
+            for _, old in checkpoints_in(self.path)[: -self.keep]:
+                if old != path:
+                    old.unlink(missing_ok=True)
+        return path
+
+    def write_best(self, content: bytes) -> None:
+        """Write the checkpoint of the best epoch."""
+        self._recreate()
+        write_atomically(self.path / BEST, content)
+
+    def set_aside(self, damaged: list[Path]) -> None:
+        """Rename damaged checkpoints, so that they are not counted among those to keep."""
+        for path in damaged:
+            if path.parent.resolve() == self.path.resolve():
+                with suppress(OSError):
+                    path.replace(path.with_name(f"{path.name}.damaged"))
+
+    def close(self) -> None:
+        """Let other processes write to the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        _in_use.discard(self._key)
+        self._key = ""
+
+    def _recreate(self) -> None:
+        """Create the folder again if it was deleted during training."""
+        if not (self.path / LOCK).exists():
+            self.close()
+            self._acquire()
+
+    def _acquire(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        key = os.path.realpath(self.path)
+        if key in _in_use:
+            raise _in_use_error(self.path, "another call of fit in this process")
+        lock = (self.path / LOCK).open("a+")
+        try:
+            _lock(lock)
+        except OSError:
+            lock.seek(0)
+            owner = " ".join(lock.read(80).split()) or "another process"
+            lock.close()
+            raise _in_use_error(self.path, owner) from None
+        self._lock, self._key = lock, key
+        _in_use.add(key)
+        with suppress(OSError):  # the disk may be full: the text is for messages only
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+            lock.flush()
+
+
+def check_unused(folder: Path, step: int) -> None:
+    """Raise InputError if a folder has checkpoints of another training run.
+
+    Parameters
+    ----------
+    folder : Path
+    step : int
+        The number of updates of this run so far: checkpoints up to it are its own.
+    """
+    existing = checkpoints_in(folder)
+    if existing and existing[-1][0] > step:
+        raise InputError(
+            f"Checkpoint({str(folder)!r}): expected a folder without checkpoints of an earlier "
+            f"run, got {existing[-1][1].name}; continue that run with resume={str(folder)!r}, or "
+            "name another folder"
+        )
+
+
+def _in_use_error(path: Path, owner: str) -> InputError:
+    return InputError(
+        f"Checkpoint({str(path)!r}): expected a folder that no other training run writes to, "
+        f"{owner} does; name another folder"
+    )
+
+
+def _lock(file: IO[str]) -> None:
+    """Lock a file until it is closed or the process ends; OSError if another process has."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(2**20)  # not the text, which others read
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        # not flock: a child process would hold it after this one was killed
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def closing_folder(folder: CheckpointFolder | None) -> Iterator[CheckpointFolder | None]:
+    """Close the folder after the block, if there is one."""
+    try:
+        yield folder
+    finally:
+        if folder is not None:
+            folder.close()
