@@ -68,6 +68,8 @@ def report_of(job: TrainingJob, result: TrainingResult, saved: object | None) ->
         "loss": repr(job.loss),
         "optimizer": repr(job.optimizer),
         "batch_size": job.recipe.batch,
+        "accumulate": job.recipe.accumulate,
+        "processes": 1 if job.group is None else job.group.size,
         "model": None if saved is None else str(saved),
         "versions": _versions(model.device.backend),
         "history": dict(history),

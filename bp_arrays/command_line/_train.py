@@ -8,14 +8,14 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 
 from bp_arrays.activations import ACTIVATIONS
 from bp_arrays.command_line import _options as options
-from bp_arrays.command_line._main import INTERRUPTED, TERMINATED
+from bp_arrays.command_line._main import FAILED, INTERRUPTED, TERMINATED
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot, plot
 from bp_arrays.command_line._precision import dtype_for
@@ -34,7 +34,8 @@ from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.command_line._target_units import TargetUnits, errors_of, value_scores
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
 from bp_arrays.devices import ask_for_float64, device
-from bp_arrays.errors import DataError, InputError, NonFiniteLossError
+from bp_arrays.distributed import ProcessGroup, group_named, launched_by
+from bp_arrays.errors import BpArraysError, DataError, InputError, NonFiniteLossError
 from bp_arrays.files import write_atomically
 from bp_arrays.inputs import SelectedRows, first_not_finite
 from bp_arrays.layers import Sequential, Standardize
@@ -197,6 +198,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rows per step (default: 32, up to 512 for many rows; notes: 4)",
     )
     add(
+        "--accumulate",
+        type=options.count,
+        metavar="BATCHES",
+        help="batches per update, as one larger batch in the memory of one (default: 1)",
+    )
+    add(
         "--patience",
         type=options.count,
         metavar="EPOCHS",
@@ -208,6 +215,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=options.seed,
         default=0,
         help="seed of all random numbers, the same on every device (default: 0)",
+    )
+    add(
+        "--distributed",
+        choices=("auto", "mpi", "nccl", "none"),
+        default="auto",
+        help="how processes train together that mpiexec (mpi) or torchrun (nccl) has started: "
+        "each computes its share of every batch (default: auto, by who started them)",
     )
     add("--device", default="auto", help="auto, cpu, cuda, ...: see bp-arrays devices")
     add(
@@ -258,23 +272,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, evaluate, save, report; the exit code is 130 if Ctrl-C stopped the training run."""
-    checkpoint = _checkpoint(args)
-    check_outputs({"--out": args.out, "--report": args.report, "--plot": args.plot}, args.data)
-    if args.plot is not None:
-        check_plot(args.plot)
-    with _captured_log() as records:  # an error must be the only line on stderr
-        job = prepare(args)
-    if not args.quiet:
+    """Train, evaluate, save, report; the exit code is 130 if Ctrl-C stopped the training run.
+
+    Of several processes the first one prints and writes files.
+    """
+    group = _process_group(args.distributed)
+    if group is None:
+        return _run(args, None)
+    try:
+        with group.guard():
+            return _run(args, group)
+    except (BpArraysError, OSError):  # of all processes: one that fails alone ends the others
+        if group.rank == 0:
+            raise
+        return FAILED
+
+
+def _process_group(name: str) -> ProcessGroup | None:
+    """Return the processes that train together; None for a single one."""
+    if name == "auto":
+        name = launched_by()
+    group = None if name == "none" else group_named(name)
+    return None if group is None or group.size == 1 else group
+
+
+def _run(args: argparse.Namespace, group: ProcessGroup | None) -> int:
+    is_first = group is None or group.rank == 0
+    # an error must be the only line on stderr
+    with nullcontext() if group is None else group.checked_together(), _captured_log() as records:
+        checkpoint = _checkpoint(args)
+        if is_first:
+            outputs = {"--out": args.out, "--report": args.report, "--plot": args.plot}
+            check_outputs(outputs, args.data)
+            if args.plot is not None:
+                check_plot(args.plot)
+        job = prepare(args, group)
+    if is_first and not args.quiet:
         sys.stderr.writelines(f"bp-arrays: {record.getMessage()}\n" for record in records)
         print(plan(job), flush=True)
     with _warnings_on_stderr():
-        result = train(
-            job,
-            progress=not args.quiet,
-            checkpoint=checkpoint,
-            resume=args.resume,
-        )
+        result = train(job, progress=not args.quiet, checkpoint=checkpoint, resume=args.resume)
+    code = INTERRUPTED if result.history.stopped == "interrupted" else 0
+    if not is_first:
+        return code
     if args.out is not None:
         result.model.save(args.out.resolve())
     if args.report is not None:
@@ -284,14 +324,16 @@ def run(args: argparse.Namespace) -> int:
     if args.plot is not None:
         plot(result, f"{job.network} on {job.name}", args.plot)
     print(last_line(job, result, saved=args.out))
-    return INTERRUPTED if result.history.stopped == "interrupted" else 0
+    return code
 
 
-def prepare(args: argparse.Namespace) -> TrainingJob:
+def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> TrainingJob:
     """Check every option, read the data, and build the training run."""
     unsized = recipe_for(args)
     ask_for_float64()  # the data may require it
     target = device(args.device).require()
+    if group is not None and target.runs_as == "cuda graph" and ":" not in args.device:
+        target = device(f"cuda:{group.local_rank}").require()
     if args.dtype is not None:
         target.dtype(args.dtype)
     data = _data(args)
@@ -321,6 +363,7 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
         model.metadata |= data.metadata
     if isinstance(layers[0], Standardize):
         model.set_parameters(features.parameters("0"))
+    updates = -(-len(parts.train) // (recipe.batch * recipe.accumulate))
     return TrainingJob(
         name=args.data,
         data=data,
@@ -330,9 +373,10 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
         units=units,
         layers=layers,
         loss=loss,
-        optimizer=build_optimizer(recipe, recipe.epochs * -(-len(parts.train) // recipe.batch)),
+        optimizer=build_optimizer(recipe, recipe.epochs * updates),
         model=model,
         seed=args.seed,
+        group=group,
         patience=args.patience or (max(5, recipe.epochs // 5) if stops_early else None),
     )
 
@@ -375,6 +419,8 @@ def train(
         checkpoint=checkpoint,
         resume=resume,
         progress=progress,
+        accumulate=job.recipe.accumulate,
+        distributed=job.group,
     )
     seconds = time.perf_counter() - started
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bp_arrays.command_line._recipe import SizedRecipe
 from bp_arrays.command_line._target_units import TargetUnits
+from bp_arrays.distributed import ProcessGroup
 from bp_arrays.layers import Layer, Linear
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
@@ -33,6 +34,8 @@ class TrainingJob:
         The layers of the trained model, in order.
     loss, optimizer, model
     seed : int
+    group : ProcessGroup, or None
+        The processes that train together.
     patience : int, or None
         Epochs without a better validation loss before training stops.
     """
@@ -48,6 +51,7 @@ class TrainingJob:
     optimizer: Optimizer
     model: Model
     seed: int
+    group: ProcessGroup | None = None
     patience: int | None = None
 
     @property
@@ -117,11 +121,17 @@ def plan(job: TrainingJob) -> str:
             f"network   {', '.join(job.layer_names)}: {model.parameter_count} parameters",
             f"training  {type(job.loss).__name__}, {recipe.optimizer} with {recipe.schedule} "
             f"rate from {job.optimizer.rate(0):.3g}, {recipe.epochs} epochs in batches of "
-            f"{recipe.batch}"
+            f"{recipe.batch}{_division(job)}"
             + (f", or until {job.patience} bring no better one" if job.patience else ""),
             f"device    {model.device.name} in {model.dtype}, seed {job.seed}",
         ]
     )
+
+
+def _division(job: TrainingJob) -> str:
+    """Describe the parts of a batch: ", 4 per update, in 2 processes"; "" for one part."""
+    updates = f", {job.recipe.accumulate} per update" if job.recipe.accumulate > 1 else ""
+    return updates + ("" if job.group is None else f", in {job.group.size} processes")
 
 
 def score_line(job: TrainingJob, result: TrainingResult) -> str:
