@@ -55,7 +55,7 @@ class Recipe:
         net with a strong decay, or it learns their noise; a million need large batches.
         """
         batch = self.batch or min(max(SMALLEST_BATCH, 2 ** int(math.log2(rows / 300))), 512)
-        steps = -(-rows // batch)
+        steps = -(-rows // (batch * self.accumulate))
         updates = min(LEAST_UPDATES, UPDATES_PER_ROW * rows)
         decay = self.weight_decay
         if decay is None:
