@@ -16,7 +16,6 @@ from bp_arrays.explanation._recording import Recorder
 from bp_arrays.explanation._text import to_text
 from bp_arrays.files import write_atomically
 from bp_arrays.losses import Loss, doubled_activations
-from bp_arrays.model import Model
 
 
 class Explanation(Derivation):
@@ -91,7 +90,9 @@ def _writable(file: Path) -> Path:
     return file
 
 
-def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Explanation:
+def explain(
+    model: Any, x: Any, t: Any, loss: Loss | None = None, *, eta: float = 0.1
+) -> Explanation:
     """Explain the backward pass of one sample: every number, and the chain rule of each weight.
 
     The model is not changed. Everything is computed in float64 on the CPU, with layers such as
@@ -99,10 +100,14 @@ def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Ex
 
     Parameters
     ----------
-    model : Model
+    model : Model, or a fitted estimator such as MLPClassifier
+        With an estimator, its names of columns and classes are shown.
     x : array (*input_shape,) or (1, *input_shape)
+        With an estimator also a row of a table, `X.iloc[0]`.
     t : target of the sample: a class, or an array of the shape of the output
+        With an estimator a label, as in the y of its fit.
     loss : Loss
+        With an estimator by default the loss it was trained with.
     eta : float, default 0.1
         The learning rate η of the updates shown.
 
@@ -138,7 +143,12 @@ def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Ex
     >>> abs(w11.value - w11.computed) < 1e-15, abs(w11.value - w11.numeric) < 1e-9
     (True, True)
     """
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    if hasattr(model, "_explained"):  # an estimator: their room is above this one
+        model, x, t, loss, inputs, outputs = model._explained(x, t, loss)
     explanation = derived(Explanation, model, x, t, loss, eta)
-    for line in doubled_activations(model.net, loss):
+    explanation.input_names, explanation.output_names = inputs, outputs
+    for line in doubled_activations(explanation.model.net, explanation.loss):
         warn(line)
     return explanation
