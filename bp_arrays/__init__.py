@@ -8,7 +8,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bp_arrays.devices import Device, device, devices
-from bp_arrays.distributed import MPI, NCCL
 from bp_arrays.errors import (
     BpArraysError,
     BpArraysWarning,
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
         MaxPool2d,
         Upsample,
     )
+    from bp_arrays.distributed import MPI, NCCL
     from bp_arrays.estimators import (  # noqa: F401
         MLPClassifier,
         MLPRegressor,
@@ -354,6 +354,7 @@ NAMES = {
         "MaxPool2d",
         "Upsample",
     ],
+    "distributed": ["MPI", "NCCL"],
     "estimators": [
         "MLPClassifier",
         "MLPRegressor",
@@ -470,6 +471,7 @@ ROOMS = (
     "command_line",
     "convolution",
     "data",
+    "distributed",
     "errors",
     "estimators",
     "execution",
