@@ -8,6 +8,7 @@ from bp_arrays.initializers._lecun import LeCunNormal, LeCunUniform
 from bp_arrays.initializers._measured import Values, mean_and_scale
 from bp_arrays.initializers._normal import Normal
 from bp_arrays.initializers._orthogonal import Orthogonal, orthonormal_columns
+from bp_arrays.initializers._stacked import Stacked
 from bp_arrays.names import by_name
 
 INITIALIZERS: dict[str, type[Initializer]] = {
@@ -49,6 +50,7 @@ __all__ = [
     "Normal",
     "Ones",
     "Orthogonal",
+    "Stacked",
     "Values",
     "Zeros",
     "fans",
