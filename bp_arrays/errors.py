@@ -7,6 +7,8 @@ the command line can print it unchanged.
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -34,8 +36,27 @@ class MissingExtraError(BpArraysError, ImportError):
     """An optional dependency that is not installed; the message names the extra to install."""
 
 
+class OutOfMemoryError(BpArraysError, MemoryError):
+    """Too little memory for a batch, on any device; the model keeps its parameters."""
+
+
 class NonFiniteLossError(BpArraysError, ArithmeticError):
     """A training loss that is NaN or infinite; the model keeps its last good parameters."""
+
+
+class BpArraysWarning(UserWarning):
+    """Something that works, but hardly as intended; the message says what to change.
+
+    To silence it: `warnings.simplefilter("ignore", bp.BpArraysWarning)`.
+    """
+
+
+def warn(message: str) -> None:
+    """Warn at the line of the user's code that called this library."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("bp_arrays."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, BpArraysWarning, stacklevel=level)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,8 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
     loss = loss_named(args.loss)() if args.loss else schema.loss
     if loss is None:
         raise InputError(
-            "explain: expected --loss NAME; this model was trained with a Huber loss that has a "
-            "different threshold for each output, which explain cannot show"
+            "explain: expected --loss NAME; this model was trained with a loss that its file does "
+            "not name, such as Huber with a different threshold for each output"
         )
     row = _row(args.sample, data.rows)
     if data.t is None:
@@ -90,10 +91,17 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
     if not data.has_target[row]:
         raise InputError(f"{data.source}, row {row + 1}: expected a target, got none")
     x = data.x[row : row + 1][0].reshape(model.input_shape)
-    return explain(model, x, _target(data, schema, loss, row), loss, eta=args.eta)
+    outputs = math.prod(model.output_shape)
+    t = _target(data, schema, loss, row, outputs)
+    explanation = explain(model, x, t, loss, eta=args.eta)
+    if len(schema.feature_names) == x.size:
+        explanation.input_names = schema.feature_names
+    if schema.classes is not None and len(schema.classes) == outputs:
+        explanation.output_names = schema.classes
+    return explanation
 
 
-def _target(data: Dataset, schema: Schema, loss: Loss, row: int) -> Any:
+def _target(data: Dataset, schema: Schema, loss: Loss, row: int, outputs: int) -> Any:
     """Return the target of a row in the loss's form: a class, or one number per output."""
     assert data.t is not None
     if data.classes is None or schema.classes is None:
@@ -105,6 +113,8 @@ def _target(data: Dataset, schema: Schema, loss: Loss, row: int) -> Any:
             f"{data.source}, row {row + 1}: expected a class of the model, "
             f"{', '.join(schema.classes)}, got {data.classes[number]!r}"
         )
+    if outputs == 1 and len(schema.classes) == 2:  # one output stands for the second class
+        return np.array([float(k)])
     return k if loss.takes_classes else np.eye(len(schema.classes))[k]
 
 

@@ -115,6 +115,10 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
                 "to train on other classes, fit with warm_start=False"
             )
 
+    def _loss_for(self, labels: Labels) -> str | Loss:
+        """Return the loss for these classes."""
+        return self.loss
+
     def _learn_classes(self, y: Any, classes: Any) -> None:
         """Learn the classes passed to `partial_fit`, or compare them with the known ones."""
         if classes is None and not hasattr(self, "classes_"):
@@ -136,7 +140,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
 
     def _objective_for(self, y: HostArray) -> tuple[TrainingObjective, HostArray, int]:
         labels, codes = self._labels, self._labels.encode(y)
-        objective = classifying(self.loss, labels.kind)
+        objective = classifying(self._loss_for(labels), labels.kind)
         outputs = len(labels.classes)
         if labels.kind == "binary":  # one output is enough for two classes; softmax needs two
             outputs = 2 if isinstance(objective.loss, CrossEntropy) else 1
@@ -153,6 +157,21 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         if self._labels.kind != "binary":
             return None
         return self._labels.encode(y)[:, None].astype(bool)
+
+    def _explained_target(self, t: HostArray, loss: Loss) -> HostArray:
+        row = np.reshape(t, (1, -1))
+        codes = self._labels.encode(row if self._labels.multilabel else row[0])
+        if loss.takes_classes:
+            return codes
+        several = self._labels.one_hot(codes)
+        one_of_two = several.shape[1] == 1 and self.n_outputs_ == 2
+        return np.hstack([1.0 - several, several]) if one_of_two else several
+
+    def _output_names(self, network: Network) -> tuple[str, ...]:
+        names = tuple(map(str, self.classes_.tolist()))
+        if self._labels.kind == "binary" and network.model.output_shape == (1,):
+            return names[-1:]
+        return names
 
     def _score_of(self, network: Network, samples: Samples) -> float:
         outputs = moved_to_host(network.outputs(samples.X))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from bp_arrays.estimators._samples import (
     validated_weight,
 )
 from bp_arrays.layers import Layer
+from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.typing import Array, HostArray
 
@@ -78,6 +80,8 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         held_out: Samples | None,
         *,
         one_epoch: bool,
+        checkpoint: Any,
+        resume: Any,
     ) -> None:
         """Train a network; held_out are the user's own validation samples."""
 
@@ -92,9 +96,19 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     # -- fitting -------------------------------------------------------------------------------
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, validation: Any = None, *, incremental: bool
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation: Any = None,
+        checkpoint: Any = None,
+        resume: Any = None,
+        *,
+        incremental: bool,
     ) -> None:
         self._check_parameters(incremental=incremental)
+        if checkpoint is not None or resume is not None:
+            _check_repeatable(self.random_state)
         first = not self._has_weights() or not (self.warm_start or incremental)
         names = target_names(y)
         X, y = self._validated(X, y, reset=first)
@@ -117,7 +131,15 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             record = replace(self._record)
         before = model.vector, model.state_vector
         try:
-            self._train(network, samples, record, held_out, one_epoch=incremental)
+            self._train(
+                network,
+                samples,
+                record,
+                held_out,
+                one_epoch=incremental,
+                checkpoint=checkpoint,
+                resume=resume,
+            )
             if not np.isfinite(model.device.to_numpy(model.vector)).all():
                 raise not_finite()
         except BaseException:  # the weights, like the record, stay those of the last call
@@ -227,6 +249,44 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         )
         return network, network.outputs(X)
 
+    def _explained(
+        self, x: Any, t: Any, loss: Loss | None
+    ) -> tuple[Model, HostArray, HostArray, Loss, tuple[str, ...], tuple[str, ...]]:
+        """Return the arguments of `bp.explain` for a sample, and the names of inputs and outputs.
+
+        Raises
+        ------
+        InputError
+            For a sample that does not have the columns of `fit`, or a target that y did not have.
+        """
+        check_is_fitted(self)
+        network = self._trained()
+        loss = network.objective.loss if loss is None else loss
+        names = tuple(map(str, getattr(self, "feature_names_in_", ())))
+        if names and hasattr(x, "index") and getattr(x, "ndim", 0) == 1:  # a row, as a Series
+            x = x.to_frame().T.infer_objects()
+        if names and hasattr(x, "columns"):
+            missing = [name for name in names if name not in x.columns]
+            if missing:
+                raise InputError(f"explain(x=): expected the column {missing[0]!r}, as in fit")
+            x = x[list(names)]
+        return (
+            network.model,
+            np.asarray(moved_to_host(x), dtype=np.float64),
+            self._explained_target(np.asarray(moved_to_host(t)), loss),
+            loss,
+            names,
+            self._output_names(network),
+        )
+
+    @abstractmethod
+    def _explained_target(self, t: HostArray, loss: Loss) -> HostArray:
+        """Return the target of one sample in the form that a loss expects."""
+
+    @abstractmethod
+    def _output_names(self, network: Network) -> tuple[str, ...]:
+        """Return a name for each output of the net, or ()."""
+
     # -- scikit-learn's protocol ----------------------------------------------------------------
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -237,3 +297,12 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
+
+
+def _check_repeatable(random_state: Any) -> None:
+    """Raise InputError unless the same random numbers can be drawn again when training resumes."""
+    if not isinstance(random_state, Integral) or isinstance(random_state, bool):
+        raise InputError(
+            f"fit(checkpoint=, resume=): expected a whole number as random_state, got "
+            f"{random_state!r:.60}; the order of the samples must be drawn again to resume"
+        )

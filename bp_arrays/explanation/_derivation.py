@@ -66,7 +66,12 @@ class Derivation:
         ∂L/∂ of each parameter, from the layers' backward.
     eta : float
         The learning rate of the updates shown.
+    input_names, output_names : tuple of str
+        The names of the inputs and outputs, of an estimator that was fitted on a table, or ().
     """
+
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from bp_arrays.errors import InputError
+from bp_arrays.errors import InputError, warn
 from bp_arrays.explanation._derivation import Derivation
 from bp_arrays.explanation._deriving import derived
 from bp_arrays.explanation._latex import to_latex
@@ -15,8 +15,7 @@ from bp_arrays.explanation._page import to_html
 from bp_arrays.explanation._recording import Recorder
 from bp_arrays.explanation._text import to_text
 from bp_arrays.files import write_atomically
-from bp_arrays.losses import Loss
-from bp_arrays.model import Model
+from bp_arrays.losses import Loss, doubled_activations
 
 
 class Explanation(Derivation):
@@ -34,7 +33,10 @@ class Explanation(Derivation):
         return to_latex(self)
 
     def to_html(
-        self, path: str | os.PathLike[str] | None = None, *, recording: Recorder | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        recording: Recorder | None = None,
+        **unknown: Any,
     ) -> str:
         """Return an offline HTML page: a drawing of the net, every number, every derivation.
 
@@ -55,8 +57,14 @@ class Explanation(Derivation):
         ------
         InputError
             If the path is a folder or its folder does not exist; for a recording that is empty
-            or of another net.
+            or of another net; for an unknown argument.
         """
+        for name in unknown:
+            raise InputError(
+                f"to_html({name}=): expected path= or recording=; pass a Recorder as recording="
+            )
+        if isinstance(path, Recorder):
+            raise InputError("to_html(path=): expected a file, got a Recorder; write recording=")
         file = None if path is None else _writable(Path(path).resolve())
         page = to_html(self, recording)
         if file is not None:
@@ -82,7 +90,9 @@ def _writable(file: Path) -> Path:
     return file
 
 
-def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Explanation:
+def explain(
+    model: Any, x: Any, t: Any, loss: Loss | None = None, *, eta: float = 0.1
+) -> Explanation:
     """Explain the backward pass of one sample: every number, and the chain rule of each weight.
 
     The model is not changed. Everything is computed in float64 on the CPU, with layers such as
@@ -90,10 +100,14 @@ def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Ex
 
     Parameters
     ----------
-    model : Model
+    model : Model, or a fitted estimator such as MLPClassifier
+        With an estimator, its names of columns and classes are shown.
     x : array (*input_shape,) or (1, *input_shape)
+        With an estimator also a row of a table, `X.iloc[0]`.
     t : target of the sample: a class, or an array of the shape of the output
+        With an estimator a label, as in the y of its fit.
     loss : Loss
+        With an estimator by default the loss it was trained with.
     eta : float, default 0.1
         The learning rate η of the updates shown.
 
@@ -129,4 +143,12 @@ def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Ex
     >>> abs(w11.value - w11.computed) < 1e-15, abs(w11.value - w11.numeric) < 1e-9
     (True, True)
     """
-    return derived(Explanation, model, x, t, loss, eta)
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    if hasattr(model, "_explained"):  # an estimator: their room is above this one
+        model, x, t, loss, inputs, outputs = model._explained(x, t, loss)
+    explanation = derived(Explanation, model, x, t, loss, eta)
+    explanation.input_names, explanation.output_names = inputs, outputs
+    for line in doubled_activations(explanation.model.net, explanation.loss):
+        warn(line)
+    return explanation

@@ -7,6 +7,7 @@ from bp_arrays.losses._cross_entropy import BinaryCrossEntropy, CrossEntropy
 from bp_arrays.losses._ctc import CTC
 from bp_arrays.losses._difference import Huber, L2Loss, MeanAbsoluteError, MeanSquaredError
 from bp_arrays.losses._divergence import KLDivergence
+from bp_arrays.losses._doubled import doubled_activations, last_layer
 from bp_arrays.losses._elementwise import ElementwiseLoss, PerTarget
 from bp_arrays.losses._ensemble import EnsembleLoss
 from bp_arrays.losses._hinge import Hinge, MultiMargin, SquaredHinge
@@ -60,5 +61,7 @@ __all__ = [
     "PerTarget",
     "PoissonNLL",
     "SquaredHinge",
+    "doubled_activations",
+    "last_layer",
     "loss_named",
 ]

@@ -12,18 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays import formats
 from bp_arrays.checks import argument_error, array_error, as_integer
-from bp_arrays.devices import Device, device as find_device, device_of
+from bp_arrays.devices import Device, device as find_device, device_of, memory_advice
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.files import write_atomically
 from bp_arrays.formats import (
     MONITORED,
     STORED_AS,
     Header,
-    Input,
     encode,
-    onnx_bytes,
-    to_module,
     vector_names,
 )
 from bp_arrays.inputs import (
@@ -63,7 +61,7 @@ from bp_arrays.model._objective import Objective
 from bp_arrays.model._parameters import NamedParameters
 from bp_arrays.model._summary import Summary, summary_of
 from bp_arrays.optimizers import Optimizer, TrainingState
-from bp_arrays.random import Stream, checked_seed, host_generator
+from bp_arrays.random import BatchPart, Stream, checked_seed, host_generator
 from bp_arrays.tables import TABLE_KEY, TableSpec, frame_samples
 from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import Array, Namespace, ParameterTree, Shape, StateUpdates
@@ -196,6 +194,13 @@ class Model:
         if state is not None:
             copied.training_state = state.moved_to(self.device, self.dtype)
         return copied
+
+    def without_parameters(self) -> Model:
+        """Return the net, device and dtype of this model without arrays: enough for `context`."""
+        bare = Model.__new__(Model)
+        for name in ("net", "inputs", "layout", "device", "dtype", "seed"):
+            setattr(bare, name, getattr(self, name))
+        return bare
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled model, on its device: CuPy unpickles arrays on the current one."""
@@ -380,6 +385,7 @@ class Model:
         traced: bool = False,
         constants: dict[Any, Array] | None = None,
         sum_dtype: Any = None,
+        part: BatchPart | None = None,
     ) -> Context:
         """Return the context of one pass of this model.
 
@@ -403,13 +409,15 @@ class Model:
             The cache of `Context.constant`.
         sum_dtype : dtype, optional
             As `Context.sum_dtype`.
+        part : BatchPart, optional
+            The batch of whose rows this pass computes some, for the random numbers.
         """
         xp = self.device.xp if xp is None else xp
         native = None if traced else self.device.native
         random: Stream | None = None
         updates: StateUpdates | None = None
         if training:
-            random = Stream(xp, native, self.seed if seed is None else seed, step)
+            random = Stream(xp, native, self.seed if seed is None else seed, step, part)
             updates = {}
         return Context(
             xp,
@@ -780,9 +788,10 @@ class Model:
             )
             params = self.layout.tree(*self.current_vectors(), device.xp)
             outputs: list[Tree] = []
-            for batch in batches:
-                y = function(params, batch, context)
-                outputs.append(map_tree(device.to_numpy, y) if to_host else y)
+            with memory_advice("predict", device, batch_size, "The model is unchanged"):
+                for batch in batches:
+                    y = function(params, batch, context)
+                    outputs.append(map_tree(device.to_numpy, y) if to_host else y)
         if not outputs:
             raise InputError(f"{method}(x=): expected at least one batch, got an empty iterable")
         if len(outputs) == 1:
@@ -972,10 +981,10 @@ class Model:
         OSError
             If the folder does not exist or cannot be written to.
         """
-        content = onnx_bytes(
+        content = formats.onnx_bytes(
             self.net,
             self._host_tree(),
-            map_tree(lambda spec: Input(spec.shape, spec.is_index, spec.size), self.inputs),
+            map_tree(lambda spec: formats.Input(spec.shape, spec.is_index, spec.size), self.inputs),
             self.dtype,
             metadata={str(key): str(value) for key, value in self.metadata.items()},
             operators=operators or {},
@@ -1004,7 +1013,7 @@ class Model:
         """
         shape = only_shape(self.inputs, "to_torch", indices=True)
         only_output(self.output_shape, "to_torch")
-        return to_module(self.net, self._host_tree(), shape, self.dtype)
+        return formats.to_module(self.net, self._host_tree(), shape, self.dtype)
 
     def _host_tree(self) -> ParameterTree:
         """Return the parameters nested like the layers, as NumPy arrays."""

@@ -8,19 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bp_arrays import formats
+from bp_arrays.activations import LogSoftmax, Sigmoid, Softmax
 from bp_arrays.devices import Device, device as find_device
-from bp_arrays.errors import DataError, InputError
+from bp_arrays.errors import DataError, InputError, warn
 from bp_arrays.formats import (
     MONITORED,
     STORED_AS,
     Header,
     classes_by_name,
-    from_module,
     open_model_file,
     vector_names,
 )
 from bp_arrays.inputs import InputSpec, as_inputs, only_shape, shapes_of
 from bp_arrays.layers import Layer
+from bp_arrays.losses import last_layer
 from bp_arrays.model._layout import Layout
 from bp_arrays.model._model import Model
 from bp_arrays.typing import Shape
@@ -161,10 +163,37 @@ def from_torch(
         parameter, have hooks or different dtypes, or the device lacks their dtype.
     DeviceUnavailableError
         If the device cannot compute on this machine.
+
+    Warns
+    -----
+    BpArraysWarning
+        If the module ends in a softmax, log-softmax or sigmoid, which CrossEntropy and
+        BinaryCrossEntropy of this library include: it fits prediction, not training with these.
     """
     inputs = as_inputs(input_shape)
     shape = only_shape(inputs, "from_torch", indices=True)
-    net, values, dtype = from_module(module, shape)
+    net, values, dtype = formats.from_module(module, shape)
+    _warn_of_probabilities(net)
     return Model.from_values(
         net, inputs, lambda entry: values[entry.name], device=device, dtype=dtype
     )
+
+
+TRAINED_WITH: dict[type[Layer], str] = {
+    Softmax: "CrossEntropy",
+    LogSoftmax: "CrossEntropy",
+    Sigmoid: "BinaryCrossEntropy",
+}
+"""The loss for the outputs before these activations; PyTorch has losses for those after them."""
+
+
+def _warn_of_probabilities(net: Layer) -> None:
+    """Warn if a module ends in an activation that the losses of this library include."""
+    end = last_layer(net)
+    if end is not None and type(end[1]) in TRAINED_WITH:
+        loss = TRAINED_WITH[type(end[1])]
+        warn(
+            f"from_torch: the module ends in {type(end[1]).__name__}; that is right for "
+            f"predicting, but to train the model with {loss}, which includes it, convert the "
+            "module without its last layer"
+        )

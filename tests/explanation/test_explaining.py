@@ -12,6 +12,9 @@ from bp_arrays.activations import ACTIVATIONS
 from bp_arrays.explanation._stages import LinearStage
 from bp_arrays.losses import LOSSES
 
+# nets of all kinds, some with an activation that the loss applies too
+pytestmark = pytest.mark.filterwarnings("ignore::bp_arrays.BpArraysWarning")
+
 RNG = np.random.default_rng(0)
 
 

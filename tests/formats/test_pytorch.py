@@ -14,6 +14,9 @@ import bp_arrays as bp
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 nn = torch.nn
 
+# modules that end in probabilities, which from_torch warns of
+pytestmark = pytest.mark.filterwarnings("ignore::bp_arrays.BpArraysWarning")
+
 X = np.random.default_rng(0).normal(size=(40, 8)) * 4.0
 DELTA = np.random.default_rng(1).normal(size=(40, 8))
 

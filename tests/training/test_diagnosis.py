@@ -164,3 +164,80 @@ def test_what_does_not_fit_is_told_before_the_training():
         Recorder(frames=1)
     with pytest.raises(bp.InputError, match="an integer"):
         Recorder(frames="60")
+
+
+def by_notes(start=None, rate=2.0, epochs=40):
+    """The notes' net on four samples, from weights of one's own."""
+    x = np.random.default_rng(0).uniform(size=(4, 2))
+    t = np.stack([x[:, 0] * x[:, 1], x[:, 0]], axis=1)
+    net = bp.Sequential(bp.Linear(3), bp.Sigmoid(), bp.Linear(2), bp.Sigmoid())
+    model = bp.Model(net, 2, device="cpu", seed=0)
+    if start is not None:
+        model.parameters = {k: np.full(w.shape, start) for k, w in model.parameters.items()}
+    diagnosis = Diagnosis(x, t, bp.L2Loss())
+    bp.fit(model, x, t, loss=bp.L2Loss(), optimizer=bp.SGD(rate), epochs=epochs,
+           callbacks=[diagnosis])  # fmt: skip
+    return diagnosis.findings()
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5])
+def test_units_that_stay_the_same_are_named(start):
+    [found] = by_notes(start)
+    assert found.startswith("layer 0 (Linear): units 1, 2, 3 are the same: with equal weights")
+    assert "Use random initial weights" in found
+
+
+def test_only_the_units_that_are_the_same_are_named():
+    """Two of twenty began equal, in all their weights."""
+    net = bp.Sequential(bp.Linear(20), bp.Tanh(), bp.Linear(1))
+    model = bp.Model(net, 6, device="cpu", seed=0)
+    first, last = (model.host_parameters()[f"{k}.weight"] for k in (0, 2))
+    first[:, 16], last[16] = first[:, 3], last[3]
+    model.parameters.update({"0.weight": first, "2.weight": last})
+    diagnosis = Diagnosis(X, T, LOSS)
+    bp.fit(model, X, T, loss=LOSS, optimizer=bp.Adam(0.01), epochs=5, callbacks=[diagnosis])
+    [found] = diagnosis.findings()
+    assert "units 4, 17 are the same" in found
+
+
+def test_equal_weights_below_unequal_ones_are_no_symmetry():
+    """They get different errors, so they part at the first step."""
+    net = bp.Sequential(bp.Linear(9, weight_init=bp.Zeros()), bp.Tanh(), bp.Linear(1))
+    assert "are the same" not in " ".join(watched(net, X, T, LOSS, bp.SGD(0.1), 3).findings())
+    output = bp.Sequential(bp.Linear(9), bp.Tanh(), bp.Linear(2, weight_init=bp.Zeros()))
+    both = np.concatenate([T, T], axis=1)
+    assert watched(output, X, both, LOSS, bp.SGD(0.1), 3).findings() == []
+
+
+def test_a_rate_too_small_is_named():
+    [found] = by_notes(rate=1e-4)
+    assert found.startswith("the weights hardly move: by ") and "in 40 epochs" in found
+    assert found.endswith("Use a larger learning rate")
+    net = bp.Sequential(bp.Linear(16), bp.ReLU(), bp.Linear(1))
+    [found] = watched(net, X, T, LOSS, bp.Adam(1e-7), 3).findings()
+    assert "the weights hardly move" in found
+
+
+def test_ordinary_training_has_no_findings():
+    """Also where weights hardly move with good reason: nothing is left to learn."""
+    assert by_notes() == []
+    assert by_notes(rate=0.1) == []
+    net = bp.Sequential(bp.Linear(16), bp.ReLU(), bp.Linear(1))
+    assert watched(net, X, T, LOSS, bp.Adam(1e-3), 3).findings() == []
+    assert watched(net, X, T, LOSS, bp.SGD(0.01), 3).findings() == []
+    for noise in (0.0, 0.3):
+        t = X[:, :1] + noise * np.random.default_rng(1).normal(size=(100, 1))
+        loss, model = bp.MeanSquaredError(), bp.Model(bp.Linear(1), 6, device="cpu", seed=0)
+        bp.fit(model, X, t, loss=loss, optimizer=bp.SGD(0.1), epochs=100, batch_size=100)
+        diagnosis = Diagnosis(X, t, loss)
+        bp.fit(model, X, t, loss=loss, optimizer=bp.SGD(1e-7), epochs=3, callbacks=[diagnosis])
+        assert diagnosis.findings() == []
+
+
+def test_a_doubled_softmax_is_a_finding():
+    net = bp.Sequential(bp.Linear(3), bp.Softmax())
+    with pytest.warns(bp.BpArraysWarning, match="ends in Softmax"):
+        found = watched(net, X, np.arange(100) % 3, bp.CrossEntropy(), bp.SGD(0.1), 1).findings()
+    assert (
+        "the net ends in Softmax (layer 1), but CrossEntropy applies a softmax itself" in found[0]
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import prepare_targets, row_count, samples_to_device
-from bp_arrays.losses import Loss
+from bp_arrays.losses import Loss, doubled_activations
 from bp_arrays.model import Model
 from bp_arrays.plots import draw_health
 from bp_arrays.training.callbacks._callback import Callback, Run
-from bp_arrays.training.callbacks._findings import findings
-from bp_arrays.training.callbacks._health import LayerHealth, health_of
+from bp_arrays.training.callbacks._findings import crawls, findings
+from bp_arrays.training.callbacks._health import LayerHealth, Movement, gain_of, health_of
 from bp_arrays.trees import leaves
+from bp_arrays.typing import HostArray
 
 
 class Diagnosis(Callback):
@@ -53,19 +55,36 @@ class Diagnosis(Callback):
             raise InputError(f"Diagnosis(loss=): expected a loss such as L2Loss(), got {loss!r}")
         self.x, self.t, self.loss = x, t, loss
         self.layers: list[LayerHealth] = []
+        self.steps: list[Movement] = []
+        self._start: HostArray | None = None
+        self._doubled: list[str] = []
 
     def on_start(self, run: Run) -> None:
-        self.layers = []
+        self.layers, self.steps = [], []
+        self._doubled = doubled_activations(run.model.net, self.loss)
+        self._start = _parameters(run.model)
         self._measure(run.model, 0)
 
     def on_epoch_end(self, run: Run) -> None:
         self._measure(run.model, run.history.epochs)
 
+    def on_end(self, run: Run) -> None:
+        self._start = None  # as large as the model
+
     def state(self) -> dict[str, Any]:
-        return {"layers": [vars(layer) for layer in self.layers]}
+        return {
+            "layers": [vars(layer) for layer in self.layers],
+            "steps": [vars(step) for step in self.steps],
+            "start": self._start,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.layers = [LayerHealth(**values) for values in state["layers"]]
+        self.layers = [
+            LayerHealth(**values | {"same": tuple(map(tuple, values["same"]))})
+            for values in state["layers"]
+        ]
+        self.steps = [Movement(**values) for values in state["steps"]]
+        self._start = state["start"]
 
     @property
     def last(self) -> list[LayerHealth]:
@@ -77,7 +96,8 @@ class Diagnosis(Callback):
 
     def findings(self) -> list[str]:
         """List the problems after the last epoch, each in one sentence."""
-        return findings([h for h in self.layers if h.epoch == 0], self.last)
+        before = [h for h in self.layers if h.epoch == 0]
+        return [*self._doubled, *findings(before, self.last, self.steps)]
 
     def table(self) -> str:
         """Format the statistics after the last epoch as a table."""
@@ -136,7 +156,24 @@ class Diagnosis(Callback):
             is_finite = all(np.isfinite(device.to_numpy(array)).all() for array in leaves(x))
             if not (row_count(x) and is_finite):
                 raise InputError("Diagnosis(x=): expected at least one sample of finite values")
-            self.layers += health_of(model, x, t, self.loss, epoch)
+            layers, loss = health_of(model, x, t, self.loss, epoch)
+            self.layers += layers
+            step = Movement(epoch, loss, self._distance(model))
+            if self.steps and crawls(self.steps[0], step):
+                step = replace(step, gain=gain_of(model, x, t, self.loss))
+            self.steps.append(step)
+
+    def _distance(self, model: Model) -> float:
+        """Return how far the parameters are from those at the start, as a part of their length."""
+        if self._start is None or not self._start.any():
+            return float("nan")
+        distance = np.linalg.norm(_parameters(model) - self._start)
+        return float(distance / np.linalg.norm(self._start))
+
+
+def _parameters(model: Model) -> HostArray:
+    """Return the trained parameters as one vector on the host."""
+    return model.device.to_numpy(model.current_vectors()[0]).astype(np.float64)
 
 
 def _percent(value: float) -> str:

@@ -1,4 +1,4 @@
-"""`EagerPass` and `ReplayedPass`: forward and backward of a batch on NumPy.
+"""`EagerPass`, `ReplayedPass` and its `Recording`: forward and backward of a batch on NumPy.
 
 Both write the gradient to one vector g. The loss is checked between forward and backward, as until
 then g has the parameters to which training may have to go back.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,14 +23,32 @@ from bp_arrays.execution import (
     Program,
     Recorded,
     StepRecorder,
+    ThreadChoice,
     copied,
+    largest_product,
+    needed_for,
 )
-from bp_arrays.model import Forward
+from bp_arrays.model import Forward, PartFactors
+from bp_arrays.random import BatchPart
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.trees import leaves, map_tree
 from bp_arrays.typing import HostArray
 
 logger = logging.getLogger("bp_arrays")
+
+
+class PartOf(NamedTuple):
+    """The rows of the larger batch that a pass computes, and its factors, in arrays (1,).
+
+    Parameters
+    ----------
+    rows : BatchPart
+    scale : PartFactors
+    """
+
+    rows: BatchPart
+    scale: PartFactors
+
 
 Measured = tuple[float, Any, tuple[tuple[Any, ...], ...]]
 """The loss, the divisor of its mean, and the sums of the metrics."""
@@ -56,12 +75,15 @@ class EagerPass:
         """Use other memory, from the next batch on."""
         self._theta, self._state, self._g = theta, state, g
 
-    def forward(self, batch: Batch, counter: int) -> Measured:
+    def forward(self, batch: Batch, counter: int, part: PartOf | None = None) -> Measured:
         """Compute the loss of a batch; `counter` is the number of updates before this one."""
-        context = self._step.context(counter)
+        rows, scale = (None, None) if part is None else part
+        context = self._step.context(counter, rows)
+        objective = self._step.objective
         try:
-            self._result = self._step.objective.forward(self._theta, self._state, batch, context)
+            self._result = objective.forward(self._theta, self._state, batch, context, scale)
             loss = float(self._result.loss)
+            self.has_divisor = not isinstance(self._result.weight, float)
         except NotRecordable as error:
             raise InputError(
                 "fit: expected layers, losses and metrics that keep no arrays between calls, one "
@@ -87,8 +109,8 @@ class EagerPass:
         del self._result  # frees the activations
 
 
-class ReplayedPass:
-    """A pass that replays recorded operations in preallocated memory, for one batch shape.
+class Recording:
+    """The operations of a step for one batch shape, without memory: several passes may share them.
 
     Parameters
     ----------
@@ -96,9 +118,9 @@ class ReplayedPass:
     batch : Batch
         An example with the shapes and dtypes of all batches.
     theta, state, g : arrays
-        As for `EagerPass`.
-    arena : Arena
-        Memory shared with the passes of other shapes.
+        Examples of the vectors of `EagerPass`.
+    part : PartOf, optional
+        An example of the part of a larger batch that `forward` receives.
 
     Raises
     ------
@@ -113,39 +135,85 @@ class ReplayedPass:
         theta: HostArray,
         state: HostArray,
         g: HostArray,
-        arena: Arena,
+        part: PartOf | None = None,
     ) -> None:
         recorder = StepRecorder()
         memory = [recorder.memory(v.shape, v.dtype) for v in (theta, state, g)]
         inputs = map_tree(lambda a: recorder.argument(a.shape, a.dtype), batch)
         counter = recorder.argument((1,), np.dtype(np.int32))
-        result = step.objective.forward(memory[0], memory[1], inputs, step.context(counter))
+        rows, scale = (None, None) if part is None else _recorded_part(recorder, part)
+        context = step.context(counter, rows)
+        result = step.objective.forward(memory[0], memory[1], inputs, context, scale)
+        extra = [counter, *(() if rows is None else (rows.first, *leaves(scale)))]
         split = len(recorder.instructions)
         written = _record_gradients(recorder, result, memory[2], split)
         if result.state is not memory[1]:
             # last, when the old values are not read any more
             written.append(_record_copy(recorder, result.state, memory[1], 0))
-        self._results = (result.loss, result.weight, result.sums)
+        self.results = (result.loss, result.weight, result.sums)
         results = [result.loss, result.weight, *itertools.chain(*result.sums)]
-        self._memory = [array.slot for array in memory]
-        self._slots: dict[str, Any] = {
-            "arguments": [array.slot for array in (*leaves(inputs), counter)],
-            "bound": self._memory,
+        self.memory = [array.slot for array in memory]
+        self.slots: dict[str, Any] = {
+            "arguments": [array.slot for array in (*leaves(inputs), *extra)],
+            "bound": self.memory,
             "results": [part.slot for part in results if isinstance(part, Recorded)],
             "written": written,
-            "arena": arena,
         }
-        self.program = program = Program(
-            recorder.instructions[:split], recorder.instructions[split:], **self._slots
-        )
-        self.fused: FusedSteps | None = FusedSteps(
-            program.steps[: program.split],
-            program.steps[program.split :],
-            [*self._slots["results"], *written],
-        )
-        self._counter = np.zeros(1, np.int32)
+        self.forward = recorder.instructions[:split]
+        self.backward = recorder.instructions[split:]
+        needed = needed_for([*self.slots["results"], *written], [*self.forward, *self.backward])
+        self.forward = [i for i in self.forward if i in needed]
+        self.backward = [i for i in self.backward if i in needed]
+        self.fused = FusedSteps(self.forward, self.backward, [*self.slots["results"], *written])
+        self.largest_product = largest_product([*self.forward, *self.backward])
+        self.thread_choice: ThreadChoice | None = None
+        self.has_divisor = not isinstance(result.weight, float)
         self.updates_state = result.state is not memory[1]
-        self._one_array = all(isinstance(array, np.ndarray) for array in batch[:2])
+        self.one_array = all(isinstance(array, np.ndarray) for array in batch[:2])
+
+    @cached_property
+    def constant_bytes(self) -> int:
+        """The memory of its constants, such as the mask of a penalty."""
+        constants = {
+            id(slot.constant): slot.constant.nbytes
+            for step in (*self.forward, *self.backward)
+            for slot in (*step.read, *(s.root for s in step.read))
+            if slot.constant is not None
+        }
+        return sum(constants.values())
+
+
+class ReplayedPass:
+    """A pass that replays recorded operations in preallocated memory, for one batch shape.
+
+    `steps_to_come`, if it is known, tells whether loops are worth compiling.
+
+    Parameters
+    ----------
+    recording : Recording
+    theta, state, g : arrays
+        As for `EagerPass`.
+    arena : Arena
+        Memory shared with the passes of other shapes.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        theta: HostArray,
+        state: HostArray,
+        g: HostArray,
+        arena: Arena,
+    ) -> None:
+        self.recording = recording
+        self._slots = {**recording.slots, "arena": arena}
+        self.program = Program(recording.forward, recording.backward, **self._slots)
+        self.fused: FusedSteps | None = recording.fused
+        self.steps_to_come = 0
+        self._counter = np.zeros(1, np.int32)
+        self._extra: tuple[Any, ...] = (self._counter,)
+        self.has_divisor = recording.has_divisor
+        self.updates_state, self._one_array = recording.updates_state, recording.one_array
         self._arrays: tuple[Any, ...] = ()
         self.bind(theta, state, g)
 
@@ -154,11 +222,17 @@ class ReplayedPass:
         self._vectors = theta, state, g
         self._use(self.program)
 
+    def unbind(self) -> None:
+        """Refer to no memory of a model and to no batch, until `bind` is called again."""
+        del self._vectors
+        self._arrays, self._extra = (), (self._counter,)
+        self.program.unbind()
+
     def _use(self, program: Program) -> None:
-        names = [slot.name for slot in self._memory]
+        names = [slot.name for slot in self.recording.memory]
         program.bind(dict(zip(names, self._vectors, strict=True)))
         self.program = program
-        loss, weight, sums = self._results
+        loss, weight, sums = self.recording.results
         self._loss, self._weight = self._memory_of(loss), self._memory_of(weight)
         self._sums = [[self._memory_of(part) for part in parts] for parts in sums]
 
@@ -166,9 +240,11 @@ class ReplayedPass:
         """Return the memory of a result; a result that is not an array unchanged."""
         return self.program.array(result.slot) if isinstance(result, Recorded) else result
 
-    def forward(self, batch: Batch, counter: int) -> Measured:
+    def forward(self, batch: Batch, counter: int, part: PartOf | None = None) -> Measured:
         """Compute the loss of a batch; `counter` is the number of updates before this one."""
         self._counter[0] = counter
+        if part is not None:
+            self._extra = (self._counter, part.rows.first, *leaves(part.scale))
         if self._one_array:
             self._arrays = batch[:2] if batch.weight is None else batch
         else:
@@ -176,15 +252,15 @@ class ReplayedPass:
         if self.fused is not None and self.fused.steps is not None:
             self._use_loops(*self.fused.steps)
         self._started = time.perf_counter()
-        self.program.forward(*self._arrays, self._counter)
+        self.program.forward(*self._arrays, *self._extra)
         sums = tuple([tuple(map(_value, parts)) for parts in self._sums])
         return self._loss.item(), _value(self._weight), sums
 
     def backward(self) -> None:
         """Write the gradient to g, and the new values of non-trainable parameters."""
-        self.program.backward(*self._arrays, self._counter)
+        self.program.backward(*self._arrays, *self._extra)
         if self.fused is not None:
-            self.fused.spend(time.perf_counter() - self._started)
+            self.fused.spend(time.perf_counter() - self._started, self.steps_to_come)
 
     def _use_loops(self, forward: list[Any], backward: list[Any]) -> None:
         """Use the compiled loops from now on, if they give the same bits for this batch."""
@@ -196,9 +272,9 @@ class ReplayedPass:
             loops = Program(forward, backward, **self._slots)
             for program in (usual, loops):
                 self._use(program)
-                program.forward(*self._arrays, self._counter)
+                program.forward(*self._arrays, *self._extra)
                 results = [np.array(program.array(slot)) for slot in self._slots["results"]]
-                program.backward(*self._arrays, self._counter)
+                program.backward(*self._arrays, *self._extra)
                 steps.append([*results, state.copy(), g.copy()])
                 state[...], g[...] = before
             pairs = zip(*steps, strict=True)
@@ -215,6 +291,16 @@ class ReplayedPass:
             state[...], g[...] = before
             if not same:
                 self._use(usual)
+
+
+def _recorded_part(recorder: StepRecorder, part: PartOf) -> PartOf:
+    """Return a part whose arrays are arguments of the recorded step."""
+
+    def argument(array: HostArray) -> Recorded:
+        return recorder.argument(array.shape, array.dtype)
+
+    rows = part.rows._replace(first=argument(part.rows.first))
+    return PartOf(rows, map_tree(argument, part.scale))
 
 
 def shapes_of(batch: Batch) -> tuple[Any, ...]:
