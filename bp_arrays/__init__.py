@@ -8,7 +8,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bp_arrays.devices import Device, device, devices
-from bp_arrays.distributed import MPI, NCCL
 from bp_arrays.errors import (
     BpArraysError,
     BpArraysWarning,
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
         MaxPool2d,
         Upsample,
     )
+    from bp_arrays.distributed import MPI, NCCL
     from bp_arrays.estimators import (  # noqa: F401
         MLPClassifier,
         MLPRegressor,
@@ -360,6 +360,7 @@ NAMES = {
         "MaxPool2d",
         "Upsample",
     ],
+    "distributed": ["MPI", "NCCL"],
     "estimators": [
         "MLPClassifier",
         "MLPRegressor",
@@ -479,6 +480,7 @@ ROOMS = (
     "command_line",
     "convolution",
     "data",
+    "distributed",
     "errors",
     "estimators",
     "execution",
