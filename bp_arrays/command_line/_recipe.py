@@ -145,7 +145,12 @@ def build_layers(recipe: Recipe, loss: Loss, data: Dataset) -> tuple[Layer, ...]
 def build_optimizer(recipe: Recipe, steps: int) -> Optimizer:
     """Build the optimizer with its learning-rate schedule over this number of updates."""
     kind = optimizer_named(recipe.optimizer)
-    rate = recipe.rate
-    if rate is None:
-        rate = ADAM_RATE if kind.__name__ in ("Adam", "AdamW") else kind().rate(0)  # type: ignore[call-arg]
-    return kind(SCHEDULES[recipe.schedule](rate, steps))
+    return kind(SCHEDULES[recipe.schedule](learning_rate(recipe), steps))
+
+
+def learning_rate(recipe: Recipe) -> float:
+    """Return the learning rate that the schedule of a training run starts from."""
+    if recipe.rate is not None:
+        return recipe.rate
+    kind = optimizer_named(recipe.optimizer)
+    return ADAM_RATE if kind.__name__ in ("Adam", "AdamW") else kind().rate(0)  # type: ignore[call-arg]

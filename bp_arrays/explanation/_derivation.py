@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bp_arrays.errors import InputError, unknown_name
+from bp_arrays.errors import InputError
 from bp_arrays.explanation._backward import deltas_of, linear_gradients
 from bp_arrays.explanation._chain_rule import ChainRule
 from bp_arrays.explanation._differences import central_difference
 from bp_arrays.explanation._expression import Term
 from bp_arrays.explanation._stages import InnerLayer, LinearStage, Stage, Vector
 from bp_arrays.explanation._weight_explanation import WeightExplanation
+from bp_arrays.explanation._weight_names import weight_named
 from bp_arrays.explanation._weight_rule import weight_rule
 from bp_arrays.inputs import prepare_targets
 from bp_arrays.losses import L2Loss, Loss
@@ -98,7 +99,8 @@ class Derivation:
         Parameters
         ----------
         name : str
-            A name of `model.parameters`: "0.weight".
+            A name of `model.parameters`, "0.weight"; or of a Linear layer the name that is printed,
+            with its indices: "w₁₂", "w12", "u1,12", "w(2)12", "b(1)2".
         *indices : int
             From 1, as on paper: `weight("0.weight", 1, 2)` is w₁₂, from the first input to the
             second unit; `weight("0.bias", 2)` is b₂.
@@ -109,8 +111,7 @@ class Derivation:
             For a name or an index that the model does not have; the message lists those it has.
         """
         named = self.model.parameters
-        if name not in named:
-            raise unknown_name("weight", name, named)
+        name, indices = weight_named(name, indices, self.stages, named)
         shape = tuple(named[name].shape)
         if len(indices) != len(shape) or not all(
             isinstance(i, (int, np.integer)) and not isinstance(i, bool) and 1 <= i <= n

@@ -448,3 +448,26 @@ def test_a_scale_per_feature_is_that_of_each_position():
     x = np.random.default_rng(0).normal(size=(3, 2))
     explanation = bp.explain(model, x, [0.5, -0.5], bp.L2Loss())
     assert explanation.weight("2.weight", 2, 1).text
+
+
+def test_weights_have_the_names_that_are_printed():
+    e = notes_net()
+    for printed, name, *at in [
+        ("w11", "0.weight", 1, 1), ("w₂₃", "0.weight", 2, 3), ("u_32", "2.weight", 3, 2),
+        ("u3,2", "2.weight", 3, 2), ("b(1)3", "0.bias", 3), ("b⁽²⁾₁", "2.bias", 1),
+    ]:  # fmt: skip
+        assert e.weight(printed).text == e.weight(name, *at).text
+    assert e.weight("u", 3, 2).text == e.weight("2.weight", 3, 2).text
+    layers = [layer for n in (12, 5, 3) for layer in (bp.Linear(n), bp.Tanh())]
+    deep = bp.explain(bp.Model(bp.Sequential(*layers), 11, device="cpu"), np.ones(11),
+                      np.zeros(3), bp.L2Loss())  # fmt: skip
+    assert deep.weight("w(1)11,12").text == deep.weight("0.weight", 11, 12).text
+    assert deep.weight("w⁽³⁾₅₃").text == deep.weight("4.weight", 5, 3).text
+    for name, message in [
+        ("w11", r"one of w\(1\), b\(1\), w\(2\), .* with its indices"),
+        ("w(1)112", "a comma between the indices"),
+        ("w(1)", "expected indices 1 to 11, 1 to 12"),
+        ("w(2)99", "expected indices 1 to 12, 1 to 5"),
+    ]:
+        with pytest.raises(bp.InputError, match=message):
+            deep.weight(name)
