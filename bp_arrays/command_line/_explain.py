@@ -99,7 +99,28 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
         raise InputError(f"{data.source}, row {row + 1}: expected a target, got none")
     x = data.x[row : row + 1][0].reshape(model.input_shape)
     eta = _learning_rate(model) if args.eta is None else args.eta
-    return explain(model, x, _target(data, schema, loss, row), loss, eta=eta)
+    return explain(
+        model,
+        x,
+        _target(data, schema, loss, row),
+        loss,
+        eta=eta,
+        class_names=_output_names(schema, model),
+        image_shape=_image_shape(data, model),
+    )
+
+
+def _output_names(schema: Schema, model: Model) -> tuple[str, ...] | None:
+    """Return the names of the classes, or of the targets that are values."""
+    names = schema.target_names if schema.classes is None else schema.classes
+    return names if len(names) == math.prod(model.output_shape) else None
+
+
+def _image_shape(data: Dataset, model: Model) -> tuple[int, int] | None:
+    """Return the shape of square images, which readers make flat; None for other data."""
+    side = math.isqrt(math.prod(model.input_shape))
+    is_image = data.one_unit and len(model.input_shape) == 1 and side > 1
+    return (side, side) if is_image and side * side == model.input_shape[0] else None
 
 
 def _learning_rate(model: Model) -> float:

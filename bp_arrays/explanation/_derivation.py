@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bp_arrays.activations import Sigmoid
 from bp_arrays.errors import InputError
 from bp_arrays.explanation._backward import deltas_of, linear_gradients
 from bp_arrays.explanation._chain_rule import ChainRule
 from bp_arrays.explanation._differences import central_difference
 from bp_arrays.explanation._expression import Term
-from bp_arrays.explanation._stages import InnerLayer, LinearStage, Stage, Vector
+from bp_arrays.explanation._stages import InnerLayer, Stage, Vector
 from bp_arrays.explanation._weight_explanation import WeightExplanation
 from bp_arrays.explanation._weight_names import weight_named
 from bp_arrays.explanation._weight_rule import weight_rule
 from bp_arrays.inputs import prepare_targets
+from bp_arrays.layers import Linear
 from bp_arrays.losses import L2Loss, Loss
 from bp_arrays.model import Model
 
@@ -67,7 +69,14 @@ class Derivation:
         ∂L/∂ of each parameter, from the layers' backward.
     eta : float
         The learning rate of the updates shown.
+    class_names : tuple of str
+        The name of each output; empty without names.
+    image_shape : (height, width, channels) or None
+        The shape of the sample as an image.
     """
+
+    class_names: tuple[str, ...] = ()
+    image_shape: tuple[int, int, int] | None = None
 
     def __init__(
         self,
@@ -141,9 +150,20 @@ class Derivation:
 
     @property
     def follows_notes(self) -> bool:
-        """True for a net like that of the notes: two Linear layers and the loss ½Σ(y−t)²."""
-        linears = sum(isinstance(stage, LinearStage) for stage in self.stages)
-        return linears == 2 and isinstance(self.loss, L2Loss)
+        """True for the net of the notes: 2-3-2 with sigmoids, and the loss ½Σ(y−t)²."""
+        kinds = [type(stage.layer) for stage in self.stages]
+        sizes = [self.x.size, *(stage.y.size for stage in self.stages)]
+        is_net = kinds == [Linear, Sigmoid, Linear, Sigmoid] and sizes == [2, 3, 3, 2, 2]
+        return is_net and isinstance(self.loss, L2Loss)
+
+    @property
+    def target_class(self) -> str:
+        """The name of the class of the target; "" without names."""
+        t = np.ravel(self.t)
+        if not self.class_names or t.size not in (1, len(self.class_names)):
+            return ""
+        k = int(t[0]) if t.size == 1 else int(np.argmax(t))
+        return self.class_names[k] if 0 <= k < len(self.class_names) else ""
 
     @property
     def first_weight(self) -> tuple[str, tuple[int, ...]] | None:

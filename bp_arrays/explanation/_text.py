@@ -25,7 +25,7 @@ def to_text(explanation: Derivation) -> str:
     lines = [
         f"forward: x = {vector(np.ravel(explanation.x))}",
         *_forward(explanation),
-        f"  t = {vector(np.ravel(explanation.t))}",
+        f"  t = {vector(np.ravel(explanation.t))}{_class(explanation)}",
         f"  L = {loss_formula(explanation.loss)} = {shown_fully(explanation.loss_value)}",
         "",
         "backward: the derivative of L by each layer's output, from the last layer to the first",
@@ -47,6 +47,11 @@ def to_text(explanation: Derivation) -> str:
     if explanation.follows_notes:
         lines += ["", CORRECTIONS]
     return "\n".join(lines)
+
+
+def _class(explanation: Derivation) -> str:
+    name = explanation.target_class
+    return f", the class {name}" if name else ""
 
 
 def vector(values: Vector) -> str:

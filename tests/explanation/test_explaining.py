@@ -9,6 +9,7 @@ import pytest
 
 import bp_arrays as bp
 from bp_arrays.activations import ACTIVATIONS
+from bp_arrays.explanation._images import images_of
 from bp_arrays.explanation._stages import LinearStage
 from bp_arrays.losses import LOSSES
 
@@ -471,3 +472,53 @@ def test_weights_have_the_names_that_are_printed():
     ]:
         with pytest.raises(bp.InputError, match=message):
             deep.weight(name)
+
+
+def test_outputs_have_the_names_of_their_classes():
+    model = bp.Model(bp.Linear(3), 2, device="cpu", seed=0)
+    names = ["setosa", "versicolor", "virginica"]
+    e = bp.explain(model, [1.0, 2.0], 1, bp.CrossEntropy(), class_names=names)
+    assert e.class_names == tuple(names) and e.target_class == "versicolor"
+    assert "t = [1], the class versicolor\n" in e.to_text()
+    assert bp.explain(model, [1.0, 2.0], 1, bp.CrossEntropy()).target_class == ""
+    for wrong in (names[:2], "abc", 3):
+        with pytest.raises(bp.InputError, match="a name for each of the 3 outputs"):
+            bp.explain(model, [1.0, 2.0], 1, bp.CrossEntropy(), class_names=wrong)
+
+
+def test_only_the_net_of_the_notes_tells_of_their_slips():
+    assert "Two slips of the notes" in notes_net().to_text()
+    net = bp.Sequential(bp.Linear(2), bp.Sigmoid(), bp.Linear(1), bp.Sigmoid())
+    xor = bp.explain(bp.Model(net, 2, device="cpu"), [0.0, 1.0], [1.0], bp.L2Loss())
+    assert "slips" not in xor.to_text() and "slips" not in xor.to_html()
+
+
+def test_images_hold_the_sample_its_derivative_and_the_weights():
+    """By the model's own forward and backward."""
+    net = bp.Sequential(bp.Standardize(), bp.Linear(20), bp.ReLU(), bp.Linear(3))
+    model = bp.Model(net, 12, device="cpu", dtype="float64", seed=0)
+    x = RNG.uniform(size=12)
+    e = bp.explain(model, x, 2, bp.CrossEntropy(), image_shape=(3, 4))
+    images = images_of(e)
+    assert images["shape"] == [3, 4, 1] and np.allclose(images["x"], x, rtol=1e-2)
+    y, backward = model.forward(x[None])
+    dx, _ = backward(bp.CrossEntropy()(y, [2])[1])
+    first, *units = images["signed"]
+    np.testing.assert_allclose(first["values"], dx[0], rtol=1e-2)
+    assert len(units) == 12
+    for image in units:
+        column = model.parameters["1.weight"][:, int(image["unit"]) - 1]
+        np.testing.assert_allclose(image["values"], column, rtol=1e-2)
+
+
+def test_what_is_an_image():
+    def shape(*input_shape, **settings):
+        model = bp.Model(bp.Sequential(bp.Flatten(), bp.Linear(1)), input_shape, device="cpu")
+        return bp.explain(model, np.ones(input_shape), [1.0], bp.L2Loss(), **settings).image_shape
+
+    assert shape(4, 5, 1) == (4, 5, 1) and shape(4, 5, 3) == (4, 5, 3)
+    assert shape(4, 5, 2) is None and shape(12) is None and shape(4, 5) is None
+    assert shape(12, image_shape=(2, 2, 3)) == (2, 2, 3)
+    for wrong in ((3, 5), 12, (12,), (2, 3, 2), (0, 4), (3.0, 4)):
+        with pytest.raises(bp.InputError, match=r"image_shape=\): expected \(height, width\)"):
+            shape(12, image_shape=wrong)
