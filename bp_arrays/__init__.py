@@ -156,6 +156,8 @@ if TYPE_CHECKING:
     from bp_arrays.estimators import (  # noqa: F401
         MLPClassifier,
         MLPRegressor,
+        SequentialClassifier,
+        SequentialRegressor,
         load_estimator,
         save_estimator,
         to_onnx,
@@ -308,6 +310,8 @@ LAZY = {
     "Explanation": "bp_arrays.explanation",
     "MLPClassifier": "bp_arrays.estimators",
     "MLPRegressor": "bp_arrays.estimators",
+    "SequentialClassifier": "bp_arrays.estimators",
+    "SequentialRegressor": "bp_arrays.estimators",
     "data": "bp_arrays.data",
     "explain": "bp_arrays.explanation",
     "load_estimator": "bp_arrays.estimators",

@@ -27,8 +27,8 @@ COMMANDS = {
 }
 """Each command is a module here with `add_arguments(parser)` and `run(args) -> exit code`."""
 
-FAILED, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
-"""Exit codes of an error, of Ctrl-C and of a closed output (128 + signal, as in a shell)."""
+FAILED, INTERRUPTED, BROKEN_PIPE, TERMINATED = 2, 130, 141, 143
+"""Exit codes of an error, of Ctrl-C, of a closed output and of SIGTERM (128 + signal)."""
 
 
 class Parser(argparse.ArgumentParser):

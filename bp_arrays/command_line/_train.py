@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from bp_arrays.command_line import _options as options
-from bp_arrays.command_line._main import INTERRUPTED
+from bp_arrays.command_line._main import INTERRUPTED, TERMINATED
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot, plot
 from bp_arrays.command_line._precision import dtype_for
@@ -51,6 +51,7 @@ from bp_arrays.tables import MISSING, Missing, first_names
 from bp_arrays.training import (
     R2,
     Accuracy,
+    Checkpoint,
     ConfusionMatrix,
     EarlyStopping,
     Metric,
@@ -175,6 +176,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "tell apart)",
     )
 
+    group = parser.add_argument_group("long training runs")
+    add = group.add_argument
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FOLDER",
+        help="save the whole state of training to this folder, again and again, and on Ctrl-C",
+    )
+    add(
+        "--checkpoint-every",
+        default=None,
+        metavar="INTERVAL",
+        help='how often, such as "2 epochs", "500 steps" or "10 minutes" (default: "1 epoch")',
+    )
+    add(
+        "--resume",
+        type=Path,
+        metavar="FOLDER",
+        help="continue from the newest intact checkpoint of this folder, with the same data and "
+        "options; --epochs counts from the beginning and may be larger",
+    )
+
     group = parser.add_argument_group("results")
     add = group.add_argument
     add("--out", type=Path, metavar="MODEL", help="save the model to this file (safetensors)")
@@ -195,6 +218,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, evaluate, save, report; the exit code is 130 if Ctrl-C stopped the training run."""
+    checkpoint = _checkpoint(args)
     check_outputs({"--out": args.out, "--report": args.report, "--plot": args.plot}, args.data)
     if args.plot is not None:
         check_plot(args.plot)
@@ -203,7 +227,14 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         sys.stderr.writelines(f"bp-arrays: {record.getMessage()}\n" for record in records)
         print(plan(job), flush=True)
-    result = train(job, patience=args.patience, progress=not args.quiet)
+    with _warnings_on_stderr():
+        result = train(
+            job,
+            patience=args.patience,
+            progress=not args.quiet,
+            checkpoint=checkpoint,
+            resume=args.resume,
+        )
     if args.out is not None:
         result.model.save(args.out.resolve())
     if args.report is not None:
@@ -265,7 +296,23 @@ def prepare(args: argparse.Namespace) -> TrainingJob:
     )
 
 
-def train(job: TrainingJob, *, patience: int | None, progress: bool) -> TrainingResult:
+def _checkpoint(args: argparse.Namespace) -> Checkpoint | None:
+    """Return the checkpoint settings of the options, if there are any."""
+    if args.checkpoint is None:
+        if args.checkpoint_every is not None:
+            raise InputError("--checkpoint-every: requires --checkpoint FOLDER")
+        return None
+    return Checkpoint(args.checkpoint, every=args.checkpoint_every or "1 epoch")
+
+
+def train(
+    job: TrainingJob,
+    *,
+    patience: int | None,
+    progress: bool,
+    checkpoint: Checkpoint | None = None,
+    resume: Path | None = None,
+) -> TrainingResult:
     """Train, then evaluate the trained model on the training rows and on the test rows."""
     metrics: tuple[Metric, ...] = (Accuracy(),) if job.data.classes else (R2(),)
     if job.units is not None:
@@ -285,6 +332,8 @@ def train(job: TrainingJob, *, patience: int | None, progress: bool) -> Training
         validation=validation if len(validation[1]) else None,
         metrics=metrics,
         callbacks=[EarlyStopping(patience)] if patience else [],
+        checkpoint=checkpoint,
+        resume=resume,
         progress=progress,
     )
     seconds = time.perf_counter() - started
@@ -372,6 +421,23 @@ def _moved(model: Model, x: SelectedRows) -> Array:
     """Move samples to the model's device at once if they are small enough; `fit` does it else."""
     fits = math.prod(x.shape) * np.dtype(np.float32).itemsize <= DEVICE_BYTES and len(x) > 0
     return model.device.asarray(x, model.dtype) if fits else x
+
+
+@contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    """Print the library's warnings, such as of a damaged checkpoint, like the other messages."""
+    logger, handler = logging.getLogger("bp_arrays"), logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("bp-arrays: %(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code == TERMINATED:
+            print("bp-arrays: terminated after saving a checkpoint", file=sys.stderr)
+        raise
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from bp_arrays.estimators._classifying import NetworkClassifier
 from bp_arrays.estimators._perceptron import Perceptron
 from bp_arrays.losses import Loss
+from bp_arrays.training import Checkpoint
 
 
 @dataclass(eq=False, repr=False)
@@ -180,7 +182,14 @@ class MLPClassifier(NetworkClassifier, Perceptron):
     class_weight: Mapping[Any, float] | str | None = None
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, validation: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: Any = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> MLPClassifier:
         """Train on data; with `warm_start`, from the weights of the last call.
 
@@ -194,6 +203,12 @@ class MLPClassifier(NetworkClassifier, Perceptron):
         validation : (X, y) or (X, y, sample_weight), optional
             Validation samples, scored after each epoch: "val_loss" and "val_score" in `history_`.
             With `early_stopping` they decide in place of a random part of the samples.
+        checkpoint : bp.Checkpoint or path, optional
+            Saves the whole state of training to a folder while it runs; "adam" and "sgd" only, and
+            `random_state` must be a whole number.
+        resume : path, optional
+            A folder of checkpoints: training continues from the newest one that is intact, as if
+            it had never stopped, with the same parameters and data; `max_iter` may be larger.
 
         Returns
         -------
@@ -204,7 +219,7 @@ class MLPClassifier(NetworkClassifier, Perceptron):
         InputError, ValueError
             For invalid parameters or data, or if the weights become infinite or NaN.
         """
-        self._fit(X, y, sample_weight, validation, incremental=False)
+        self._fit(X, y, sample_weight, validation, checkpoint, resume, incremental=False)
         return self
 
     @available_if(lambda estimator: estimator._can_continue())  # type: ignore[untyped-decorator]

@@ -115,6 +115,10 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
                 "to train on other classes, fit with warm_start=False"
             )
 
+    def _loss_for(self, labels: Labels) -> str | Loss:
+        """Return the loss for these classes."""
+        return self.loss
+
     def _learn_classes(self, y: Any, classes: Any) -> None:
         """Learn the classes passed to `partial_fit`, or compare them with the known ones."""
         if classes is None and not hasattr(self, "classes_"):
@@ -136,7 +140,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
 
     def _objective_for(self, y: HostArray) -> tuple[TrainingObjective, HostArray, int]:
         labels, codes = self._labels, self._labels.encode(y)
-        objective = classifying(self.loss, labels.kind)
+        objective = classifying(self._loss_for(labels), labels.kind)
         outputs = len(labels.classes)
         if labels.kind == "binary":  # one output is enough for two classes; softmax needs two
             outputs = 2 if isinstance(objective.loss, CrossEntropy) else 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 from bp_arrays.estimators._network import Network
 from bp_arrays.estimators._optimizers import EpochRate
-from bp_arrays.estimators._parameters import Parameters
+from bp_arrays.estimators._parameters import StochasticParameters
 from bp_arrays.estimators._record import Curves, TrainingRecord
 from bp_arrays.estimators._samples import Samples
 from bp_arrays.schedules import Schedule
@@ -27,7 +29,7 @@ class Convergence(Callback):
 
     Parameters
     ----------
-    estimator : Parameters
+    estimator : StochasticParameters
         Read only: its parameters, and its score.
     record : TrainingRecord
         Every epoch is written into it.
@@ -41,20 +43,24 @@ class Convergence(Callback):
         Samples per epoch.
     held_out : Samples, optional
         Samples that are scored after each epoch; with early_stopping=True, the score decides.
+    skip_orders : function
+        Draws the orders of the rows of a number of epochs: called if training is resumed.
     """
 
     def __init__(
         self,
-        estimator: Parameters,
+        estimator: StochasticParameters,
         record: TrainingRecord,
         curves: Curves,
         rate: float | Schedule,
         network: Network,
         rows: int,
         held_out: Samples | None,
+        skip_orders: Callable[[int], None],
     ) -> None:
         self.estimator, self.record, self.curves, self.rate = estimator, record, curves, rate
         self.network, self.rows, self.held_out = network, rows, held_out
+        self._skip_orders = skip_orders
         self._by_score = bool(estimator.early_stopping)
         self._best = network.model.vector, network.model.state_vector
 
@@ -86,6 +92,30 @@ class Convergence(Callback):
     def on_end(self, run: Run) -> None:
         if self._by_score:
             self.network.model.set_vectors(*self._best)
+
+    def state(self) -> dict[str, Any]:
+        record, rate, to_numpy = self.record, self.rate, self.network.model.device.to_numpy
+        return {
+            "epochs": record.epochs,
+            "samples_seen": record.samples_seen,
+            "loss": record.loss,
+            "curves": vars(self.curves),
+            "rate": rate.value if isinstance(rate, EpochRate) else None,
+            "best": [to_numpy(vector) for vector in self._best] if self._by_score else None,
+            "best_epoch": record.history.kept_epoch,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        record, model = self.record, self.network.model
+        record.epochs, record.samples_seen = state["epochs"], state["samples_seen"]
+        record.loss, record.history.kept_epoch = state["loss"], state["best_epoch"]
+        vars(self.curves).update(state["curves"])
+        if isinstance(self.rate, EpochRate):
+            self.rate.value = state["rate"]
+        if self._by_score:
+            theta, others = (model.device.asarray(v, model.dtype) for v in state["best"])
+            self._best = theta, others
+        self._skip_orders(record.epochs)
 
     def restore_best(self) -> None:
         """Record an epoch whose loss is not finite, and restore the weights with the best score."""

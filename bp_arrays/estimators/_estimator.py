@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,8 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         held_out: Samples | None,
         *,
         one_epoch: bool,
+        checkpoint: Any,
+        resume: Any,
     ) -> None:
         """Train a network; held_out are the user's own validation samples."""
 
@@ -92,9 +95,19 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     # -- fitting -------------------------------------------------------------------------------
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, validation: Any = None, *, incremental: bool
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation: Any = None,
+        checkpoint: Any = None,
+        resume: Any = None,
+        *,
+        incremental: bool,
     ) -> None:
         self._check_parameters(incremental=incremental)
+        if checkpoint is not None or resume is not None:
+            _check_repeatable(self.random_state)
         first = not self._has_weights() or not (self.warm_start or incremental)
         names = target_names(y)
         X, y = self._validated(X, y, reset=first)
@@ -117,7 +130,15 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             record = replace(self._record)
         before = model.vector, model.state_vector
         try:
-            self._train(network, samples, record, held_out, one_epoch=incremental)
+            self._train(
+                network,
+                samples,
+                record,
+                held_out,
+                one_epoch=incremental,
+                checkpoint=checkpoint,
+                resume=resume,
+            )
             if not np.isfinite(model.device.to_numpy(model.vector)).all():
                 raise not_finite()
         except BaseException:  # the weights, like the record, stay those of the last call
@@ -237,3 +258,12 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
+
+
+def _check_repeatable(random_state: Any) -> None:
+    """Raise InputError unless the same random numbers can be drawn again when training resumes."""
+    if not isinstance(random_state, Integral) or isinstance(random_state, bool):
+        raise InputError(
+            f"fit(checkpoint=, resume=): expected a whole number as random_state, got "
+            f"{random_state!r:.60}; the order of the samples must be drawn again to resume"
+        )

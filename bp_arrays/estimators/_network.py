@@ -46,7 +46,8 @@ class Network:
 
     def outputs(self, X: Any) -> Array:
         """Return the raw outputs (samples, outputs) for validated X, on the device of X."""
-        y = self.model.predict(self.moved(X), max(1, PREDICTED_VALUES // X.shape[1]))
+        rows = max(1, PREDICTED_VALUES // math.prod(X.shape[1:]))
+        y = self.model.predict(self.moved(X), rows)
         if self.input_device in (HOST, self.model.device):
             return y
         return self.input_device.asarray(y)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-from bp_arrays.estimators._parameters import Parameters
+from bp_arrays.estimators._parameters import StochasticParameters
 from bp_arrays.optimizers import AdamEpsilonHat, ClassicalMomentum, Optimizer, optimizer_named
 from bp_arrays.schedules import Schedule
 
@@ -20,7 +20,7 @@ class EpochRate(Schedule):
         return self.value
 
 
-def new_optimizer(estimator: Parameters) -> Optimizer:
+def new_optimizer(estimator: StochasticParameters) -> Optimizer:
     """Return the optimizer of a solver, an object that no model has been trained by.
 
     An optimizer passed as the solver is copied: `bp.fit` continues with the state of the object

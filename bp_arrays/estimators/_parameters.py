@@ -34,6 +34,7 @@ NUMBERS = {  # name: (lower bound, whether it is included, upper bound, whether 
     "dropout": (0.0, True, 1.0, False),
 }
 COUNTS = {  # name: the value allowed besides positive integers
+    "epochs": None,
     "max_iter": None,
     "max_fun": None,
     "n_iter_no_change": math.inf,
@@ -41,10 +42,9 @@ COUNTS = {  # name: the value allowed besides positive integers
 }
 
 
-class Parameters(Protocol):
-    """The parameters of an estimator and the few of its methods that its helpers use."""
+class StochasticParameters(Protocol):
+    """What training by batches reads of an estimator: its parameters, and its score."""
 
-    hidden_layer_sizes: Any
     solver: str | Optimizer
     alpha: float
     batch_size: int | str
@@ -53,10 +53,8 @@ class Parameters(Protocol):
     power_t: float
     max_iter: int
     shuffle: bool
-    random_state: Any
     tol: float
     verbose: bool | int
-    warm_start: bool
     momentum: float
     nesterovs_momentum: bool
     early_stopping: bool
@@ -65,13 +63,21 @@ class Parameters(Protocol):
     beta_2: float
     epsilon: float
     n_iter_no_change: int | float
-    max_fun: int
     dropout: float
-    device: str | Device | None
     callbacks: Sequence[Callback]
     _random_state: Any
 
     def _score_of(self, network: Any, samples: Any) -> float: ...
+
+
+class Parameters(StochasticParameters, Protocol):
+    """The parameters of a perceptron and the few of its methods that its helpers use."""
+
+    hidden_layer_sizes: Any
+    random_state: Any
+    warm_start: bool
+    max_fun: int
+    device: str | Device | None
 
 
 def check_parameters(estimator: Parameters, *, incremental: bool) -> None:
@@ -85,10 +91,32 @@ def check_parameters(estimator: Parameters, *, incremental: bool) -> None:
         For the first parameter outside its range; for parameters that exclude each other.
     """
     _check_solver(estimator)
+    hidden_sizes(estimator)
+    check_values(estimator)
+    if is_lbfgs(estimator) and estimator.dropout > 0.0:
+        raise InputError(
+            "dropout requires solver='sgd' or 'adam': lbfgs minimizes one fixed function, and "
+            "with dropout the loss changes at every call"
+        )
+    check_together(estimator, incremental=incremental)
+
+
+def check_values(estimator: Any) -> None:
+    """Check those parameters that the tables above list, the callbacks and the device.
+
+    Raises
+    ------
+    InputError
+        For the first parameter outside its range.
+    """
     for name in BOOLEANS:
+        if not hasattr(estimator, name):
+            continue
         if not _is_bool(getattr(estimator, name)):
             _refuse(estimator, name, "True or False")
     for name, (low, with_low, high, with_high) in NUMBERS.items():
+        if not hasattr(estimator, name):
+            continue
         value = getattr(estimator, name)
         if name == "verbose" and _is_bool(value):
             continue
@@ -100,16 +128,16 @@ def check_parameters(estimator: Parameters, *, incremental: bool) -> None:
             bounds = f"{'[' if with_low else '('}{low:g}, {high:g}{']' if with_high else ')'}"
             _refuse(estimator, name, f"a number in {bounds}")
     for name, other in COUNTS.items():
+        if not hasattr(estimator, name):
+            continue
         value = getattr(estimator, name)
         is_other = other is not None and isinstance(value, type(other)) and value == other
         if not (is_other or _is_count(value)):
             alternative = "" if other is None else f" or {other!r}"
             _refuse(estimator, name, f"an integer >= 1{alternative}")
-    hidden_sizes(estimator)
     _check_callbacks(estimator)
     if estimator.device is not None:
         find_device(estimator.device).require()
-    _check_together(estimator, incremental)
 
 
 def is_lbfgs(estimator: Parameters) -> bool:
@@ -160,19 +188,15 @@ def _check_solver(estimator: Parameters) -> None:
         )
 
 
-def _check_callbacks(estimator: Parameters) -> None:
+def _check_callbacks(estimator: Any) -> None:
     callbacks = estimator.callbacks
     is_list = isinstance(callbacks, (list, tuple))
     if not is_list or not all(isinstance(callback, Callback) for callback in callbacks):
         _refuse(estimator, "callbacks", "a list of bp.Callback objects")
 
 
-def _check_together(estimator: Parameters, incremental: bool) -> None:
-    if is_lbfgs(estimator) and estimator.dropout > 0.0:
-        raise InputError(
-            "dropout requires solver='sgd' or 'adam': lbfgs minimizes one fixed function, and "
-            "with dropout the loss changes at every call"
-        )
+def check_together(estimator: Any, *, incremental: bool) -> None:
+    """Check parameters that exclude each other, or exclude `partial_fit`."""
     if incremental and estimator.early_stopping:
         raise InputError(
             "partial_fit does not support early_stopping=True: it trains for a single epoch"
@@ -199,7 +223,7 @@ def _is_count(value: Any) -> bool:
     return whole and int(value) >= 1
 
 
-def _refuse(estimator: Parameters, name: str, expected: str) -> None:
+def _refuse(estimator: Any, name: str, expected: str) -> None:
     raise InputError(
         f"{type(estimator).__name__}({name}=): expected {expected}, "
         f"got {getattr(estimator, name)!r}"

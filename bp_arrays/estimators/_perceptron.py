@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from bp_arrays.devices import Device
 from bp_arrays.errors import InputError
@@ -107,10 +109,25 @@ class Perceptron(NetworkEstimator):
         held_out: Samples | None,
         *,
         one_epoch: bool,
+        checkpoint: Any,
+        resume: Any,
     ) -> None:
         if not is_lbfgs(self):
             strata = self._strata(samples.y)
-            fit_stochastic(self, record, network, samples, strata, one_epoch, held_out)
+            stopped = fit_stochastic(
+                self, record, network, samples, strata, one_epoch, held_out, checkpoint, resume
+            )
+            if stopped is None and not one_epoch:
+                warnings.warn(
+                    f"training stopped at max_iter={self.max_iter} epochs while it was still "
+                    "improving; raise max_iter",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+        elif checkpoint is not None or resume is not None:
+            raise InputError(
+                "fit(checkpoint=, resume=): requires a solver such as 'adam', got 'lbfgs'"
+            )
         elif held_out is None:
             fit_lbfgs(self, record, network, samples)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from bp_arrays.estimators._perceptron import Perceptron
 from bp_arrays.estimators._regressing import NetworkRegressor
 from bp_arrays.losses import Loss
+from bp_arrays.training import Checkpoint
 
 
 @dataclass(eq=False, repr=False)
@@ -172,7 +174,14 @@ class MLPRegressor(NetworkRegressor, Perceptron):
     activation: Any = "relu"
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, validation: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: Any = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> MLPRegressor:
         """Train on data; with `warm_start`, from the weights of the last call.
 
@@ -185,6 +194,12 @@ class MLPRegressor(NetworkRegressor, Perceptron):
         validation : (X, y) or (X, y, sample_weight), optional
             Validation samples, scored after each epoch: "val_loss" and "val_score" in `history_`.
             With `early_stopping` they decide in place of a random part of the samples.
+        checkpoint : bp.Checkpoint or path, optional
+            Saves the whole state of training to a folder while it runs; "adam" and "sgd" only, and
+            `random_state` must be a whole number.
+        resume : path, optional
+            A folder of checkpoints: training continues from the newest one that is intact, as if
+            it had never stopped, with the same parameters and data; `max_iter` may be larger.
 
         Returns
         -------
@@ -195,7 +210,7 @@ class MLPRegressor(NetworkRegressor, Perceptron):
         InputError, ValueError
             For invalid parameters or data, or if the weights become infinite or NaN.
         """
-        self._fit(X, y, sample_weight, validation, incremental=False)
+        self._fit(X, y, sample_weight, validation, checkpoint, resume, incremental=False)
         return self
 
     @available_if(lambda estimator: estimator._can_continue())  # type: ignore[untyped-decorator]

@@ -32,6 +32,7 @@ from bp_arrays.estimators._pipelines import (
 from bp_arrays.estimators._record import Curves, TrainingRecord
 from bp_arrays.estimators._regressor import MLPRegressor
 from bp_arrays.estimators._samples import HOST
+from bp_arrays.estimators._sequential import SequentialClassifier, SequentialRegressor
 from bp_arrays.formats import part_from_json, to_json
 from bp_arrays.layers import Layer
 from bp_arrays.losses import Loss
@@ -46,7 +47,8 @@ VERSION = 1
 """Increased when the meaning of the description changes; a later one is refused."""
 
 ESTIMATORS: dict[str, type[NetworkEstimator]] = {
-    kind.__name__: kind for kind in (MLPClassifier, MLPRegressor)
+    kind.__name__: kind
+    for kind in (MLPClassifier, MLPRegressor, SequentialClassifier, SequentialRegressor)
 }
 HISTORY = ("stopped", "compiled_by", "not_compiled", "kept_epoch", "kept_by")
 """The attributes of a history beside its series."""

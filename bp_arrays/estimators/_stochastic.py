@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import shuffle
 
@@ -15,7 +13,7 @@ from bp_arrays.errors import InputError, NonFiniteLossError
 from bp_arrays.estimators._convergence import Convergence
 from bp_arrays.estimators._network import Network, not_finite
 from bp_arrays.estimators._optimizers import new_optimizer
-from bp_arrays.estimators._parameters import Parameters
+from bp_arrays.estimators._parameters import StochasticParameters
 from bp_arrays.estimators._record import Curves, TrainingRecord
 from bp_arrays.estimators._samples import Samples
 from bp_arrays.training import L2Penalty, fit
@@ -26,19 +24,21 @@ AUTO_BATCH = 200
 
 
 def fit_stochastic(
-    estimator: Parameters,
+    estimator: StochasticParameters,
     record: TrainingRecord,
     network: Network,
     samples: Samples,
     strata: HostArray | None,
     one_epoch: bool,
     held_out: Samples | None = None,
-) -> None:
+    checkpoint: Any = None,
+    resume: Any = None,
+) -> str | None:
     """Train the network until it no longer improves, for at most `max_iter` epochs.
 
     Parameters
     ----------
-    estimator : Parameters
+    estimator : StochasticParameters
         Read only: its parameters, and its score.
     record : TrainingRecord
         Every epoch is written into it.
@@ -51,6 +51,13 @@ def fit_stochastic(
         Train for one epoch only, with the optimizer of the last call.
     held_out : Samples, optional
         Validation samples of the user, in place of those held out.
+    checkpoint, resume : optional
+        As for `bp.fit`.
+
+    Returns
+    -------
+    str or None
+        Why training stopped before the last epoch.
     """
     if estimator.early_stopping and held_out is None:
         samples, held_out = _split(estimator, samples, strata)
@@ -62,6 +69,8 @@ def fit_stochastic(
         record.curves = Curves(scored=estimator.early_stopping)
     else:
         record.curves = record.curves.continued(scored=estimator.early_stopping)
+    rng = estimator._random_state
+    order = RowOrder(rng, len(samples.y))
     convergence = Convergence(
         estimator,
         record,
@@ -70,8 +79,8 @@ def fit_stochastic(
         network,
         len(samples.y),
         held_out,
+        order.skip,
     )
-    rng = estimator._random_state
     try:
         fit(
             network.model,
@@ -81,32 +90,28 @@ def fit_stochastic(
             optimizer=optimizer,
             epochs=1 if one_epoch else int(estimator.max_iter),
             batch_size=_batch_rows(estimator, len(samples.y)),
-            shuffle=_row_order(rng, len(samples.y)) if estimator.shuffle else False,
+            shuffle=order if estimator.shuffle else False,
             seed=int(rng.randint(2**31)) if estimator.dropout > 0.0 else 0,
             sample_weight=samples.weight,
             penalty=L2Penalty(estimator.alpha),
             validation=None if held_out is None else _as_validation(network, held_out),
             callbacks=[convergence, *estimator.callbacks],
+            checkpoint=checkpoint,
+            resume=resume,
         )
     except NonFiniteLossError as error:
         if not estimator.early_stopping or not record.curves.validation_score:
             raise not_finite() from error
         convergence.restore_best()
-        return
+        return "not finite"
     stopped = record.history.stopped
     if stopped == "interrupted":
         warnings.warn("training was interrupted by the user", stacklevel=5)
-    elif stopped is None and not one_epoch:
-        warnings.warn(
-            f"training stopped at max_iter={estimator.max_iter} epochs while it was still "
-            "improving; raise max_iter",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
+    return stopped
 
 
 def _split(
-    estimator: Parameters, samples: Samples, strata: HostArray | None
+    estimator: StochasticParameters, samples: Samples, strata: HostArray | None
 ) -> tuple[Samples, Samples]:
     """Split into the samples to train on and the samples held out for the score."""
     rows, fraction = len(samples.y), estimator.validation_fraction
@@ -135,7 +140,7 @@ def _as_validation(network: Network, held_out: Samples) -> tuple[Any, ...]:
     return arrays if held_out.weight is None else (*arrays, held_out.weight)
 
 
-def _batch_rows(estimator: Parameters, rows: int) -> int:
+def _batch_rows(estimator: StochasticParameters, rows: int) -> int:
     if isinstance(estimator.batch_size, str):
         return min(AUTO_BATCH, rows)
     if estimator.batch_size > rows:
@@ -147,13 +152,23 @@ def _batch_rows(estimator: Parameters, rows: int) -> int:
     return min(int(estimator.batch_size), rows)
 
 
-def _row_order(rng: np.random.RandomState, rows: int) -> Callable[[int], HostArray]:
-    """Return a function that draws each epoch's order from `random_state`, as scikit-learn does."""
-    order = np.arange(rows)
+class RowOrder:
+    """The order of the rows in each epoch, drawn from `random_state` as scikit-learn does.
 
-    def next_order(epoch: int) -> HostArray:
-        nonlocal order
-        order = np.asarray(shuffle(order, random_state=rng))
-        return order
+    Parameters
+    ----------
+    rng : RandomState
+    rows : int
+    """
 
-    return next_order
+    def __init__(self, rng: np.random.RandomState, rows: int) -> None:
+        self._rng, self._order = rng, np.arange(rows)
+
+    def __call__(self, epoch: int) -> HostArray:
+        self._order = np.asarray(shuffle(self._order, random_state=self._rng))
+        return self._order
+
+    def skip(self, epochs: int) -> None:
+        """Draw the orders of epochs that an interrupted run has completed."""
+        for epoch in range(epochs):
+            self(epoch)

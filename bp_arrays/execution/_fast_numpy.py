@@ -13,7 +13,6 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-import array_api_compat.numpy as standard
 import numpy as np
 
 from bp_arrays.execution._recorded_functions import (
@@ -73,7 +72,7 @@ def _cumulative(ufunc: np.ufunc, initial: int) -> Any:
 def _clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     """Compute `clip` by maximum and minimum; array-api-compat's writes into an array of its own."""
     if x.dtype.kind not in "fiu":
-        return standard.clip(x, min, max)
+        return fast_numpy.plain.clip(x, min, max)
     if min is None and max is None:
         return np.positive(x)
     limits = (None, None) if x.dtype.kind == "f" else _integer_limits(x.dtype)
@@ -121,7 +120,7 @@ def _where(condition: Any, x: Any, y: Any, /) -> Any:
 def _run_native(form: Any, *arguments: Any, **options: Any) -> Any:
     """Run the native form of a kernel, or record it as one operation."""
     recorder = next((a.recorder for a in _arrays(arguments, options) if is_recorded(a)), None)
-    options["xp"] = standard
+    options["xp"] = fast_numpy.plain
     if recorder is None:
         return form(*arguments, **options)
     return recorder.run_native(form, arguments, options)
@@ -132,10 +131,32 @@ def _arrays(arguments: Any, options: Any) -> Any:
         yield from value if isinstance(value, (list, tuple)) else (value,)
 
 
-fast_numpy = SimpleNamespace(**{name: getattr(standard, name) for name in dir(standard)})
-fast_numpy.sum, fast_numpy.max, fast_numpy.min, fast_numpy.mean = _sum, _max, _min, _mean
-fast_numpy.reshape, fast_numpy.astype, fast_numpy.where = _reshape, _astype, _where
-fast_numpy.cumulative_sum = _cumulative(np.add, 0)
-fast_numpy.cumulative_prod = _cumulative(np.multiply, 1)
-fast_numpy.take, fast_numpy.clip = _take, _clip
-fast_numpy.plain, fast_numpy.run_native = standard, _run_native
+class FastNumpy(SimpleNamespace):
+    """The namespace, filled at its first use: array-api-compat imports all of NumPy."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "plain" in vars(self):
+            raise AttributeError(f"NumPy's namespace has no {name!r}")
+        import array_api_compat.numpy as standard
+
+        functions = {each: getattr(standard, each) for each in dir(standard)}
+        vars(self).update(functions | FASTER | {"plain": standard})
+        return getattr(self, name)
+
+
+FASTER = {
+    "sum": _sum,
+    "max": _max,
+    "min": _min,
+    "mean": _mean,
+    "reshape": _reshape,
+    "astype": _astype,
+    "where": _where,
+    "cumulative_sum": _cumulative(np.add, 0),
+    "cumulative_prod": _cumulative(np.multiply, 1),
+    "take": _take,
+    "clip": _clip,
+    "run_native": _run_native,
+}
+
+fast_numpy = FastNumpy()

@@ -1,21 +1,26 @@
 """`FusedSteps`: the operations of a recorded step in compiled loops, when that is worth it.
 
-Compiling takes about a second for each different loop, so a step must have run for as long; then a
-second thread compiles while training continues. The loops compute the same bits.
+Compiling takes about a second for each different loop, so steps must have run for as long, or be
+about to; then a second thread compiles while training continues. The loops compute the same bits.
 """
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bp_arrays.execution._background import (
+    Outlay,
+    cost_of_loops,
+    exiting,
+    started,
+)
 from bp_arrays.execution._fused_loops import LoopGroup, LoopSource, groups_of, read_elsewhere
 from bp_arrays.execution._instructions import Instruction, Slot
-from bp_arrays.execution._update_loop import has_compiler, module_of
+from bp_arrays.execution._update_loop import has_compiler, is_on_disk, module_of
 
 logger = logging.getLogger("bp_arrays")
 
@@ -33,23 +38,11 @@ VERSION = 4
 compiled again.
 """
 
-PLANNING, COMPILING = 0.5, 1.0
-"""Seconds of steps after which loops are planned, and then those for each loop to be compiled."""
+PLANNING = 0.1
+"""Seconds of steps that pay for the plan of their loops."""
 
 FIRST_NUMBER = 10**6
 """The number of the first new array, above those of any recording."""
-
-_running_threads: set[threading.Thread] = set()
-_exiting = threading.Event()
-
-
-@atexit.register
-def _stop() -> None:
-    """Let threads end the loop that they compile: LLVM must not run while the process ends."""
-    _exiting.set()
-    for thread in list(_running_threads):
-        thread.join()
-
 
 _loops: dict[tuple[str, tuple[str, ...]], Callable[..., None]] = {}
 
@@ -75,27 +68,28 @@ class FusedSteps:
         self._parts, self._results = (list(forward), list(backward)), list(results)
         self._plan: list[list[Instruction | LoopSource]] | None = None
         self._thread: threading.Thread | None = None
-        self._spent, self._threshold = 0.0, PLANNING
+        self._lock = threading.Lock()
+        self._outlay, self._cost = Outlay(), PLANNING
         self._ended = not has_compiler()
 
-    def spend(self, seconds: float) -> None:
+    def spend(self, seconds: float, steps_to_come: int = 0) -> None:
         """Add the time of a step without the loops; plan and compile them when it is worth it."""
-        self._spent += seconds
-        working = self._thread is not None and self._thread.is_alive()
-        if self._spent > self._threshold and not self._ended and not working:
-            work = self._make_plan if self._plan is None else self._compile
-            self._start(threading.Thread(target=self._try, args=(work,), daemon=True))
+        if self._ended or (self._thread is not None and self._thread.is_alive()):
+            return
+        self._outlay.add(seconds)
+        if self._outlay.exceeds(self._cost, steps_to_come):
+            self._start()
 
-    def _start(self, thread: threading.Thread) -> None:
-        _running_threads.add(thread)  # before it runs, because it removes itself
-        try:
-            thread.start()
-        except RuntimeError as error:  # the system has no more threads: training continues
-            _running_threads.discard(thread)
-            logger.info("no thread to compile loops of a step, NumPy continues: %s", error)
-            self._ended = True
-        else:
-            self._thread = thread
+    def _start(self) -> None:
+        with self._lock:  # steps of several models may share the request
+            if self._ended or (self._thread is not None and self._thread.is_alive()):
+                return
+            work = self._make_plan if self._plan is None else self._compile
+            try:
+                self._thread = started(lambda: self._try(work))
+            except RuntimeError as error:  # the system has no more threads: training continues
+                logger.info("no thread to compile loops of a step, NumPy continues: %s", error)
+                self._ended = True
 
     def wait(self) -> None:
         """Plan and compile now."""
@@ -109,11 +103,9 @@ class FusedSteps:
         try:
             work()
         except Exception as error:  # a failure of the compiler must not stop training
-            if not _exiting.is_set():
+            if not exiting.is_set():
                 logger.info("Numba cannot compile loops of a step, NumPy continues: %s", error)
             self._ended = True
-        finally:
-            _running_threads.discard(threading.current_thread())
 
     def _make_plan(self) -> None:
         if self._plan is not None:
@@ -129,8 +121,9 @@ class FusedSteps:
             for part in self._parts
         ]
         sources = [item for part in plan for item in part if isinstance(item, LoopSource)]
-        missing = {key for source in sources if (key := _key(source)) not in _loops}
-        self._threshold = self._spent + COMPILING * len(missing)
+        new = {key for source in sources if (key := _key(source)) not in _loops}
+        on_disk = sum(is_on_disk(text, "loop") for text, _ in new)
+        self._outlay, self._cost = Outlay(), cost_of_loops(on_disk, len(new) - on_disk)
         self._plan, self._ended = plan, not sources
 
     def _compile(self) -> None:
@@ -156,7 +149,7 @@ def _key(source: LoopSource) -> tuple[str, tuple[str, ...]]:
 def compiled_loop(source: LoopSource) -> Callable[..., None]:
     """Return the compiled loop of a group; one per process for equal sources."""
     key = _key(source)
-    if _exiting.is_set():
+    if exiting.is_set():
         raise RuntimeError("the process ends")
     if key not in _loops:
         import numba

@@ -31,6 +31,8 @@ Vectors = tuple[HostVector, ...]
 class InPlaceUpdate:
     """An update that overwrites θ and the optimizer's state, and leaves the old θ in g.
 
+    `steps_to_come`, if it is known, tells whether a loop is worth compiling.
+
     Parameters
     ----------
     update : function of (theta, g, state, scalars, xp) to (theta, state)
@@ -55,6 +57,7 @@ class InPlaceUpdate:
         compiled: bool = True,
     ) -> None:
         self.update, self.elementwise, self.xp = update, elementwise, xp
+        self.steps_to_come = 0
         self._request: LoopRequest | None = None
         if compiled and elementwise and dtype in DTYPES and has_compiler():
             # a custom optimizer may do more than arithmetic, and raise anything for symbols: then
@@ -78,7 +81,7 @@ class InPlaceUpdate:
             vectors = tuple(vector[block] for vector in state)
             self._update_block(theta[block], g[block], vectors, scalars)
         if request is not None:
-            request.spend(time.perf_counter() - started)
+            request.spend(time.perf_counter() - started, self.steps_to_come)
 
     def _update_block(
         self, theta: HostVector, g: HostVector, state: Vectors, scalars: Sequence[float]

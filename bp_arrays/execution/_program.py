@@ -85,6 +85,11 @@ class Program:
             assert slot.base is not None and slot.view is not None
             self._globals[slot.name] = slot.view(self._globals[slot.base.name])
 
+    def unbind(self) -> None:
+        """Refer to no memory of the caller until `bind` is called again."""
+        for slot in (*self._bound, *self._views):
+            self._globals[slot.name] = None
+
     def array(self, slot: Slot) -> HostArray:
         """Return the array of a slot, with the values of the last run."""
         array: HostArray = self._globals[slot.name]

@@ -1,9 +1,9 @@
 """Compile formulas to loops on the CPU, by Numba if it is installed.
 
-Compiling takes about a second, loading a compiled loop from disk a third of that. A short training
-run must not pay for it: the loop is requested only when updates on arrays have cost as much, and is
-compiled by a second thread while training continues. The loop computes the same bits, so results
-do not depend on when it takes over.
+Compiling takes about a second, loading a compiled loop from disk little more than the import of
+Numba. A short training run must not pay for it: the loop is requested when updates on arrays have
+cost as much, or will, and is compiled by a second thread while training continues. The loop
+computes the same bits, so results do not depend on when it takes over.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+from bp_arrays.execution._background import Outlay, cost_of_loops, exiting, started
 from bp_arrays.execution._formula import Formula
 
 logger = logging.getLogger("bp_arrays")
@@ -36,10 +37,6 @@ def update({parameters}):
 '''
 
 
-WORTH_COMPILING = 1.0
-"""Seconds of updates on arrays after which a loop is compiled: about what compiling costs."""
-
-
 class LoopRequest:
     """The request for a compiled loop: `loop` is None until it is compiled, or if it cannot be."""
 
@@ -47,32 +44,44 @@ class LoopRequest:
         self.loop: Loop | None = None
         self._formula, self._dtype = formula, dtype
         self._thread: threading.Thread | None = None
-        self._spent = 0.0
+        self._lock = threading.Lock()
+        self._outlay = Outlay()
+        self._on_disk: bool | None = None
 
-    def spend(self, seconds: float) -> None:
+    def spend(self, seconds: float, steps_to_come: int = 0) -> None:
         """Add the time of an update without the loop; compile when it is worth it."""
-        self._spent += seconds
-        if self._spent > WORTH_COMPILING:
+        if self._thread is not None:
+            return
+        if self._on_disk is None:
+            self._on_disk = is_on_disk(source_of(self._formula, self._dtype), "update")
+        self._outlay.add(seconds)
+        if self._outlay.exceeds(cost_of_loops(self._on_disk, not self._on_disk), steps_to_come):
             self.start()
 
     def start(self) -> None:
         """Start to compile in a second thread; does nothing if called again."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._compile, daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._thread is None:
+                try:
+                    self._thread = started(self._compile)
+                except RuntimeError as error:  # the system has no more threads
+                    logger.info("no thread to compile an update, NumPy continues: %s", error)
+                    self._thread = threading.current_thread()
 
     def wait(self) -> Loop | None:
         """Wait for the loop and return it; None if it cannot be compiled."""
         self.start()
         assert self._thread is not None
-        self._thread.join()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
         return self.loop
 
     def _compile(self) -> None:
         try:
             self.loop = compiled_loop(self._formula, self._dtype)
         except Exception as error:  # a failure of the compiler must not stop training
-            logger.warning("Numba cannot compile an update, NumPy continues: %s", error)
+            if not exiting.is_set():
+                logger.warning("Numba cannot compile an update, NumPy continues: %s", error)
 
 
 _requests: dict[tuple[str, str], LoopRequest] = {}
@@ -112,6 +121,8 @@ def compiled_loop(formula: Formula, dtype: str) -> Loop:
     """Return the loop over (theta, g, state..., scalars...), compiled or loaded from disk."""
     import numba
 
+    if exiting.is_set():
+        raise RuntimeError("the process ends")
     module, cached = module_of(source_of(formula, dtype))
     array, number = numba.types.Array(getattr(numba, dtype), 1, "C"), numba.float64
     signature = numba.void(*[array] * len(formula.arrays), *[number] * len(formula.scalars))
@@ -123,7 +134,7 @@ def compiled_loop(formula: Formula, dtype: str) -> Loop:
 
 def module_of(text: str, kind: str = "update") -> tuple[ModuleType, bool]:
     """Return the source as a module, and whether it has a file, which Numba's cache requires."""
-    name = f"bp_arrays_{kind}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    name = _module_name(text, kind)
     path = cache_folder() / f"{name}.py"
     module = ModuleType(name)
     module.__file__ = str(path)
@@ -138,6 +149,16 @@ def module_of(text: str, kind: str = "update") -> tuple[ModuleType, bool]:
     except OSError:  # a home directory that is read-only: compile again in each process
         logger.debug("no cache for compiled updates in %s", path.parent)
     return module, path.exists()
+
+
+def is_on_disk(text: str, kind: str) -> bool:
+    """Return True if Numba's cache has the compiled code of a source, for some processor."""
+    folder = cache_folder() / "__pycache__"
+    return any(folder.glob(f"{_module_name(text, kind)}.*.nbi"))
+
+
+def _module_name(text: str, kind: str) -> str:
+    return f"bp_arrays_{kind}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def cache_folder() -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -203,7 +203,8 @@ class Derivation:
             theta = self.model.vector.copy()
             theta[index] = value
             y, _ = self.model.net.forward(self.model.tree(theta), self.x, context)
-            return float(self.loss.forward(y, self.loss_target, context)[0])
+            ctx_of_loss = replace(context, x=self.x)
+            return float(self.loss.forward(y, self.loss_target, ctx_of_loss)[0])
 
         return float(central_difference(loss, float(self.model.vector[index])))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -49,7 +50,7 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
     with np.errstate(over="ignore", invalid="ignore"):  # told in a sentence instead
         visited, backward = follow(copy.net, copy.tree(), sample, context)
         checked = prepare_targets(target, 1, loss, copy.output_shape, copy.device, copy.dtype)
-        backward(loss.forward(visited.y, checked, context)[1]())
+        backward(loss.forward(visited.y, checked, replace(context, x=sample))[1]())
         stages = chain_of(visited, context)
         # not copy.gradients, which refuses a sample that does not count
         objective = Objective(copy.net, copy.layout, loss)
@@ -65,7 +66,7 @@ def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: flo
         sample,
         target,
         stages,
-        _loss_terms(loss, y, target, copy, context),
+        _loss_terms(loss, y, target, copy, replace(context, x=sample)),
         loss_value,
         gradients,
         float(eta),

@@ -1,5 +1,8 @@
 """File formats: convert (header, arrays) to and from safetensors, ONNX and PyTorch."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from bp_arrays.formats._architecture import classes_by_name, part_from_json, to_json
 from bp_arrays.formats._checkpoint_file import (
     PREFIX,
@@ -11,9 +14,11 @@ from bp_arrays.formats._checkpoint_file import (
     unpacked,
 )
 from bp_arrays.formats._header import MONITORED, STORED_AS, Header, vector_names
-from bp_arrays.formats._onnx_model import Input, onnx_bytes
-from bp_arrays.formats._pytorch import from_module, to_module
 from bp_arrays.formats._safetensors import encode, open_model_file
+
+if TYPE_CHECKING:
+    from bp_arrays.formats._onnx_model import Input, onnx_bytes
+    from bp_arrays.formats._pytorch import from_module, to_module
 
 __all__ = [
     "MONITORED",
@@ -37,3 +42,17 @@ __all__ = [
     "unpacked",
     "vector_names",
 ]
+
+LAZY = {
+    "Input": "bp_arrays.formats._onnx_model",
+    "from_module": "bp_arrays.formats._pytorch",
+    "onnx_bytes": "bp_arrays.formats._onnx_model",
+    "to_module": "bp_arrays.formats._pytorch",
+}
+"""What is imported when it is first asked for: most programs convert no models."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(LAZY[name]), name)

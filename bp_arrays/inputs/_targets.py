@@ -81,7 +81,9 @@ def check_targets(
     if host.shape == (rows,) and loss.target_shape(outputs) == (rows, 1) and not loss.takes_classes:
         host = host.reshape(rows, 1)
     loss.check_shapes(outputs, tuple(host.shape))
-    is_classes = host.ndim < len(outputs)
+    is_classes = host.ndim < len(outputs) and not (
+        host.shape == loss.target_shape(outputs) and not loss.takes_classes
+    )
     if is_classes:
         _check_classes(host, outputs, device, loss)
     else:

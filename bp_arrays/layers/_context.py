@@ -58,6 +58,8 @@ class Context:
     sum_dtype : dtype or None, default None
         The dtype of sums over many numbers, such as those of metrics: float64 where the device has
         it. By default float32 for half precision, else that of the numbers.
+    x : array, or tuple or dict of arrays, default None
+        The samples of the batch, as they entered the net, for losses and metrics; None in layers.
     trail : list of (str, Layer)
         The layers running at this moment with their names, innermost last; set by `forward`.
     """
@@ -72,6 +74,7 @@ class Context:
     constants: dict[Any, Array] | None = None
     visit: Visit | None = None
     sum_dtype: Any = None
+    x: Any = field(default=None, compare=False, repr=False)
     trail: list[tuple[str, AnyLayer]] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod

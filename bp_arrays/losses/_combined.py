@@ -87,6 +87,11 @@ class CombinedLoss(Loss):
         object.__setattr__(self, "weights", _factors(losses, weights))
         object.__setattr__(self, "reduction", reductions.pop())
 
+    @property
+    def uses_inputs(self) -> bool:  # type: ignore[override]
+        """True if one of the losses does."""
+        return any(loss.uses_inputs for _, loss in self.items())
+
     def __hash__(self) -> int:
         return hash((frozenset(self.items()), self.weights))  # a dict has no hash
 

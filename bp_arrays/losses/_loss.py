@@ -69,6 +69,11 @@ class Loss(ABC):
     softmax or sigmoid or the outputs are scores around 0, "logarithms" if it takes their
     exponential, None if unknown. Some metrics fit only one of them."""
 
+    uses_inputs: ClassVar[bool] = False
+    """Whether `per_sample` reads `ctx.x`, the samples of the batch as they entered the net, in the
+    model's dtype: such as a physics term whose residual has an input in it. `fit`, `evaluate`,
+    `Trainer` and `Model.gradients` set it; elsewhere pass `Context(..., x=x)`."""
+
     explainable: ClassVar[bool] = True
     """Whether the loss of one sample can be explained by the derivatives by its outputs: False if
     it compares samples, or sums over more than the outputs of one sample with one target."""
@@ -93,7 +98,11 @@ class Loss(ABC):
         return self.positions(y)
 
     def target_shape(self, y: Shape) -> Shape:
-        """Return the shape of targets that are not class numbers: by default that of y."""
+        """Return the shape of targets that are not class numbers: by default that of y.
+
+        Override it for targets of another shape, such as the value for a predicted mean and spread:
+        `(*y[:-1], y[-1] // 2)`. The batch comes first in both.
+        """
         return y
 
     def target_classes(self, y: Shape) -> int | None:
@@ -193,6 +202,14 @@ class Loss(ABC):
         InputError
             If the shapes of y, t and weight do not fit, or the batch is empty.
         """
+        if self.uses_inputs and ctx.x is None:
+            raise array_error(
+                type(self).__name__,
+                "ctx",
+                "the samples of the batch as ctx.x",
+                None,
+                "write Context(xp, device, x=x); fit, evaluate and Model.gradients do",
+            )
         shape = tuple(y.shape)
         self.check_shapes(shape, tuple(t.shape))
         if shape[0] == 0:
@@ -253,11 +270,14 @@ class Loss(ABC):
     def check_shapes(self, y: Shape, t: Shape) -> None:
         """Raise InputError unless targets of shape t suit outputs of shape y.
 
-        The shapes must be equal: (batch,) against (batch, 1) would broadcast to (batch, batch)
-        and train on nonsense.
+        The shape must be that of `target_shape`: (batch,) against (batch, 1) would broadcast to
+        (batch, batch) and train on nonsense.
         """
-        if y != t:
+        shape = self.target_shape(y)
+        if shape != t:
             expected = f"the shape of the output, {y}"
+            if shape != y:
+                expected = f"shape {shape} for outputs of shape {y}"
             raise array_error(type(self).__name__, "t", expected, t, flatten_advice(y, t))
 
     def check_weight_shape(self, y: Shape, weight: Shape) -> None:

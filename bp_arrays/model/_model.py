@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bp_arrays import formats
 from bp_arrays.checks import argument_error, array_error, as_integer
 from bp_arrays.devices import Device, device as find_device, device_of
 from bp_arrays.errors import InputError, unknown_name
@@ -20,10 +21,7 @@ from bp_arrays.formats import (
     MONITORED,
     STORED_AS,
     Header,
-    Input,
     encode,
-    onnx_bytes,
-    to_module,
     vector_names,
 )
 from bp_arrays.inputs import (
@@ -196,6 +194,13 @@ class Model:
         if state is not None:
             copied.training_state = state.moved_to(self.device, self.dtype)
         return copied
+
+    def without_parameters(self) -> Model:
+        """Return the net, device and dtype of this model without arrays: enough for `context`."""
+        bare = Model.__new__(Model)
+        for name in ("net", "inputs", "layout", "device", "dtype", "seed"):
+            setattr(bare, name, getattr(self, name))
+        return bare
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled model, on its device: CuPy unpickles arrays on the current one."""
@@ -972,10 +977,10 @@ class Model:
         OSError
             If the folder does not exist or cannot be written to.
         """
-        content = onnx_bytes(
+        content = formats.onnx_bytes(
             self.net,
             self._host_tree(),
-            map_tree(lambda spec: Input(spec.shape, spec.is_index, spec.size), self.inputs),
+            map_tree(lambda spec: formats.Input(spec.shape, spec.is_index, spec.size), self.inputs),
             self.dtype,
             metadata={str(key): str(value) for key, value in self.metadata.items()},
             operators=operators or {},
@@ -1004,7 +1009,7 @@ class Model:
         """
         shape = only_shape(self.inputs, "to_torch", indices=True)
         only_output(self.output_shape, "to_torch")
-        return to_module(self.net, self._host_tree(), shape, self.dtype)
+        return formats.to_module(self.net, self._host_tree(), shape, self.dtype)
 
     def _host_tree(self) -> ParameterTree:
         """Return the parameters nested like the layers, as NumPy arrays."""

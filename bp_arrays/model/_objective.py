@@ -9,7 +9,7 @@ the checks all use this definition; a runner decides only how it is executed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bp_arrays.errors import InputError
@@ -98,14 +98,15 @@ class Objective:
         xp = ctx.xp
         x, t, sample_weight = batch
         y, backward = self.net.forward(self.layout.tree(theta, state, xp), x, ctx)
-        loss, loss_backward = self.loss.forward(y, t, ctx, sample_weight)
+        ctx_of_loss = replace(ctx, x=x)
+        loss, loss_backward = self.loss.forward(y, t, ctx_of_loss, sample_weight)
         weight = self._weight(y, t, ctx, sample_weight)
         penalty_gradient = None
         if self.penalty is not None:
             penalty, penalty_gradient = self.penalty(theta, weight, xp)
             loss = loss + penalty
         options = {} if sample_weight is None else {"weight": sample_weight}
-        sums = tuple(metric.sums(y, t, ctx, **options) for metric in self.metrics)
+        sums = tuple(metric.sums(y, t, ctx_of_loss, **options) for metric in self.metrics)
         new_state = self.layout.with_updates(state, ctx.state_updates, xp)
 
         if ctx.state_updates:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bp_arrays import formats
 from bp_arrays.activations import LogSoftmax, Sigmoid, Softmax
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import DataError, InputError, warn
@@ -16,7 +17,6 @@ from bp_arrays.formats import (
     STORED_AS,
     Header,
     classes_by_name,
-    from_module,
     open_model_file,
     vector_names,
 )
@@ -172,7 +172,7 @@ def from_torch(
     """
     inputs = as_inputs(input_shape)
     shape = only_shape(inputs, "from_torch", indices=True)
-    net, values, dtype = from_module(module, shape)
+    net, values, dtype = formats.from_module(module, shape)
     _warn_of_probabilities(net)
     return Model.from_values(
         net, inputs, lambda entry: values[entry.name], device=device, dtype=dtype

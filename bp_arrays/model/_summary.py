@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from html import escape
 
 from bp_arrays.layers import Layer, Sequential, Specification, walk
 from bp_arrays.trees import Tree, is_shape
@@ -94,6 +93,8 @@ class Summary:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
+        from html import escape
+
         head = "".join(f'<th scope="col">{name}</th>' for name in HEADER)
         body = "".join(
             "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row.cells) + "</tr>\n"

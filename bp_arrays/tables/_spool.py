@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from typing import IO
 
 import numpy as np
@@ -58,6 +57,8 @@ class Spool:
         return np.memmap(self._file, self._dtype, "r", shape=(self._rows, *self._width))
 
     def _write(self) -> None:
+        import tempfile  # which imports much, for a rare case
+
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed on leaving)

@@ -27,7 +27,7 @@ from bp_arrays.testing._running import (
     run_case,
     witness_error,
 )
-from bp_arrays.testing.cases._user import own_cases
+from bp_arrays.testing.cases._user import Targets, own_cases
 from bp_arrays.testing.witnesses import Witness
 
 DEVICES = ("cpu", "strict", "strict:device1", "torch:cpu", "jax:cpu", "cuda")
@@ -72,6 +72,9 @@ def check(
     require: Sequence[str | Device] = (),
     dtypes: Sequence[str] = DTYPES,
     progress: ShowProgress | None = None,
+    targets: Targets | None = None,
+    target_shape: int | Sequence[int] | None = None,
+    sample_shape: Any = None,
 ) -> Report:
     """Check that custom layers or losses agree on all devices and have a correct backward.
 
@@ -88,6 +91,15 @@ def check(
         Each is tested on the devices that support it; "float16" and "bfloat16" only if named.
     progress : function of a line of text, optional
         Called with the progress of the check.
+    targets : function (generator, shape) -> array, optional
+        Draws the targets of a batch for losses, from a `numpy.random.Generator`, in the shape
+        (batch, ...) that the loss declares or `target_shape` says: numbers, or classes as integers.
+        By default 0 and 1; classes for a loss that takes them.
+    target_shape : int or tuple of int, optional
+        The shape of one target, without the batch; by default what `loss.target_shape` says.
+    sample_shape : as `input_shape`, optional
+        For a loss with `uses_inputs`, the shape of one sample of the net's inputs, which are drawn
+        for its `ctx.x`.
 
     Returns
     -------
@@ -105,9 +117,22 @@ def check(
     >>> from bp_arrays.testing import check
     >>> check(bp.Tanh(), input_shape=3, devices=["cpu"]).ok
     True
+
+    A loss whose targets are neither 0 and 1 nor shaped like the outputs:
+
+    >>> def values(generator, shape):
+    ...     return generator.normal(size=shape)
+    >>> check(bp.GaussianNLL(), input_shape=6, targets=values, devices=["cpu"]).ok
+    True
     """
     return check_cases(
-        own_cases(components, input_shape),
+        own_cases(
+            components,
+            input_shape,
+            targets=targets,
+            target_shape=target_shape,
+            sample_shape=sample_shape,
+        ),
         devices,
         require=require,
         dtypes=dtypes,

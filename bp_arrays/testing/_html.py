@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from bp_arrays.testing._report import DeviceResult, Report
+from bp_arrays.testing._report import DID_NOT_RUN, DeviceResult, Report
 
 STYLE = """
 :root { color-scheme: light dark; --line: light-dark(#c8ccd4, #454b57);
@@ -93,7 +93,8 @@ def _row(report: Report, component: str) -> str:
         verdict = report.verdict(component, device)
         worst = device.worst.get(component)
         shown = verdict if worst is None else f"{worst:.1f} {verdict}"
-        cells += f'<td class="{verdict}">{shown}</td>' if verdict != "-" else "<td>-</td>"
+        kind = "FAIL" if verdict == DID_NOT_RUN else verdict
+        cells += f'<td class="{kind}">{shown}</td>' if verdict != "-" else "<td>-</td>"
     by = escape(report.checked_by(component))
     return f'<tr><th scope="row">{escape(component)}</th>{cells}<td>{by}</td></tr>'
 

@@ -15,6 +15,9 @@ REFERENCE = ("cpu", "float64")
 """The device and dtype of the reference; the oracles check its backward."""
 
 
+DID_NOT_RUN = "did not run"
+"""The begin of the fault of a case that raised an error."""
+
 EVERY = "every device"
 """The device of a fault of the component itself: a wrong derivative is wrong everywhere."""
 
@@ -54,6 +57,8 @@ class DeviceResult:
         The largest error of all components in each dtype.
     errors : dict of str to dict of str to float
         The error of each case in each dtype.
+    failed : dict of str to int
+        Number of cases of each component that raised an error, each dtype counted.
     """
 
     name: str
@@ -66,9 +71,13 @@ class DeviceResult:
     worst: dict[str, float] = field(default_factory=dict)
     worst_by_dtype: dict[str, float] = field(default_factory=dict)
     errors: dict[str, dict[str, float]] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
 
-    def add(self, case: Case, dtype: str, error: float) -> None:
-        """Count a case and record its error."""
+    def add(self, case: Case, dtype: str, error: float | None) -> None:
+        """Count a case and record its error; None if it did not run."""
+        if error is None:
+            self.failed[case.component] = self.failed.get(case.component, 0) + 1
+            return
         self.cases += 1
         self.errors.setdefault(case.name, {})[dtype] = error
         self.worst[case.component] = max(error, self.worst.get(case.component, 0.0))
@@ -141,7 +150,8 @@ class Report:
     @property
     def components(self) -> list[str]:
         """Names of the components that were checked."""
-        return list(dict.fromkeys(name for device in self.ran for name in device.worst))
+        ran = [name for device in self.ran for name in (*device.worst, *device.failed)]
+        return list(dict.fromkeys(ran))
 
     def checked_by(self, component: str) -> str:
         """Name what checked the values of a component, then what checked its backward."""
@@ -149,9 +159,9 @@ class Report:
         return "; ".join(", ".join(names) for names in by if names)
 
     def verdict(self, component: str, device: DeviceResult) -> str:
-        """Return "PASS" or "FAIL"; "-" if the component has no case on the device."""
+        """Return "PASS" or "FAIL"; "did not run" if every case raised; "-" if it has no case."""
         if component not in device.worst:
-            return "-"
+            return DID_NOT_RUN if component in device.failed else "-"
         failed = any(
             d.component == component and d.device in (device.name, EVERY)
             for d in self.disagreements
@@ -161,10 +171,14 @@ class Report:
     def summary(self) -> str:
         """Summarize the result in one line."""
         names = ", ".join(device.name for device in self.ran)
-        count = len(self.disagreements)
-        outcome = "all agree"
+        failed = sum(sum(device.failed.values()) for device in self.ran)
+        count = sum(not d.message.startswith(DID_NOT_RUN) for d in self.disagreements)
+        outcomes = []
         if count:
-            outcome = f"{count} {'result DISAGREES' if count == 1 else 'results DISAGREE'}"
+            outcomes.append(f"{count} {'result DISAGREES' if count == 1 else 'results DISAGREE'}")
+        if failed:
+            outcomes.append(f"{failed} DID NOT RUN")
+        outcome = ", ".join(outcomes) or "all agree"
         return (
             f"{f'{self.cases} cases on {names}: {outcome}' if names else 'NOTHING ran'}; "
             f"{len(self.not_run)} device{'' if len(self.not_run) == 1 else 's'} NOT RUN; "
@@ -207,7 +221,9 @@ class Report:
         yield row("worst error, in eps", [d.name for d in self.ran], "checked by")
         for name in self.components:
             cells = [
-                f"{d.worst[name]:.1f} {self.verdict(name, d)}" if name in d.worst else "-"
+                f"{d.worst[name]:.1f} {self.verdict(name, d)}"
+                if name in d.worst
+                else self.verdict(name, d)
                 for d in self.ran
             ]
             yield row(name, cells, self.checked_by(name))
@@ -227,7 +243,9 @@ class Report:
 
     def _faults(self) -> Iterator[str]:
         for lines in self.faults.values():
-            yield from (f"DISAGREES  {line}" for line in lines)
+            for line in lines:
+                word = "ERROR" if f": {DID_NOT_RUN}: " in line else "DISAGREES"
+                yield f"{word:<9}  {line}"
 
     def _missing(self) -> Iterator[str]:
         for device in self.not_run:

@@ -15,6 +15,7 @@ from bp_arrays.testing._case import GRADIENT, Case, host_results
 from bp_arrays.testing._error_norms import error_in_eps
 from bp_arrays.testing._oracles import Oracle
 from bp_arrays.testing._placement import HostArrays, MetaPlacement, Placement, rounded
+from bp_arrays.testing._report import DID_NOT_RUN
 from bp_arrays.testing.witnesses import Witness
 from bp_arrays.typing import Array
 
@@ -24,9 +25,9 @@ WITNESS_FACTOR = 4.0
 
 @dataclass(frozen=True)
 class Finding:
-    """The largest error of a case in eps of the tested dtype, and its faults."""
+    """The largest error of a case in eps of the tested dtype, None if it raised; its faults."""
 
-    error: float
+    error: float | None
     faults: tuple[str, ...] = ()
 
 
@@ -53,7 +54,7 @@ def run_case(case: Case, placement: Placement, truth_of: Truth = reference) -> F
             function = _as_trained(case, placement)
             results, again = function(arrays), function(arrays)
         except Exception as error:  # any error of a component is a fault to report
-            return Finding(float("inf"), (f"raised {_one_line(error)}",))
+            return Finding(None, (did_not_run(error),))
         worst, faults = 0.0, []
         for name, truth in expected.items():
             off, fault = _judge(case, placement, name, results, truth)
@@ -155,7 +156,7 @@ def witness_error(witness: Witness, case: Case) -> str:
     try:
         results = host_results(placement, case.compute(placement, placement.arrays(inputs)))
     except Exception as error:
-        return f"raised {_one_line(error)}"
+        return did_not_run(error)
     try:
         values = witness.values(inputs, results)
     except Exception as error:
@@ -181,7 +182,7 @@ def oracle_error(oracle: Oracle, case: Case) -> str:
     try:
         results = host_results(placement, case.compute(placement, placement.arrays(inputs)))
     except Exception as error:  # a user's component may raise anything
-        return f"raised {_one_line(error)}"
+        return did_not_run(error)
     try:
         derivatives = oracle.derive(case, inputs)
     except Exception as error:
@@ -219,6 +220,11 @@ def _common_factor(result: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) ->
         return None
     ratio = float(result[at] / truth[at])
     return ratio if np.allclose(result, ratio * truth, rtol=1e-6, atol=0.0) else None
+
+
+def did_not_run(error: Exception) -> str:
+    """Return the fault of a case that raised an error, and so has no result."""
+    return f"{DID_NOT_RUN}: {_one_line(error)}"
 
 
 def _one_line(error: Exception) -> str:

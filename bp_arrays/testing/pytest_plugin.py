@@ -53,7 +53,10 @@ availability_key = pytest.StashKey[dict[str, tuple[bool, str]]]()
 
 
 def parametrize_with_checks(
-    *components: Layer | Loss, input_shape: Any, dtypes: Sequence[str] = DTYPES
+    *components: Layer | Loss,
+    input_shape: Any,
+    dtypes: Sequence[str] = DTYPES,
+    **of_losses: Any,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator: one test for each component, variant, device and dtype, and each oracle.
 
@@ -64,6 +67,8 @@ def parametrize_with_checks(
         Of one sample.
     dtypes : sequence of str
         As `bp_arrays.testing.check` takes both.
+    **of_losses
+        `targets`, `target_shape` and `sample_shape`, as for `bp_arrays.testing.check`.
 
     Examples
     --------
@@ -76,7 +81,7 @@ def parametrize_with_checks(
     check_dtypes(dtypes)
     cases = [
         replace(case, dtypes=tuple(dtype for dtype in case.dtypes if dtype in dtypes))
-        for case in own_cases(components, input_shape)
+        for case in own_cases(components, input_shape, **of_losses)
     ]
     mark = getattr(pytest.mark, MARK)
     decorated: Callable[[Callable[..., Any]], Callable[..., Any]] = mark(cases)

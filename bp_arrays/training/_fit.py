@@ -168,19 +168,19 @@ def fit(
     def settings() -> list[Setting]:
         return [
             setting("model", [model.net, model.inputs, model.dtype], repr(model)),
-            setting("loss", loss),
-            setting("optimizer", optimizer),
-            setting("penalty", penalty),
-            setting("metrics", list(metrics)),
-            setting("batch size", None if feed.rows is None else rows),
-            setting("seed", [trainer.seed, data.seed], str(trainer.seed)),
-            setting("shuffle", data.shuffle),
             setting("data", feed.fingerprint(), _described_rows(feed)),
             setting(
                 "validation data",
                 None if validation_feed is None else validation_feed.fingerprint(),
                 _described_rows(validation_feed),
             ),
+            setting("batch size", None if feed.rows is None else rows),
+            setting("shuffle", data.shuffle),
+            setting("seed", [trainer.seed, data.seed], str(trainer.seed)),
+            setting("loss", loss),
+            setting("penalty", penalty),
+            setting("metrics", list(metrics)),
+            setting("optimizer", optimizer),
         ]
 
     session = Session(trainer, run, callbacks, checkpoint, resume, steps)
@@ -211,6 +211,7 @@ def fit(
                 chosen = order if callable(data.shuffle) else None
                 session.check_order(chosen, epoch)
                 pauses.begin_epoch(chosen)
+                runner.steps_to_come = (epochs + 1 - epoch) * (steps or 0)
                 with session.interruptible_epoch():
                     values = runner.epoch(feed, rows, order, bar, pauses)
                 runner.check_update()
@@ -233,6 +234,8 @@ def fit(
         finally:
             run.history.compiled_by = trainer.runner.compiled_by
             run.history.not_compiled = trainer.runner.refused
+            run.history.blas_threads = trainer.runner.blas_threads
+            trainer.runner.keep()
             _keep_history(model, session.earlier, run.history)
     return run.history
 

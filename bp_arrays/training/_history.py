@@ -16,9 +16,11 @@ class History(Mapping[str, list[float]]):
     Each is a list with one float per epoch. `stopped` is the reason why training ended before its
     last epoch: None, "early stopping", or "interrupted". `compiled_by` names what ran each step as
     a whole: "recorded step", "jax.jit", "CUDA graph", or "" if operations ran one by one;
-    `not_compiled` is the reason why a faster way was refused, or "". If training ended by restoring
-    the best parameters, `kept_by` is the series by which they were the best, and `kept_epoch` their
-    epoch, counted from 1, or None for those before the first; without restoring "" and None.
+    `not_compiled` is the reason why a faster way was refused, or "". `blas_threads` is the number
+    of threads chosen for NumPy's matrix products, None if they were left alone. If training ended
+    by restoring the best parameters, `kept_by` is the series by which they were the best, and
+    `kept_epoch` their epoch, counted from 1, or None for those before the first; without restoring
+    "" and None.
 
     Examples
     --------
@@ -47,6 +49,7 @@ class History(Mapping[str, list[float]]):
         self.stopped: str | None = None
         self.compiled_by = ""
         self.not_compiled = ""
+        self.blas_threads: int | None = None
         self.kept_epoch: int | None = None
         self.kept_by = ""
 

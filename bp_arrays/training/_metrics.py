@@ -55,6 +55,7 @@ class Metric:
         t : array
             Targets as the loss expects them.
         ctx : Context
+            `ctx.x` is the samples of the batch, as they entered the net.
         weight : array (batch,), or (batch, ...) of positions, optional
             The sample weights. A metric without this parameter is refused where there are weights.
         """
@@ -224,6 +225,8 @@ class BinaryAccuracy(Metric):
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
         _check_one_output(self, output_shape)
         one_of_several = loss.takes_classes or loss.targets_sum_to_one
+        if not one_of_several:
+            _check_same_shape(self, t, output_shape, loss)
         if one_of_several or t.shape != (len(t), *output_shape):
             raise InputError(
                 f"BinaryAccuracy: expected targets 0 and 1 for each output, got the classes of "
@@ -278,6 +281,8 @@ class R2(Metric):
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
         _check_one_output(self, output_shape)
+        if loss.output_kind is None and not loss.takes_classes:
+            _check_same_shape(self, t, output_shape, loss)
         if loss.output_kind in ("logits", "logarithms") or t.shape != (len(t), *output_shape):
             advice = ""
             if loss.output_kind == "logits":
@@ -521,6 +526,17 @@ def _check_one_output(metric: Metric, output_shape: Any) -> None:
         raise InputError(
             f"{kind}: expected one output, got {described_tree(output_shape)}; write "
             f"OutputMetric({next(iter(keys))!r}, {kind}())"
+        )
+
+
+def _check_same_shape(metric: Metric, t: HostArray, output_shape: Shape, loss: Loss) -> None:
+    """Raise InputError if a loss has targets of another shape than the outputs."""
+    expected = (len(t), *output_shape)
+    if t.shape != expected and loss.target_shape(expected) != expected:
+        kind = type(metric).__name__
+        raise InputError(
+            f"{kind}: expected targets of the shape of the outputs, {expected}, got {t.shape}, as"
+            f" {type(loss).__name__} has; measure a part of the outputs with a Metric of your own"
         )
 
 

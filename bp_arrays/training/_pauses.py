@@ -70,8 +70,8 @@ class Pauses:
         """Return the number of steps until the next pause that is due by their number."""
         return max(1, self.next_step - step)
 
-    def pause(self, done: int, batch: Batch | None = None) -> None:
-        """Do what is due after `done` batches of the epoch; the model is up to date.
+    def pause(self, batch: Batch | None = None) -> None:
+        """Do what is due after a step, on this batch; the model is up to date.
 
         Raises
         ------

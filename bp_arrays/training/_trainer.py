@@ -17,7 +17,7 @@ from bp_arrays.random import checked_seed
 from bp_arrays.training._metrics import Metric, check_metrics
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._step import TrainingStep
-from bp_arrays.training.runners import Runner, runner_for
+from bp_arrays.training.runners import Runner, runner_for, step_key
 
 
 class Trainer:
@@ -93,7 +93,8 @@ class Trainer:
         objective = Objective(model.net, model.layout, self.loss, self._metrics, penalty)
         step = TrainingStep(model, objective, self.optimizer, self._seed, model.device.xp)
         self._spec = BatchSpec.of(model, self.loss, self._metrics)
-        return runner_for(step, compiled=self._compiled)
+        key = step_key(model, self.loss, self._metrics, self._penalty, self._seed)
+        return runner_for(step, compiled=self._compiled, key=key)
 
     def resume(self) -> Runner:
         """Continue with this trainer's own optimizer state; return what runs the steps.

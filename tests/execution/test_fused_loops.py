@@ -16,10 +16,11 @@ from bp_arrays.execution import (
     FusedSteps,
     Program,
     StepRecorder,
-    _fused_steps,
+    _background,
     fast_numpy as xp,
 )
 from bp_arrays.execution._fused_loops import LoopSource
+from bp_arrays.training.runners._reuse import recordings
 
 pytest.importorskip("numba", reason="Numba is not installed")
 
@@ -183,6 +184,7 @@ NET = bp.Sequential(
 
 def trained(loops, dtype="float32", **settings):
     """Return the parameters after three steps, the second and third of them with loops."""
+    recordings.clear()  # other tests may have compiled this step
     model = bp.Model(NET, 40, device="cpu", dtype=dtype, seed=3)
     trainer = bp.Trainer(model, loss=bp.CrossEntropy(), optimizer=bp.Adam(0.01), **settings)
     for number in range(3):
@@ -217,6 +219,7 @@ def test_loops_that_differ_are_not_used(monkeypatch, caplog):
     with pytest.raises(AssertionError):
         trained(True)
     assert "differ from NumPy" in caplog.text
+    recordings.clear()  # the loops that differ
 
 
 def test_loops_that_fail_are_not_used(monkeypatch, caplog):
@@ -230,6 +233,7 @@ def test_loops_that_fail_are_not_used(monkeypatch, caplog):
         return instruction(self, fails, numbers)
 
     usual = trained(False)
+    recordings.clear()
     monkeypatch.setattr(LoopSource, "instruction", wrong)
     model = bp.Model(NET, 40, device="cpu", dtype="float32", seed=3)
     trainer = bp.Trainer(model, loss=bp.CrossEntropy(), optimizer=bp.Adam(0.01))
@@ -240,6 +244,7 @@ def test_loops_that_fail_are_not_used(monkeypatch, caplog):
         trainer.step(X, CLASSES)
     np.testing.assert_array_equal(model.vector, usual)
     assert recorded.fused is None and "no memory left" in caplog.text
+    recordings.clear()  # the loops that fail
     assert not any(step.into for step in recorded.program.steps)
 
 
@@ -258,7 +263,7 @@ def test_without_a_thread_numpy_continues(monkeypatch, caplog):
             fused.spend(1e6)
     fused.wait()
     assert fused.steps is None and caplog.text.count("can't start new thread") == 1
-    assert not _fused_steps._running_threads
+    assert not _background.running_threads
 
 
 def test_without_a_compiler_numpy_continues(monkeypatch):
@@ -288,7 +293,7 @@ def test_loops_are_compiled_when_the_steps_have_cost_as_much():
     x = recorder.memory((64, 64), F)
     result = (x + 1.0) * x
     fused = FusedSteps(recorder.instructions, [], [result.slot])
-    fused.spend(0.1)
+    fused.spend(0.05)
     assert fused.steps is None and fused._thread is None
     for _ in range(200):
         fused.spend(0.5)

@@ -8,6 +8,7 @@ import pytest
 import bp_arrays as bp
 from bp_arrays.execution import (
     InPlaceUpdate,
+    _background,
     _formula as formula,
     _update_loop as loops,
     fast_numpy as lean,
@@ -125,14 +126,32 @@ def test_what_cannot_be_traced_is_left_to_numpy():
     assert theta.tolist() == [-1.0, -1.0, -1.0]
 
 
-def test_the_compiler_is_only_asked_when_it_is_worth_it(monkeypatch):
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_the_compiler_is_only_asked_when_it_is_worth_it(monkeypatch, on_disk):
     asked = []
     monkeypatch.setattr(loops.LoopRequest, "start", lambda self: asked.append(self))
-    request = loops.LoopRequest(formula.Formula([], []), "float32")
-    request.spend(loops.WORTH_COMPILING / 2)
+    monkeypatch.setattr(loops, "is_on_disk", lambda text, kind: on_disk)
+    cost = _background.cost_of_loops(on_disk, not on_disk)
+    request = loops.LoopRequest(one_operation(), "float32")
+    request.spend(cost / 2)
     assert not asked
-    request.spend(loops.WORTH_COMPILING)
+    request.spend(cost)
     assert asked == [request]
+
+
+def test_the_compiler_is_asked_at_once_for_a_long_training_run(monkeypatch):
+    asked = []
+    monkeypatch.setattr(loops.LoopRequest, "start", lambda self: asked.append(self))
+    cost = _background.cost_of_loops(1, 1)
+    short, long = (loops.LoopRequest(one_operation(), "float32") for _ in range(2))
+    for _ in range(_background.FIRST_STEPS):
+        short.spend(cost / 1e4, steps_to_come=10**4)
+        long.spend(cost / 1e4, steps_to_come=10**5)
+    assert asked == [long]
+
+
+def one_operation():
+    return formula.traced(lambda theta, g, state, scalars, xp: (theta - g, ()), 0, 1)
 
 
 def test_lean_functions_are_those_of_the_standard(dtype):

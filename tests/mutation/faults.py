@@ -416,7 +416,7 @@ FAULTS = (
     Fault(WRONG, "inputs/_targets.py", "if loss.target_range is None:", "if True:", "",
           "training"),
     Fault(EXTREME, "command_line/_match_columns.py",
-          '    check_range(data, model.dtype, "change its unit, or train with --dtype float64")\n',
+          '    check_range(data, model.dtype, RANGE_ADVICE)\n',
           "", "", "command_line"),
     Fault(FACTOR, "command_line/_target_units.py",
           "return (t - self.columns.mean) / self.columns.scale", "return t - self.columns.mean",

@@ -163,11 +163,11 @@ def test_a_right_layer_passes():
         (ReadsBack(), "needs a number on the host"),
         (Widens(), "y: expected dtype float32, got float64"),
         (LosesPrecision(), "eps off, the limit is 16"),
-        (HostConstant(), "raised "),
+        (HostConstant(), "did not run: "),
         (Remembers(), "y has different bits in a second run"),
         (OtherShape(), "dx: expected shape (5, 3), got (3,)"),
         (FlipsZeros(), "y has different bits in a second run"),
-        (Raises(), "raised RuntimeError: out of ideas"),
+        (Raises(), "did not run: RuntimeError: out of ideas"),
         (NoPair(), "forward must return (output, backward), got ndarray"),
         (NoGradients(), "backward must return (dx, gradients by name), got ndarray"),
         (NoneForDx(), "dx is None, not an array"),
@@ -184,19 +184,23 @@ def test_faults_are_named(component, message):
     report = check(component, input_shape=3, devices=["cpu", "strict:device1"])
     assert not report.ok
     assert any(message in d.message for d in report.disagreements), report.disagreements
-    assert "FAIL" in str(report)
+    assert "FAIL" in str(report) or "did not run" in str(report)
 
 
 def test_a_layer_that_always_fails_is_not_said_to_read_back():
     report = check(Raises(), input_shape=3, devices=["cpu"], dtypes=["float32"])
-    assert {d.message for d in report.disagreements} == {"raised RuntimeError: out of ideas"}
+    assert not report.ok and report.cases == 0
+    assert "Raises                did not run" in str(report) and "inf" not in str(report)
+    assert "0 cases on cpu: 5 DID NOT RUN" in report.summary()
+    assert "did not run" in bp.testing.to_html(report)
+    assert {d.message for d in report.disagreements} == {"did not run: RuntimeError: out of ideas"}
 
 
 def test_decisions_by_value_are_caught_by_the_tracing_compiler():
     if not bp.device("jax:cpu").availability().usable:
         pytest.skip("JAX is not installed")
     report = check(ReadsBack(), input_shape=3, devices=["jax:cpu"], dtypes=["float32"])
-    assert any("raised ConcretizationTypeError" in d.message for d in report.disagreements)
+    assert any("did not run: ConcretizationTypeError" in d.message for d in report.disagreements)
 
 
 def test_a_layer_as_wide_as_an_image_is_judged_at_some_places_by_differences_at_all_by_autograd():

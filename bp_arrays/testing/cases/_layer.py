@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -129,22 +130,28 @@ def loss_case(
     variant: str,
     *,
     component: str | None = None,
+    samples: Tree = None,
     limit: float = DEFAULT_LIMIT,
     analytic: bool = False,
     oracle: bool = True,
     witnesses: tuple[Witness, ...] = (),
     dtypes: tuple[str, ...] = DTYPES,
 ) -> Case:
-    """Build a case of value and gradient of a loss for outputs "y", targets "t", any "weight"."""
+    """Build a case of value and gradient of a loss for outputs "y", targets "t", any "weight".
+
+    `samples` is a tree like the samples of a loss that reads `ctx.x`, among the inputs as "x".
+    """
+
+    def run(placement: Placement, arrays: dict[str, Array]) -> tuple[Array, Callable[[], Array]]:
+        ctx = replace(placement.context(), x=nested_like(samples, "x", arrays))
+        return loss.forward(arrays["y"], arrays["t"], ctx, arrays.get("weight"))
 
     def compute(placement: Placement, arrays: dict[str, Array]) -> dict[str, Array]:
-        value, backward = loss.forward(
-            arrays["y"], arrays["t"], placement.context(), arrays.get("weight")
-        )
+        value, backward = run(placement, arrays)
         return {"value": value, "dy": backward()}
 
     def objective(placement: Placement, arrays: dict[str, Array]) -> Array:
-        return loss.forward(arrays["y"], arrays["t"], placement.context(), arrays.get("weight"))[0]
+        return run(placement, arrays)[0]
 
     derivatives = Derivatives(objective, {"dy": "y"}, analytic) if oracle else None
     return Case(

@@ -114,7 +114,7 @@ def health_of(
     context = model.context(training=False, needs_input_gradient=True)
     observer = _Observer()
     y, backward = replace(context, visit=observer.visit).forward("", model.net, model.tree(), x)
-    value, loss_backward = loss.forward(y, t, context)
+    value, loss_backward = loss.forward(y, t, replace(context, x=x))
     backward(loss_backward())
     host = model.device.to_numpy
     hidden = [layer for layer in observer.layers if layer.gradients][:-1]

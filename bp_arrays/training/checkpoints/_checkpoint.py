@@ -108,7 +108,8 @@ def folder_path(where: str, name: str, value: Any) -> Path:
     path = Path(value).expanduser() if is_path else None
     if path is None or (path.exists() and not path.is_dir()):
         got = "" if path is None else "this is a file"
-        raise argument_error(where, name, value, "the path of a folder", got)
+        shown = value if path is None else str(path)
+        raise argument_error(where, name, shown, "the path of a folder", got)
     return path
 
 

@@ -75,19 +75,18 @@ class Resumed(NamedTuple):
 
         With more epochs, the learning rate may follow another schedule.
         """
-        stored = self.values["settings"]
+        done, stored = self.history.epochs, self.values["settings"]
+        if epochs < done or (epochs == done and self.position is not None):
+            raise InputError(
+                f"fit(epochs={epochs}): expected at least the {done} epochs of the checkpoint "
+                f"{self.path}; with resume, epochs counts from the beginning of training"
+            )
         unchecked = set()
-        if epochs > self.values["epochs"] and self.position is None:
+        if epochs > self.values["epochs"]:
             today = next(described(s.value) for s in settings if s.name == "optimizer")
             if _without_rate(today) == _without_rate(stored["optimizer"]["value"]):
                 unchecked = {"optimizer"}
         check_settings(settings, stored, str(self.path), unchecked=unchecked)
-        done = self.history.epochs
-        if epochs < done or (epochs == done and self.position is not None):
-            raise InputError(
-                f"resume: expected at least the {done} epochs that the checkpoint {self.path} "
-                f"has, got epochs={epochs}; epochs counts from the beginning of training"
-            )
 
     def apply(self, model: Model, optimizer: Optimizer) -> TrainingState:
         """Give the model the parameters of the checkpoint; return its training state."""
@@ -152,7 +151,7 @@ class CheckpointPauses(Pauses):
             number, unit = max(1, round(number * steps)), "step"
         self.number, self.unit = number, unit
         self.timed = unit == "second"
-        self.done = 0  # batches of the epoch
+        self._first_step = 0  # the number of updates before the epoch
         self.order: Any = None  # of the rows, if a function of the user chose it
         self.saved: tuple[int, int] | None = None  # step and epoch of the last checkpoint
         self._sums: Callable[[], Sums | None] = _no_sums
@@ -161,13 +160,13 @@ class CheckpointPauses(Pauses):
 
     def begin_epoch(self, order: Any) -> None:
         """Begin an epoch, or continue it after `start` batches."""
-        self.done, self.order, self._started = self.start, order, time.perf_counter()
+        self.order, self._started = order, time.perf_counter()
+        self._first_step = self._step - self.start
 
     def begin(self, sums: Callable[[], Sums | None]) -> None:
         self._sums = sums
 
-    def pause(self, done: int, batch: Batch | None = None) -> None:
-        self.done = done
+    def pause(self, batch: Batch | None = None) -> None:
         self._save_in_epoch(batch)
         self.interrupts.check()
 
@@ -228,7 +227,7 @@ class CheckpointPauses(Pauses):
         if np.isfinite(np.asarray(theta, np.float64)).all():
             sums = self._sums()
             position = {
-                "batches": self.done,
+                "batches": self._step - self._first_step,
                 "sums": None if sums is None else list(sums),
                 "batch": None if batch is None else batch_fingerprint(batch),
                 "order": order_fingerprint(self.order),

@@ -7,16 +7,26 @@ from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._cuda_graph import CudaGraphRunner
 from bp_arrays.training.runners._eager import EagerRunner
 from bp_arrays.training.runners._replay import ReplayRunner
+from bp_arrays.training.runners._reuse import step_key
 from bp_arrays.training.runners._runner import Runner
 
 
-def runner_for(step: TrainingStep, *, compiled: bool) -> Runner:
-    """Return the runner for the step's device."""
+def runner_for(step: TrainingStep, *, compiled: bool, key: bytes | None = None) -> Runner:
+    """Return the runner for the step's device.
+
+    Parameters
+    ----------
+    step : TrainingStep
+    compiled : bool
+        Whether steps may be replayed or compiled.
+    key : bytes, optional
+        The `step_key` under which they are kept for the next training run.
+    """
     device = step.model.device
     if device.runs_as == "replay":
-        return ReplayRunner(step, compiled=compiled)
+        return ReplayRunner(step, compiled=compiled, key=key)
     if device.runs_as != "cuda graph" or not compiled:
-        return EagerRunner(step, compiled=compiled)
+        return EagerRunner(step, compiled=compiled, key=key)
     step = _with_fused_update(step)
     why = why_no_graph(device)
     if not why:
@@ -36,4 +46,4 @@ def _with_fused_update(step: TrainingStep) -> TrainingStep:
     return replace(step, fused_update=update)
 
 
-__all__ = ["CudaGraphRunner", "EagerRunner", "ReplayRunner", "Runner", "runner_for"]
+__all__ = ["CudaGraphRunner", "EagerRunner", "ReplayRunner", "Runner", "runner_for", "step_key"]

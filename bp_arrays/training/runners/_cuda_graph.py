@@ -80,13 +80,15 @@ class CudaGraphRunner(EagerRunner):
         pauses: Pauses,
     ) -> dict[str, float]:
         full = feed.rows // static.batch_size
-        if static.totals is not None and pauses.start < full:
+        if pauses.start < full:
             totals.add(*static.totals)
+        else:  # an earlier run has trained on all full batches
+            rate = self.last_rate()
         if feed.rows % static.batch_size and pauses.start <= full:
             rate = self._smaller_batch(static, feed, totals, bar)
             pauses.begin(totals.sums)
             if pauses.is_due(self.state.step):
-                pauses.pause(full + 1)
+                pauses.pause()
         self.refused = static.graph.refused
         return totals.values() | {"learning_rate": rate}
 
@@ -142,7 +144,7 @@ class CudaGraphRunner(EagerRunner):
                     bar.steps(count, losses[-1], rates[done - 1])
                     if pauses.is_due(first + done):
                         up_to_date()
-                        pauses.pause(done)
+                        pauses.pause()
             finally:
                 if model.training_state is not None:
                     up_to_date()

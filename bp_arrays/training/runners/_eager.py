@@ -11,7 +11,8 @@ from bp_arrays.data import Batch, Feed
 from bp_arrays.execution import compile_step
 from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
-from bp_arrays.training._step import TrainingStep
+from bp_arrays.training._step import TrainingStep, unchanged
+from bp_arrays.training.runners._reuse import compiled_steps, update_key
 from bp_arrays.training.runners._runner import (
     Runner,
     Vectors,
@@ -24,6 +25,9 @@ from bp_arrays.trees import leaves
 WINDOW = 32
 """Steps launched on an asynchronous device before their losses are checked."""
 
+KEPT_PARAMETERS = 10**6
+"""Parameters of a model with a penalty up to which its compiled step is kept: it holds a mask."""
+
 
 class EagerRunner(Runner):
     """A runner whose steps return new vectors, so that the old ones are available to go back to.
@@ -33,21 +37,41 @@ class EagerRunner(Runner):
     step : TrainingStep
     compiled : bool
         Whether the step may be compiled where the device has a compiler.
+    key : bytes, optional
+        The `step_key` under which the compiled step is kept.
     """
 
-    def __init__(self, step: TrainingStep, *, compiled: bool = True) -> None:
+    def __init__(
+        self, step: TrainingStep, *, compiled: bool = True, key: bytes | None = None
+    ) -> None:
         super().__init__(step)
         model = self.model
         self.good: Vectors = model.current_vectors()  # the last with a loss known to be finite
         self.compute: Any = step
         self.jitted = compiled and model.device.runs_as == "jit"
         if self.jitted:
-            self.compute = compile_step(replace(step, traced=True), model.device, model.dtype)
+            self.compute = self._compiled_step(key)
         self.unproven = self.jitted and self.has_custom_parts
 
     @property
     def compiled_by(self) -> str:
         return "jax.jit" if self.jitted else ""
+
+    def _compiled_step(self, key: bytes | None) -> Any:
+        """Return the step compiled by jax.jit: that of an equal step, if there was one."""
+        model, update, step = self.model, update_key(self.optimizer), self.step
+        whole = None if key is None or update is None else (key, update)
+        if self.has_custom_parts or step.reduce is not unchanged or _is_large(step):
+            whole = None
+        kept = None if whole is None else compiled_steps.get(whole)
+        if kept is not None:
+            return kept
+        # what is kept must not refer to the parameters of a model
+        traced = replace(step, model=model.without_parameters(), traced=True)
+        compiled = compile_step(traced, model.device, model.dtype)
+        if whole is not None:
+            compiled_steps.put(whole, compiled)
+        return compiled
 
     def epoch(
         self, feed: Feed, batch_size: int, order: Any, bar: Progress, pauses: Pauses
@@ -88,7 +112,7 @@ class EagerRunner(Runner):
                 if is_due or len(pending) == size:
                     check()
                 if is_due:
-                    pauses.pause(done, batch)
+                    pauses.pause(batch)
             if pending:
                 check()
             return totals.values() | {"learning_rate": rate}
@@ -146,3 +170,8 @@ class EagerRunner(Runner):
 
     def vectors(self) -> Vectors:
         return self.model.current_vectors()
+
+
+def _is_large(step: TrainingStep) -> bool:
+    """Return True if the compiled step holds a constant of the size of a large model."""
+    return step.objective.penalty is not None and step.model.parameter_count > KEPT_PARAMETERS

@@ -15,16 +15,25 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.data import Batch, Feed
-from bp_arrays.execution import Arena, InPlaceUpdate, fast_numpy
+from bp_arrays.execution import InPlaceUpdate, fast_numpy
 from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._replayed_pass import (
     EagerPass,
+    Recording,
     ReplayedPass,
     shapes_of,
 )
+from bp_arrays.training.runners._reuse import (
+    Passes,
+    keep_passes,
+    keep_recording,
+    recordings,
+    take_passes,
+)
 from bp_arrays.training.runners._runner import Runner, Vectors, check_equal
+from bp_arrays.training.runners._step_threads import StepThreads
 from bp_arrays.typing import HostArray
 
 RECORDINGS = 4
@@ -41,9 +50,13 @@ class ReplayRunner(Runner):
     step : TrainingStep
     compiled : bool
         Whether steps may be replayed and updates compiled.
+    key : bytes, optional
+        The `step_key` under which recordings are kept.
     """
 
-    def __init__(self, step: TrainingStep, *, compiled: bool = True) -> None:
+    def __init__(
+        self, step: TrainingStep, *, compiled: bool = True, key: bytes | None = None
+    ) -> None:
         super().__init__(replace(step, xp=fast_numpy))
         optimizer = self.optimizer
         self.update = InPlaceUpdate(
@@ -56,17 +69,33 @@ class ReplayRunner(Runner):
             compiled=compiled,
         )
         self.records = compiled
-        self.recorded: dict[Any, ReplayedPass] = {}
-        self.arena = Arena()
+        self._key = key if compiled and not self.has_custom_parts else None
+        self._passes = take_passes(self.model, self._key)
+        self._threads = StepThreads()
         self.theta, self.others = self.model.own_vectors()
         self.g: HostArray = np.empty_like(self.theta)
+        for batch_pass in self.recorded.values():
+            batch_pass.bind(self.theta, self.others, self.g)
         self.eager = EagerPass(self.step, self.theta, self.others, self.g)
         self.can_go_back = False  # whether g holds the parameters before the last update
         self.good_others: HostArray | None = None  # the others then, where steps change them
 
     @property
+    def recorded(self) -> dict[Any, ReplayedPass]:
+        """The replayed passes by the shapes of a batch."""
+        return self._passes.by_shape
+
+    @property
     def compiled_by(self) -> str:
         return "recorded step" if self.recorded else ""
+
+    @property
+    def blas_threads(self) -> int | None:
+        return self._threads.number
+
+    def keep(self) -> None:
+        keep_passes(self.model, self._key, self._passes)
+        self._passes = Passes()
 
     def epoch(
         self, feed: Feed, batch_size: int, order: Any, bar: Progress, pauses: Pauses
@@ -78,12 +107,17 @@ class ReplayRunner(Runner):
         self._take_memory()
         if self.has_custom_parts:  # what they read from Python may have changed since
             self.recorded.clear()
+        self.update.steps_to_come = self.steps_to_come
+        for recorded in self.recorded.values():
+            recorded.steps_to_come = self.steps_to_come
         theta, g, vectors = self.theta, self.g, state.vectors
-        with closing(pauses.batches(feed, batch_size, order)) as batches:
+        batches = pauses.batches(feed, batch_size, order)
+        with closing(batches), self._threads.choosing() as threads:
             try:
                 for index, batch in enumerate(batches, pauses.start):
                     rate = optimizer.rate(count, state.monitored)
                     run = self._pass_for(batch, count)
+                    threads.begin(run)
                     loss, weight, sums = run.forward(batch, count)
                     if not math.isfinite(loss):
                         self._go_back(batch, index, replace(state, step=count))
@@ -91,13 +125,14 @@ class ReplayRunner(Runner):
                         self.good_others = self.others.copy()
                     run.backward()
                     self.update(theta, g, vectors, optimizer.scalars(count + 1, rate))
+                    threads.end()
                     self.can_go_back = True
                     count += 1
                     totals.add(loss * weight, weight, sums)
                     bar.steps(1, loss, rate)
                     if pauses.is_due(count):
                         self.model.training_state = replace(state, vectors=vectors, step=count)
-                        pauses.pause(index + 1, batch)
+                        pauses.pause(batch)
             finally:
                 if self.model.training_state is not None:
                     self.model.training_state = replace(state, step=count)
@@ -107,14 +142,17 @@ class ReplayRunner(Runner):
         state = self.state
         self._take_memory()
         run = self._pass_for(batch, state.step)
-        loss, _, _ = run.forward(batch, state.step)
-        if not math.isfinite(loss):
-            self._go_back(batch, 0, state)
-        if run.updates_state:
-            self.good_others = self.others.copy()
-        run.backward()
         _, scalars = self.next_scalars()
-        self.update(self.theta, self.g, state.vectors, scalars)
+        with self._threads.choosing() as threads:
+            threads.begin(run)
+            loss, _, _ = run.forward(batch, state.step)
+            if not math.isfinite(loss):
+                self._go_back(batch, 0, state)
+            if run.updates_state:
+                self.good_others = self.others.copy()
+            run.backward()
+            self.update(self.theta, self.g, state.vectors, scalars)
+            threads.end()
         self.can_go_back = True
         self.model.training_state = replace(state, step=state.step + 1)
         return loss
@@ -138,23 +176,32 @@ class ReplayRunner(Runner):
             return self.eager
         x, t, weight = batch
         if isinstance(x, np.ndarray) and isinstance(t, np.ndarray):  # the usual case, inlined
-            key: Any = x.shape, t.shape, t.dtype.char, weight is None
+            key: Any = x.shape, x.dtype.char, t.shape, t.dtype.char
+            if weight is not None:
+                key = *key, weight.shape, weight.dtype.char
         else:
             key = shapes_of(batch)
         if key not in self.recorded:
             if len(self.recorded) == RECORDINGS:
                 return self.eager
             try:
-                self.recorded[key] = self._recording(batch, counter)
+                self.recorded[key] = self._new_pass(key, batch, counter)
             except Exception as error:  # a mistake in a layer is reported by the eager pass
                 self.refuse("steps run operation by operation, they cannot be replayed", error)
                 self.records = False
                 return self.eager
+            self.recorded[key].steps_to_come = self.steps_to_come
         return self.recorded[key]
 
-    def _recording(self, batch: Batch, counter: int) -> ReplayedPass:
-        """Record a step; with custom parts, compare it with the eager one first."""
-        recorded = ReplayedPass(self.step, batch, self.theta, self.others, self.g, self.arena)
+    def _new_pass(self, key: Any, batch: Batch, counter: int) -> ReplayedPass:
+        """Record a step, or reuse its recording; compare custom parts with the eager pass."""
+        full_key = None if self._key is None else (self._key, key)
+        recording = None if full_key is None else recordings.get(full_key)
+        if recording is None:
+            recording = Recording(self.step, batch, self.theta, self.others, self.g)
+            if full_key is not None:
+                keep_recording(full_key, recording)
+        recorded = ReplayedPass(recording, self.theta, self.others, self.g, self._passes.arena)
         if self.has_custom_parts:
             self._compare(recorded, batch, counter)
         return recorded

@@ -1,4 +1,4 @@
-"""`EagerPass` and `ReplayedPass`: forward and backward of a batch on NumPy.
+"""`EagerPass`, `ReplayedPass` and its `Recording`: forward and backward of a batch on NumPy.
 
 Both write the gradient to one vector g. The loss is checked between forward and backward, as until
 then g has the parameters to which training may have to go back.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,10 @@ from bp_arrays.execution import (
     Program,
     Recorded,
     StepRecorder,
+    ThreadChoice,
     copied,
+    largest_product,
+    needed_for,
 )
 from bp_arrays.model import Forward
 from bp_arrays.training._step import TrainingStep
@@ -87,8 +91,8 @@ class EagerPass:
         del self._result  # frees the activations
 
 
-class ReplayedPass:
-    """A pass that replays recorded operations in preallocated memory, for one batch shape.
+class Recording:
+    """The operations of a step for one batch shape, without memory: several passes may share them.
 
     Parameters
     ----------
@@ -96,9 +100,7 @@ class ReplayedPass:
     batch : Batch
         An example with the shapes and dtypes of all batches.
     theta, state, g : arrays
-        As for `EagerPass`.
-    arena : Arena
-        Memory shared with the passes of other shapes.
+        Examples of the vectors of `EagerPass`.
 
     Raises
     ------
@@ -107,13 +109,7 @@ class ReplayedPass:
     """
 
     def __init__(
-        self,
-        step: TrainingStep,
-        batch: Batch,
-        theta: HostArray,
-        state: HostArray,
-        g: HostArray,
-        arena: Arena,
+        self, step: TrainingStep, batch: Batch, theta: HostArray, state: HostArray, g: HostArray
     ) -> None:
         recorder = StepRecorder()
         memory = [recorder.memory(v.shape, v.dtype) for v in (theta, state, g)]
@@ -125,27 +121,67 @@ class ReplayedPass:
         if result.state is not memory[1]:
             # last, when the old values are not read any more
             written.append(_record_copy(recorder, result.state, memory[1], 0))
-        self._results = (result.loss, result.weight, result.sums)
+        self.results = (result.loss, result.weight, result.sums)
         results = [result.loss, result.weight, *itertools.chain(*result.sums)]
-        self._memory = [array.slot for array in memory]
-        self._slots: dict[str, Any] = {
+        self.memory = [array.slot for array in memory]
+        self.slots: dict[str, Any] = {
             "arguments": [array.slot for array in (*leaves(inputs), counter)],
-            "bound": self._memory,
+            "bound": self.memory,
             "results": [part.slot for part in results if isinstance(part, Recorded)],
             "written": written,
-            "arena": arena,
         }
-        self.program = program = Program(
-            recorder.instructions[:split], recorder.instructions[split:], **self._slots
-        )
-        self.fused: FusedSteps | None = FusedSteps(
-            program.steps[: program.split],
-            program.steps[program.split :],
-            [*self._slots["results"], *written],
-        )
-        self._counter = np.zeros(1, np.int32)
+        self.forward = recorder.instructions[:split]
+        self.backward = recorder.instructions[split:]
+        needed = needed_for([*self.slots["results"], *written], [*self.forward, *self.backward])
+        self.forward = [i for i in self.forward if i in needed]
+        self.backward = [i for i in self.backward if i in needed]
+        self.fused = FusedSteps(self.forward, self.backward, [*self.slots["results"], *written])
+        self.largest_product = largest_product([*self.forward, *self.backward])
+        self.thread_choice: ThreadChoice | None = None
         self.updates_state = result.state is not memory[1]
-        self._one_array = all(isinstance(array, np.ndarray) for array in batch[:2])
+        self.one_array = all(isinstance(array, np.ndarray) for array in batch[:2])
+
+    @cached_property
+    def constant_bytes(self) -> int:
+        """The memory of its constants, such as the mask of a penalty."""
+        constants = {
+            id(slot.constant): slot.constant.nbytes
+            for step in (*self.forward, *self.backward)
+            for slot in (*step.read, *(s.root for s in step.read))
+            if slot.constant is not None
+        }
+        return sum(constants.values())
+
+
+class ReplayedPass:
+    """A pass that replays recorded operations in preallocated memory, for one batch shape.
+
+    `steps_to_come`, if it is known, tells whether loops are worth compiling.
+
+    Parameters
+    ----------
+    recording : Recording
+    theta, state, g : arrays
+        As for `EagerPass`.
+    arena : Arena
+        Memory shared with the passes of other shapes.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        theta: HostArray,
+        state: HostArray,
+        g: HostArray,
+        arena: Arena,
+    ) -> None:
+        self.recording = recording
+        self._slots = {**recording.slots, "arena": arena}
+        self.program = Program(recording.forward, recording.backward, **self._slots)
+        self.fused: FusedSteps | None = recording.fused
+        self.steps_to_come = 0
+        self._counter = np.zeros(1, np.int32)
+        self.updates_state, self._one_array = recording.updates_state, recording.one_array
         self._arrays: tuple[Any, ...] = ()
         self.bind(theta, state, g)
 
@@ -154,11 +190,17 @@ class ReplayedPass:
         self._vectors = theta, state, g
         self._use(self.program)
 
+    def unbind(self) -> None:
+        """Refer to no memory of a model and to no batch, until `bind` is called again."""
+        del self._vectors
+        self._arrays = ()
+        self.program.unbind()
+
     def _use(self, program: Program) -> None:
-        names = [slot.name for slot in self._memory]
+        names = [slot.name for slot in self.recording.memory]
         program.bind(dict(zip(names, self._vectors, strict=True)))
         self.program = program
-        loss, weight, sums = self._results
+        loss, weight, sums = self.recording.results
         self._loss, self._weight = self._memory_of(loss), self._memory_of(weight)
         self._sums = [[self._memory_of(part) for part in parts] for parts in sums]
 
@@ -184,7 +226,7 @@ class ReplayedPass:
         """Write the gradient to g, and the new values of non-trainable parameters."""
         self.program.backward(*self._arrays, self._counter)
         if self.fused is not None:
-            self.fused.spend(time.perf_counter() - self._started)
+            self.fused.spend(time.perf_counter() - self._started, self.steps_to_come)
 
     def _use_loops(self, forward: list[Any], backward: list[Any]) -> None:
         """Use the compiled loops from now on, if they give the same bits for this batch."""

@@ -64,6 +64,8 @@ class Steps(Protocol):
 class Runner(ABC):
     """Base class of runners, which execute training steps and update the model.
 
+    `steps_to_come` is the number of steps of this training run if it is known, else 0.
+
     Parameters
     ----------
     step : TrainingStep
@@ -74,6 +76,7 @@ class Runner(ABC):
         self.model, self.optimizer = step.model, step.optimizer
         self.device = step.model.device
         self.refused = ""
+        self.steps_to_come = 0
         objective = step.objective
         parts: list[Any] = [node.layer for node in walk(objective.net)]
         parts += [objective.loss, *objective.metrics, objective.penalty]
@@ -86,6 +89,14 @@ class Runner(ABC):
     def compiled_by(self) -> str:
         """The compiler of whole steps; "" if operations run one by one."""
         return ""
+
+    @property
+    def blas_threads(self) -> int | None:
+        """The number of BLAS threads chosen for steps; None if BLAS was left alone."""
+        return None
+
+    def keep(self) -> None:  # noqa: B027 - a runner may have nothing to leave
+        """Leave what was recorded or compiled to the next training run; called at the end."""
 
     @property
     def state(self) -> TrainingState:

@@ -1,0 +1,443 @@
+"""Covers: Checkpoint, fit(checkpoint=, resume=), the states of callbacks, joined histories."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+
+import numpy as np
+import pytest
+
+import bp_arrays as bp
+from bp_arrays.data import ArrayBlocks, Batches
+
+RNG = np.random.default_rng(4)
+X = RNG.normal(size=(70, 4)).astype("float32")
+T = (X @ RNG.normal(size=(4, 3))).argmax(axis=1)
+STEPS = 5  # of an epoch, the last of them smaller
+
+
+class Spy(bp.Callback):
+    """Counts epochs, and keeps the count in checkpoints."""
+
+    def on_start(self, run):
+        self.seen = []
+
+    def on_epoch_end(self, run):
+        self.seen.append(float(np.asarray(run.history["loss"][-1])))
+
+    def state(self):
+        return {"seen": np.asarray(self.seen)}
+
+    def restore(self, state):
+        self.seen = state["seen"].tolist()
+
+
+class InterruptedLoss(bp.Callback):
+    """Presses Ctrl-C after a number of epochs."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_epoch_end(self, run):
+        if run.history.epochs == self.epochs:
+            signal.raise_signal(signal.SIGINT)
+
+
+def make(device="cpu", dtype="float32"):
+    net = bp.Sequential(bp.Linear(8), bp.BatchNorm(), bp.Tanh(), bp.Dropout(0.2), bp.Linear(3))
+    return bp.Model(net, input_shape=4, device=device, dtype=dtype, seed=0)
+
+
+def settings(**changed):
+    optimizer = bp.Chain(bp.ClipByGlobalNorm(1.0), bp.Adam(bp.ReduceOnPlateau(0.02, patience=0)))
+    usual = {
+        "loss": bp.CrossEntropy(),
+        "optimizer": optimizer,
+        "epochs": 4,
+        "batch_size": 16,
+        "penalty": bp.L2Penalty(1e-3),
+        "metrics": [bp.Accuracy()],
+        "validation": (X[:20], T[:20]),
+        "callbacks": [bp.EarlyStopping(3), Spy()],
+    }
+    return usual | changed
+
+
+def stopped_after(step, monkeypatch, model, *data, **arguments):
+    """Train, and press Ctrl-C when this number of updates is reached."""
+    from bp_arrays.training import _pauses
+
+    is_due, pressed = _pauses.Pauses.is_due, []
+
+    def pressing(self, count):
+        if count >= step and not pressed:
+            pressed.append(count)
+            signal.raise_signal(signal.SIGINT)
+        return is_due(self, count)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_pauses.Pauses, "is_due", pressing)
+        history = bp.fit(model, *data, **arguments)
+    assert history.stopped == "interrupted" and pressed
+    return history
+
+
+def assert_same(resumed, history, uninterrupted, expected, device="cpu"):
+    exact = str(device).partition(":")[0] in ("cpu", "strict")
+    tolerance = 0.0 if exact else 2e-5
+    for name, value in uninterrupted.host_parameters().items():
+        actual = resumed.host_parameters()[name]
+        np.testing.assert_allclose(actual, value, rtol=tolerance, atol=tolerance)
+    assert list(history) == list(expected)
+    for name in set(expected) - {"seconds"}:
+        np.testing.assert_allclose(history[name], expected[name], rtol=tolerance)
+    assert history.kept_epoch == expected.kept_epoch
+
+
+@pytest.mark.parametrize("step", [3, STEPS, 2 * STEPS + 4])
+def test_resumed_training_is_the_uninterrupted_one(device, step, tmp_path, monkeypatch):
+    uninterrupted, resumed = make(device), make(device)
+    usual = settings()
+    expected = bp.fit(uninterrupted, X, T, **usual)
+    checkpoint = bp.Checkpoint(tmp_path, every="1 hour")
+    stopped_after(step, monkeypatch, make(device), X, T, checkpoint=checkpoint, **settings())
+    again = settings()
+    history = bp.fit(resumed, X, T, resume=tmp_path, **again)
+    assert_same(resumed, history, uninterrupted, expected, device)
+    assert again["callbacks"][1].seen == pytest.approx(usual["callbacks"][1].seen, rel=1e-5)
+    assert resumed.training_state.step == 4 * STEPS
+
+
+def test_a_checkpoint_continues_on_another_device(device, tmp_path, monkeypatch):
+    uninterrupted, resumed = make("cpu"), make(device)
+    expected = bp.fit(uninterrupted, X, T, **settings())
+    checkpoint = bp.Checkpoint(tmp_path, every="7 steps")
+    stopped_after(12, monkeypatch, make("cpu"), X, T, checkpoint=checkpoint, **settings())
+    history = bp.fit(resumed, X, T, resume=tmp_path, **settings())
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-4)
+    np.testing.assert_allclose(
+        resumed.host_parameters()["0.weight"],
+        uninterrupted.host_parameters()["0.weight"],
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("kind", ["blocks", "blocks in order", "iterable", "own order"])
+def test_streamed_data_continues_within_an_epoch(kind, tmp_path, monkeypatch):
+    def data():
+        if kind == "iterable":
+            return [(X[k : k + 16], T[k : k + 16]) for k in range(0, 70, 16)]
+        blocks = ArrayBlocks(X, T, block_rows=9)
+        return Batches(blocks, batch_size=16, shuffle=kind == "blocks", seed=2, window=20)
+
+    arguments = settings(batch_size=None, shuffle=None)
+    arrays = (data(),)
+    if kind == "own order":
+        arrays = X, T
+        shuffle = lambda epoch: np.roll(np.arange(70), epoch)  # noqa: E731
+        arguments = settings(shuffle=shuffle)
+    uninterrupted, resumed = make(), make()
+    expected = bp.fit(uninterrupted, *arrays, **arguments)
+    for step in (8, 10, 14):
+        folder = tmp_path / str(step)
+        arguments["callbacks"] = [bp.EarlyStopping(3)]
+        checkpoint = bp.Checkpoint(folder)
+        stopped_after(step, monkeypatch, make(), *arrays, checkpoint=checkpoint, **arguments)
+        resumed = make()
+        history = bp.fit(resumed, *arrays, resume=folder, **arguments)
+        assert_same(resumed, history, uninterrupted, expected)
+
+
+def test_an_order_that_cannot_be_repeated_is_refused(tmp_path, monkeypatch):
+    class Reader:
+        def __init__(self):
+            self.rng = np.random.default_rng(0)
+
+        def __iter__(self):
+            return ((X[rows], T[rows]) for rows in self.rng.permutation(70).reshape(7, 10))
+
+    arguments = settings(batch_size=None)
+    checkpoint = bp.Checkpoint(tmp_path, every="9 steps")
+    stopped_after(9, monkeypatch, make(), Reader(), checkpoint=checkpoint, **arguments)
+    with pytest.raises(bp.InputError, match="expected an iterable that yields the same batches"):
+        bp.fit(make(), Reader(), resume=tmp_path, **arguments)
+
+    rng, folder = np.random.default_rng(0), tmp_path / "order"
+    arguments = settings(shuffle=lambda epoch: rng.permutation(70))
+    checkpoint = bp.Checkpoint(folder)
+    stopped_after(8, monkeypatch, make(), X, T, checkpoint=checkpoint, **arguments)
+    with pytest.raises(bp.InputError, match="shuffle must be a function of the number"):
+        bp.fit(make(), X, T, resume=folder, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("every", "steps"),
+    [
+        ("1 epoch", [5, 10, 15, 20]),
+        ("2 epochs", [10, 20]),
+        ("3 epochs", [15, 20]),
+        ("0.4 epochs", [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]),
+        ("8 steps", [8, 16, 20]),
+        ("1 hour", [20]),
+        ("1e-9 seconds", list(range(1, 21))),
+    ],
+)
+def test_checkpoints_are_due_by_epochs_steps_or_time(every, steps, tmp_path):
+    bp.fit(make(), X, T, checkpoint=bp.Checkpoint(tmp_path, every=every, keep=None), **settings())
+    assert names(tmp_path) == [f"step-{step:012d}.safetensors" for step in steps]
+
+
+def names(folder):
+    return sorted(path.name for path in folder.glob("*.safetensors"))
+
+
+def test_the_last_checkpoints_are_kept_and_the_best(tmp_path):
+    checkpoint = bp.Checkpoint(tmp_path, keep=2, best="val_loss")
+    model = make()
+    history = bp.fit(model, X, T, checkpoint=checkpoint, **settings(epochs=6))
+    last = [f"step-{STEPS * n:012d}.safetensors" for n in (5, 6)]
+    assert names(tmp_path) == ["best.safetensors", *last]
+    best = bp.load(tmp_path / "best.safetensors", device="cpu")
+    values = bp.evaluate(best, X[:20], T[:20], loss=bp.CrossEntropy())
+    assert values["loss"] == pytest.approx(min(history["val_loss"]), rel=1e-6)
+    with pytest.raises(bp.InputError, match="did you mean 'val_loss'"):
+        bp.fit(make(), X, T, checkpoint=bp.Checkpoint(tmp_path, best="val_los"), **settings())
+
+
+def test_training_continues_with_more_epochs_and_says_when_it_is_complete(tmp_path, caplog):
+    bp.fit(make(), X, T, checkpoint=bp.Checkpoint(tmp_path), **settings(epochs=2))
+    model = make()
+    with caplog.at_level(logging.WARNING, "bp_arrays"):
+        history = bp.fit(model, X, T, resume=tmp_path, **settings(epochs=2))
+    assert history.epochs == 2 and "training is complete, with 2 epochs" in caplog.text
+    expected, uninterrupted = None, make()
+    expected = bp.fit(uninterrupted, X, T, **settings())
+    resumed = make()
+    checkpoint = bp.Checkpoint(tmp_path)
+    history = bp.fit(resumed, X, T, resume=tmp_path, checkpoint=checkpoint, **settings())
+    assert_same(resumed, history, uninterrupted, expected)
+    longer = settings(epochs=5, optimizer=bp.Chain(bp.ClipByGlobalNorm(1.0), bp.Adam(0.5)))
+    assert bp.fit(make(), X, T, resume=tmp_path, **longer).epochs == 5  # with another rate
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"loss": bp.MultiMargin()}, "expected the loss of the checkpoint"),
+        ({"optimizer": bp.SGD(0.1)}, "expected the optimizer of the checkpoint"),
+        ({"batch_size": 8}, "expected the batch size of the checkpoint .*, 16, got 8"),
+        ({"seed": 5}, "expected the seed of the checkpoint .*, 0, got 5"),
+        ({"penalty": None}, "expected the penalty"),
+        ({"metrics": []}, "expected the metrics"),
+        ({"shuffle": False}, "expected the shuffle"),
+        ({"validation": None}, "expected the validation data"),
+        ({"epochs": 1}, "expected at least the 2 epochs"),
+        ({"sample_weight": np.ones(70)}, "expected the data of the checkpoint"),
+    ],
+)
+def test_another_training_run_is_refused_in_one_line(changed, message, tmp_path):
+    bp.fit(make(), X, T, checkpoint=bp.Checkpoint(tmp_path), **settings(epochs=2))
+    model = make()
+    before = model.host_parameters()["0.weight"].copy()
+    with pytest.raises(bp.InputError, match=message) as error:
+        bp.fit(model, X, T, resume=tmp_path, **settings(epochs=2) | changed)
+    assert "\n" not in str(error.value)
+    np.testing.assert_array_equal(model.host_parameters()["0.weight"], before)
+
+
+def test_another_model_and_other_data_are_refused(tmp_path):
+    bp.fit(make(), X, T, checkpoint=bp.Checkpoint(tmp_path), **settings(epochs=2))
+    other = X.copy()
+    other[33, 2] += 1e-3
+    for model, x in ((make(dtype="float64"), X), (bp.Model(bp.Linear(3), 4, device="cpu"), X)):
+        with pytest.raises(bp.InputError, match="expected the model of the checkpoint"):
+            bp.fit(model, x, T, resume=tmp_path, **settings(epochs=2))
+    with pytest.raises(bp.InputError, match=r"expected the data of the checkpoint.*differs"):
+        bp.fit(make(), other, T, resume=tmp_path, **settings(epochs=2))
+    with pytest.raises(bp.InputError, match="70 rows, got 69 rows"):
+        bp.fit(make(), X[1:], T[1:], resume=tmp_path, **settings(epochs=2))
+
+
+def test_a_folder_without_a_checkpoint_is_refused_in_one_line(tmp_path):
+    def refused(folder, message):
+        with pytest.raises(bp.InputError, match=message) as error:
+            bp.fit(make(), X, T, resume=folder, **settings(epochs=2))
+        assert "\n" not in str(error.value)
+
+    refused(tmp_path / "none", "got no such folder")
+    refused(tmp_path, "got an empty folder")
+    part = tmp_path / ".0123456789abcdef.part"
+    part.touch()
+    refused(tmp_path, "only one that was not written to its end")
+    (tmp_path / "holiday.jpg").touch()
+    refused(tmp_path, "other files, such as")
+    refused(tmp_path / "holiday.jpg", "expected the path of a folder; this is a file")
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "step-000000000005.safetensors").write_bytes(b"a")
+    refused(foreign, "expected a checkpoint that is intact")
+    refused(3, "expected the path of a folder")
+
+
+def test_a_later_version_is_refused(tmp_path, monkeypatch):
+    from bp_arrays.formats import _checkpoint_file
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_checkpoint_file, "VERSION", 2)
+        bp.fit(make(), X, T, checkpoint=bp.Checkpoint(tmp_path), **settings(epochs=2))
+    with pytest.raises(bp.DataError, match="version 1 to 1, got 2; update bp_arrays"):
+        bp.fit(make(), X, T, resume=tmp_path, **settings(epochs=2))
+
+
+def test_a_folder_of_another_run_is_not_written_to(tmp_path):
+    model, arguments = make(), settings(epochs=2)
+    bp.fit(model, X, T, checkpoint=bp.Checkpoint(tmp_path), **arguments)
+    with pytest.raises(bp.InputError, match="continue that run with resume="):
+        bp.fit(make(), X, T, checkpoint=bp.Checkpoint(tmp_path), **settings(epochs=2))
+    # the same run, continued in memory
+    bp.fit(model, X, T, checkpoint=bp.Checkpoint(tmp_path), **arguments)
+    assert names(tmp_path)[-1] == "step-000000000020.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"every": "often"}, "expected a number and a unit"),
+        ({"every": 3}, "expected a number and a unit"),
+        ({"every": "1.2.3 epochs"}, "expected a number and a unit"),
+        ({"every": "0 steps"}, "> 0"),
+        ({"every": "2.5 steps"}, "a whole number of steps"),
+        ({"keep": 0}, "keep >= 1"),
+        ({"best": 1}, "the name of a series"),
+        ({"folder": ""}, "the path of a folder"),
+    ],
+)
+def test_settings_of_a_checkpoint_are_checked(arguments, message):
+    with pytest.raises(bp.InputError, match=message):
+        bp.Checkpoint(**{"folder": "run"} | arguments)
+
+
+def test_a_callback_may_not_keep_what_no_file_can(tmp_path):
+    spy = Spy()
+    spy.state = lambda: {"seen": object()}
+    with pytest.raises(bp.InputError, match="expected numbers, text, NumPy arrays"):
+        bp.fit(
+            make(), X, T, checkpoint=bp.Checkpoint(tmp_path), **settings(callbacks=[spy], epochs=1)
+        )
+
+
+def test_sigterm_saves_a_checkpoint_and_ends_the_process(tmp_path):
+    class Terminated(InterruptedLoss):
+        def on_epoch_end(self, run):
+            if run.history.epochs == self.epochs:
+                signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    checkpoint = bp.Checkpoint(tmp_path, every="1 hour")
+    with pytest.raises(SystemExit) as ended:
+        bp.fit(make(), X, T, checkpoint=checkpoint, **settings(callbacks=[Terminated(2)]))
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert names(tmp_path) == ["step-000000000010.safetensors"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_ctrl_c_during_validation_stops_before_its_end(tmp_path):
+    class Validation:
+        def __iter__(self):
+            for k in range(4):
+                if k == 1:
+                    signal.raise_signal(signal.SIGINT)
+                assert k < 2, "the rest of the validation data is not read"
+                yield X[:5], T[:5]
+
+    uninterrupted, resumed = make(), make()
+    arguments = settings(validation=[(X[:5], T[:5])] * 4, epochs=2)
+    expected = bp.fit(uninterrupted, X, T, **arguments)
+    stopped = settings(validation=Validation(), epochs=2)
+    assert bp.fit(make(), X, T, checkpoint=bp.Checkpoint(tmp_path), **stopped).epochs == 0
+    history = bp.fit(resumed, X, T, resume=tmp_path, **arguments)
+    assert_same(resumed, history, uninterrupted, expected)
+
+
+# -- continuing without checkpoints --------------------------------------------------------------
+
+
+def test_early_stopping_knows_the_best_of_the_run_before(device, tmp_path):
+    arguments = settings(optimizer=bp.Adam(0.05), callbacks=[bp.EarlyStopping(3)], epochs=5)
+    model = make(device)
+    first = bp.fit(model, X, T, **arguments)
+    best = min(first["val_loss"])
+    model.save(tmp_path / "m.safetensors", training_state=True)
+    later = bp.load(tmp_path / "m.safetensors", device=device)
+    stopping = bp.EarlyStopping(3)
+    worse = settings(
+        optimizer=later.training_state.optimizer, loss=bp.MultiMargin(), callbacks=[stopping]
+    )
+    worse["callbacks"], worse["loss"] = [stopping], bp.CrossEntropy()
+    worse["validation"] = (X[:20], (T[:20] + 1) % 3)  # no epoch is better than before
+    second = bp.fit(later, X, T, **worse)
+    assert stopping.best_epoch is None and second.kept_by == "val_loss"
+    values = bp.evaluate(later, X[:20], T[:20], loss=bp.CrossEntropy())
+    assert values["loss"] == pytest.approx(best, rel=1e-5)
+    joined = first + second
+    assert joined["loss"] == first["loss"] + second["loss"]
+    assert joined.kept_epoch == first.kept_epoch == joined.best_epoch("val_loss")
+    assert later.training_state.history["loss"] == joined["loss"]
+    assert bp.History(later.training_state.history)["val_loss"] == joined["val_loss"]
+
+
+def test_the_best_of_another_series_or_of_changed_weights_is_not_used():
+    model, arguments = make(), settings(callbacks=[bp.EarlyStopping(3)], epochs=3)
+    bp.fit(model, X, T, **arguments)
+    stopping = bp.EarlyStopping(3, monitor="accuracy")
+    bp.fit(model, X, T, **arguments | {"callbacks": [stopping]})
+    assert stopping.best_epoch is not None
+    bp.fit(model, X, T, **arguments | {"callbacks": [], "epochs": 1})
+    stopping = bp.EarlyStopping(3)
+    bp.fit(model, X, T, **arguments | {"callbacks": [stopping], "epochs": 1})
+    assert stopping.best_epoch == 1  # the epoch without early stopping changed the weights
+
+
+def test_histories_join_with_nan_where_one_lacks_a_series():
+    first, second = bp.History({"loss": [3.0, 2.0]}), bp.History({"loss": [1.0], "r2": [0.5]})
+    joined = first + second
+    assert joined["loss"] == [3.0, 2.0, 1.0]
+    np.testing.assert_array_equal(joined["r2"], [np.nan, np.nan, 0.5])
+    assert ({"loss": [4.0]} + joined)["loss"] == [4.0, 3.0, 2.0, 1.0]
+
+
+def test_a_checkpoint_is_a_model_file_with_json(tmp_path):
+    model = make()
+    model.metadata["source"] = "a test"
+    bp.fit(model, X, T, checkpoint=bp.Checkpoint(tmp_path), **settings(callbacks=[], epochs=1))
+    [path] = tmp_path.glob("step-*")
+    again = bp.load(path, device="cpu")
+    assert again.metadata == {"source": "a test"} and again.training_state is None
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    assert json.loads(header["bp_arrays_training"])["step"] == STEPS
+
+
+def test_a_model_that_no_file_can_describe_is_resumed_all_the_same(tmp_path):
+    class Doubled(bp.Layer):
+        def __init__(self):
+            self.factor = np.float32(2.0)
+
+        def init(self, input_shape):
+            return {}, input_shape
+
+        def forward(self, params, x, ctx):
+            return 2.0 * x, lambda delta: (2.0 * delta, {})
+
+    def custom():
+        return bp.Model(bp.Sequential(Doubled(), bp.Linear(3)), 4, device="cpu", seed=0)
+
+    uninterrupted, resumed = custom(), custom()
+    expected = bp.fit(uninterrupted, X, T, **settings())
+    arguments = settings(callbacks=[InterruptedLoss(2)])
+    bp.fit(custom(), X, T, checkpoint=bp.Checkpoint(tmp_path), **arguments)
+    history = bp.fit(resumed, X, T, resume=tmp_path, **settings())
+    assert history["loss"] == expected["loss"]
