@@ -7,23 +7,25 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import bp_arrays as bp
-from benchmarks import workloads
+from benchmarks import distributed, workloads
 from benchmarks.capture import compared
 from benchmarks.charts import speed_chart, sweep_chart
 from benchmarks.contestants import CONTESTANTS, FLOOR, OURS, unavailable
 from benchmarks.counts import counted_by_torch, counted_networks, missing
 from benchmarks.layers import measure_layers, run_on_one_thread, table
+from benchmarks.load import load_table, measure_load, worst
 from benchmarks.measuring import Result, disagreement, measure
 from benchmarks.memory import measure_memory
 from benchmarks.peers import uses_tf32
 from benchmarks.readme_tables import write_tables
 from benchmarks.record import record
+from benchmarks.short import measure_short, short_table
 from benchmarks.surroundings import surroundings, warnings
 from benchmarks.sweeps import SWEEPS, measure_sweep
 from benchmarks.trainings import compared_trainings
@@ -65,6 +67,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("--small", action="store_true", help="small nets")
     add.add_argument("--only", default="", metavar="WORD", help="trainings whose name has it")
     add.set_defaults(out=None)
+    add = commands.add_parser("distributed", help="two processes, against PyTorch's DDP over gloo")
+    add.add_argument("--rounds", type=int, default=15, help="turns of every contestant; 15")
+    add.add_argument("--out", type=Path, metavar="FOLDER", help="for distributed.json")
+    add = commands.add_parser("short", help="repeated short calls of fit, against the peers")
+    add.add_argument("--rounds", type=int, default=15, help="calls that count; 15")
+    add.add_argument("--only", default="", metavar="WORD", help="networks whose name has it")
+    add.add_argument("--out", type=Path, metavar="FOLDER", help="for short.json")
+    add = commands.add_parser("load", help="beside 0, 1, 2, 4 busy processes, against the peers")
+    add.add_argument("--rounds", type=int, default=5, help="turns of every contestant; 5")
+    add.add_argument("--only", default="", metavar="WORD", help="networks whose name has it")
+    add.add_argument("--out", type=Path, metavar="FOLDER", help="for load.json")
     add = commands.add_parser("record", help="record what bp-arrays check proved of CUDA")
     add.add_argument("reports", nargs="+", type=Path, metavar="FILE", help="check-*.json")
     commands.add_parser("tables", help="write the tables of README.md from results/")
@@ -98,8 +111,19 @@ def run(args: argparse.Namespace) -> int:
         return capture(args.device, args.only, args.out)
     if args.command == "layers":
         return layers(args.rounds, args.only, args.out)
+    if args.command == "short":
+        rows = rows_of("short", measure_short(args.rounds, args.only), args.rounds, args.out)
+        print(short_table(rows))
+        return 0
+    if args.command == "load":
+        rows = rows_of("load", measure_load(args.rounds, args.only), args.rounds, args.out)
+        print(load_table(rows))
+        print(worst(rows))
+        return 0
     if args.command == "counts":
         return count(args.out)
+    if args.command == "distributed":
+        return several_processes(args.rounds, args.out)
     if args.command == "trainings":
         return trainings(args.device, args.steps, args.small, args.only)
     if args.tf32:
@@ -167,6 +191,29 @@ def layers(rounds: int, only: str, out: Path | None) -> int:
             write(report, out / "layers.json")
     print(table(measured))
     return 0
+
+
+def several_processes(rounds: int, out: Path | None) -> int:
+    """Measure training in two processes, and write the result."""
+    results = distributed.start(rounds)
+    print(distributed.table(results))
+    if out:
+        report = {**surroundings(), "rounds": rounds, "nets": results}
+        write(report, out / "distributed.json")
+    return 0
+
+
+def rows_of(name: str, measured: Iterable[Any], rounds: int, out: Path | None) -> list[Any]:
+    """Return the rows of a measurement, and write each when it is ready."""
+    report: dict[str, Any] = {**surroundings(), "rounds": rounds, name: []}
+    rows = []
+    for row in measured:
+        rows.append(row)
+        report[name].append(row.entry())
+        print(json.dumps(row.entry()), flush=True)
+        if out:
+            write(report, out / f"{name}.json")
+    return rows
 
 
 def capture(device: str, only: str, out: Path | None) -> int:

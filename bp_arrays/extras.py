@@ -7,9 +7,10 @@ from typing import Literal
 
 from bp_arrays.errors import MissingExtraError
 
-Extra = Literal["onnx", "parquet", "plot", "sklearn", "tensorboard", "torch"]
+Extra = Literal["mpi", "onnx", "parquet", "plot", "sklearn", "tensorboard", "torch"]
 
 EXTRAS: dict[Extra, tuple[str, str]] = {
+    "mpi": ("mpi4py.MPI", "training in several processes needs mpi4py and an MPI library"),
     "onnx": ("onnx", "ONNX files need onnx"),
     "parquet": ("pyarrow", "Parquet files need pyarrow"),
     "plot": ("matplotlib", "plots need Matplotlib"),

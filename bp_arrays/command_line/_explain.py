@@ -89,8 +89,8 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
     loss = loss_named(args.loss)() if args.loss else schema.loss
     if loss is None:
         raise InputError(
-            "explain: expected --loss NAME; this model was trained with a Huber loss that has a "
-            "different threshold for each output, which explain cannot show"
+            "explain: expected --loss NAME; this model was trained with a loss that its file does "
+            "not name, such as Huber with a different threshold for each output"
         )
     row = _row(args.sample, data.rows)
     if data.t is None:
@@ -98,22 +98,25 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
     if not data.has_target[row]:
         raise InputError(f"{data.source}, row {row + 1}: expected a target, got none")
     x = data.x[row : row + 1][0].reshape(model.input_shape)
-    eta = _learning_rate(model) if args.eta is None else args.eta
-    return explain(
+    outputs = math.prod(model.output_shape)
+    explanation = explain(
         model,
         x,
-        _target(data, schema, loss, row),
+        _target(data, schema, loss, row, outputs),
         loss,
-        eta=eta,
-        class_names=_output_names(schema, model),
+        eta=_learning_rate(model) if args.eta is None else args.eta,
+        class_names=_output_names(schema, outputs),
         image_shape=_image_shape(data, model),
     )
+    if len(schema.feature_names) == x.size:
+        explanation.input_names = schema.feature_names
+    return explanation
 
 
-def _output_names(schema: Schema, model: Model) -> tuple[str, ...] | None:
+def _output_names(schema: Schema, outputs: int) -> tuple[str, ...] | None:
     """Return the names of the classes, or of the targets that are values."""
     names = schema.target_names if schema.classes is None else schema.classes
-    return names if len(names) == math.prod(model.output_shape) else None
+    return names if len(names) == outputs else None
 
 
 def _image_shape(data: Dataset, model: Model) -> tuple[int, int] | None:
@@ -132,7 +135,7 @@ def _learning_rate(model: Model) -> float:
     return rate if math.isfinite(rate) and rate > 0.0 else ETA
 
 
-def _target(data: Dataset, schema: Schema, loss: Loss, row: int) -> Any:
+def _target(data: Dataset, schema: Schema, loss: Loss, row: int, outputs: int) -> Any:
     """Return the target of a row in the loss's form: a class, or one number per output."""
     assert data.t is not None
     if data.classes is None or schema.classes is None:
@@ -144,6 +147,8 @@ def _target(data: Dataset, schema: Schema, loss: Loss, row: int) -> Any:
             f"{data.source}, row {row + 1}: expected a class of the model, "
             f"{', '.join(schema.classes)}, got {data.classes[number]!r}"
         )
+    if outputs == 1 and len(schema.classes) == 2:  # one output stands for the second class
+        return np.array([float(k)])
     return k if loss.takes_classes else np.eye(len(schema.classes))[k]
 
 

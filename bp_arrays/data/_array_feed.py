@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from contextlib import closing
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order
+from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order, Piece, share_of
 from bp_arrays.data._fingerprint import fingerprint
 from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
@@ -105,6 +106,24 @@ class RowFeed(Feed):
     ) -> BatchIterator:
         starts = range(start * batch_size, self.rows, batch_size)
         spans = [(start, min(start + batch_size, self.rows)) for start in starts]
+        return self._batches(spans, order)
+
+    def pieces(
+        self, batch_size: int, order: Any, rank: int, size: int, start: int = 0
+    ) -> Generator[Piece]:
+        bounds, spans = [], []
+        for row in range(start * batch_size, self.rows, batch_size):
+            total = min(batch_size, self.rows - row)
+            first, last = share_of(total, rank, size)
+            bounds.append((first, last, total))
+            if first < last:
+                spans.append((row + first, row + last))
+        with closing(self._batches(spans, order)) as batches:
+            for first, last, total in bounds:
+                yield Piece(next(batches) if first < last else None, first, total)
+
+    def _batches(self, spans: Any, order: Any) -> BatchIterator:
+        """Return the batches of these rows, each from a start to a stop in the order."""
         device = self.spec.device
         if device.is_host:
             return self._in_host_memory(spans, order)

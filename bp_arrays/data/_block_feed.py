@@ -15,12 +15,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from bp_arrays.data._feed import Batch, BatchIterator, Feed, Order
+from bp_arrays.data._feed import (
+    Batch,
+    BatchIterator,
+    Feed,
+    Order,
+    Piece,
+    PieceIterator,
+    share_of,
+)
 from bp_arrays.data._fingerprint import fingerprint
 from bp_arrays.data._prefetch import Prefetch
 from bp_arrays.errors import InputError
@@ -148,17 +157,99 @@ class BlockFeed(Feed):
     def epoch(
         self, batch_size: int, order: tuple[int, int] | None, start: int = 0
     ) -> BatchIterator:
-        windows = Prefetch(self._windows(order, start * batch_size))
+        numbers, generator = self._blocks_of(order)
+        windows = Prefetch(self._windows(numbers, generator, self.window, start * batch_size))
         batches = self._batches(windows, batch_size)
         return Prefetch(batches) if self.spec.device.is_asynchronous else batches
 
+    def pieces(
+        self,
+        batch_size: int,
+        order: tuple[int, int] | None,
+        rank: int,
+        size: int,
+        start: int = 0,
+    ) -> PieceIterator:
+        """Return pieces of batches from blocks that this process alone reads.
+
+        The blocks, in their order of the epoch, are dealt one by one to the process with the
+        fewest rows so far; each shuffles the rows of its own blocks.
+        """
+        numbers, generator = self._blocks_of(order)
+        if size > 1 and order is not None:
+            generator = host_generator(order[0], "shuffle", order[1], rank)
+        dealt = self._dealt(numbers, size)
+        pieces = self._pieces(dealt, generator, batch_size, rank, size, start)
+        return Prefetch(pieces) if self.spec.device.is_asynchronous else pieces
+
+    def _pieces(
+        self,
+        dealt: list[list[int]],
+        generator: np.random.Generator | None,
+        batch_size: int,
+        rank: int,
+        size: int,
+        start: int,
+    ) -> Generator[Piece]:
+        shares = self._shares(batch_size, size)
+        rows = [sum(self.blocks.block_rows[block] for block in blocks) for blocks in dealt]
+        window, skipped = max(1, self.window // size), start * shares[rank]
+        windows = Prefetch(self._windows(dealt[rank], generator, window, skipped))
+        with closing(self._batches(windows, shares[rank])) as batches:
+            for step in range(start, _steps(rows, shares)):
+                parts = [
+                    min(max(count - step * share, 0), share)
+                    for count, share in zip(rows, shares, strict=True)
+                ]
+                batch = next(batches) if parts[rank] else None
+                yield Piece(batch, sum(parts[:rank]), sum(parts))
+
+    def _shares(self, batch_size: int, size: int) -> list[int]:
+        """Return the rows of a batch that each process reads from its blocks."""
+        filled = sum(rows > 0 for rows in self.blocks.block_rows)
+        if batch_size < size or filled < size:
+            what = f"batch_size={batch_size}" if batch_size < size else f"{filled} blocks"
+            raise InputError(
+                f"fit(distributed=): expected batches of {size} rows or more and {size} blocks or "
+                f"more, for {size} processes, got {what}; make the blocks smaller (block_rows=) or "
+                "start fewer processes"
+            )
+        spans = [share_of(batch_size, rank, size) for rank in range(size)]
+        return [last - first for first, last in spans]
+
+    def _dealt(self, numbers: list[int], size: int) -> list[list[int]]:
+        """Return the blocks of each process."""
+        dealt: list[list[int]] = [[] for _ in range(size)]
+        rows = [0] * size
+        for block in numbers:
+            rank = rows.index(min(rows))
+            dealt[rank].append(block)
+            rows[rank] += self.blocks.block_rows[block]
+        return dealt
+
+    def steps(self, batch_size: int, size: int = 1) -> int | None:
+        if size == 1:
+            return super().steps(batch_size)
+        return None  # depends on how the blocks of the epoch are dealt
+
+    def _blocks_of(
+        self, order: tuple[int, int] | None
+    ) -> tuple[list[int], np.random.Generator | None]:
+        """Return the numbers of the blocks of an epoch, and what shuffles their rows."""
+        numbers = [block for block, rows in enumerate(self.blocks.block_rows) if rows]
+        if order is None:
+            return numbers, None
+        generator = host_generator(order[0], "shuffle", order[1])
+        return generator.permutation(numbers).tolist(), generator
+
     # -- from the disk into windows, in a second thread ----------------------------------------
 
-    def _windows(self, order: tuple[int, int] | None, skipped: int) -> Generator[Window]:
+    def _windows(
+        self, numbers: list[int], generator: np.random.Generator | None, size: int, skipped: int
+    ) -> Generator[Window]:
         """Yield the windows of an epoch without its first rows; those are not read."""
         block_rows = self.blocks.block_rows
-        numbers = [block for block, rows in enumerate(block_rows) if rows]
-        if order is None:
+        if generator is None:
             for block in numbers:
                 if skipped >= block_rows[block]:
                     skipped -= block_rows[block]
@@ -166,8 +257,7 @@ class BlockFeed(Feed):
                 yield self._read(block), np.arange(skipped, block_rows[block]) if skipped else None
                 skipped = 0
             return
-        generator = host_generator(order[0], "shuffle", order[1])
-        for blocks in self._grouped(generator.permutation(numbers)):
+        for blocks in self._grouped(numbers, size):
             rows = sum(block_rows[block] for block in blocks)
             if skipped >= rows:
                 skipped -= rows
@@ -178,14 +268,14 @@ class BlockFeed(Feed):
             skipped = 0
             del window  # frees its memory before the next one is read
 
-    def _grouped(self, order: HostArray) -> Iterator[list[int]]:
-        """Yield the numbers of the blocks of each window."""
+    def _grouped(self, numbers: list[int], size: int) -> Iterator[list[int]]:
+        """Yield the numbers of the blocks of each window of `size` rows."""
         group: list[int] = []
         rows = 0
-        for block in order.tolist():
+        for block in numbers:
             group.append(block)
             rows += self.blocks.block_rows[block]
-            if rows >= self.window:
+            if rows >= size:
                 yield group
                 group, rows = [], 0
         if group:
@@ -278,6 +368,11 @@ class BlockFeed(Feed):
                 None if t is None else map_tree(device.asarray, t, self._t_dtype),
                 None if weight is None else device.asarray(weight, weight_dtype(dtype)),
             )
+
+
+def _steps(rows: list[int], shares: list[int]) -> int:
+    """Return the number of batches until every process has read its rows."""
+    return max(-(-count // share) for count, share in zip(rows, shares, strict=True))
 
 
 def _rows(window: HostBatch, order: HostArray | None, start: int, stop: int) -> HostBatch:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from typing import Any, NamedTuple, Protocol
 
-from bp_arrays.trees import Tree
+from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import Array
 
 Order = Callable[[int], Any]
@@ -30,6 +31,51 @@ class Batch(NamedTuple):
     x: Tree
     t: Tree
     weight: Array | None
+
+
+class Piece(NamedTuple):
+    """The rows of a batch that one of several processes computes.
+
+    Parameters
+    ----------
+    batch : Batch, or None
+        None if the process has no row of this batch.
+    first : int
+        The number of rows of the batch before these.
+    total : int
+        The number of rows of the whole batch.
+    """
+
+    batch: Batch | None
+    first: int
+    total: int
+
+    @property
+    def rows(self) -> int:
+        """The number of rows of the piece."""
+        return 0 if self.batch is None else rows_of(self.batch)
+
+
+class PieceIterator(Protocol):
+    """An iterator over pieces; close it if the loop ends early."""
+
+    def __iter__(self) -> Iterator[Piece]: ...
+    def __next__(self) -> Piece: ...
+    def close(self) -> None: ...
+
+
+def share_of(rows: int, rank: int, size: int) -> tuple[int, int]:
+    """Return the first and the last row + 1 that a process has of a batch.
+
+    >>> [share_of(10, rank, 4) for rank in range(4)]
+    [(0, 2), (2, 5), (5, 7), (7, 10)]
+    """
+    return rows * rank // size, rows * (rank + 1) // size
+
+
+def rows_of(batch: Batch) -> int:
+    """Return the number of rows of a batch."""
+    return int(next(leaves(batch.x)).shape[0])
 
 
 class Feed(ABC):
@@ -67,6 +113,43 @@ class Feed(ABC):
     def fingerprint(self) -> str:
         """Return a text that is the same for the same data, on any device; else another one."""
 
-    def steps(self, batch_size: int) -> int | None:
-        """Return the number of batches per epoch; None if unknown."""
+    def pieces(
+        self, batch_size: int, order: Any, rank: int, size: int, start: int = 0
+    ) -> PieceIterator:
+        """Return this process's rows of the batches of one pass, as many pieces for each process.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows of the whole batch.
+        order
+            As returned by `order`.
+        rank, size : int
+            The number of this process, from 0, and the number of processes.
+        start : int, default 0
+            The number of batches to leave out.
+        """
+        return self._cut(batch_size, order, rank, size, start)
+
+    def _cut(
+        self, batch_size: int, order: Any, rank: int, size: int, start: int
+    ) -> Generator[Piece]:
+        """Yield pieces of batches that every process reads as a whole."""
+        with closing(self.epoch(batch_size, order, start)) as batches:
+            for batch in batches:
+                total = rows_of(batch)
+                first, last = share_of(total, rank, size)
+                yield piece_of(batch, first, last, total)
+
+    def steps(self, batch_size: int, size: int = 1) -> int | None:
+        """Return the number of batches per epoch of `size` processes; None if unknown."""
         return None if self.rows is None else -(-self.rows // batch_size)
+
+
+def piece_of(batch: Batch, first: int, last: int, total: int) -> Piece:
+    """Return adjacent rows of a batch as a piece."""
+    if first == last:
+        return Piece(None, first, total)
+    if last - first < total:
+        batch = Batch(*map_tree(lambda array: array[first:last, ...], tuple(batch)))
+    return Piece(batch, first, total)

@@ -43,7 +43,7 @@ class ReadyFeed(Feed):
         batches = self._checked(start)
         return Prefetch(batches) if self.spec.device.is_asynchronous else batches
 
-    def steps(self, batch_size: int) -> int | None:
+    def steps(self, batch_size: int, size: int = 1) -> int | None:
         try:
             return len(self.batches)  # type: ignore[arg-type]
         except TypeError:

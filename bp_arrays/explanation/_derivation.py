@@ -69,13 +69,14 @@ class Derivation:
         ∂L/∂ of each parameter, from the layers' backward.
     eta : float
         The learning rate of the updates shown.
-    class_names : tuple of str
-        The name of each output; empty without names.
+    input_names, output_names : tuple of str
+        The names of the inputs and outputs, such as columns and classes, or ().
     image_shape : (height, width, channels) or None
         The shape of the sample as an image.
     """
 
-    class_names: tuple[str, ...] = ()
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
     image_shape: tuple[int, int, int] | None = None
 
     def __init__(
@@ -160,10 +161,10 @@ class Derivation:
     def target_class(self) -> str:
         """The name of the class of the target; "" without names."""
         t = np.ravel(self.t)
-        if not self.class_names or t.size not in (1, len(self.class_names)):
+        if not self.output_names or t.size not in (1, len(self.output_names)):
             return ""
         k = int(t[0]) if t.size == 1 else int(np.argmax(t))
-        return self.class_names[k] if 0 <= k < len(self.class_names) else ""
+        return self.output_names[k] if 0 <= k < len(self.output_names) else ""
 
     @property
     def first_weight(self) -> tuple[str, tuple[int, ...]] | None:

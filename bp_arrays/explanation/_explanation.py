@@ -20,7 +20,6 @@ from bp_arrays.explanation._recording import Recorder
 from bp_arrays.explanation._text import to_text
 from bp_arrays.files import write_atomically
 from bp_arrays.losses import Loss, doubled_activations
-from bp_arrays.model import Model
 
 
 class Explanation(Derivation):
@@ -96,10 +95,10 @@ def _writable(file: Path) -> Path:
 
 
 def explain(
-    model: Model,
+    model: Any,
     x: Any,
     t: Any,
-    loss: Loss,
+    loss: Loss | None = None,
     *,
     eta: float = 0.1,
     class_names: Sequence[Any] | None = None,
@@ -112,10 +111,14 @@ def explain(
 
     Parameters
     ----------
-    model : Model
+    model : Model, or a fitted estimator such as MLPClassifier
+        With an estimator, its names of columns and classes are shown.
     x : array (*input_shape,) or (1, *input_shape)
+        With an estimator also a row of a table, `X.iloc[0]`.
     t : target of the sample: a class, or an array of the shape of the output
+        With an estimator a label, as in the y of its fit.
     loss : Loss
+        With an estimator by default the loss it was trained with.
     eta : float, default 0.1
         The learning rate η of the updates shown.
     class_names : sequence, optional
@@ -155,18 +158,22 @@ def explain(
     >>> abs(w11.value - w11.computed) < 1e-15, abs(w11.value - w11.numeric) < 1e-9
     (True, True)
     """
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    if hasattr(model, "_explained"):  # an estimator: their room is above this one
+        model, x, t, loss, inputs, outputs = model._explained(x, t, loss)
     explanation = derived(Explanation, model, x, t, loss, eta)
-    explanation.class_names = _names(class_names, explanation.model.output_shape)
+    explanation.input_names, explanation.output_names = inputs, outputs
+    if class_names is not None:
+        explanation.output_names = _names(class_names, explanation.model.output_shape)
     explanation.image_shape = image_shape_of(image_shape, explanation.model.input_shape)
-    for line in doubled_activations(model.net, loss):
+    for line in doubled_activations(explanation.model.net, explanation.loss):
         warn(line)
     return explanation
 
 
 def _names(class_names: Any, output_shape: Any) -> tuple[str, ...]:
     """Return the names of the outputs as text, checked."""
-    if class_names is None:
-        return ()
     size = math.prod(output_shape)
     is_listed = hasattr(class_names, "__len__") and not isinstance(class_names, (str, bytes))
     if not is_listed or len(class_names) != size:

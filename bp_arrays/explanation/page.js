@@ -8,7 +8,7 @@ const hidden = columns.some((column, c) => c > 0 && c < LAST);
 
 /* The letter of the weights after a hidden unit: u in a net of two layers, as its formulas say. */
 const above = edges.find(edge => edge.column === LAST)?.name[0] ?? "w";
-const classOf = unit => data.classes[unit - 1] ?? "";
+const classOf = unit => columns[LAST].units?.[columns[LAST].shown.indexOf(unit)] ?? "";
 
 const STEPS = [
   ["Forward", "Each unit adds up its inputs times their weights and applies its activation to the sum. The units show the results; below each output is its target.", "a⁽¹⁾ = xw + b⁽¹⁾"],

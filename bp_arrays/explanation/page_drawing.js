@@ -18,7 +18,7 @@ function draw() {
     top + (k + 0.42) * (height - top) / columns[c].shown.length,
   ];
   drawing.replaceChildren();
-  const whole = height + (labelled && data.classes.length ? 18 : 0);
+  const whole = height + (labelled && columns[LAST].units ? 18 : 0);
   drawing.setAttribute("viewBox", `0 0 ${width} ${whole}`);
   drawing.style.height = `${whole}px`;
 
@@ -84,7 +84,8 @@ function drawColumn(drawing, c, place, { radius, labelled, path, frame }) {
       class: `node${lit ? " path" : ""}${isNow ? " now" : ""}`, "data-unit": `${c}.${k}`,
       ...(bias < 0 ? {} : { "data-bias": bias }),
     }, drawing);
-    svg("title", {}, group, bias < 0 ? name : `${name}: click for its δ, the derivative by ${weights[bias].name}`);
+    const full = column.units ? `${name} (${column.units[k]})` : name;
+    svg("title", {}, group, bias < 0 ? full : `${full}: click for its δ, the derivative by ${weights[bias].name}`);
     svg("circle", { cx, cy, r: radius }, group);
     if (!labelled) {
       svg("text", { x: cx, y: cy + 4, class: "tiny" }, group, brief(numbers.y[k]));

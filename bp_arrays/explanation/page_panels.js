@@ -50,7 +50,7 @@ function tables() {
   const cell = value => `<td>${value === undefined ? "" : shown(value)}</td>`;
   const units = columns.flatMap((column, c) => column.shown.map((unit, k) => {
     const { a, y, slope, delta } = numbers[c];
-    const named = c === LAST && classOf(unit) ? ` <small>${escaped(classOf(unit))}</small>` : "";
+    const named = column.units ? ` <small>${escaped(column.units[k])}</small>` : "";
     return `<tr><th scope="row" class="maths">${typeset(column.name + subscript(unit))}${named}</th>${cell(a?.[k])}${cell(y[k])}${cell(slope?.[k])}${cell(delta?.[k])}${cell(c === LAST ? targets[k] : undefined)}</tr>`;
   }));
   byId("units").innerHTML = `<thead><tr><th scope="col">unit</th><th scope="col">sum a</th><th scope="col">value</th><th scope="col">slope</th><th scope="col">δ</th><th scope="col">target</th></tr></thead><tbody>${units.join("")}</tbody>`;
@@ -123,7 +123,7 @@ function images() {
   const name = columns[LAST].name, best = data.frames[0].columns[LAST].y;
   const target = data.frames[0].targets.indexOf(Math.max(...data.frames[0].targets));
   const unit = columns[LAST].shown[target], largest = columns[LAST].shown[best.indexOf(Math.max(...best))];
-  const told = data.classes.length > 1 ? `; target ${escaped(classOf(unit))}, largest output ${typeset(name + subscript(largest))}, ${escaped(classOf(largest))}` : "";
+  const told = columns[LAST].units?.length > 1 ? `; target ${escaped(classOf(unit))}, largest output ${typeset(name + subscript(largest))}, ${escaped(classOf(largest))}` : "";
   figure(canvas, `${typeset("x")}: ${rows} × ${cols}, from ${shown(low)} (dark) to ${shown(high)} (light)${told}`);
   signed.forEach(({ name: what, unit: number, values }) => {
     const most = Math.max(...values.map(Math.abs), 1e-300);

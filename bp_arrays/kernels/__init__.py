@@ -13,7 +13,7 @@ from bp_arrays.kernels._pooling import window_maximum, window_maximum_dx, window
 from bp_arrays.kernels._precision import narrowed, wide_dtype, widened
 from bp_arrays.kernels._scan import scan
 from bp_arrays.kernels._sum_rows import sum_rows
-from bp_arrays.kernels._threefry import random_bits, random_mask, threefry2x32
+from bp_arrays.kernels._threefry import random_bits, random_mask, random_mask_part, threefry2x32
 from bp_arrays.kernels._windows import Windows, channel_sums, repeated, size_of
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "narrowed",
     "random_bits",
     "random_mask",
+    "random_mask_part",
     "repeated",
     "scan",
     "size_of",

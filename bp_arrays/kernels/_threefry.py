@@ -5,9 +5,9 @@ at once, on any device, in any order. The rounds use addition, exclusive or and 
 are written for int32 because it is the only 32-bit type whose arithmetic (two's complement, silent
 wrap-around) works on every array library; uint32 does not.
 
-`random_bits` and `random_mask` are the draws of a stream. Their standard form is some 150
-operations on arrays; on CuPy, where each would be a separate kernel, one kernel computes the same
-bits.
+`random_bits` and `random_mask` are the draws of a stream, `random_mask_part` a part of one. Their
+standard form is some 150 operations on arrays; on CuPy, where each would be a separate kernel, one
+kernel computes the same bits.
 """
 
 from __future__ import annotations
@@ -128,6 +128,49 @@ def random_mask(
     return xp.reshape(xp.concat(quarters)[:count], shape)
 
 
+@Kernel
+def random_mask_part(
+    key: Key,
+    shape: Shape,
+    start: Array,
+    total: int,
+    step: Array,
+    threshold: int,
+    *,
+    device: Any,
+    xp: Namespace,
+) -> Array:
+    """Return adjacent elements of the `random_mask` of `total` elements, as booleans of `shape`.
+
+    Parameters
+    ----------
+    key : two int
+    shape : tuple of int
+        Of the part.
+    start : int32 array (1,)
+        The number of elements before the part.
+    total : int
+        The number of elements of the whole mask, fewer than 2**31.
+    step, threshold, device
+        As for `random_mask`.
+
+    Returns
+    -------
+    bool array of `shape`
+    """
+    count = math.prod(shape)
+    index = start + xp.arange(count, dtype=xp.int32, device=device)
+    if 4 * count > total:  # the whole mask is cheaper, as every block has four of its elements
+        whole = random_mask(key, (total,), step, threshold, device=device, xp=xp)
+        return xp.reshape(xp.take(whole, index), shape)
+    blocks = (total + 3) // 4
+    quarter = index // blocks
+    words = threefry2x32(key, index - quarter * blocks, xp.broadcast_to(step, (count,)))
+    word = xp.where(quarter < 2, *words)
+    lower, upper = (word & (HALVES - 1)) < threshold, (word >> 16) < threshold - HALVES // 2
+    return xp.reshape(xp.where((quarter & 1) == 0, lower, upper), shape)
+
+
 def _blocks(key: Key, blocks: int, step: Array, device: Any, xp: Namespace) -> tuple[Array, Array]:
     index = xp.arange(blocks, dtype=xp.int32, device=device)
     return threefry2x32(key, index, xp.broadcast_to(step, (blocks,)))
@@ -190,6 +233,16 @@ for (int quarter = 0; quarter < 4; ++quarter) {
 """
 
 
+CUDA_MASK_PART = """
+const long long index = i + start[0], blocks = (count + 3) / 4, quarter = index / blocks;
+unsigned x0 = index - quarter * blocks, x1 = step[0];
+threefry(k0, k1, x0, x1);
+const unsigned word = quarter < 2 ? x0 : x1;
+const int half = quarter & 1 ? (int(word) >> 16) + 0x8000 : int(word & 0xffff);
+mask[i] = half < threshold;
+"""
+
+
 @functools.cache
 def _cuda_kernel(arguments: str, result: str, body: str) -> Any:
     import cupy
@@ -218,6 +271,26 @@ def _(key: Key, shape: Shape, step: Array, threshold: int, *, device: Any, xp: N
     if count := math.prod(shape):
         draw = _cuda_kernel(", int32 threshold", "raw bool mask", CUDA_MASK)
         draw(*_words_of(key), step, count, threshold, mask, size=(count + 3) // 4)
+    return mask
+
+
+@random_mask_part.native("cupy")
+def _(
+    key: Key,
+    shape: Shape,
+    start: Array,
+    total: int,
+    step: Array,
+    threshold: int,
+    *,
+    device: Any,
+    xp: Namespace,
+) -> Array:
+    mask = xp.empty(shape, dtype=xp.bool, device=device)
+    if count := math.prod(shape):
+        arguments = ", int32 threshold, raw int32 start"
+        draw = _cuda_kernel(arguments, "raw bool mask", CUDA_MASK_PART)
+        draw(*_words_of(key), step, total, threshold, start, mask, size=count)
     return mask
 
 

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from bp_arrays.checks import argument_error, array_error, as_number
 from bp_arrays.errors import InputError, unknown_name
-from bp_arrays.kernels import widened
+from bp_arrays.kernels import narrowed, widened
 from bp_arrays.layers import Context
 from bp_arrays.losses._loss import Loss
 from bp_arrays.trees import Tree, described_tree, is_shape
@@ -102,6 +102,10 @@ class CombinedLoss(Loss):
         """Yield the loss of each output with its name, or its position in a tuple."""
         return _items(self.losses)
 
+    @property
+    def is_separable(self) -> bool:
+        return all(loss.is_separable for _, loss in self.items())
+
     def _direct(self, y: Any, t: Any, weight: Any) -> tuple[Tree, Tree, Any]:
         self._check_keys("y", y)
         self._check_keys("t", t)
@@ -124,7 +128,12 @@ class CombinedLoss(Loss):
             raise array_error("CombinedLoss", name, described_losses(self), got)
 
     def forward(
-        self, y: Tree, t: Tree, ctx: Context, weight: Array | None = None
+        self,
+        y: Tree,
+        t: Tree,
+        ctx: Context,
+        weight: Array | None = None,
+        shares: Array | None = None,
     ) -> tuple[Array, Callable[[], Tree]]:
         """Return the loss of a batch, and the function that returns δ of each output.
 
@@ -136,6 +145,9 @@ class CombinedLoss(Loss):
         ctx : Context
         weight : array (batch,), optional
             The weight of each sample.
+        shares : array (losses,), optional
+            A second factor of each loss, for the part of a larger batch: the divisors of its
+            means need not be proportional.
 
         Returns
         -------
@@ -145,14 +157,16 @@ class CombinedLoss(Loss):
         """
         total: Any = None
         steps = []
-        for (key, loss), factor in zip(self.items(), self.weights, strict=True):
+        for k, ((key, loss), factor) in enumerate(zip(self.items(), self.weights, strict=True)):
             value, back = loss.forward(y[key], t[key], ctx, weight)
+            if shares is not None:
+                factor = factor * shares[k, ...]
             total = factor * value if total is None else total + factor * value
             steps.append((key, factor, back))
 
         def backward() -> Tree:
             # ∂L/∂y_k = λ_k ∂L_k/∂y_k
-            deltas: Tree = {key: factor * back() for key, factor, back in steps}
+            deltas: Tree = {key: _times(factor, back(), ctx) for key, factor, back in steps}
             if isinstance(y, dict):
                 return dict.fromkeys(y) | deltas
             return tuple(deltas.values())
@@ -191,6 +205,12 @@ class CombinedLoss(Loss):
     def check_shapes(self, y: Tree, t: Tree) -> None:
         for key, loss in self.items():
             loss.check_shapes(y[key], t[key])
+
+
+def _times(factor: Any, delta: Array, ctx: Context) -> Array:
+    if not isinstance(factor, float):
+        factor = narrowed(factor, delta.dtype, ctx.xp)
+    return factor * delta
 
 
 def described_losses(loss: CombinedLoss) -> str:

@@ -81,6 +81,12 @@ class Loss(ABC):
     def __post_init__(self) -> None:
         check_choice(self, "reduction", ("mean", "sum"))
 
+    @property
+    def is_separable(self) -> bool:
+        """Whether the loss of each sample depends on it alone: then that of a batch, their mean or
+        sum, may be computed part by part."""
+        return True
+
     @abstractmethod
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
         """Return the loss ℓ_i of each position, and the function from c to c_i ∂ℓ_i/∂y_i.

@@ -3,7 +3,7 @@
 from bp_arrays.model._generate import generate
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._model import Model
-from bp_arrays.model._objective import Forward, Gradient, Objective, Penalty
+from bp_arrays.model._objective import Forward, Gradient, Objective, PartFactors, Penalty
 from bp_arrays.model._open import from_torch, load
 from bp_arrays.model._parameters import NamedParameters
 
@@ -15,6 +15,7 @@ __all__ = [
     "Model",
     "NamedParameters",
     "Objective",
+    "PartFactors",
     "Penalty",
     "from_torch",
     "generate",

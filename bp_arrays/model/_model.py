@@ -61,7 +61,7 @@ from bp_arrays.model._objective import Objective
 from bp_arrays.model._parameters import NamedParameters
 from bp_arrays.model._summary import Summary, summary_of
 from bp_arrays.optimizers import Optimizer, TrainingState
-from bp_arrays.random import Stream, checked_seed, host_generator
+from bp_arrays.random import BatchPart, Stream, checked_seed, host_generator
 from bp_arrays.tables import TABLE_KEY, TableSpec, frame_samples
 from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import Array, Namespace, ParameterTree, Shape, StateUpdates
@@ -385,6 +385,7 @@ class Model:
         traced: bool = False,
         constants: dict[Any, Array] | None = None,
         sum_dtype: Any = None,
+        part: BatchPart | None = None,
     ) -> Context:
         """Return the context of one pass of this model.
 
@@ -408,13 +409,15 @@ class Model:
             The cache of `Context.constant`.
         sum_dtype : dtype, optional
             As `Context.sum_dtype`.
+        part : BatchPart, optional
+            The batch of whose rows this pass computes some, for the random numbers.
         """
         xp = self.device.xp if xp is None else xp
         native = None if traced else self.device.native
         random: Stream | None = None
         updates: StateUpdates | None = None
         if training:
-            random = Stream(xp, native, self.seed if seed is None else seed, step)
+            random = Stream(xp, native, self.seed if seed is None else seed, step, part)
             updates = {}
         return Context(
             xp,

@@ -13,10 +13,29 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from bp_arrays.errors import InputError
+from bp_arrays.kernels import narrowed
 from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import Loss
 from bp_arrays.model._layout import Layout
+from bp_arrays.trees import leaves, map_tree
 from bp_arrays.typing import Array, Namespace
+
+
+class PartFactors(NamedTuple):
+    """The factors by which a part of a larger batch contributes to its gradient.
+
+    Parameters
+    ----------
+    by_weight : array (1,)
+        1 / rows of the whole batch: times the divisor of the mean of the part, or its number of
+        rows where the divisor is proportional to it, the factor of the gradient.
+    shares : array (losses,), optional
+        A factor of each loss of a `CombinedLoss`.
+    """
+
+    by_weight: Array
+    shares: Array | None = None
+
 
 Penalty = Callable[[Array, Any, Namespace], tuple[Array, Array]]
 """(θ, total weight of the batch, xp) -> (penalty added to its loss, the gradient of that by θ)."""
@@ -82,7 +101,9 @@ class Objective:
     metrics: tuple[Any, ...] = ()
     penalty: Penalty | None = None
 
-    def forward(self, theta: Array, state: Array, batch: Any, ctx: Context) -> Forward:
+    def forward(
+        self, theta: Array, state: Array, batch: Any, ctx: Context, scale: PartFactors | None = None
+    ) -> Forward:
         """Compute the loss of a batch (x, t, weight), and return the function for its gradients.
 
         Parameters
@@ -94,12 +115,16 @@ class Objective:
         batch : (x, t, weight)
             Checked arrays on the device; weight may be None.
         ctx : Context
+        scale : PartFactors, optional
+            If the batch is a part of a larger one: the gradient, not the loss, is its contribution
+            to that of the whole batch.
         """
         xp = ctx.xp
         x, t, sample_weight = batch
         y, backward = self.net.forward(self.layout.tree(theta, state, xp), x, ctx)
+        options = {} if scale is None or scale.shares is None else {"shares": scale.shares}
         ctx_of_loss = replace(ctx, x=x)
-        loss, loss_backward = self.loss.forward(y, t, ctx_of_loss, sample_weight)
+        loss, loss_backward = self.loss.forward(y, t, ctx_of_loss, sample_weight, **options)
         weight = self._weight(y, t, ctx, sample_weight)
         penalty_gradient = None
         if self.penalty is not None:
@@ -114,6 +139,10 @@ class Objective:
 
         def gradients() -> Iterator[Array]:
             delta = loss_backward()  # ∂L/∂y
+            if scale is not None and self.loss.reduction == "mean":
+                rows = float(next(leaves(x)).shape[0])
+                factor = scale.by_weight * (rows if isinstance(weight, float) else weight)
+                delta = map_tree(lambda d: d * narrowed(factor, d.dtype, xp), delta)
             _, by_layer = backward(delta)
             if ctx.state_updates:
                 raise InputError(
@@ -124,9 +153,12 @@ class Objective:
 
         return Forward(loss, weight, new_state, sums, gradients, penalty_gradient)
 
-    def gradient(self, theta: Array, state: Array, batch: Any, ctx: Context) -> Gradient:
+    def gradient(
+        self, theta: Array, state: Array, batch: Any, ctx: Context, scale: PartFactors | None = None
+    ) -> Gradient:
         """Compute the loss of a batch and its gradient by θ; parameters as for `forward`."""
-        loss, weight, state, sums, gradients, penalty = self.forward(theta, state, batch, ctx)
+        result = self.forward(theta, state, batch, ctx, scale)
+        loss, weight, state, sums, gradients, penalty = result
         parts = list(gradients())
         if not parts:  # a net without trainable parameters
             return Gradient(loss, weight, theta, state, sums)

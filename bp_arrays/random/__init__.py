@@ -7,9 +7,10 @@ of the package `kernels`: its bits are equal on every backend, eager or compiled
 
 from bp_arrays.random._host import host_generator
 from bp_arrays.random._seeds import checked_seed
-from bp_arrays.random._stream import Stream
+from bp_arrays.random._stream import BatchPart, Stream
 
 __all__ = [
+    "BatchPart",
     "Stream",
     "checked_seed",
     "host_generator",

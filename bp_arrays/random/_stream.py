@@ -5,14 +5,31 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+from typing import NamedTuple
 
 from bp_arrays.checks import argument_error, as_number
-from bp_arrays.kernels import random_bits, random_mask
+from bp_arrays.kernels import random_bits, random_mask, random_mask_part
 from bp_arrays.random._seeds import checked_seed, derived_key
 from bp_arrays.typing import Array, Namespace, Shape
 
 LEVELS = 2**16
 LIMIT = 2**31
+
+
+class BatchPart(NamedTuple):
+    """The rows of a pass as adjacent rows of a larger batch, whose random numbers it draws.
+
+    Parameters
+    ----------
+    first : int32 array (1,)
+        The number of rows of the batch before the part.
+    rows, total : int
+        The number of rows of the part, and of the whole batch.
+    """
+
+    first: Array
+    rows: int
+    total: int
 
 
 class Stream:
@@ -34,6 +51,10 @@ class Stream:
         The number of the update, in [0, 2**31). Inside a compiled step it must be an array
         argument: a Python int is a constant to the compiler, so that every step would reuse the
         mask of the first.
+    part : BatchPart, optional
+        The batch of which the pass computes a part: `keep_mask` then returns the rows of the part
+        from the mask of the whole batch, wherever the first axis counts rows (or their positions,
+        row by row). `bits` draws the same words for every part.
 
     Raises
     ------
@@ -48,8 +69,16 @@ class Stream:
     ((2, 4), 0.5)
     """
 
-    def __init__(self, xp: Namespace, device: object, seed: int, step: int | Array = 0) -> None:
+    def __init__(
+        self,
+        xp: Namespace,
+        device: object,
+        seed: int,
+        step: int | Array = 0,
+        part: BatchPart | None = None,
+    ) -> None:
         self.xp = xp
+        self.part = part
         self.device = device
         self.seed = checked_seed(seed)
         self.restart(step)
@@ -123,9 +152,15 @@ class Stream:
         """
         rate = as_number("keep_mask", "rate", rate, at_least=0.0, below=1.0)
         threshold = max(1, round((1.0 - rate) * LEVELS))
-        key = self._next_key(math.prod(shape))
-        step = self._step_as_array()
-        mask = random_mask(key, shape, step, threshold, device=self.device, xp=self.xp)
+        count, part = math.prod(shape), self.part
+        step, where = self._step_as_array(), {"device": self.device, "xp": self.xp}
+        if part is None or not shape or shape[0] % part.rows:
+            mask = random_mask(self._next_key(count), shape, step, threshold, **where)
+            return mask, threshold / LEVELS
+        row = count // part.rows
+        key = self._next_key(row * part.total)
+        start = part.first * row
+        mask = random_mask_part(key, shape, start, row * part.total, step, threshold, **where)
         return mask, threshold / LEVELS
 
     def _next_key(self, count: int) -> tuple[int, int]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from bp_arrays.data import Feed, as_batches
 from bp_arrays.devices import Device
+from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec, no_sample_counts
 from bp_arrays.kernels import narrowed
@@ -93,10 +95,17 @@ class Totals:
             return float(value)
         return self._device.asarray(value, "float64") if self._on_device else value
 
-    def sums(self) -> Sums | None:
-        """Return the sums so far on the host, for a `Totals` that continues; waits for them."""
+    def sums(self, group: ProcessGroup | None = None) -> Sums | None:
+        """Return the sums so far, of all processes of a group, on the host; waits for them."""
         self._read()
-        return None if self._total is None else _converted(self._copied, *self._total)
+        own = None if self._total is None else _converted(self._copied, *self._total)
+        if group is None:
+            return own
+        counted = [sums for sums in group.gather(own) if sums is not None]
+        if not counted:
+            return None
+        total: Sums = reduce(lambda a, b: merged(self.metrics, a, b, np), counted)
+        return total
 
     def _copied(self, value: Any) -> Any:
         if isinstance(value, (int, float)):
@@ -112,17 +121,15 @@ class Totals:
     def _on_host(self, value: Any) -> Any:
         return np.asarray(self._device.to_numpy(value), np.float64)
 
-    def values(self) -> dict[str, float]:
-        """Return the values by name; waits for the device.
+    def values(self, group: ProcessGroup | None = None) -> dict[str, float]:
+        """Return the values by name, of the processes of a group together; waits for the device.
 
         Raises
         ------
         InputError
             If no sample counted.
         """
-        self._read()
-        assert self._total is not None
-        total, weight, measured = _converted(self._on_host, *self._total)
+        total, weight, measured = self.sums(group) or (0.0, 0.0, ())
         if self.loss.reduction == "mean":
             if not weight:  # of batches, whose weights are known at the end only
                 raise no_sample_counts()
@@ -191,8 +198,8 @@ def evaluate(
     )
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """Do nothing between two batches."""
 
 
 def evaluate_feed(
@@ -202,21 +209,26 @@ def evaluate_feed(
     loss: Loss,
     metrics: Sequence[Metric],
     rows: int,
-    between: Callable[[], None] = _nothing,
+    between: Callable[[], None] = nothing,
+    group: ProcessGroup | None = None,
 ) -> dict[str, float]:
     """Return the loss and the metrics on checked data, in batches of `rows`.
 
+    The processes of a group share the rows of each batch, and all return the same values.
     `between` is called after each batch, and may raise an exception.
     """
     objective = Objective(model.net, model.layout, loss, tuple(metrics))
     totals = Totals(loss, metrics, model.device)
     sum_dtype = model.device.dtype(model.device.sum_dtype)
     quiet = np.errstate(under="ignore")  # an underflow to 0 is meant
-    with quiet, model.device.activate(), closing(feed.epoch(rows, None)) as batches:
+    rank, size = (0, 1) if group is None else (group.rank, group.size)
+    pieces = feed.pieces(rows, None, rank, size)
+    with quiet, model.device.activate(), closing(pieces):
         context = model.context(training=False, needs_input_gradient=False, sum_dtype=sum_dtype)
         theta, state = model.current_vectors()
-        for batch in batches:
-            result = objective.forward(theta, state, batch, context)
-            totals.add(result.loss * result.weight, result.weight, result.sums)
+        for piece in pieces:
+            if piece.batch is not None:
+                result = objective.forward(theta, state, piece.batch, context)
+                totals.add(result.loss * result.weight, result.weight, result.sums)
             between()
-        return totals.values()
+        return totals.values(group)

@@ -13,17 +13,20 @@ import numpy as np
 
 from bp_arrays.checks import as_integer
 from bp_arrays.data import Feed, Order, Table, as_batches
+from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer, TrainingState
-from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed
+from bp_arrays.training._agreement import described, share_parameters
+from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed, nothing
 from bp_arrays.training._history import History, joined_series
 from bp_arrays.training._metrics import Metric, with_part_losses
+from bp_arrays.training._parts import SHARING, Division, shares_blocks
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
-from bp_arrays.training._trainer import Trainer
+from bp_arrays.training._trainer import Trainer, check_group, checked_together, guarded
 from bp_arrays.training.callbacks import Callback, Run, called_back
 from bp_arrays.training.checkpoints import (
     Checkpoint,
@@ -55,6 +58,8 @@ def fit(
     resume: str | os.PathLike[str] | None = None,
     progress: bool = False,
     compiled: bool = True,
+    accumulate: int = 1,
+    distributed: ProcessGroup | None = None,
 ) -> History:
     """Train a model: for each batch forward, backward, and the update u ← u − η∇L.
 
@@ -109,6 +114,14 @@ def fit(
     compiled : bool, default True
         False runs every step operation by operation instead of replayed, compiled or captured,
         for example to debug a custom layer.
+    accumulate : int, default 1
+        Batches per update: their gradients are added up, so that an update is that of one batch of
+        all their rows, in the memory of one of them. Learning rates count updates. If an epoch
+        leaves fewer batches over, its last update is by those.
+    distributed : ProcessGroup, optional
+        The processes that train together, such as `bp.MPI()`: each computes its share of the rows
+        of every batch, and all make the same updates. `batch_size` stays the size of the whole
+        batch. See [several processes](../distributed.md).
 
     Returns
     -------
@@ -132,6 +145,11 @@ def fit(
         If the net ends in an activation that the loss applies itself, such as Softmax before
         CrossEntropy: training works, but badly.
 
+    Notes
+    -----
+    In parts, by `accumulate` or `distributed`, BatchNorm normalizes each part by itself, and the
+    loss must be one of each sample by itself, which `Contrastive` is not.
+
     Examples
     --------
     >>> import bp_arrays as bp
@@ -141,12 +159,59 @@ def fit(
     >>> model.parameters["weight"].round(3).tolist(), history["loss"][-1] < 1e-6
     ([[2.0]], True)
     """
-    epochs = as_integer("fit", "epochs", epochs, at_least=1)
-    if isinstance(x, Table):
-        model.metadata |= x.metadata
-    _check_callbacks(callbacks)
-    checkpoint = as_checkpoint(checkpoint)
-    metrics = with_part_losses(metrics, loss)
+    check_group("fit", distributed)
+    with guarded(distributed):
+        return _fit(
+            model,
+            (x, t, sample_weight),
+            loss=loss,
+            optimizer=optimizer,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            penalty=penalty,
+            validation=validation,
+            metrics=metrics,
+            callbacks=callbacks,
+            checkpoint=checkpoint,
+            resume=resume,
+            progress=progress,
+            compiled=compiled,
+            accumulate=accumulate,
+            group=distributed,
+        )
+
+
+def _fit(
+    model: Model,
+    samples: tuple[Any, Any, Any],
+    *,
+    loss: Loss,
+    optimizer: Optimizer,
+    epochs: int,
+    batch_size: int | None,
+    shuffle: bool | Order | None,
+    seed: int,
+    penalty: L2Penalty | None,
+    validation: Any,
+    metrics: Sequence[Metric],
+    callbacks: Sequence[Callback],
+    checkpoint: Any,
+    resume: Any,
+    progress: bool,
+    compiled: bool,
+    accumulate: int,
+    group: ProcessGroup | None,
+) -> History:
+    with checked_together(group):
+        epochs = as_integer("fit", "epochs", epochs, at_least=1)
+        if isinstance(samples[0], Table):
+            model.metadata |= samples[0].metadata
+        _check_callbacks(callbacks)
+        checkpoint = as_checkpoint(checkpoint)
+        metrics = with_part_losses(metrics, loss)
+        accumulate = as_integer("fit", "accumulate", accumulate, at_least=1)
     trainer = Trainer(
         model,
         loss=loss,
@@ -155,15 +220,28 @@ def fit(
         seed=seed,
         metrics=metrics,
         compiled=compiled,
+        accumulate=accumulate,
+        distributed=group,
     )
-    spec = BatchSpec.of(model, loss, metrics)
-    data = as_batches(x, t, sample_weight, batch_size=batch_size, shuffle=shuffle, seed=seed)
-    feed, rows = data.feed(spec), data.batch_size
-    validation_feed = _validation_feed(validation, spec)
-    _check_passes(feed, validation_feed, epochs)
+    with checked_together(group):
+        spec = BatchSpec.of(model, loss, metrics)
+        data = as_batches(*samples, batch_size=batch_size, shuffle=shuffle, seed=seed)
+        feed, rows = data.feed(spec), data.batch_size
+        validation_feed = _validation_feed(validation, spec)
+        _check_passes(feed, validation_feed, epochs)
+    if group is not None:
+        group.require_same(
+            data=_fingerprint(feed),
+            validation_data=_fingerprint(validation_feed),
+            batch_size=rows,
+            epochs=epochs,
+            shuffle=described(data.shuffle),
+            order_seed=data.seed,
+        )
 
-    device, steps = model.device, feed.steps(rows)
-    run = Run(model, History(), epochs)
+    division = Division(accumulate, group)
+    device, steps = model.device, division.steps(feed, rows)
+    run = Run(model, History(), epochs, is_first_process=division.rank == 0)
 
     def settings() -> list[Setting]:
         return [
@@ -175,6 +253,8 @@ def fit(
                 _described_rows(validation_feed),
             ),
             setting("batch size", None if feed.rows is None else rows),
+            setting("number of batches per update", None if accumulate == 1 else accumulate),
+            setting(SHARING, division.size if shares_blocks(division, feed) else None),
             setting("shuffle", data.shuffle),
             setting("seed", [trainer.seed, data.seed], str(trainer.seed)),
             setting("loss", loss),
@@ -183,15 +263,16 @@ def fit(
             setting("optimizer", optimizer),
         ]
 
-    session = Session(trainer, run, callbacks, checkpoint, resume, steps)
+    session = Session(trainer, run, callbacks, checkpoint, resume, steps, group)
     # an overflow makes the loss infinite, which raises an error, and an underflow to 0 is meant: no
     # warning of NumPy needed
     quiet = np.errstate(over="ignore", under="ignore", invalid="ignore")
+    shown = progress and run.is_first_process
     with (
         session.opened(settings, recorded_series(metrics, validation_feed)) as pauses,
         called_back(callbacks, run),
         quiet,
-        Progress(None if steps is None else epochs * steps, enabled=progress) as bar,
+        Progress(None if steps is None else epochs * steps, enabled=shown) as bar,
         session.interruptible(),
     ):
         session.restore_callbacks()
@@ -222,7 +303,8 @@ def fit(
                         loss=loss,
                         metrics=metrics,
                         rows=max(rows, EVALUATION_ROWS),
-                        between=pauses.in_validation,
+                        between=pauses.in_validation if group is None else nothing,
+                        group=group,
                     )
                     values |= {f"val_{name}": value for name, value in measured.items()}
                 _finish_epoch(model, values.get("val_loss", values["loss"]))
@@ -230,7 +312,11 @@ def fit(
                 bar.epoch(values)
                 for callback in callbacks:
                     callback.on_epoch_end(run)
+                if group is not None:
+                    _agree_on_epoch(group, run, session)
                 pauses.end_epoch(last=bool(run.stopped) or epoch == epochs)
+                if group is not None:
+                    session.interrupts.check()
         finally:
             run.history.compiled_by = trainer.runner.compiled_by
             run.history.not_compiled = trainer.runner.refused
@@ -238,6 +324,10 @@ def fit(
             trainer.runner.keep()
             _keep_history(model, session.earlier, run.history)
     return run.history
+
+
+def _fingerprint(feed: Feed | None) -> str:
+    return "none" if feed is None else feed.fingerprint()
 
 
 def _described_rows(feed: Feed | None) -> str:
@@ -251,6 +341,15 @@ def _keep_history(model: Model, earlier: Mapping[str, Any], history: History) ->
     state: TrainingState | None = model.training_state
     if state is not None:
         model.training_state = replace(state, history=joined_series(earlier, history))
+
+
+def _agree_on_epoch(group: ProcessGroup, run: Run, session: Session) -> None:
+    """Stop in all processes if a callback or a signal stopped one; check that they have the same
+    model."""
+    reasons, signals = zip(*group.gather([run.stopped, session.interrupts.pending]), strict=True)
+    run.stopped = next((reason for reason in reasons if reason), None)
+    session.interrupts.pending = max(signals)
+    share_parameters(group, run.model)
 
 
 def _finish_epoch(model: Model, monitored: float) -> None:

@@ -1,11 +1,11 @@
-"""`TrainingStep`: one step of training, gradient → reduce → update.
+"""`TrainingStep`: one step of training, gradient → update.
 
     loss, weight, g, state, sums = gradient(theta, state, batch, counter)
-    g = reduce(g, weight)
     theta, vectors = update(theta, g, vectors, scalars)
 
-Everything that changes is passed in and returned. A runner (`runners/`) decides how these lines
-run: operation by operation, replayed in preallocated memory, compiled, or as a CUDA graph.
+If the batch has several parts, `_parts.py` sums their gradients between these lines. Everything
+that changes is passed in and returned. A runner (`runners/`) decides how these lines run: operation
+by operation, replayed in preallocated memory, compiled, or as a CUDA graph.
 """
 
 from __future__ import annotations
@@ -15,20 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from bp_arrays.layers import Context
-from bp_arrays.model import Gradient, Model, Objective
+from bp_arrays.model import Gradient, Model, Objective, PartFactors
 from bp_arrays.optimizers import Optimizer
+from bp_arrays.random import BatchPart
 from bp_arrays.typing import Array, Namespace
 
 Update = Callable[..., tuple[Array, tuple[Array, ...]]]
 """(theta, g, vectors, scalars, xp) -> theta, vectors."""
-
-Reduce = Callable[[Array, Any], Array]
-"""(g, total weight of the batch) -> g, such as a sum over several processes."""
-
-
-def unchanged(g: Array, weight: Any) -> Array:
-    """Return the gradient: the reduction of a single process."""
-    return g
 
 
 class Stepped(NamedTuple):
@@ -70,7 +63,6 @@ class TrainingStep:
         The array functions that the step uses.
     traced : bool, default False
         Whether a compiler traces the step and chooses the device of new arrays.
-    reduce : function, default `unchanged`
     fused_update : function, optional
         The optimizer's update in another form, of the same bits, that a runner has chosen.
     """
@@ -81,7 +73,6 @@ class TrainingStep:
     seed: int
     xp: Namespace
     traced: bool = False
-    reduce: Reduce = unchanged
     fused_update: Update | None = None
     _constants: dict[Any, Array] = field(default_factory=dict, repr=False)
     _sum_dtype: Any = field(init=False, repr=False)
@@ -99,7 +90,7 @@ class TrainingStep:
         scalars: tuple[Any, ...],
         counter: Any,
     ) -> Stepped:
-        """Compute the gradient, reduce it, and update.
+        """Compute the gradient, and update.
 
         Parameters
         ----------
@@ -115,13 +106,28 @@ class TrainingStep:
             The number of updates before this one, which selects the random numbers.
         """
         loss, weight, g, state, sums = self.gradient(theta, state, batch, counter)
-        g = self.reduce(g, weight)
         theta, vectors = self.update(theta, g, vectors, scalars)
         return Stepped(theta, state, vectors, loss, (loss * weight, weight, sums))
 
-    def gradient(self, theta: Array, state: Array, batch: Any, counter: Any) -> Gradient:
-        """Compute the loss of a batch and its gradient by θ; parameters as of `__call__`."""
-        return self.objective.gradient(theta, state, batch, self.context(counter))
+    def gradient(
+        self,
+        theta: Array,
+        state: Array,
+        batch: Any,
+        counter: Any,
+        part: BatchPart | None = None,
+        scale: PartFactors | None = None,
+    ) -> Gradient:
+        """Compute the loss of a batch and its gradient by θ.
+
+        Parameters
+        ----------
+        theta, state, batch, counter
+            As of `__call__`.
+        part, scale : BatchPart, PartFactors, optional
+            If the batch is a part of a larger one: its rows, and its factors.
+        """
+        return self.objective.gradient(theta, state, batch, self.context(counter, part), scale)
 
     def update(
         self, theta: Array, g: Array, vectors: tuple[Array, ...], scalars: tuple[Any, ...]
@@ -130,7 +136,7 @@ class TrainingStep:
         update = self.fused_update or self.optimizer.update
         return update(theta, g, vectors, scalars, self.xp)
 
-    def context(self, counter: Any) -> Context:
+    def context(self, counter: Any, part: BatchPart | None = None) -> Context:
         """Return the context of the step after the first `counter` ones."""
         return self.model.context(
             training=True,
@@ -141,4 +147,5 @@ class TrainingStep:
             traced=self.traced,
             constants=None if self.traced else self._constants,
             sum_dtype=self._sum_dtype,
+            part=part,
         )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
+from bp_arrays.checks import argument_error, as_integer
 from bp_arrays.data import Batch
+from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError, NonFiniteLossError, warn
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.losses import Loss, doubled_activations
 from bp_arrays.model import Model, Objective
 from bp_arrays.optimizers import Optimizer, TrainingState
 from bp_arrays.random import checked_seed
+from bp_arrays.training._agreement import agree_on_model
 from bp_arrays.training._metrics import Metric, check_metrics
+from bp_arrays.training._parts import Division
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners import Runner, runner_for, step_key
@@ -42,6 +47,11 @@ class Trainer:
         Computed by `fit` in each epoch.
     compiled : bool, default True
         False runs every step operation by operation, for example to debug a custom layer.
+    accumulate : int, default 1
+        For `fit`: batches per update. A call of `step` always makes an update.
+    distributed : ProcessGroup, optional
+        The processes that train together, such as `bp.MPI()`: each passes its own rows to `step`,
+        which makes one update by the batch of them all, in the order of the processes.
 
     Raises
     ------
@@ -70,21 +80,42 @@ class Trainer:
         seed: int = 0,
         metrics: Sequence[Metric] = (),
         compiled: bool = True,
+        accumulate: int = 1,
+        distributed: ProcessGroup | None = None,
     ) -> None:
-        _check(model, loss, optimizer, penalty, metrics)
-        for line in doubled_activations(model.net, loss):
-            warn(line)
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self._penalty, self._metrics = penalty, tuple(metrics)
-        self._seed, self._compiled = checked_seed(seed), compiled
-        self._stopped = False
-        state = model.training_state
-        if state is None or state.optimizer is not optimizer:
-            with model.device.activate():
-                vectors = optimizer.init(model.current_vectors()[0], model.device.xp)
-            state = TrainingState(optimizer, vectors)
-        self._state = model.training_state = state
-        self.runner = self._new_runner()
+        check_group("Trainer", distributed)
+        self._division = Division(accumulate, distributed)
+        with guarded(distributed):
+            with checked_together(distributed):
+                _check(model, loss, optimizer, penalty, metrics)
+                as_integer("Trainer", "accumulate", accumulate, at_least=1)
+                self._division.check(model, loss)
+            if self._division.rank == 0:
+                for line in doubled_activations(model.net, loss):
+                    warn(line)
+            self.model, self.loss, self.optimizer = model, loss, optimizer
+            self._penalty, self._metrics = penalty, tuple(metrics)
+            self._seed, self._compiled = checked_seed(seed), compiled
+            self._stopped = False
+            state = model.training_state
+            if state is None or state.optimizer is not optimizer:
+                with model.device.activate():
+                    vectors = optimizer.init(model.current_vectors()[0], model.device.xp)
+                state = TrainingState(optimizer, vectors)
+            self._state = model.training_state = state
+            if distributed is not None:
+                agree_on_model(
+                    distributed,
+                    model,
+                    loss=loss,
+                    optimizer=optimizer,
+                    penalty=penalty,
+                    metrics=self._metrics,
+                    seed=self._seed,
+                    accumulate=accumulate,
+                )
+                self._state = model.training_state
+            self.runner = self._new_runner()
 
     def _new_runner(self) -> Runner:
         """Return what runs the steps on the model's present device."""
@@ -93,8 +124,10 @@ class Trainer:
         objective = Objective(model.net, model.layout, self.loss, self._metrics, penalty)
         step = TrainingStep(model, objective, self.optimizer, self._seed, model.device.xp)
         self._spec = BatchSpec.of(model, self.loss, self._metrics)
-        key = step_key(model, self.loss, self._metrics, self._penalty, self._seed)
-        return runner_for(step, compiled=self._compiled, key=key)
+        division, key = self._division, None
+        if division.is_trivial:
+            key = step_key(model, self.loss, self._metrics, self._penalty, self._seed)
+        return runner_for(step, compiled=self._compiled, key=key, division=division)
 
     def resume(self) -> Runner:
         """Continue with this trainer's own optimizer state; return what runs the steps.
@@ -159,17 +192,37 @@ class Trainer:
                 "Trainer to start over"
             )
         runner = self.resume()
-        with self.model.device.activate():
-            batch = Batch(*self._spec.batch(x, t, sample_weight))
-        # an overflow makes the loss infinite, which raises an error: no warning of NumPy needed
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            try:
-                loss = runner.single_step(batch)
-            except NonFiniteLossError:
-                self._stopped = True
-                raise
+        group = self._division.group
+        with guarded(group):
+            with checked_together(group), self.model.device.activate():
+                batch = Batch(*self._spec.batch(x, t, sample_weight))
+            # an overflow makes the loss infinite, which raises an error: no warning of NumPy needed
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+                try:
+                    loss = runner.single_step(batch)
+                except NonFiniteLossError:
+                    self._stopped = True
+                    raise
         self._state = runner.state
         return loss
+
+
+def check_group(where: str, group: Any) -> None:
+    """Raise InputError unless a group of processes or None was passed."""
+    if group is not None and not isinstance(group, ProcessGroup):
+        advice = f"write {group.__name__}()" if isinstance(group, type) else ""
+        expected = "a group of processes such as bp.MPI()"
+        raise argument_error(where, "distributed", group, expected, advice)
+
+
+def guarded(group: ProcessGroup | None) -> AbstractContextManager[None]:
+    """End all processes of the group if the block fails in this one alone."""
+    return nullcontext() if group is None else group.guard()
+
+
+def checked_together(group: ProcessGroup | None) -> AbstractContextManager[None]:
+    """Raise an InputError of the block in all processes of the group."""
+    return nullcontext() if group is None else group.checked_together()
 
 
 def _check(

@@ -739,3 +739,29 @@ def test_outputs_that_are_infinite_on_the_validation_rows_alone(run, tmp_path):
         name = "validation" if part is rows.validation else "test"
         assert result.code == 2 and f"on the {name} rows" in result.err
         assert not (tmp_path / "m").exists()
+
+
+# -- checkpoints -----------------------------------------------------------------------------------
+
+
+def test_training_resumes_from_a_folder(run, flowers):
+    def trained(*options):
+        words = ("--target", "kind", "--device", "cpu", "--layers", "8", "--quiet")
+        return run("train", flowers, *words, "--schedule", "constant", *options)
+
+    assert trained("--epochs", 3, "--out", "a.safetensors").code == 0
+    assert trained("--epochs", 2, "--checkpoint", "c", "--checkpoint-every", "1 step").code == 0
+    assert trained("--epochs", 3, "--resume", "c", "--out", "b.safetensors").code == 0
+    first, second = (bp.load(f"{name}.safetensors", device="cpu").vector for name in "ab")
+    assert (first == second).all()
+    complete = trained("--epochs", 2, "--resume", "c")
+    assert complete.code == 0 and "training is complete, with 2 epochs" in complete.err
+    for options, message in (
+        (("--resume", "c", "--seed", 1, "--epochs", 2), "expected the data of the checkpoint"),
+        (("--resume", "no"), "got no such folder"),
+        (("--checkpoint", "c"), "continue that run with resume="),
+        (("--checkpoint-every", "2 epochs"), "requires --checkpoint FOLDER"),
+        (("--checkpoint", "c", "--checkpoint-every", "2"), "expected a number and a unit"),
+    ):
+        refused = trained(*options)
+        assert refused.code == 2 and message in refused.err and refused.err.count("\n") == 1

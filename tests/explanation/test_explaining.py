@@ -478,7 +478,7 @@ def test_outputs_have_the_names_of_their_classes():
     model = bp.Model(bp.Linear(3), 2, device="cpu", seed=0)
     names = ["setosa", "versicolor", "virginica"]
     e = bp.explain(model, [1.0, 2.0], 1, bp.CrossEntropy(), class_names=names)
-    assert e.class_names == tuple(names) and e.target_class == "versicolor"
+    assert e.output_names == tuple(names) and e.target_class == "versicolor"
     assert "t = [1], the class versicolor\n" in e.to_text()
     assert bp.explain(model, [1.0, 2.0], 1, bp.CrossEntropy()).target_class == ""
     for wrong in (names[:2], "abc", 3):

@@ -9,7 +9,15 @@ import pytest
 import bp_arrays as bp
 from bp_arrays.devices import library_of
 from bp_arrays.execution import fast_numpy
-from bp_arrays.kernels import Kernel, erfc, logistic, random_bits, random_mask, standard_forms
+from bp_arrays.kernels import (
+    Kernel,
+    erfc,
+    logistic,
+    random_bits,
+    random_mask,
+    random_mask_part,
+    standard_forms,
+)
 
 COUNTS = [0, 1, 2, 3, 4, 5, 7, 8, 63, 64, 65, 1001]
 SHAPES = [(), (0, 3), (1,), (1, 1), (5,), (7, 31), (3, 1, 5), (2, 3, 4, 5), (129, 67)]
@@ -119,6 +127,18 @@ def test_masks_are_those_of_the_standard_form(threshold, step, device):
         expected = random_mask.standard(key, shape, here, threshold, device=None, xp=np)
         assert device.to_numpy(found).dtype == np.bool_ and device.to_numpy(found).shape == shape
         np.testing.assert_array_equal(device.to_numpy(found), expected)
+
+
+@pytest.mark.parametrize(("first", "rows"), [(0, 5), (2, 1), (1, 6), (6, 1)])
+def test_a_part_of_a_mask_is_that_of_the_whole(first, rows, device):
+    step, threshold, key = np.array([3], np.int32), 2**15, (1, 2)
+    whole = random_mask.standard(key, (7, 9), step, threshold, device=None, xp=np)
+    with device.activate():
+        arrays = [device.asarray(a, "int32") for a in (np.array([9 * first], np.int32), step)]
+        part = random_mask_part(
+            key, (rows, 9), arrays[0], 63, arrays[1], threshold, device=device.native, xp=device.xp
+        )
+    np.testing.assert_array_equal(device.to_numpy(part), whole[first : first + rows])
 
 
 def test_a_net_is_the_same_in_standard_forms(device):

@@ -3,7 +3,7 @@ device."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -87,26 +87,6 @@ def test_the_masks_of_a_step_are_those_of_the_seed_of_training(device):
         result = model.device.to_numpy(trained.vector)
         np.testing.assert_allclose(result, updated[-1], rtol=1e-10, atol=1e-12)
     assert np.abs(updated[0] - updated[1]).max() > 1e-3
-
-
-def test_the_update_is_by_the_reduced_gradient(device):
-    """As if a second process had the same batch."""
-    model, weights = model_on(device), []
-
-    def doubled(g, weight):
-        weights.append(float(weight))
-        return g + g
-
-    trainer = bp.Trainer(
-        model, loss=bp.CrossEntropy(), optimizer=bp.SGD(0.5), seed=5, compiled=False
-    )
-    step = trainer.runner.step
-    theta, state = model.current_vectors()
-    _, _, g, _, _ = step.gradient(theta, state, one_batch(model), 0)
-    stepped = replace(step, reduce=doubled)(theta, state, (), one_batch(model), (0.5,), 0)
-    moved = model.device.to_numpy(theta - stepped.theta)
-    np.testing.assert_allclose(moved, model.device.to_numpy(g), rtol=1e-10, atol=1e-15)
-    assert weights == [40.0]
 
 
 def test_compiled_false_runs_operation_by_operation_with_the_same_numbers(device):

@@ -19,13 +19,16 @@ from bp_arrays.training._history import History, cost, monitored
 class Run:
     """The state of a training run that callbacks see.
 
-    Set `stopped` to a short reason to stop training after this epoch.
+    Set `stopped` to a short reason to stop training after this epoch; of several processes that
+    train together, all stop.
     """
 
     model: Model
     history: History
     epochs: int
     stopped: str | None = None
+    is_first_process: bool = True
+    """Whether this process prints and writes files: of several that train together, one does."""
 
 
 class Callback:

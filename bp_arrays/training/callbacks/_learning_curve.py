@@ -61,11 +61,11 @@ class LearningCurve(Callback):
     def on_epoch_end(self, run: Run) -> None:
         if run.history.epochs == 1:
             run.history.check_names(*self.names, monitor=self.monitor)
-        if in_notebook() and time.perf_counter() >= self._next:
+        if in_notebook() and run.is_first_process and time.perf_counter() >= self._next:
             self._draw(run)
 
     def on_end(self, run: Run) -> None:
-        if in_notebook() and run.history.epochs > self._drawn_epochs:
+        if in_notebook() and run.is_first_process and run.history.epochs > self._drawn_epochs:
             self._draw(run)
 
     def _draw(self, run: Run) -> None:

@@ -60,9 +60,12 @@ class TensorBoard(Callback):
         self._writers: dict[str, Any] = {}
 
     def on_start(self, run: Run) -> None:
-        self._writer(TRAINING)
+        if run.is_first_process:
+            self._writer(TRAINING)
 
     def on_epoch_end(self, run: Run) -> None:
+        if not run.is_first_process:
+            return
         step = run.model.training_state.epoch
         summaries: dict[str, list[dict[str, Any]]] = {TRAINING: []}
         for name, values in run.history.items():

@@ -27,6 +27,7 @@ from bp_arrays.optimizers import Optimizer, TrainingState
 from bp_arrays.training._evaluate import Sums
 from bp_arrays.training._history import History, cost, monitored
 from bp_arrays.training._interrupts import Interruptible
+from bp_arrays.training._parts import SHARING
 from bp_arrays.training._pauses import Pauses, batch_fingerprint
 from bp_arrays.training.callbacks import Callback, Run
 from bp_arrays.training.checkpoints._checkpoint import Checkpoint
@@ -81,11 +82,11 @@ class Resumed(NamedTuple):
                 f"fit(epochs={epochs}): expected at least the {done} epochs of the checkpoint "
                 f"{self.path}; with resume, epochs counts from the beginning of training"
             )
-        unchecked = set()
+        unchecked = {SHARING} if self.position is None else set()
         if epochs > self.values["epochs"]:
             today = next(described(s.value) for s in settings if s.name == "optimizer")
             if _without_rate(today) == _without_rate(stored["optimizer"]["value"]):
-                unchecked = {"optimizer"}
+                unchecked.add("optimizer")
         check_settings(settings, stored, str(self.path), unchecked=unchecked)
 
     def apply(self, model: Model, optimizer: Optimizer) -> TrainingState:
@@ -186,9 +187,10 @@ class CheckpointPauses(Pauses):
         """
         super().end_epoch(last=last)
         content = None
+        stops = bool(self.interrupts.pending)  # once: a signal may come while this runs
         best = self._is_best()
         epochs = self.run.history.epochs
-        due = last or bool(self.interrupts.pending)
+        due = last or stops
         due = due or (self.unit == "epoch" and epochs % self.number == 0)
         due = due or (self.unit != "epoch" and self.is_due(self._step))
         if best or due:
@@ -198,7 +200,8 @@ class CheckpointPauses(Pauses):
         if due and content is not None:
             self._written(lambda: self.folder.write(self._step, content))
             self._schedule()
-        self.interrupts.check()
+        if stops:
+            self.interrupts.check()
 
     def restore(self, resumed: Resumed) -> None:
         """Continue where a checkpoint was saved."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from bp_arrays.checks import argument_error
 from bp_arrays.data import Feed
+from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import unknown_name
 from bp_arrays.training._interrupts import Interruptible
 from bp_arrays.training._metrics import Metric
@@ -70,7 +71,9 @@ class Session:
     checkpoint : Checkpoint, optional
     resume : path, optional
     steps : int or None
-        Batches per epoch, if it is known.
+        Updates per epoch, if it is known.
+    group : ProcessGroup, optional
+        The processes that train together: the first one writes, all read.
 
     Attributes
     ----------
@@ -88,7 +91,9 @@ class Session:
         checkpoint: Checkpoint | None,
         resume: Any,
         steps: int | None,
+        group: ProcessGroup | None = None,
     ) -> None:
+        self.group = group
         self.trainer, self.run, self.callbacks = trainer, run, callbacks
         self.checkpoint, self.steps = checkpoint, steps
         self.resume: Path | None = None if resume is None else folder_path("fit", "resume", resume)
@@ -106,12 +111,17 @@ class Session:
         InputError, DataError
             If a folder, its checkpoints or the settings are not as expected; nothing is changed.
         """
-        with closing_folder(self._folder(series)) as folder:
+        with self._checked_together():
+            opened = self._folder(series)
+        with closing_folder(opened) as folder:
             current: list[Setting] = []
-            if folder is not None or self.resume is not None:
+            if self.checkpoint is not None or self.resume is not None:
                 current = settings()
-            if self.resume is not None:
-                self._continue(self.resume, current, folder)
+            with self._checked_together():
+                if self.resume is not None:
+                    self._continue(self.resume, current, folder)
+            if self.group is not None and self.resume is not None:
+                self.group.require_same(checkpoint_to_resume_from=self._resumed_position())
             self.earlier = self.trainer.model.training_state.history
             pauses = Pauses(self.interrupts)
             if folder is not None and self.checkpoint is not None:
@@ -128,8 +138,17 @@ class Session:
                     pauses.restore(self._resumed)
             if self._resumed is not None:
                 resume_position(pauses, self._resumed.position)
+                if not self.run.is_first_process:
+                    pauses.sums = None  # the first process has the sums of all
                 self.steps_before = pauses.start + self.run.history.epochs * (self.steps or 0)
             yield pauses
+
+    def _checked_together(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.group is None else self.group.checked_together()
+
+    def _resumed_position(self) -> str:
+        resumed = self._resumed
+        return "none" if resumed is None else f"{resumed.path.name} {resumed.values['step']}"
 
     def interruptible(self) -> AbstractContextManager[Any]:
         """Return the context of all epochs: with checkpoints, signals take effect between steps."""
@@ -156,6 +175,8 @@ class Session:
             return None
         if checkpoint.best is not None and checkpoint.best not in series:
             raise unknown_name("series in Checkpoint(best=)", checkpoint.best, series)
+        if not self.run.is_first_process:
+            return None
         path = Path(checkpoint.folder)
         folder = CheckpointFolder(path, checkpoint.keep)
         if self.resume is None or self.resume.resolve() != path.resolve():

@@ -3,16 +3,25 @@
 from dataclasses import replace
 
 from bp_arrays.execution import fused_update, why_no_graph
+from bp_arrays.training._parts import Division
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._cuda_graph import CudaGraphRunner
 from bp_arrays.training.runners._eager import EagerRunner
+from bp_arrays.training.runners._eager_parts import EagerPartsRunner
 from bp_arrays.training.runners._replay import ReplayRunner
+from bp_arrays.training.runners._replay_parts import ReplayPartsRunner
 from bp_arrays.training.runners._reuse import step_key
 from bp_arrays.training.runners._runner import Runner
 
 
-def runner_for(step: TrainingStep, *, compiled: bool, key: bytes | None = None) -> Runner:
-    """Return the runner for the step's device.
+def runner_for(
+    step: TrainingStep,
+    *,
+    compiled: bool,
+    key: bytes | None = None,
+    division: Division = Division(),  # noqa: B008
+) -> Runner:
+    """Return the runner for the step's device, and for batches of one part or of several.
 
     Parameters
     ----------
@@ -21,8 +30,14 @@ def runner_for(step: TrainingStep, *, compiled: bool, key: bytes | None = None) 
         Whether steps may be replayed or compiled.
     key : bytes, optional
         The `step_key` under which they are kept for the next training run.
+    division : Division, optional
+        The parts of a batch.
     """
     device = step.model.device
+    if not division.is_trivial:
+        if device.runs_as == "replay":
+            return ReplayPartsRunner(step, division, compiled=compiled)
+        return EagerPartsRunner(step, division, compiled=compiled)
     if device.runs_as == "replay":
         return ReplayRunner(step, compiled=compiled, key=key)
     if device.runs_as != "cuda graph" or not compiled:

@@ -8,10 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from bp_arrays.data import Batch, Feed
+from bp_arrays.distributed import ProcessGroup
 from bp_arrays.execution import compile_step
+from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
-from bp_arrays.training._step import TrainingStep, unchanged
+from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._reuse import compiled_steps, update_key
 from bp_arrays.training.runners._runner import (
     Runner,
@@ -45,6 +47,7 @@ class EagerRunner(Runner):
         self, step: TrainingStep, *, compiled: bool = True, key: bytes | None = None
     ) -> None:
         super().__init__(step)
+        self.group: ProcessGroup | None = None  # the processes that share the batches
         model = self.model
         self.good: Vectors = model.current_vectors()  # the last with a loss known to be finite
         self.compute: Any = step
@@ -61,7 +64,7 @@ class EagerRunner(Runner):
         """Return the step compiled by jax.jit: that of an equal step, if there was one."""
         model, update, step = self.model, update_key(self.optimizer), self.step
         whole = None if key is None or update is None else (key, update)
-        if self.has_custom_parts or step.reduce is not unchanged or _is_large(step):
+        if self.has_custom_parts or _is_large(step):
             whole = None
         kept = None if whole is None else compiled_steps.get(whole)
         if kept is not None:
@@ -90,7 +93,7 @@ class EagerRunner(Runner):
             if bad is not None:
                 batches: Iterator[Any] = iter([batch for _, batch in pending])
                 if feed.repeats:
-                    batches = feed.epoch(batch_size, order, window.first)
+                    batches = self.batches(feed, batch_size, order, window.first)
                 self.stop_in_window(self, window, bad, batches, self.good)
             self.good = window.vectors
             bar.steps(len(losses), losses[-1], rate)
@@ -99,23 +102,43 @@ class EagerRunner(Runner):
         window = Window(self.state, self.vectors(), done)
         with (
             model.device.activate(),
-            closing(pauses.batches(feed, batch_size, order)) as batches,
+            closing(self.remaining_batches(pauses, feed, batch_size, order)) as batches,
         ):
             for batch in batches:
                 if not pending:
                     window = Window(self.state, self.vectors(), done)
                 rate, loss, sums = self.advance(batch)
                 done += 1
-                totals.add(*sums)
+                self.count(totals, sums)
                 pending.append((loss, None if feed.repeats else batch))
-                is_due = pauses.is_due(self.state.step)
+                is_due = self.is_due(pauses)
                 if is_due or len(pending) == size:
                     check()
                 if is_due:
-                    pauses.pause(batch)
+                    self.pause(pauses, totals, batch)
             if pending:
                 check()
-            return totals.values() | {"learning_rate": rate}
+            return totals.values(self.group) | {"learning_rate": rate}
+
+    def count(self, totals: Totals, sums: Any) -> None:
+        """Add the sums of a step to those of the epoch."""
+        totals.add(*sums)
+
+    def batches(self, feed: Feed, batch_size: int, order: Any, start: int) -> Any:
+        """Return the batches of an epoch, each for one update, without the first ones."""
+        return feed.epoch(batch_size, order, start)
+
+    def remaining_batches(self, pauses: Pauses, feed: Feed, batch_size: int, order: Any) -> Any:
+        """Return the batches of an epoch, which an earlier run may have begun."""
+        return pauses.batches(feed, batch_size, order)
+
+    def is_due(self, pauses: Pauses) -> bool:
+        """Return whether to pause after the last step."""
+        return pauses.is_due(self.state.step)
+
+    def pause(self, pauses: Pauses, totals: Totals, batch: Any) -> None:
+        """Do what is due after a batch of the epoch."""
+        pauses.pause(batch)
 
     def single_step(self, batch: Batch) -> float:
         window = Window(self.state, self.vectors(), 0)

@@ -16,11 +16,13 @@ import numpy as np
 
 from bp_arrays.data import Batch, Feed
 from bp_arrays.execution import InPlaceUpdate, fast_numpy
+from bp_arrays.training._parts import draws_random_numbers
 from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._replayed_pass import (
     EagerPass,
+    PartOf,
     Recording,
     ReplayedPass,
     shapes_of,
@@ -77,6 +79,7 @@ class ReplayRunner(Runner):
         for batch_pass in self.recorded.values():
             batch_pass.bind(self.theta, self.others, self.g)
         self.eager = EagerPass(self.step, self.theta, self.others, self.g)
+        self.draws_random_numbers = draws_random_numbers(self.step.objective.net)
         self.can_go_back = False  # whether g holds the parameters before the last update
         self.good_others: HostArray | None = None  # the others then, where steps change them
 
@@ -170,7 +173,7 @@ class ReplayRunner(Runner):
         for batch_pass in passes:
             batch_pass.bind(self.theta, self.others, self.g)
 
-    def _pass_for(self, batch: Batch, counter: int) -> Pass:
+    def _pass_for(self, batch: Batch, counter: int, part: PartOf | None = None) -> Pass:
         """Return the replayed pass for this batch shape, or the eager one."""
         if not self.records:
             return self.eager
@@ -181,11 +184,13 @@ class ReplayRunner(Runner):
                 key = *key, weight.shape, weight.dtype.char
         else:
             key = shapes_of(batch)
+        if part is not None and self.draws_random_numbers:
+            key = *key, part.rows.total  # which the masks depend on
         if key not in self.recorded:
             if len(self.recorded) == RECORDINGS:
                 return self.eager
             try:
-                self.recorded[key] = self._new_pass(key, batch, counter)
+                self.recorded[key] = self._new_pass(key, batch, counter, part)
             except Exception as error:  # a mistake in a layer is reported by the eager pass
                 self.refuse("steps run operation by operation, they cannot be replayed", error)
                 self.records = False
@@ -193,25 +198,27 @@ class ReplayRunner(Runner):
             self.recorded[key].steps_to_come = self.steps_to_come
         return self.recorded[key]
 
-    def _new_pass(self, key: Any, batch: Batch, counter: int) -> ReplayedPass:
+    def _new_pass(self, key: Any, batch: Batch, counter: int, part: PartOf | None) -> ReplayedPass:
         """Record a step, or reuse its recording; compare custom parts with the eager pass."""
         full_key = None if self._key is None else (self._key, key)
         recording = None if full_key is None else recordings.get(full_key)
         if recording is None:
-            recording = Recording(self.step, batch, self.theta, self.others, self.g)
+            recording = Recording(self.step, batch, self.theta, self.others, self.g, part)
             if full_key is not None:
                 keep_recording(full_key, recording)
         recorded = ReplayedPass(recording, self.theta, self.others, self.g, self._passes.arena)
         if self.has_custom_parts:
-            self._compare(recorded, batch, counter)
+            self._compare(recorded, batch, counter, part)
         return recorded
 
-    def _compare(self, recorded: ReplayedPass, batch: Batch, counter: int) -> None:
+    def _compare(
+        self, recorded: ReplayedPass, batch: Batch, counter: int, part: PartOf | None
+    ) -> None:
         """Raise ValueError unless the replayed and the eager step have equal results."""
         before, state = self.g.copy(), self.others.copy()
         results = []
         for run in (recorded, self.eager):
-            measured = run.forward(batch, counter)
+            measured = run.forward(batch, counter, part)
             run.backward()
             results.append([self.g.copy(), self.others.copy(), *_numbers(measured)])
             self.g[...], self.others[...] = before, state

@@ -10,7 +10,7 @@ import itertools
 import logging
 import time
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,12 +28,27 @@ from bp_arrays.execution import (
     largest_product,
     needed_for,
 )
-from bp_arrays.model import Forward
+from bp_arrays.model import Forward, PartFactors
+from bp_arrays.random import BatchPart
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.trees import leaves, map_tree
 from bp_arrays.typing import HostArray
 
 logger = logging.getLogger("bp_arrays")
+
+
+class PartOf(NamedTuple):
+    """The rows of the larger batch that a pass computes, and its factors, in arrays (1,).
+
+    Parameters
+    ----------
+    rows : BatchPart
+    scale : PartFactors
+    """
+
+    rows: BatchPart
+    scale: PartFactors
+
 
 Measured = tuple[float, Any, tuple[tuple[Any, ...], ...]]
 """The loss, the divisor of its mean, and the sums of the metrics."""
@@ -60,12 +75,15 @@ class EagerPass:
         """Use other memory, from the next batch on."""
         self._theta, self._state, self._g = theta, state, g
 
-    def forward(self, batch: Batch, counter: int) -> Measured:
+    def forward(self, batch: Batch, counter: int, part: PartOf | None = None) -> Measured:
         """Compute the loss of a batch; `counter` is the number of updates before this one."""
-        context = self._step.context(counter)
+        rows, scale = (None, None) if part is None else part
+        context = self._step.context(counter, rows)
+        objective = self._step.objective
         try:
-            self._result = self._step.objective.forward(self._theta, self._state, batch, context)
+            self._result = objective.forward(self._theta, self._state, batch, context, scale)
             loss = float(self._result.loss)
+            self.has_divisor = not isinstance(self._result.weight, float)
         except NotRecordable as error:
             raise InputError(
                 "fit: expected layers, losses and metrics that keep no arrays between calls, one "
@@ -101,6 +119,8 @@ class Recording:
         An example with the shapes and dtypes of all batches.
     theta, state, g : arrays
         Examples of the vectors of `EagerPass`.
+    part : PartOf, optional
+        An example of the part of a larger batch that `forward` receives.
 
     Raises
     ------
@@ -109,13 +129,22 @@ class Recording:
     """
 
     def __init__(
-        self, step: TrainingStep, batch: Batch, theta: HostArray, state: HostArray, g: HostArray
+        self,
+        step: TrainingStep,
+        batch: Batch,
+        theta: HostArray,
+        state: HostArray,
+        g: HostArray,
+        part: PartOf | None = None,
     ) -> None:
         recorder = StepRecorder()
         memory = [recorder.memory(v.shape, v.dtype) for v in (theta, state, g)]
         inputs = map_tree(lambda a: recorder.argument(a.shape, a.dtype), batch)
         counter = recorder.argument((1,), np.dtype(np.int32))
-        result = step.objective.forward(memory[0], memory[1], inputs, step.context(counter))
+        rows, scale = (None, None) if part is None else _recorded_part(recorder, part)
+        context = step.context(counter, rows)
+        result = step.objective.forward(memory[0], memory[1], inputs, context, scale)
+        extra = [counter, *(() if rows is None else (rows.first, *leaves(scale)))]
         split = len(recorder.instructions)
         written = _record_gradients(recorder, result, memory[2], split)
         if result.state is not memory[1]:
@@ -125,7 +154,7 @@ class Recording:
         results = [result.loss, result.weight, *itertools.chain(*result.sums)]
         self.memory = [array.slot for array in memory]
         self.slots: dict[str, Any] = {
-            "arguments": [array.slot for array in (*leaves(inputs), counter)],
+            "arguments": [array.slot for array in (*leaves(inputs), *extra)],
             "bound": self.memory,
             "results": [part.slot for part in results if isinstance(part, Recorded)],
             "written": written,
@@ -138,6 +167,7 @@ class Recording:
         self.fused = FusedSteps(self.forward, self.backward, [*self.slots["results"], *written])
         self.largest_product = largest_product([*self.forward, *self.backward])
         self.thread_choice: ThreadChoice | None = None
+        self.has_divisor = not isinstance(result.weight, float)
         self.updates_state = result.state is not memory[1]
         self.one_array = all(isinstance(array, np.ndarray) for array in batch[:2])
 
@@ -181,6 +211,8 @@ class ReplayedPass:
         self.fused: FusedSteps | None = recording.fused
         self.steps_to_come = 0
         self._counter = np.zeros(1, np.int32)
+        self._extra: tuple[Any, ...] = (self._counter,)
+        self.has_divisor = recording.has_divisor
         self.updates_state, self._one_array = recording.updates_state, recording.one_array
         self._arrays: tuple[Any, ...] = ()
         self.bind(theta, state, g)
@@ -193,7 +225,7 @@ class ReplayedPass:
     def unbind(self) -> None:
         """Refer to no memory of a model and to no batch, until `bind` is called again."""
         del self._vectors
-        self._arrays = ()
+        self._arrays, self._extra = (), (self._counter,)
         self.program.unbind()
 
     def _use(self, program: Program) -> None:
@@ -208,9 +240,11 @@ class ReplayedPass:
         """Return the memory of a result; a result that is not an array unchanged."""
         return self.program.array(result.slot) if isinstance(result, Recorded) else result
 
-    def forward(self, batch: Batch, counter: int) -> Measured:
+    def forward(self, batch: Batch, counter: int, part: PartOf | None = None) -> Measured:
         """Compute the loss of a batch; `counter` is the number of updates before this one."""
         self._counter[0] = counter
+        if part is not None:
+            self._extra = (self._counter, part.rows.first, *leaves(part.scale))
         if self._one_array:
             self._arrays = batch[:2] if batch.weight is None else batch
         else:
@@ -218,13 +252,13 @@ class ReplayedPass:
         if self.fused is not None and self.fused.steps is not None:
             self._use_loops(*self.fused.steps)
         self._started = time.perf_counter()
-        self.program.forward(*self._arrays, self._counter)
+        self.program.forward(*self._arrays, *self._extra)
         sums = tuple([tuple(map(_value, parts)) for parts in self._sums])
         return self._loss.item(), _value(self._weight), sums
 
     def backward(self) -> None:
         """Write the gradient to g, and the new values of non-trainable parameters."""
-        self.program.backward(*self._arrays, self._counter)
+        self.program.backward(*self._arrays, *self._extra)
         if self.fused is not None:
             self.fused.spend(time.perf_counter() - self._started, self.steps_to_come)
 
@@ -238,9 +272,9 @@ class ReplayedPass:
             loops = Program(forward, backward, **self._slots)
             for program in (usual, loops):
                 self._use(program)
-                program.forward(*self._arrays, self._counter)
+                program.forward(*self._arrays, *self._extra)
                 results = [np.array(program.array(slot)) for slot in self._slots["results"]]
-                program.backward(*self._arrays, self._counter)
+                program.backward(*self._arrays, *self._extra)
                 steps.append([*results, state.copy(), g.copy()])
                 state[...], g[...] = before
             pairs = zip(*steps, strict=True)
@@ -257,6 +291,16 @@ class ReplayedPass:
             state[...], g[...] = before
             if not same:
                 self._use(usual)
+
+
+def _recorded_part(recorder: StepRecorder, part: PartOf) -> PartOf:
+    """Return a part whose arrays are arguments of the recorded step."""
+
+    def argument(array: HostArray) -> Recorded:
+        return recorder.argument(array.shape, array.dtype)
+
+    rows = part.rows._replace(first=argument(part.rows.first))
+    return PartOf(rows, map_tree(argument, part.scale))
 
 
 def shapes_of(batch: Batch) -> tuple[Any, ...]:

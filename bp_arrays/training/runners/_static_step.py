@@ -196,8 +196,7 @@ class StaticStep:
         numbers = xp.take(self.scalars, position, axis=0)[0, ...]
         counter = xp.reshape(self.first + position, ())
         result = self._gradient(batch, counter)
-        g = self.step.reduce(result.g, result.weight)
-        self._update(g, numbers)
+        self._update(result.g, numbers)
         if result.state is not self.others:
             _write(self.others, result.state)
         slot = self.slots == position % WINDOW

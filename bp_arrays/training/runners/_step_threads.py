@@ -67,11 +67,14 @@ class StepThreads:
         """Continue with the choice for these steps, of this or an earlier training run."""
         if self._most is None:
             self._most = blas_threads.most()
+        if self._most == 1:  # nothing to choose; what another training run has learned stays
+            self._choice = None
+            return
         recording = run.recording
         choice = recording.thread_choice
         if choice is None and recording.largest_product == self._product:
             choice = self._choice  # the same step, recorded again
         if choice is None or choice.most != self._most:
-            choice = ThreadChoice(self._most) if self._most > 1 else None
+            choice = ThreadChoice(self._most)
         recording.thread_choice = self._choice = choice
         self._product = max(recording.largest_product, self._product)
