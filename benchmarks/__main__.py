@@ -26,6 +26,7 @@ from benchmarks.peers import uses_tf32
 from benchmarks.readme_tables import write_tables
 from benchmarks.record import record
 from benchmarks.short import measure_short, short_table
+from benchmarks.soak import report_large, soak
 from benchmarks.surroundings import surroundings, warnings
 from benchmarks.sweeps import SWEEPS, measure_sweep
 from benchmarks.trainings import compared_trainings
@@ -61,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("--rounds", type=int, default=7, help="turns of every contestant; 7")
     add.add_argument("--only", default="", metavar="WORD", help="rows whose name has it")
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for layers.json")
+    add = commands.add_parser("soak", help="does memory or the time per step grow?")
+    add.add_argument("--minutes", type=float, default=30.0, help="30")
+    add.add_argument("--device", default="cpu", help="cpu")
+    commands.add_parser("large", help="10 million samples, 50 million parameters, threads, forks")
     add = commands.add_parser("trainings", help="three examples on several devices: same losses?")
     add.add_argument("--device", action="append", required=True, help="one more device; again")
     add.add_argument("--steps", type=int, default=20, help="of each training; 20")
@@ -103,6 +108,11 @@ def run(args: argparse.Namespace) -> int:
     if args.command == "record":
         record(args.reports)
         return 0
+    if args.command == "soak":
+        print(soak(args.minutes, args.device))
+        return 0
+    if args.command == "large":
+        return 0 if report_large() else 1
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
     if args.command == "sweep":

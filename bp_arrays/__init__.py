@@ -8,7 +8,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bp_arrays.devices import Device, device, devices
-from bp_arrays.distributed import MPI, NCCL
 from bp_arrays.errors import (
     BpArraysError,
     BpArraysWarning,
@@ -18,6 +17,7 @@ from bp_arrays.errors import (
     InputError,
     MissingExtraError,
     NonFiniteLossError,
+    OutOfMemoryError,
 )
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         MaxPool2d,
         Upsample,
     )
+    from bp_arrays.distributed import MPI, NCCL
     from bp_arrays.estimators import (  # noqa: F401
         MLPClassifier,
         MLPRegressor,
@@ -266,6 +267,7 @@ __all__ = [
     "OneCycle",
     "Ones",
     "Orthogonal",
+    "OutOfMemoryError",
     "OutputMetric",
     "PReLU",
     "Parallel",
@@ -352,6 +354,7 @@ NAMES = {
         "MaxPool2d",
         "Upsample",
     ],
+    "distributed": ["MPI", "NCCL"],
     "estimators": [
         "MLPClassifier",
         "MLPRegressor",
@@ -468,6 +471,7 @@ ROOMS = (
     "command_line",
     "convolution",
     "data",
+    "distributed",
     "errors",
     "estimators",
     "execution",

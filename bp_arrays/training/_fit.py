@@ -13,6 +13,7 @@ import numpy as np
 
 from bp_arrays.checks import as_integer
 from bp_arrays.data import Feed, Order, Table, as_batches
+from bp_arrays.devices import memory_advice
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec
@@ -26,7 +27,7 @@ from bp_arrays.training._metrics import Metric, with_part_losses
 from bp_arrays.training._parts import SHARING, Division, shares_blocks
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
-from bp_arrays.training._trainer import Trainer, check_group, checked_together, guarded
+from bp_arrays.training._trainer import KEPT, Trainer, check_group, checked_together, guarded
 from bp_arrays.training.callbacks import Callback, Run, called_back
 from bp_arrays.training.checkpoints import (
     Checkpoint,
@@ -133,6 +134,9 @@ def fit(
     InputError, DeviceMismatchError
         For data, targets or settings that do not fit, before training starts; for batches and
         blocks when they are read: then the model keeps the updates made before.
+    OutOfMemoryError
+        If a batch needs more memory than there is: the message has the size of the batch and of
+        the allocation; the model keeps the parameters of the last step.
     NonFiniteLossError
         If the loss becomes NaN or infinite: the message names the epoch, the batch and the first
         layer whose output is not finite; the model keeps the last parameters with a finite loss.
@@ -293,7 +297,7 @@ def _fit(
                 session.check_order(chosen, epoch)
                 pauses.begin_epoch(chosen)
                 runner.steps_to_come = (epochs + 1 - epoch) * (steps or 0)
-                with session.interruptible_epoch():
+                with session.interruptible_epoch(), memory_advice("fit", device, rows, KEPT):
                     values = runner.epoch(feed, rows, order, bar, pauses)
                 runner.check_update()
                 if validation_feed is not None:
