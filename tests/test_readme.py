@@ -31,10 +31,13 @@ ORDER = [
     "Install",
     "Train on your array",
     "In scikit-learn, from a CSV file",
+    "From a table, at the command line",
     "On a GPU, with CuPy",
     "Devices",
     "The same gradients everywhere, and the right ones",
+    "Every number, written out",
     "Files, ONNX, PyTorch",
+    "Long runs, and several processes",
     "Plots and logging",
     "Development",
 ]
