@@ -51,8 +51,8 @@ class StepThreads:
         product = run.recording.largest_product
         if not product:
             return
-        is_new = self._most is None or product > self._product
-        if is_new:
+        is_new = product > self._product
+        if is_new or self._most is None:
             self._adopt(run)
         if self._choice is None:
             return
