@@ -55,7 +55,7 @@ class Recipe:
         net with a strong decay, or it learns their noise; a million need large batches.
         """
         batch = self.batch or min(max(SMALLEST_BATCH, 2 ** int(math.log2(rows / 300))), 512)
-        steps = -(-rows // batch)
+        steps = -(-rows // (batch * self.accumulate))
         updates = min(LEAST_UPDATES, UPDATES_PER_ROW * rows)
         decay = self.weight_decay
         if decay is None:
@@ -206,10 +206,15 @@ def build_layers(recipe: SizedRecipe, loss: Loss, data: Dataset) -> tuple[Layer,
 def build_optimizer(recipe: SizedRecipe, steps: int) -> Optimizer:
     """Build the optimizer with its learning-rate schedule over this number of updates."""
     kind = optimizer_named(recipe.optimizer)
-    rate = recipe.rate
-    if rate is None:
-        rate = ADAM_RATE if kind.__name__ in ("Adam", "AdamW") else kind().rate(0)  # type: ignore[call-arg]
-    schedule = SCHEDULES[recipe.schedule](rate, steps)
+    schedule = SCHEDULES[recipe.schedule](learning_rate(recipe), steps)
     if kind is AdamW:
         return AdamW(schedule, weight_decay=recipe.weight_decay)
     return kind(schedule)
+
+
+def learning_rate(recipe: SizedRecipe) -> float:
+    """Return the learning rate that the schedule of a training run starts from."""
+    if recipe.rate is not None:
+        return recipe.rate
+    kind = optimizer_named(recipe.optimizer)
+    return ADAM_RATE if kind.__name__ in ("Adam", "AdamW") else kind().rate(0)  # type: ignore[call-arg]
