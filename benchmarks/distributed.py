@@ -145,8 +145,10 @@ class EpochByEpoch(bp.Callback):
         self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
         self.loss = 0.0
         threading.Thread(target=lambda: train(self), daemon=True).start()
+        self.wait()  # until it has checked its data: only one thread may use the group
 
     def on_start(self, run: Any) -> None:
+        self.done.release()
         self.go.acquire()
 
     def on_epoch_end(self, run: Any) -> None:
@@ -156,8 +158,12 @@ class EpochByEpoch(bp.Callback):
 
     def epoch(self) -> float:
         self.go.release()
-        self.done.acquire()
+        self.wait()
         return self.loss
+
+    def wait(self) -> None:
+        if not self.done.acquire(timeout=120.0):
+            raise SystemExit("the training run in the second thread has stopped")
 
 
 def theirs(sizes: Any, x: Any, t: Any, rows: int, part: slice, together: bool) -> Any:

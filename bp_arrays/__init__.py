@@ -8,7 +8,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bp_arrays.devices import Device, device, devices
-from bp_arrays.distributed import MPI, NCCL
 from bp_arrays.errors import (
     BpArraysError,
     BpArraysWarning,
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
         MaxPool2d,
         Upsample,
     )
+    from bp_arrays.distributed import MPI, NCCL
     from bp_arrays.estimators import (  # noqa: F401
         MLPClassifier,
         MLPRegressor,
@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         Normal,
         Ones,
         Orthogonal,
+        Stacked,
         Zeros,
     )
     from bp_arrays.inputs import InputSpec
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
         Concatenate,
         Context,
         Dropout,
+        Ensemble,
         Flatten,
         Layer,
         Linear,
@@ -112,6 +114,7 @@ if TYPE_CHECKING:
         CosineSimilarity,
         CrossEntropy,
         ElementwiseLoss,
+        EnsembleLoss,
         GaussianNLL,
         Hinge,
         Huber,
@@ -218,6 +221,8 @@ __all__ = [
     "EarlyStopping",
     "ElementwiseLoss",
     "Embedding",
+    "Ensemble",
+    "EnsembleLoss",
     "Explanation",
     "Exponential",
     "FeedForward",
@@ -287,6 +292,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "SquaredHinge",
+    "Stacked",
     "Standardize",
     "StepDecay",
     "SwiGLU",
@@ -354,6 +360,7 @@ NAMES = {
         "MaxPool2d",
         "Upsample",
     ],
+    "distributed": ["MPI", "NCCL"],
     "estimators": [
         "MLPClassifier",
         "MLPRegressor",
@@ -374,6 +381,7 @@ NAMES = {
         "Normal",
         "Ones",
         "Orthogonal",
+        "Stacked",
         "Zeros",
     ],
     "inputs": ["InputSpec"],
@@ -382,6 +390,7 @@ NAMES = {
         "Concatenate",
         "Context",
         "Dropout",
+        "Ensemble",
         "Flatten",
         "Layer",
         "Linear",
@@ -401,6 +410,7 @@ NAMES = {
         "CosineSimilarity",
         "CrossEntropy",
         "ElementwiseLoss",
+        "EnsembleLoss",
         "GaussianNLL",
         "Hinge",
         "Huber",
@@ -470,6 +480,7 @@ ROOMS = (
     "command_line",
     "convolution",
     "data",
+    "distributed",
     "errors",
     "estimators",
     "execution",

@@ -206,10 +206,15 @@ def build_layers(recipe: SizedRecipe, loss: Loss, data: Dataset) -> tuple[Layer,
 def build_optimizer(recipe: SizedRecipe, steps: int) -> Optimizer:
     """Build the optimizer with its learning-rate schedule over this number of updates."""
     kind = optimizer_named(recipe.optimizer)
-    rate = recipe.rate
-    if rate is None:
-        rate = ADAM_RATE if kind.__name__ in ("Adam", "AdamW") else kind().rate(0)  # type: ignore[call-arg]
-    schedule = SCHEDULES[recipe.schedule](rate, steps)
+    schedule = SCHEDULES[recipe.schedule](learning_rate(recipe), steps)
     if kind is AdamW:
         return AdamW(schedule, weight_decay=recipe.weight_decay)
     return kind(schedule)
+
+
+def learning_rate(recipe: SizedRecipe) -> float:
+    """Return the learning rate that the schedule of a training run starts from."""
+    if recipe.rate is not None:
+        return recipe.rate
+    kind = optimizer_named(recipe.optimizer)
+    return ADAM_RATE if kind.__name__ in ("Adam", "AdamW") else kind().rate(0)  # type: ignore[call-arg]

@@ -25,11 +25,12 @@ from bp_arrays.command_line._recipe import (
     build_loss,
     build_optimizer,
     choices,
+    learning_rate,
     recipe_for,
     targets_for,
 )
 from bp_arrays.command_line._report import report_in
-from bp_arrays.command_line._schema import Schema
+from bp_arrays.command_line._schema import RATE, Schema
 from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.command_line._target_units import TargetUnits, errors_of, value_scores
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
@@ -359,6 +360,7 @@ def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> Trai
         t = units.standardized(t)
     model = Model(net, data.x.shape[1], device=target, dtype=dtype, seed=args.seed)
     model.metadata = Schema.of(data, loss if units is None else units.user_loss).to_metadata()
+    model.metadata[RATE] = f"{learning_rate(recipe):g}"
     if isinstance(data, Table):
         model.metadata |= data.metadata
     if isinstance(layers[0], Standardize):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from bp_arrays.checks import array_error
 from bp_arrays.errors import InputError, warn
 from bp_arrays.explanation._derivation import Derivation
 from bp_arrays.explanation._deriving import derived
+from bp_arrays.explanation._images import image_shape_of
 from bp_arrays.explanation._latex import to_latex
 from bp_arrays.explanation._page import to_html
 from bp_arrays.explanation._recording import Recorder
@@ -91,7 +95,14 @@ def _writable(file: Path) -> Path:
 
 
 def explain(
-    model: Any, x: Any, t: Any, loss: Loss | None = None, *, eta: float = 0.1
+    model: Any,
+    x: Any,
+    t: Any,
+    loss: Loss | None = None,
+    *,
+    eta: float = 0.1,
+    class_names: Sequence[Any] | None = None,
+    image_shape: Sequence[int] | None = None,
 ) -> Explanation:
     """Explain the backward pass of one sample: every number, and the chain rule of each weight.
 
@@ -110,6 +121,10 @@ def explain(
         With an estimator by default the loss it was trained with.
     eta : float, default 0.1
         The learning rate η of the updates shown.
+    class_names : sequence, optional
+        The name of each output, for the text and the page.
+    image_shape : (height, width) or (height, width, channels), optional
+        Shows a flat x as an image on the page. An x of shape (height, width, 1 or 3) is one anyway.
 
     Returns
     -------
@@ -149,6 +164,19 @@ def explain(
         model, x, t, loss, inputs, outputs = model._explained(x, t, loss)
     explanation = derived(Explanation, model, x, t, loss, eta)
     explanation.input_names, explanation.output_names = inputs, outputs
+    if class_names is not None:
+        explanation.output_names = _names(class_names, explanation.model.output_shape)
+    explanation.image_shape = image_shape_of(image_shape, explanation.model.input_shape)
     for line in doubled_activations(explanation.model.net, explanation.loss):
         warn(line)
     return explanation
+
+
+def _names(class_names: Any, output_shape: Any) -> tuple[str, ...]:
+    """Return the names of the outputs as text, checked."""
+    size = math.prod(output_shape)
+    is_listed = hasattr(class_names, "__len__") and not isinstance(class_names, (str, bytes))
+    if not is_listed or len(class_names) != size:
+        got = len(class_names) if is_listed else repr(class_names)
+        raise array_error("explain", "class_names", f"a name for each of the {size} outputs", got)
+    return tuple(map(str, class_names))

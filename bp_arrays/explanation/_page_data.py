@@ -14,6 +14,7 @@ import numpy as np
 from bp_arrays.explanation._derivation import Derivation
 from bp_arrays.explanation._drawing import Column, Drawing, DrawnWeight
 from bp_arrays.explanation._expression import Symbol, Term
+from bp_arrays.explanation._images import images_of
 from bp_arrays.explanation._notation import loss_formula
 from bp_arrays.explanation._stages import LinearStage, Vector
 from bp_arrays.explanation._text import CORRECTIONS
@@ -74,6 +75,7 @@ class PageData:
             "loss": loss_formula(explanation.loss),
             "net": ["x", *(values.written for values in explanation.layers)],
             "notes": CORRECTIONS.replace("\n", " ") if explanation.follows_notes else "",
+            "image": images_of(explanation),
         }
 
     def _columns(self) -> list[dict[str, Any]]:

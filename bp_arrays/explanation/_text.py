@@ -28,7 +28,7 @@ def to_text(explanation: Derivation) -> str:
         *_named("x", explanation.input_names),
         *_forward(explanation),
         *_named("y", explanation.output_names),
-        f"  t = {vector(np.ravel(explanation.t))}",
+        f"  t = {vector(np.ravel(explanation.t))}{_class(explanation)}",
         f"  L = {loss_formula(explanation.loss)} = {shown_fully(explanation.loss_value)}",
         "",
         "backward: the derivative of L by each layer's output, from the last layer to the first",
@@ -50,6 +50,11 @@ def to_text(explanation: Derivation) -> str:
     if explanation.follows_notes:
         lines += ["", CORRECTIONS]
     return "\n".join(lines)
+
+
+def _class(explanation: Derivation) -> str:
+    name = explanation.target_class
+    return f", the class {name}" if name else ""
 
 
 def _named(letter: str, names: tuple[str, ...]) -> Iterator[str]:

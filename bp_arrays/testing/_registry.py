@@ -33,6 +33,7 @@ def cases() -> tuple[Case, ...]:
         *loss_term_cases.loss_term_cases(),
         *maths_cases.layer_cases(),
         *graphs.combined_loss_cases(),
+        *graphs.ensemble_loss_cases(),
         *graphs.graph_cases(),
         *convolution.convolution_cases(),
         *normalization.normalization_cases(),

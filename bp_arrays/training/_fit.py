@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from bp_arrays.devices import memory_advice
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec
+from bp_arrays.layers import Standardize, walk
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer, TrainingState
@@ -233,6 +235,7 @@ def _fit(
         feed, rows = data.feed(spec), data.batch_size
         validation_feed = _validation_feed(validation, spec)
         _check_passes(feed, validation_feed, epochs)
+    _warn_of_identities(model)
     if group is not None:
         group.require_same(
             data=_fingerprint(feed),
@@ -274,10 +277,10 @@ def _fit(
     shown = progress and run.is_first_process
     with (
         session.opened(settings, recorded_series(metrics, validation_feed)) as pauses,
+        session.interruptible(),
         called_back(callbacks, run),
         quiet,
         Progress(None if steps is None else epochs * steps, enabled=shown) as bar,
-        session.interruptible(),
     ):
         session.restore_callbacks()
         bar.steps(session.steps_before, math.nan, math.nan)
@@ -353,7 +356,7 @@ def _agree_on_epoch(group: ProcessGroup, run: Run, session: Session) -> None:
     reasons, signals = zip(*group.gather([run.stopped, session.interrupts.pending]), strict=True)
     run.stopped = next((reason for reason in reasons if reason), None)
     session.interrupts.pending = max(signals)
-    share_parameters(group, run.model)
+    share_parameters(group, run.model, only_parameters=True)
 
 
 def _finish_epoch(model: Model, monitored: float) -> None:
@@ -374,6 +377,25 @@ def _validation_feed(validation: Any, spec: BatchSpec) -> Feed | None:
     if not 2 <= len(validation) <= 3:
         raise InputError("validation: expected (x, t) or (x, t, sample_weight)")
     return as_batches(*validation).feed(spec, what="validation ")
+
+
+def _warn_of_identities(model: Model) -> None:
+    """Warn of a Standardize whose mean and scale were never set: it does nothing."""
+    layers = [node for node in walk(model.net) if isinstance(node.layer, Standardize)]
+    if not layers:
+        return
+    values = model.host_parameters()
+    for node in layers:
+        mean, scale = (
+            values.get(f"{node.path}.{name}".removeprefix(".")) for name in ("mean", "scale")
+        )
+        if mean is not None and scale is not None and not mean.any() and (scale == 1.0).all():
+            warnings.warn(
+                f"fit: layer {node.path or 'net'} (Standardize) has the mean 0 and the scale 1 and "
+                "does nothing; write Standardize.of(x), or set its parameters 'mean' and 'scale'",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 def _check_passes(feed: Feed, validation: Feed | None, epochs: int) -> None:

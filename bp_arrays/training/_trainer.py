@@ -157,6 +157,7 @@ class Trainer:
     def continue_from(self, state: TrainingState) -> None:
         """Continue from a training state, of the parameters that the model has now."""
         self._state = self.model.training_state = state
+        self.runner.keep()  # what it has compiled, for the next runner
         self.runner = self._new_runner()
 
     @property

@@ -41,6 +41,12 @@ def test_functions_are_the_first_rows_and_each_has_one():
     assert chosen_cases()[0].component == first[0]
 
 
+def test_the_page_for_authors_lists_each_function_that_has_a_row():
+    page = (ROOT / "docs" / "own-array-library.md").read_text(encoding="utf-8")
+    needs = page.partition("These functions, which")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"`(\w+)`", needs)) == functions()
+
+
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [

@@ -30,9 +30,13 @@ class StepThreads:
         return None if self._choice is None else self._choice.best
 
     @contextmanager
-    def choosing(self) -> Iterator[StepThreads]:
-        """Return the context for `begin` and `end`, after which BLAS is as it was."""
-        with blas_threads.choosing() as self._chooses:
+    def choosing(self, *, allowed: bool = True) -> Iterator[StepThreads]:
+        """Return the context for `begin` and `end`, after which BLAS is as it was.
+
+        Nothing is set unless it is allowed.
+        """
+        with blas_threads.choosing() as free:
+            self._chooses = free and allowed
             self._most, self._set = None, 0
             try:
                 yield self
@@ -47,8 +51,8 @@ class StepThreads:
         product = run.recording.largest_product
         if not product:
             return
-        is_new = self._most is None or product > self._product
-        if is_new:
+        is_new = product > self._product
+        if is_new or self._most is None:
             self._adopt(run)
         if self._choice is None:
             return
