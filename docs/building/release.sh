@@ -12,7 +12,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 folder=$(mkdir -p "${1:-dist}" && cd "${1:-dist}" && pwd)
-TESTS=${TESTS:-"tests/activations tests/losses tests/explanation"}
+TESTS=${TESTS:-"tests/losses tests/explanation"}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset PYTHONPATH
