@@ -7,7 +7,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,14 @@ from benchmarks.charts import speed_chart, sweep_chart
 from benchmarks.contestants import CONTESTANTS, FLOOR, OURS, unavailable
 from benchmarks.counts import counted_by_torch, counted_networks, missing
 from benchmarks.layers import measure_layers, run_on_one_thread, table
+from benchmarks.load import load_table, measure_load, worst
 from benchmarks.measuring import Result, disagreement, measure
 from benchmarks.memory import measure_memory
 from benchmarks.peers import uses_tf32
 from benchmarks.readme_tables import write_tables
 from benchmarks.record import record
+from benchmarks.short import measure_short, short_table
+from benchmarks.soak import report_large, soak
 from benchmarks.surroundings import surroundings, warnings
 from benchmarks.sweeps import SWEEPS, measure_sweep
 from benchmarks.trainings import compared_trainings
@@ -59,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("--rounds", type=int, default=7, help="turns of every contestant; 7")
     add.add_argument("--only", default="", metavar="WORD", help="rows whose name has it")
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for layers.json")
+    add = commands.add_parser("soak", help="does memory or the time per step grow?")
+    add.add_argument("--minutes", type=float, default=30.0, help="30")
+    add.add_argument("--device", default="cpu", help="cpu")
+    commands.add_parser("large", help="10 million samples, 50 million parameters, threads, forks")
     add = commands.add_parser("trainings", help="three examples on several devices: same losses?")
     add.add_argument("--device", action="append", required=True, help="one more device; again")
     add.add_argument("--steps", type=int, default=20, help="of each training; 20")
@@ -68,6 +75,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = commands.add_parser("distributed", help="two processes, against PyTorch's DDP over gloo")
     add.add_argument("--rounds", type=int, default=15, help="turns of every contestant; 15")
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for distributed.json")
+    add = commands.add_parser("short", help="repeated short calls of fit, against the peers")
+    add.add_argument("--rounds", type=int, default=15, help="calls that count; 15")
+    add.add_argument("--only", default="", metavar="WORD", help="networks whose name has it")
+    add.add_argument("--out", type=Path, metavar="FOLDER", help="for short.json")
+    add = commands.add_parser("load", help="beside 0, 1, 2, 4 busy processes, against the peers")
+    add.add_argument("--rounds", type=int, default=5, help="turns of every contestant; 5")
+    add.add_argument("--only", default="", metavar="WORD", help="networks whose name has it")
+    add.add_argument("--out", type=Path, metavar="FOLDER", help="for load.json")
     add = commands.add_parser("record", help="record what bp-arrays check proved of CUDA")
     add.add_argument("reports", nargs="+", type=Path, metavar="FILE", help="check-*.json")
     commands.add_parser("tables", help="write the tables of README.md from results/")
@@ -93,6 +108,11 @@ def run(args: argparse.Namespace) -> int:
     if args.command == "record":
         record(args.reports)
         return 0
+    if args.command == "soak":
+        print(soak(args.minutes, args.device))
+        return 0
+    if args.command == "large":
+        return 0 if report_large() else 1
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
     if args.command == "sweep":
@@ -101,6 +121,15 @@ def run(args: argparse.Namespace) -> int:
         return capture(args.device, args.only, args.out)
     if args.command == "layers":
         return layers(args.rounds, args.only, args.out)
+    if args.command == "short":
+        rows = rows_of("short", measure_short(args.rounds, args.only), args.rounds, args.out)
+        print(short_table(rows))
+        return 0
+    if args.command == "load":
+        rows = rows_of("load", measure_load(args.rounds, args.only), args.rounds, args.out)
+        print(load_table(rows))
+        print(worst(rows))
+        return 0
     if args.command == "counts":
         return count(args.out)
     if args.command == "distributed":
@@ -182,6 +211,19 @@ def several_processes(rounds: int, out: Path | None) -> int:
         report = {**surroundings(), "rounds": rounds, "nets": results}
         write(report, out / "distributed.json")
     return 0
+
+
+def rows_of(name: str, measured: Iterable[Any], rounds: int, out: Path | None) -> list[Any]:
+    """Return the rows of a measurement, and write each when it is ready."""
+    report: dict[str, Any] = {**surroundings(), "rounds": rounds, name: []}
+    rows = []
+    for row in measured:
+        rows.append(row)
+        report[name].append(row.entry())
+        print(json.dumps(row.entry()), flush=True)
+        if out:
+            write(report, out / f"{name}.json")
+    return rows
 
 
 def capture(device: str, only: str, out: Path | None) -> int:

@@ -161,7 +161,7 @@ def ours(path: Path, target: str, seed: int, *options: str) -> tuple[Any, Any]:
     words = [str(path), "--target", target, "--seed", str(seed), "--device", "cpu", *options]
     args = parser.parse_args(words)
     job = command.prepare(args)
-    return job, command.train(job, patience=args.patience, progress=False)
+    return job, command.train(job, progress=False)
 
 
 def peers(task: str, seed: int) -> dict[str, Any]:

@@ -7,50 +7,7 @@ on NumPy, on CuPy, and on every other array library that follows it.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from bp_arrays.activations import (
-    ELU,
-    GELU,
-    GLU,
-    SELU,
-    Hardsigmoid,
-    Hardswish,
-    Identity,
-    LeakyReLU,
-    LogSoftmax,
-    Mish,
-    PReLU,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    SwiGLU,
-    Tanh,
-)
-from bp_arrays.attention import (
-    Embedding,
-    FeedForward,
-    LearnedPositions,
-    MultiHeadAttention,
-    RotaryPositions,
-    SinusoidalPositions,
-    TiedEmbedding,
-    TransformerBlock,
-)
-from bp_arrays.convolution import (
-    AveragePool1d,
-    AveragePool2d,
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    GlobalAveragePool,
-    GlobalMaxPool,
-    MaxPool1d,
-    MaxPool2d,
-    Upsample,
-)
 from bp_arrays.devices import Device, device, devices
-from bp_arrays.distributed import MPI, NCCL
 from bp_arrays.errors import (
     BpArraysError,
     BpArraysWarning,
@@ -60,100 +17,54 @@ from bp_arrays.errors import (
     InputError,
     MissingExtraError,
     NonFiniteLossError,
-)
-from bp_arrays.initializers import (
-    GlorotNormal,
-    GlorotUniform,
-    HeNormal,
-    HeUniform,
-    LeCunNormal,
-    LeCunUniform,
-    Normal,
-    Ones,
-    Orthogonal,
-    Zeros,
-)
-from bp_arrays.inputs import InputSpec
-from bp_arrays.layers import (
-    Add,
-    Concatenate,
-    Context,
-    Dropout,
-    Flatten,
-    Layer,
-    Linear,
-    Multiply,
-    Parallel,
-    Parameter,
-    Residual,
-    Select,
-    Sequential,
-    Standardize,
-)
-from bp_arrays.losses import (
-    CTC,
-    BinaryCrossEntropy,
-    CombinedLoss,
-    Contrastive,
-    CosineSimilarity,
-    CrossEntropy,
-    ElementwiseLoss,
-    GaussianNLL,
-    Hinge,
-    Huber,
-    KLDivergence,
-    L2Loss,
-    Loss,
-    MeanAbsoluteError,
-    MeanSquaredError,
-    MultiMargin,
-    PoissonNLL,
-    SquaredHinge,
-)
-from bp_arrays.model import Model, from_torch, generate, load
-from bp_arrays.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
-from bp_arrays.optimizers import (
-    SGD,
-    Adagrad,
-    Adam,
-    AdamW,
-    Chain,
-    ClipByGlobalNorm,
-    RMSProp,
-    WeightDecay,
-)
-from bp_arrays.recurrence import GRU, LSTM, RNN
-from bp_arrays.schedules import (
-    Constant,
-    Cosine,
-    Exponential,
-    OneCycle,
-    ReduceOnPlateau,
-    StepDecay,
-    Warmup,
-)
-from bp_arrays.training import (
-    R2,
-    Accuracy,
-    BinaryAccuracy,
-    Callback,
-    Checkpoint,
-    ConfusionMatrix,
-    Diagnosis,
-    EarlyStopping,
-    History,
-    L2Penalty,
-    LearningCurve,
-    Metric,
-    OutputMetric,
-    TensorBoard,
-    Trainer,
-    evaluate,
-    fit,
+    OutOfMemoryError,
 )
 
 if TYPE_CHECKING:
     from bp_arrays import data, testing
+    from bp_arrays.activations import (
+        ELU,
+        GELU,
+        GLU,
+        SELU,
+        Hardsigmoid,
+        Hardswish,
+        Identity,
+        LeakyReLU,
+        LogSoftmax,
+        Mish,
+        PReLU,
+        ReLU,
+        Sigmoid,
+        SiLU,
+        Softmax,
+        Softplus,
+        SwiGLU,
+        Tanh,
+    )
+    from bp_arrays.attention import (
+        Embedding,
+        FeedForward,
+        LearnedPositions,
+        MultiHeadAttention,
+        RotaryPositions,
+        SinusoidalPositions,
+        TiedEmbedding,
+        TransformerBlock,
+    )
+    from bp_arrays.convolution import (
+        AveragePool1d,
+        AveragePool2d,
+        Conv1d,
+        Conv2d,
+        ConvTranspose2d,
+        GlobalAveragePool,
+        GlobalMaxPool,
+        MaxPool1d,
+        MaxPool2d,
+        Upsample,
+    )
+    from bp_arrays.distributed import MPI, NCCL
     from bp_arrays.estimators import (  # noqa: F401
         MLPClassifier,
         MLPRegressor,
@@ -164,6 +75,99 @@ if TYPE_CHECKING:
         to_onnx,
     )
     from bp_arrays.explanation import Explanation, explain
+    from bp_arrays.initializers import (
+        GlorotNormal,
+        GlorotUniform,
+        HeNormal,
+        HeUniform,
+        LeCunNormal,
+        LeCunUniform,
+        Normal,
+        Ones,
+        Orthogonal,
+        Stacked,
+        Zeros,
+    )
+    from bp_arrays.inputs import InputSpec
+    from bp_arrays.layers import (
+        Add,
+        Concatenate,
+        Context,
+        Dropout,
+        Ensemble,
+        Flatten,
+        Layer,
+        Linear,
+        Multiply,
+        Parallel,
+        Parameter,
+        Residual,
+        Select,
+        Sequential,
+        Standardize,
+    )
+    from bp_arrays.losses import (
+        CTC,
+        BinaryCrossEntropy,
+        CombinedLoss,
+        Contrastive,
+        CosineSimilarity,
+        CrossEntropy,
+        ElementwiseLoss,
+        EnsembleLoss,
+        GaussianNLL,
+        Hinge,
+        Huber,
+        KLDivergence,
+        L2Loss,
+        Loss,
+        MeanAbsoluteError,
+        MeanSquaredError,
+        MultiMargin,
+        PoissonNLL,
+        SquaredHinge,
+    )
+    from bp_arrays.model import Model, from_torch, generate, load
+    from bp_arrays.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
+    from bp_arrays.optimizers import (
+        SGD,
+        Adagrad,
+        Adam,
+        AdamW,
+        Chain,
+        ClipByGlobalNorm,
+        RMSProp,
+        WeightDecay,
+    )
+    from bp_arrays.recurrence import GRU, LSTM, RNN
+    from bp_arrays.schedules import (
+        Constant,
+        Cosine,
+        Exponential,
+        OneCycle,
+        ReduceOnPlateau,
+        StepDecay,
+        Warmup,
+    )
+    from bp_arrays.training import (
+        R2,
+        Accuracy,
+        BinaryAccuracy,
+        Callback,
+        Checkpoint,
+        ConfusionMatrix,
+        Diagnosis,
+        EarlyStopping,
+        History,
+        L2Penalty,
+        LearningCurve,
+        Metric,
+        OutputMetric,
+        TensorBoard,
+        Trainer,
+        evaluate,
+        fit,
+    )
 
 __version__ = "0.1.0"
 
@@ -217,6 +221,8 @@ __all__ = [
     "EarlyStopping",
     "ElementwiseLoss",
     "Embedding",
+    "Ensemble",
+    "EnsembleLoss",
     "Explanation",
     "Exponential",
     "FeedForward",
@@ -266,6 +272,7 @@ __all__ = [
     "OneCycle",
     "Ones",
     "Orthogonal",
+    "OutOfMemoryError",
     "OutputMetric",
     "PReLU",
     "Parallel",
@@ -285,6 +292,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "SquaredHinge",
+    "Stacked",
     "Standardize",
     "StepDecay",
     "SwiGLU",
@@ -309,30 +317,208 @@ __all__ = [
     "testing",
 ]
 
-LAZY = {
-    "Explanation": "bp_arrays.explanation",
-    "MLPClassifier": "bp_arrays.estimators",
-    "MLPRegressor": "bp_arrays.estimators",
-    "SequentialClassifier": "bp_arrays.estimators",
-    "SequentialRegressor": "bp_arrays.estimators",
-    "data": "bp_arrays.data",
-    "explain": "bp_arrays.explanation",
-    "load_estimator": "bp_arrays.estimators",
-    "save_estimator": "bp_arrays.estimators",
-    "testing": "bp_arrays.testing",
-    "to_onnx": "bp_arrays.estimators",
+NAMES = {
+    "activations": [
+        "ELU",
+        "GELU",
+        "GLU",
+        "Hardsigmoid",
+        "Hardswish",
+        "Identity",
+        "LeakyReLU",
+        "LogSoftmax",
+        "Mish",
+        "PReLU",
+        "ReLU",
+        "SELU",
+        "SiLU",
+        "Sigmoid",
+        "Softmax",
+        "Softplus",
+        "SwiGLU",
+        "Tanh",
+    ],
+    "attention": [
+        "Embedding",
+        "FeedForward",
+        "LearnedPositions",
+        "MultiHeadAttention",
+        "RotaryPositions",
+        "SinusoidalPositions",
+        "TiedEmbedding",
+        "TransformerBlock",
+    ],
+    "convolution": [
+        "AveragePool1d",
+        "AveragePool2d",
+        "Conv1d",
+        "Conv2d",
+        "ConvTranspose2d",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "MaxPool1d",
+        "MaxPool2d",
+        "Upsample",
+    ],
+    "distributed": ["MPI", "NCCL"],
+    "estimators": [
+        "MLPClassifier",
+        "MLPRegressor",
+        "SequentialClassifier",
+        "SequentialRegressor",
+        "load_estimator",
+        "save_estimator",
+        "to_onnx",
+    ],
+    "explanation": ["Explanation", "explain"],
+    "initializers": [
+        "GlorotNormal",
+        "GlorotUniform",
+        "HeNormal",
+        "HeUniform",
+        "LeCunNormal",
+        "LeCunUniform",
+        "Normal",
+        "Ones",
+        "Orthogonal",
+        "Stacked",
+        "Zeros",
+    ],
+    "inputs": ["InputSpec"],
+    "layers": [
+        "Add",
+        "Concatenate",
+        "Context",
+        "Dropout",
+        "Ensemble",
+        "Flatten",
+        "Layer",
+        "Linear",
+        "Multiply",
+        "Parallel",
+        "Parameter",
+        "Residual",
+        "Select",
+        "Sequential",
+        "Standardize",
+    ],
+    "losses": [
+        "BinaryCrossEntropy",
+        "CTC",
+        "CombinedLoss",
+        "Contrastive",
+        "CosineSimilarity",
+        "CrossEntropy",
+        "ElementwiseLoss",
+        "EnsembleLoss",
+        "GaussianNLL",
+        "Hinge",
+        "Huber",
+        "KLDivergence",
+        "L2Loss",
+        "Loss",
+        "MeanAbsoluteError",
+        "MeanSquaredError",
+        "MultiMargin",
+        "PoissonNLL",
+        "SquaredHinge",
+    ],
+    "model": ["Model", "from_torch", "generate", "load"],
+    "normalization": ["BatchNorm", "GroupNorm", "LayerNorm", "RMSNorm"],
+    "optimizers": [
+        "Adagrad",
+        "Adam",
+        "AdamW",
+        "Chain",
+        "ClipByGlobalNorm",
+        "RMSProp",
+        "SGD",
+        "WeightDecay",
+    ],
+    "recurrence": ["GRU", "LSTM", "RNN"],
+    "schedules": [
+        "Constant",
+        "Cosine",
+        "Exponential",
+        "OneCycle",
+        "ReduceOnPlateau",
+        "StepDecay",
+        "Warmup",
+    ],
+    "training": [
+        "Accuracy",
+        "BinaryAccuracy",
+        "Callback",
+        "Checkpoint",
+        "ConfusionMatrix",
+        "Diagnosis",
+        "EarlyStopping",
+        "History",
+        "L2Penalty",
+        "LearningCurve",
+        "Metric",
+        "OutputMetric",
+        "R2",
+        "TensorBoard",
+        "Trainer",
+        "evaluate",
+        "fit",
+    ],
 }
-"""What is imported when it is first asked for, and from where: training needs none of it.
+"""The public names of each room, imported when they are first asked for.
 
-The estimators are not in `__all__`: they need scikit-learn.
+Whoever imports the package pays for what is used. `devices` is imported at once, as the room and
+the function bear the same name. The estimators are not in `__all__`: they need scikit-learn.
 """
+
+LAZY = {name: room for room, names in NAMES.items() for name in names}
+
+ROOMS = (
+    "activations",
+    "attention",
+    "checks",
+    "command_line",
+    "convolution",
+    "data",
+    "distributed",
+    "errors",
+    "estimators",
+    "execution",
+    "explanation",
+    "extras",
+    "files",
+    "formats",
+    "initializers",
+    "inputs",
+    "kernels",
+    "layers",
+    "losses",
+    "model",
+    "names",
+    "normalization",
+    "optimizers",
+    "plots",
+    "random",
+    "readers",
+    "recurrence",
+    "schedules",
+    "tables",
+    "testing",
+    "training",
+    "trees",
+    "typing",
+)
+"""The packages and modules that are attributes of this one, like names."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(LAZY[name])
-    return module if LAZY[name] == f"{__name__}.{name}" else getattr(module, name)
+    if name in LAZY:
+        value = getattr(importlib.import_module(f"{__name__}.{LAZY[name]}"), name)
+        globals()[name] = value  # found without this function from now on
+        return value
+    if name in ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

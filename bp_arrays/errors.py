@@ -36,6 +36,10 @@ class MissingExtraError(BpArraysError, ImportError):
     """An optional dependency that is not installed; the message names the extra to install."""
 
 
+class OutOfMemoryError(BpArraysError, MemoryError):
+    """Too little memory for a batch, on any device; the model keeps its parameters."""
+
+
 class NonFiniteLossError(BpArraysError, ArithmeticError):
     """A training loss that is NaN or infinite; the model keeps its last good parameters."""
 

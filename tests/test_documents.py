@@ -189,7 +189,7 @@ def test_a_block_that_cannot_run_here(block):
 
 
 def test_every_block_is_of_a_kind_that_is_run():
-    known = {"python", "text", "console", "sh", "toml"}
+    known = {"python", "text", "console", "sh", "toml", "yaml"}
     assert {block.language for page in PAGES for block in blocks(page)} <= known
     marks = {block.mark.partition(": ")[0] for page in PAGES for block in blocks(page)}
     assert marks <= {"", "not run", "needs", "run by README.md", "main command", "test command"}

@@ -50,6 +50,24 @@ def test_the_network_in_a_pipeline_does_better_than_the_mean(tmp_path):
     assert float(errors["the network"]) < 1.1 * float(errors["ridge regression"])
 
 
+def test_a_table_with_texts_and_missing_values_is_predicted(tmp_path):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    rng = np.random.default_rng(0)
+    lines = ["island,length,mass,species"]
+    for k in range(120):
+        island, length = rng.choice(["Biscoe", "Dream", ""]), rng.normal(40 + 9 * (k % 2), 2)
+        mass = "" if k % 10 == 0 else f"{rng.normal(4000, 300):.0f}"
+        lines.append(f"{island},{length:.1f},{mass},{['Adelie', 'Gentoo'][k % 2]}")
+    lines.append("Dream,40.0,4000,")
+    (tmp_path / "birds.csv").write_text("\n".join(lines))
+    printed = run("mixed_table.py", tmp_path, "birds.csv", "--target", "species")
+    assert "120 rows, 2 columns of numbers, 1 of texts" in printed
+    [score] = re.findall(r"the network +([\d.]+)", printed)
+    assert float(score) > 0.8
+    assert (tmp_path / "network.safetensors").exists()
+
+
 def test_a_loss_is_the_same_everywhere(tmp_path):
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     pytest.importorskip("array_api_strict", reason="array-api-strict is not installed")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import re
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bp_arrays.command_line._options import count, positive
 from bp_arrays.command_line._output_files import check_outputs
-from bp_arrays.devices import ask_for_float64
+from bp_arrays.devices import ask_for_float64, device as find_device
 from bp_arrays.errors import InputError
 from bp_arrays.files import write_atomically
 
@@ -48,12 +51,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="check components whose name contains this word (repeatable)",
     )
     add("--dtype", action="append", metavar="NAME", help="check this dtype only (repeatable)")
+    add(
+        "--functions",
+        action="store_true",
+        help="list the array functions that a namespace needs; with --device, those it lacks",
+    )
+    add(
+        "--xfail",
+        type=Path,
+        metavar="FILE",
+        help="known faults: one pattern of case names per line, # begins a comment",
+    )
+    add("--workers", type=count, metavar="N", help="threads that run cases (default: up to 4)")
+    add(
+        "--timeout",
+        type=positive,
+        default=300.0,
+        metavar="SECONDS",
+        help="name a case that does not return within this time, and end (default: 300)",
+    )
     add("--json", type=Path, metavar="FILE", help="write the report to this file or folder")
     add("--html", type=Path, metavar="FILE", help="write the report as a web page to this file")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the cases; the exit code is 1 for a disagreement, or a required device not run."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as by `python -m`: a module in the current folder is a device
+    if args.functions:
+        return _list_functions(args.device or [])
     is_folder = args.json is not None and args.json.is_dir()
     path = args.json / "check.json" if is_folder else args.json
     check_outputs({"--json": path, "--html": args.html})
@@ -83,9 +109,11 @@ def _check(args: argparse.Namespace) -> Report:
         DEVICES,
         DTYPES,
         DTYPES_WITH_HALF,
+        WORKERS,
         check_cases,
         chosen_cases,
         own_cases,
+        read_patterns,
     )
 
     if args.component and args.only:
@@ -96,6 +124,7 @@ def _check(args: argparse.Namespace) -> Report:
         cases = own_cases([component(name) for name in args.component], _input_shape(args))
     else:
         cases = chosen_cases(args.only)
+    xfail = [] if args.xfail is None else read_patterns(args.xfail)
     in_terminal = sys.stderr.isatty()
 
     def progress(line: str) -> None:
@@ -109,9 +138,37 @@ def _check(args: argparse.Namespace) -> Report:
             require=args.require,
             dtypes=args.dtype or (DTYPES if args.component else DTYPES_WITH_HALF),
             progress=progress,
+            workers=args.workers or WORKERS,
+            timeout=args.timeout,
+            xfail=xfail,
+            kill=os.name == "posix",
         )
     finally:
         progress("")
+
+
+def _list_functions(devices: list[str]) -> int:
+    """Print the functions that a namespace needs, or those that each device lacks."""
+    from bp_arrays.testing import DTYPES_NEEDED, functions, missing_functions
+
+    names = functions()
+    if not devices:
+        print(f"{len(names)} functions of the array API standard that a namespace needs:")
+        print(textwrap.fill(", ".join(names), 100, initial_indent="  ", subsequent_indent="  "))
+        print(f"dtypes: {', '.join(DTYPES_NEEDED)}")
+        return 0
+    lacking = 0
+    for name in devices:
+        device = find_device(name).require()
+        missing = missing_functions(device)
+        lacking += len(missing)
+        print(
+            f"{device}: lacks {len(missing)} of {len(names)} functions: {', '.join(missing)}; add "
+            "them as the standard defines them"
+            if missing
+            else f"{device}: has all {len(names)} functions"
+        )
+    return DISAGREES if lacking else 0
 
 
 def _input_shape(args: argparse.Namespace) -> tuple[int, ...]:

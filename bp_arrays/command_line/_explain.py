@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from bp_arrays.activations import Sigmoid
 from bp_arrays.command_line import _options as options
 from bp_arrays.command_line._match_columns import matching_data
 from bp_arrays.command_line._output_files import check_outputs
-from bp_arrays.command_line._schema import Schema
+from bp_arrays.command_line._schema import RATE, Schema
 from bp_arrays.errors import InputError
 from bp_arrays.explanation import Explanation, explain
 from bp_arrays.files import write_atomically
@@ -24,6 +25,9 @@ from bp_arrays.readers import Dataset, read_notes
 
 NOTES = "notes"
 
+ETA = 0.1
+"""The learning rate shown if none is known."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `bp-arrays explain`."""
@@ -33,11 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sep", type=options.separator, metavar="CHARACTER",
         help="the delimiter of a .csv file, or tab (default: , ; or tab)")  # fmt: skip
     add("--sample", type=int, default=1, metavar="N", help="row number, from 1 (default: 1)")
-    add("--weight", action="append", default=[], metavar="NAME:I,J",
-        help="write out this weight's chain rule, such as 0.weight:1,1 (repeatable)")  # fmt: skip
+    add("--weight", action="append", default=[], metavar="NAME",
+        help="write out this weight's chain rule: w11 or another name that the text prints, or "
+        "NAME:I,J such as 0.weight:1,1 (repeatable)")  # fmt: skip
     add("--loss", metavar="NAME", help="the loss (default: the training loss)")
-    add("--eta", type=float, default=0.1, metavar="X",
-        help="learning rate of the update shown (default: 0.1)")  # fmt: skip
+    add("--eta", type=float, metavar="X",
+        help="learning rate of the update shown (default: the first one of the training; "
+        f"{ETA} for {NOTES} and models that were not trained by bp-arrays train)")  # fmt: skip
     add("--latex", type=Path, metavar="FILE",
         help="write the printed text as Markdown with LaTeX to this file")  # fmt: skip
     add("--html", type=Path, metavar="FILE", help="write an interactive page to this file")
@@ -67,7 +73,9 @@ def _explain_notes(args: argparse.Namespace) -> Explanation:
     model = Model(net, 2, device="cpu", dtype="float64", seed=0)
     assert notes.t is not None
     row = _row(args.sample, notes.rows)
-    return explain(model, notes.x[row], notes.t[row], L2Loss(), eta=args.eta)
+    return explain(
+        model, notes.x[row], notes.t[row], L2Loss(), eta=ETA if args.eta is None else args.eta
+    )
 
 
 def _explain_model(args: argparse.Namespace) -> Explanation:
@@ -81,8 +89,8 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
     loss = loss_named(args.loss)() if args.loss else schema.loss
     if loss is None:
         raise InputError(
-            "explain: expected --loss NAME; this model was trained with a Huber loss that has a "
-            "different threshold for each output, which explain cannot show"
+            "explain: expected --loss NAME; this model was trained with a loss that its file does "
+            "not name, such as Huber with a different threshold for each output"
         )
     row = _row(args.sample, data.rows)
     if data.t is None:
@@ -90,10 +98,44 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
     if not data.has_target[row]:
         raise InputError(f"{data.source}, row {row + 1}: expected a target, got none")
     x = data.x[row : row + 1][0].reshape(model.input_shape)
-    return explain(model, x, _target(data, schema, loss, row), loss, eta=args.eta)
+    outputs = math.prod(model.output_shape)
+    explanation = explain(
+        model,
+        x,
+        _target(data, schema, loss, row, outputs),
+        loss,
+        eta=_learning_rate(model) if args.eta is None else args.eta,
+        class_names=_output_names(schema, outputs),
+        image_shape=_image_shape(data, model),
+    )
+    if len(schema.feature_names) == x.size:
+        explanation.input_names = schema.feature_names
+    return explanation
 
 
-def _target(data: Dataset, schema: Schema, loss: Loss, row: int) -> Any:
+def _output_names(schema: Schema, outputs: int) -> tuple[str, ...] | None:
+    """Return the names of the classes, or of the targets that are values."""
+    names = schema.target_names if schema.classes is None else schema.classes
+    return names if len(names) == outputs else None
+
+
+def _image_shape(data: Dataset, model: Model) -> tuple[int, int] | None:
+    """Return the shape of square images, which readers make flat; None for other data."""
+    side = math.isqrt(math.prod(model.input_shape))
+    is_image = data.one_unit and len(model.input_shape) == 1 and side > 1
+    return (side, side) if is_image and side * side == model.input_shape[0] else None
+
+
+def _learning_rate(model: Model) -> float:
+    """Return the learning rate of the training, as the file names it."""
+    try:
+        rate = float(model.metadata[RATE])
+    except (KeyError, ValueError):
+        return ETA
+    return rate if math.isfinite(rate) and rate > 0.0 else ETA
+
+
+def _target(data: Dataset, schema: Schema, loss: Loss, row: int, outputs: int) -> Any:
     """Return the target of a row in the loss's form: a class, or one number per output."""
     assert data.t is not None
     if data.classes is None or schema.classes is None:
@@ -105,6 +147,8 @@ def _target(data: Dataset, schema: Schema, loss: Loss, row: int) -> Any:
             f"{data.source}, row {row + 1}: expected a class of the model, "
             f"{', '.join(schema.classes)}, got {data.classes[number]!r}"
         )
+    if outputs == 1 and len(schema.classes) == 2:  # one output stands for the second class
+        return np.array([float(k)])
     return k if loss.takes_classes else np.eye(len(schema.classes))[k]
 
 
@@ -117,5 +161,9 @@ def _row(sample: int, rows: int) -> int:
 def _weight(spec: str) -> tuple[str, *tuple[int, ...]]:
     match = re.fullmatch(r"(.+):(\d+(?:,\d+)*)", spec)
     if match is None:
-        raise InputError(f"--weight: expected NAME:I,J such as 0.weight:1,1, got {spec!r}")
+        if ":" in spec or "." in spec:
+            raise InputError(
+                f"--weight: expected NAME:I,J such as 0.weight:1,1, or w11, got {spec!r}"
+            )
+        return (spec,)
     return (match[1], *(int(index) for index in match[2].split(",")))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from bp_arrays.command_line._schema import LOGITS
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.layers import Dropout, Layer, Linear, Standardize
 from bp_arrays.losses import Loss, loss_named
-from bp_arrays.optimizers import Optimizer, optimizer_named
+from bp_arrays.optimizers import AdamW, Optimizer, optimizer_named
 from bp_arrays.readers import Dataset
 from bp_arrays.schedules import (
     Constant,
@@ -31,21 +32,65 @@ from bp_arrays.typing import HostArray
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a training run; None means a default that depends on the task."""
+    """The settings of a training run; None means a default that depends on the task or the rows."""
 
-    layers: tuple[int, ...] = (128, 64)
+    layers: tuple[int, ...] | None = None
     activation: str = "relu"
     dropout: float = 0.0
     loss: str | None = None
-    optimizer: str = "adam"
+    optimizer: str = "adamw"
     rate: float | None = None
+    weight_decay: float | None = None
     schedule: str = "cosine"
-    epochs: int = 30
-    batch: int = 32
+    epochs: int | None = None
+    batch: int | None = None
     accumulate: int = 1
     standardize: bool = True
     sigmoid_outputs: bool = False
 
+    def sized(self, rows: int) -> SizedRecipe:
+        """Return the settings for a number of training rows, with no default left open.
+
+        Measured by `python -m benchmarks.tables`: a few hundred rows need many epochs and a small
+        net with a strong decay, or it learns their noise; a million need large batches.
+        """
+        batch = self.batch or min(max(SMALLEST_BATCH, 2 ** int(math.log2(rows / 300))), 512)
+        steps = -(-rows // (batch * self.accumulate))
+        updates = min(LEAST_UPDATES, UPDATES_PER_ROW * rows)
+        decay = self.weight_decay
+        if decay is None:
+            decay = 1.0 if rows < FEW_ROWS else 100.0 / rows
+        layers = self.layers
+        if layers is None:
+            layers = (32,) if rows < FEW_ROWS else (128, 64)
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        sizes = {
+            "layers": layers,
+            "weight_decay": decay,
+            "epochs": self.epochs or max(EPOCHS, -(-updates // steps)),
+            "batch": batch,
+        }
+        return SizedRecipe(**fields | sizes)
+
+
+@dataclass(frozen=True)
+class SizedRecipe(Recipe):
+    """The settings of a training run on a known number of rows."""
+
+    layers: tuple[int, ...] = ()
+    weight_decay: float = 0.0
+    epochs: int = 1
+    batch: int = 1
+
+
+FEW_ROWS = 1000
+"""Training rows below which a small net with a strong weight decay is the default."""
+
+EPOCHS, SMALLEST_BATCH = 30, 32
+"""The default number of epochs, and rows per step, of a thousand rows or more."""
+
+LEAST_UPDATES, UPDATES_PER_ROW = 1000, 20
+"""The default number of updates is at least the first, or the second for each row if fewer."""
 
 NOTES = Recipe(
     layers=(3,),
@@ -76,6 +121,16 @@ SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
 """Schedules by name, as functions of the initial rate and the number of updates."""
 
 
+def choices(names: Iterable[str]) -> str:
+    """Return the names of classes as the options take them.
+
+    >>> choices(["ReLU", "CrossEntropy", "L2Loss"])
+    'relu, cross_entropy, l2'
+    """
+    words = (re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", n.removesuffix("Loss")) for n in names)
+    return ", ".join(word.lower() for word in words)
+
+
 def recipe_for(args: argparse.Namespace) -> Recipe:
     """Merge the user's options into the defaults for the data set, and check every name.
 
@@ -90,6 +145,11 @@ def recipe_for(args: argparse.Namespace) -> Recipe:
     recipe = replace(defaults, **options)
     if args.optimizer is not None and args.rate is None:
         recipe = replace(recipe, rate=None)
+    decays = optimizer_named(recipe.optimizer) is AdamW
+    if recipe.weight_decay is not None and not decays:
+        raise InputError(
+            f"--weight-decay: expected --optimizer adamw, got {recipe.optimizer}; drop one of them"
+        )
     activation_named(recipe.activation)
     optimizer_named(recipe.optimizer)
     if recipe.loss is not None:
@@ -122,7 +182,7 @@ def targets_for(loss: Loss, data: Dataset) -> HostArray:
     return np.eye(len(data.classes))[data.t]
 
 
-def build_layers(recipe: Recipe, loss: Loss, data: Dataset) -> tuple[Layer, ...]:
+def build_layers(recipe: SizedRecipe, loss: Loss, data: Dataset) -> tuple[Layer, ...]:
     """Build the layers: Standardize, the hidden layers, the outputs, Standardize for values.
 
     Losses that compare outputs with the 0 and 1 of classes get sigmoid outputs, except
@@ -143,10 +203,18 @@ def build_layers(recipe: Recipe, loss: Loss, data: Dataset) -> tuple[Layer, ...]
     return tuple(layers)
 
 
-def build_optimizer(recipe: Recipe, steps: int) -> Optimizer:
+def build_optimizer(recipe: SizedRecipe, steps: int) -> Optimizer:
     """Build the optimizer with its learning-rate schedule over this number of updates."""
     kind = optimizer_named(recipe.optimizer)
-    rate = recipe.rate
-    if rate is None:
-        rate = ADAM_RATE if kind.__name__ in ("Adam", "AdamW") else kind().rate(0)  # type: ignore[call-arg]
-    return kind(SCHEDULES[recipe.schedule](rate, steps))
+    schedule = SCHEDULES[recipe.schedule](learning_rate(recipe), steps)
+    if kind is AdamW:
+        return AdamW(schedule, weight_decay=recipe.weight_decay)
+    return kind(schedule)
+
+
+def learning_rate(recipe: SizedRecipe) -> float:
+    """Return the learning rate that the schedule of a training run starts from."""
+    if recipe.rate is not None:
+        return recipe.rate
+    kind = optimizer_named(recipe.optimizer)
+    return ADAM_RATE if kind.__name__ in ("Adam", "AdamW") else kind().rate(0)  # type: ignore[call-arg]

@@ -39,6 +39,9 @@ DEFAULT_LOSSES: dict[Outputs, Loss] = {
 }
 """The loss that `train` takes by default for each kind of outputs."""
 
+RATE = "learning_rate"
+"""The key of the learning rate of the first update."""
+
 KEY = "meaning"  # the key in model files: another one would orphan those already saved
 
 

@@ -13,20 +13,24 @@ from pathlib import Path
 
 import numpy as np
 
+from bp_arrays.activations import ACTIVATIONS
 from bp_arrays.command_line import _options as options
 from bp_arrays.command_line._main import FAILED, INTERRUPTED, TERMINATED
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot, plot
 from bp_arrays.command_line._precision import dtype_for
 from bp_arrays.command_line._recipe import (
+    SCHEDULES,
     build_layers,
     build_loss,
     build_optimizer,
+    choices,
+    learning_rate,
     recipe_for,
     targets_for,
 )
-from bp_arrays.command_line._report import report_of, to_json
-from bp_arrays.command_line._schema import Schema
+from bp_arrays.command_line._report import report_in
+from bp_arrays.command_line._schema import RATE, Schema
 from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.command_line._target_units import TargetUnits, errors_of, value_scores
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
@@ -36,7 +40,9 @@ from bp_arrays.errors import BpArraysError, DataError, InputError, NonFiniteLoss
 from bp_arrays.files import write_atomically
 from bp_arrays.inputs import SelectedRows, first_not_finite
 from bp_arrays.layers import Sequential, Standardize
+from bp_arrays.losses import LOSSES
 from bp_arrays.model import Model
+from bp_arrays.optimizers import OPTIMIZERS
 from bp_arrays.readers import (
     BUILT_IN,
     Dataset,
@@ -67,7 +73,10 @@ DEVICE_BYTES = 2**30
 """Samples of up to this many bytes in float32 are moved to the device before training."""
 
 PATIENT_VALIDATION = 0.1
-"""The default of --validation with --patience."""
+"""The default of --validation with --patience, and of large tables."""
+
+MANY_ROWS = 5000
+"""Rows of a table from which training watches validation rows, and stops early."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +126,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation",
         type=options.fraction,
         metavar="FRACTION",
-        help="fraction of the other rows used for validation (default: 0, or 0.1 with --patience)",
+        help="fraction of the other rows used for validation (default: 0, or 0.1 with --patience "
+        "and for tables of 5000 rows or more)",
     )
     add(
         "--standardize",
@@ -133,9 +143,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layers",
         type=options.sizes,
         metavar="N,N",
-        help="sizes of the hidden layers (default: 128,64; notes: 3)",
+        help="sizes of the hidden layers, or none (default: 128,64, or 32 for fewer than 1000 "
+        "training rows; notes: 3)",
     )
-    add("--activation", help="activation of the hidden layers (default: relu; notes: sigmoid)")
+    add(
+        "--activation",
+        metavar="NAME",
+        help=f"activation of the hidden layers: {choices(ACTIVATIONS)} (default: relu; notes: "
+        "sigmoid)",
+    )
     add(
         "--dropout",
         type=options.fraction,
@@ -144,19 +160,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--loss",
-        help="the loss (default: cross_entropy for classes, mean_squared_error for values; "
-        "notes: l2); of standardized targets, so that the threshold of huber is one standard "
-        "deviation, but printed in the units of the data",
+        metavar="NAME",
+        help=f"the loss: {choices(LOSSES)} (default: cross_entropy for classes, "
+        "mean_squared_error for values; notes: l2); of standardized targets, so that the "
+        "threshold of huber is one standard deviation, but printed in the units of the data",
     )
-    add("--optimizer", help="the optimizer (default: adam; notes: sgd)")
+    add(
+        "--optimizer",
+        metavar="NAME",
+        help=f"the optimizer: {choices(OPTIMIZERS)} (default: adamw; notes: sgd)",
+    )
     add(
         "--rate",
         type=options.positive,
-        help="learning rate (default: 0.003 with adam; notes: 2)",
+        help="learning rate (default: 0.003 with adamw or adam; notes: 2)",
     )
-    add("--schedule", help="learning-rate schedule (default: cosine; notes: constant)")
-    add("--epochs", type=options.count, help="number of epochs (default: 30; notes: 1500)")
-    add("--batch", type=options.count, help="rows per step (default: 32; notes: 4)")
+    add(
+        "--weight-decay",
+        type=options.at_least_zero,
+        metavar="X",
+        help="decay of the weights by adamw (default: 1 for fewer than 1000 training rows, 100 / "
+        "rows for more)",
+    )
+    add(
+        "--schedule",
+        metavar="NAME",
+        help=f"learning-rate schedule: {', '.join(SCHEDULES)} (default: cosine; notes: constant)",
+    )
+    add(
+        "--epochs",
+        type=options.count,
+        help="number of epochs (default: 30, more for fewer than 1000 training rows, to make at "
+        "least 1000 updates; notes: 1500)",
+    )
+    add(
+        "--batch",
+        type=options.count,
+        help="rows per step (default: 32, up to 512 for many rows; notes: 4)",
+    )
     add(
         "--accumulate",
         type=options.count,
@@ -167,7 +208,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--patience",
         type=options.count,
         metavar="EPOCHS",
-        help="stop after this many epochs without a better validation loss, and restore the best",
+        help="stop after this many epochs without a better validation loss, and restore the best "
+        "(default: for tables of 5000 rows or more, without --validation, a fifth of the epochs)",
     )
     add(
         "--seed",
@@ -217,8 +259,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--report",
         type=Path,
-        metavar="FILE.json",
-        help="write all settings and results; prints the confusion matrix",
+        metavar="FILE",
+        help="write all settings and results, as a page to FILE.html, or to FILE.json; prints the "
+        "confusion matrix",
     )
     add(
         "--plot",
@@ -269,21 +312,14 @@ def _run(args: argparse.Namespace, group: ProcessGroup | None) -> int:
         sys.stderr.writelines(f"bp-arrays: {record.getMessage()}\n" for record in records)
         print(plan(job), flush=True)
     with _warnings_on_stderr():
-        result = train(
-            job,
-            patience=args.patience,
-            progress=not args.quiet,
-            checkpoint=checkpoint,
-            resume=args.resume,
-        )
+        result = train(job, progress=not args.quiet, checkpoint=checkpoint, resume=args.resume)
     code = INTERRUPTED if result.history.stopped == "interrupted" else 0
     if not is_first:
         return code
     if args.out is not None:
         result.model.save(args.out.resolve())
     if args.report is not None:
-        report = report_of(job, result, saved=args.out)
-        write_atomically(args.report.resolve(), to_json(report))
+        write_atomically(args.report.resolve(), report_in(args.report, job, result, args.out))
         if result.confusion is not None and not args.quiet:
             print(result.confusion)
     if args.plot is not None:
@@ -294,7 +330,7 @@ def _run(args: argparse.Namespace, group: ProcessGroup | None) -> int:
 
 def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> TrainingJob:
     """Check every option, read the data, and build the training run."""
-    recipe = recipe_for(args)
+    unsized = recipe_for(args)
     ask_for_float64()  # the data may require it
     target = device(args.device).require()
     if group is not None and target.runs_as == "cuda graph" and ":" not in args.device:
@@ -303,10 +339,12 @@ def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> Trai
         target.dtype(args.dtype)
     data = _data(args)
     check_classes(data)
-    validation = args.validation
+    validation, stops_early = args.validation, bool(args.patience)
     if validation is None:
-        validation = PATIENT_VALIDATION if args.patience else 0.0
+        stops_early |= isinstance(data, Table) and data.rows >= MANY_ROWS
+        validation = PATIENT_VALIDATION if stops_early else 0.0
     parts = split(data, test=args.test, validation=validation, seed=args.seed)
+    recipe = unsized.sized(len(parts.train))
     if isinstance(data, Table):
         data = data.learned_from(parts.train)
     loss = build_loss(recipe, data)
@@ -322,6 +360,7 @@ def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> Trai
         t = units.standardized(t)
     model = Model(net, data.x.shape[1], device=target, dtype=dtype, seed=args.seed)
     model.metadata = Schema.of(data, loss if units is None else units.user_loss).to_metadata()
+    model.metadata[RATE] = f"{learning_rate(recipe):g}"
     if isinstance(data, Table):
         model.metadata |= data.metadata
     if isinstance(layers[0], Standardize):
@@ -340,6 +379,7 @@ def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> Trai
         model=model,
         seed=args.seed,
         group=group,
+        patience=args.patience or (max(5, recipe.epochs // 5) if stops_early else None),
     )
 
 
@@ -355,7 +395,6 @@ def _checkpoint(args: argparse.Namespace) -> Checkpoint | None:
 def train(
     job: TrainingJob,
     *,
-    patience: int | None,
     progress: bool,
     checkpoint: Checkpoint | None = None,
     resume: Path | None = None,
@@ -378,7 +417,7 @@ def train(
         seed=job.seed,
         validation=validation if len(validation[1]) else None,
         metrics=metrics,
-        callbacks=[EarlyStopping(patience)] if patience else [],
+        callbacks=[EarlyStopping(job.patience)] if job.patience else [],
         checkpoint=checkpoint,
         resume=resume,
         progress=progress,
@@ -402,6 +441,7 @@ def train(
         return values
 
     scores("validation", *validation)  # for its check: the history has the scores
+    outputs = model.device.to_numpy(model.predict(test[0])) if len(test[1]) else None
 
     return TrainingResult(
         model=model,
@@ -409,17 +449,16 @@ def train(
         train=scores("training", *training),
         test=scores("test", *test),
         seconds=seconds,
-        confusion=_confusion(job, test[0]),
+        confusion=None if outputs is None else _confusion(job, outputs),
+        outputs=outputs,
     )
 
 
-def _confusion(job: TrainingJob, x: Array) -> ConfusionMatrix | None:
-    """Return the confusion matrix of the trained model on the test rows, if there are any."""
-    rows = job.parts.test
-    if job.data.classes is None or job.data.t is None or not len(rows):
+def _confusion(job: TrainingJob, outputs: HostArray) -> ConfusionMatrix | None:
+    """Return the confusion matrix of the outputs on the test rows, if they are of classes."""
+    if job.data.classes is None or job.data.t is None:
         return None
-    y = job.model.device.to_numpy(job.model.predict(x))
-    return ConfusionMatrix.of(job.data.t[rows], y.argmax(axis=1), job.data.classes)
+    return ConfusionMatrix.of(job.data.t[job.parts.test], outputs.argmax(axis=1), job.data.classes)
 
 
 def _check_finite(is_finite: bool, what: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bp_arrays.command_line._recipe import Recipe
+from bp_arrays.command_line._recipe import SizedRecipe
 from bp_arrays.command_line._target_units import TargetUnits
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.layers import Layer, Linear
@@ -36,12 +36,14 @@ class TrainingJob:
     seed : int
     group : ProcessGroup, or None
         The processes that train together.
+    patience : int, or None
+        Epochs without a better validation loss before training stops.
     """
 
     name: str
     data: Dataset
     parts: Split
-    recipe: Recipe
+    recipe: SizedRecipe
     t: HostArray
     units: TargetUnits | None
     layers: tuple[Layer, ...]
@@ -50,6 +52,7 @@ class TrainingJob:
     model: Model
     seed: int
     group: ProcessGroup | None = None
+    patience: int | None = None
 
     @property
     def network(self) -> str:
@@ -83,6 +86,8 @@ class TrainingResult:
         Duration of `fit` alone.
     confusion : ConfusionMatrix, or None
         On the test rows; None without any, or if the targets are values.
+    outputs : array (test rows, outputs), or None
+        The model's outputs on the test rows, in the units of the data.
     """
 
     model: Model
@@ -91,6 +96,7 @@ class TrainingResult:
     test: dict[str, float]
     seconds: float
     confusion: ConfusionMatrix | None
+    outputs: HostArray | None
 
 
 def table_lines(data: Table) -> list[str]:
@@ -115,7 +121,8 @@ def plan(job: TrainingJob) -> str:
             f"network   {', '.join(job.layer_names)}: {model.parameter_count} parameters",
             f"training  {type(job.loss).__name__}, {recipe.optimizer} with {recipe.schedule} "
             f"rate from {job.optimizer.rate(0):.3g}, {recipe.epochs} epochs in batches of "
-            f"{recipe.batch}{_division(job)}",
+            f"{recipe.batch}{_division(job)}"
+            + (f", or until {job.patience} bring no better one" if job.patience else ""),
             f"device    {model.device.name} in {model.dtype}, seed {job.seed}",
         ]
     )
@@ -127,19 +134,22 @@ def _division(job: TrainingJob) -> str:
     return updates + ("" if job.group is None else f", in {job.group.size} processes")
 
 
+def score_line(job: TrainingJob, result: TrainingResult) -> str:
+    """Return the score of the model on the test rows, in a phrase."""
+    test, rows = result.test, f"on {len(job.parts.test)} test rows"
+    if not test:
+        return "no test rows"
+    if "accuracy" in test:
+        return f"accuracy {test['accuracy']:.2%} {rows}"
+    return f"loss {test['loss']:.4g}, R2 {test['r2']:.4f} {rows}"
+
+
 def last_line(job: TrainingJob, result: TrainingResult, saved: object | None) -> str:
     """Summarize the training run: the net, its score on the test rows, the file of the model."""
-    history, test = result.history, result.test
-    rows = f"on {len(job.parts.test)} test rows"
-    if not test:
-        score = "no test rows"
-    elif "accuracy" in test:
-        score = f"accuracy {test['accuracy']:.2%} {rows}"
-    else:
-        score = f"loss {test['loss']:.4g}, R2 {test['r2']:.4f} {rows}"
+    history = result.history
     ended = f" ({history.stopped})" if history.stopped else ""
     file = f"saved to {saved}" if saved else "not saved (use --out MODEL)"
     return (
         f"trained {job.network} on {job.name} for {history.epochs} epochs{ended} in "
-        f"{result.seconds:.1f} s: {score}; {file}"
+        f"{result.seconds:.1f} s: {score_line(job, result)}; {file}"
     )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.devices._backend import Availability, RunsAs, one_line
-from bp_arrays.devices._libraries import libraries, library, load_all_once
+from bp_arrays.devices._libraries import BUILT_IN, libraries, library, load_all_once
 from bp_arrays.devices._namespaces import remember_namespace
 from bp_arrays.errors import DeviceUnavailableError, InputError
 from bp_arrays.typing import Array, HostArray, Namespace
@@ -123,6 +123,11 @@ class Device:
         no CUDA graphs, as `bp-arrays devices` reports.
         """
         return library(self.backend).runs_as
+
+    @property
+    def is_built_in(self) -> bool:
+        """True for NumPy, CuPy, PyTorch, JAX and array-api-strict, not for an added library."""
+        return self.backend in BUILT_IN
 
     @property
     def is_for_checking(self) -> bool:

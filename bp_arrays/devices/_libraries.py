@@ -1,8 +1,9 @@
 """The registry of array libraries: built in, registered, or offered by entry points of packages.
 
-An installed package offers its library by an entry point of the group "bp_arrays.devices". Entry
-points are looked up only when a device name is unknown, when devices are listed, or when an array
-is of no known library: importing bp_arrays imports no other array library and reads no metadata.
+An installed package offers its library by an entry point of the group "bp_arrays.backends". A
+library that needs nothing but the standard is found by the name of its module. Entry points are
+looked up only when a device name is unknown, when devices are listed, or when an array is of no
+known library: importing bp_arrays imports no other array library and reads no metadata.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from bp_arrays.devices._backend import Availability, Backend, one_line
 from bp_arrays.devices._cupy import CuPyBackend
 from bp_arrays.devices._jax import JaxBackend
+from bp_arrays.devices._module import module_backend
 from bp_arrays.devices._numpy import NumPyBackend
 from bp_arrays.devices._strict import StrictBackend
 from bp_arrays.devices._torch import TorchBackend
@@ -26,7 +28,8 @@ from bp_arrays.errors import InputError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-GROUP = "bp_arrays.devices"
+GROUPS = ("bp_arrays.backends", "bp_arrays.devices")
+"""Groups of entry points; the second is the name that the first had in earlier versions."""
 BUILT_IN: dict[str, Backend] = {
     backend.name: backend
     for backend in (NumPyBackend(), CuPyBackend(), TorchBackend(), JaxBackend(), StrictBackend())
@@ -82,6 +85,7 @@ def library(name: str) -> Backend:
     backend = BUILT_IN.get(name) or _added.get(name)
     if backend is None:
         load_entry_points(name)
+        load_module(name)  # a device unpickled in a process that has not used its module
         backend = _added.get(name)
     if backend is None:
         raise InputError(
@@ -200,7 +204,7 @@ def load_entry_points(name: str | None = None) -> bool:
     from importlib.metadata import entry_points
 
     points: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUP):
+    for point in (point for group in GROUPS for point in entry_points(group=group)):
         if name in (None, point.name) and point.name not in _added:
             points.setdefault(point.name, []).append(point)
     backends = {}
@@ -211,6 +215,21 @@ def load_entry_points(name: str | None = None) -> bool:
             backends[point_name] = _loaded(point_name, same_name)
     _replace({**backends, **_added})  # importing a package may have registered libraries too
     return bool(backends)
+
+
+def load_module(spec: str) -> bool:
+    """Add the array namespace whose module a device name begins with; True if there is one.
+
+    Raises
+    ------
+    InputError
+        If the module exists but is no array namespace.
+    """
+    backend = module_backend(spec, frozenset(RESERVED))
+    if backend is None or backend.name in _added:
+        return False
+    _replace({**_added, backend.name: backend})
+    return True
 
 
 @functools.cache

@@ -34,9 +34,10 @@ def device(spec: str | Device = "auto") -> Device:
     spec : str or Device
         "cpu" (NumPy), "cuda" or "cuda:1" (CuPy), "torch:cpu", "torch:cuda:0", "torch:mps",
         "jax:cpu", "jax:cuda:0", "strict", "strict:device1"; "yours:kind" of a registered library
-        (see `bp.devices.register`); or "auto", which is "cuda" if a test computation on it
-        succeeds, else "cpu"; the log says which and why. The environment variable
-        BP_ARRAYS_DEVICE, if set, replaces "auto".
+        (see `bp.devices.register`); the module of an array API namespace, as in "dpnp", its default
+        device, or "mylib.array_api:1", the device of this number; or "auto", which is "cuda" if
+        a test computation on it succeeds, else "cpu"; the log says which and why. The environment
+        variable BP_ARRAYS_DEVICE, if set, replaces "auto".
 
     Raises
     ------
@@ -59,7 +60,9 @@ def device(spec: str | Device = "auto") -> Device:
         raise InputError("unknown device 'gpu': did you mean 'cuda', an NVIDIA GPU by CuPy?")
     known = [known.name for known in _known()]
     error = unknown_name("device", str(spec), (*known, "auto", "cuda", "cuda:1"))
-    raise InputError(f"{error}; add an array library with bp.devices.register")
+    raise InputError(
+        f"{error}; an array library is named by its module, or added with bp.devices.register"
+    )
 
 
 class DeviceList:
@@ -87,7 +90,7 @@ class DeviceList:
         """Add an array library, so that its devices, `bp.device("yours:kind")`, can be used.
 
         Registering the same class again replaces it. An installed package does not need this call:
-        an entry point of the group "bp_arrays.devices" with the name of the library, which refers
+        an entry point of the group "bp_arrays.backends" with the name of the library, which refers
         to the class, is loaded when a device of the library is first used.
 
         Parameters
@@ -175,7 +178,7 @@ def _parsed(spec: str) -> Device | None:
             return Device(backend.name, *location)
     if _libraries.load_entry_points(spec.partition(":")[0]):
         return _parsed(spec)
-    return None
+    return _parsed(spec) if _libraries.load_module(spec) else None
 
 
 def _status(known: Device) -> DeviceStatus:

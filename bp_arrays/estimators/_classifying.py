@@ -158,6 +158,21 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
             return None
         return self._labels.encode(y)[:, None].astype(bool)
 
+    def _explained_target(self, t: HostArray, loss: Loss) -> HostArray:
+        row = np.reshape(t, (1, -1))
+        codes = self._labels.encode(row if self._labels.multilabel else row[0])
+        if loss.takes_classes:
+            return codes
+        several = self._labels.one_hot(codes)
+        one_of_two = several.shape[1] == 1 and self.n_outputs_ == 2
+        return np.hstack([1.0 - several, several]) if one_of_two else several
+
+    def _output_names(self, network: Network) -> tuple[str, ...]:
+        names = tuple(map(str, self.classes_.tolist()))
+        if self._labels.kind == "binary" and network.model.output_shape == (1,):
+            return names[-1:]
+        return names
+
     def _score_of(self, network: Network, samples: Samples) -> float:
         outputs = moved_to_host(network.outputs(samples.X))
         if not np.isfinite(outputs).all():

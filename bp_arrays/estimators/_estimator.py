@@ -30,6 +30,7 @@ from bp_arrays.estimators._samples import (
     validated_weight,
 )
 from bp_arrays.layers import Layer
+from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.typing import Array, HostArray
 
@@ -247,6 +248,44 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             self, X, device=network.input_device, method=method, accepted=self._accepted
         )
         return network, network.outputs(X)
+
+    def _explained(
+        self, x: Any, t: Any, loss: Loss | None
+    ) -> tuple[Model, HostArray, HostArray, Loss, tuple[str, ...], tuple[str, ...]]:
+        """Return the arguments of `bp.explain` for a sample, and the names of inputs and outputs.
+
+        Raises
+        ------
+        InputError
+            For a sample that does not have the columns of `fit`, or a target that y did not have.
+        """
+        check_is_fitted(self)
+        network = self._trained()
+        loss = network.objective.loss if loss is None else loss
+        names = tuple(map(str, getattr(self, "feature_names_in_", ())))
+        if names and hasattr(x, "index") and getattr(x, "ndim", 0) == 1:  # a row, as a Series
+            x = x.to_frame().T.infer_objects()
+        if names and hasattr(x, "columns"):
+            missing = [name for name in names if name not in x.columns]
+            if missing:
+                raise InputError(f"explain(x=): expected the column {missing[0]!r}, as in fit")
+            x = x[list(names)]
+        return (
+            network.model,
+            np.asarray(moved_to_host(x), dtype=np.float64),
+            self._explained_target(np.asarray(moved_to_host(t)), loss),
+            loss,
+            names,
+            self._output_names(network),
+        )
+
+    @abstractmethod
+    def _explained_target(self, t: HostArray, loss: Loss) -> HostArray:
+        """Return the target of one sample in the form that a loss expects."""
+
+    @abstractmethod
+    def _output_names(self, network: Network) -> tuple[str, ...]:
+        """Return a name for each output of the net, or ()."""
 
     # -- scikit-learn's protocol ----------------------------------------------------------------
 

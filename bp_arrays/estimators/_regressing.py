@@ -73,6 +73,13 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         targets = y[:, None] if y.ndim == 1 else y
         return regressing(self.loss, targets), targets, targets.shape[1]
 
+    def _explained_target(self, t: HostArray, loss: Loss) -> HostArray:
+        return np.reshape(t, (1, -1)).astype(np.float64)
+
+    def _output_names(self, network: Network) -> tuple[str, ...]:
+        names = self._target_names
+        return names if (len(names),) == network.model.output_shape else ()
+
     def _score_of(self, network: Network, samples: Samples) -> float:
         predicted = moved_to_host(_predicted(network.objective, network.outputs(samples.X)))
         if not np.isfinite(predicted).all():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -34,7 +35,7 @@ from bp_arrays.losses import CrossEntropy, Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import OPTIMIZERS, Optimizer, optimizer_named
 from bp_arrays.schedules import Schedule
-from bp_arrays.training import Callback
+from bp_arrays.training import Callback, Checkpoint
 
 DEFAULT_NET = Sequential(Linear(100), ReLU())
 
@@ -329,7 +330,14 @@ class SequentialClassifier(NetworkClassifier, SequentialEstimator):
     class_weight: Mapping[Any, float] | str | None = None
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, validation: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: Any = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> SequentialClassifier:
         """Train on data; with `warm_start`, from the weights of the last call.
 
@@ -339,6 +347,8 @@ class SequentialClassifier(NetworkClassifier, SequentialEstimator):
         y : array (samples,) or (samples, labels)
         sample_weight : array (samples,), optional
         validation : (X, y) or (X, y, sample_weight), optional
+        checkpoint : bp.Checkpoint or path, optional
+        resume : path, optional
             As in `MLPClassifier.fit`.
 
         Returns
@@ -351,7 +361,7 @@ class SequentialClassifier(NetworkClassifier, SequentialEstimator):
             For invalid parameters or data, a net that does not fit them, or if the weights become
             infinite or NaN.
         """
-        self._fit(X, y, sample_weight, validation, incremental=False)
+        self._fit(X, y, sample_weight, validation, checkpoint, resume, incremental=False)
         return self
 
     def partial_fit(
@@ -424,10 +434,17 @@ class SequentialRegressor(NetworkRegressor, SequentialEstimator):
     loss: str | Loss = "squared_error"
 
     def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, validation: Any = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: Any = None,
+        checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> SequentialRegressor:
         """Train on data; parameters as in `SequentialClassifier.fit`, y (samples, outputs) too."""
-        self._fit(X, y, sample_weight, validation, incremental=False)
+        self._fit(X, y, sample_weight, validation, checkpoint, resume, incremental=False)
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> SequentialRegressor:

@@ -2,13 +2,15 @@
 
 BLAS libraries have no number of threads for each caller: what is set here holds for NumPy in all
 threads of the program until it is restored. So it is set around training steps only, never
-around callbacks or validation, and by one training run at a time.
+around callbacks or validation, and by one training run at a time. The last bits of a product may
+depend on it, because BLAS sums long rows in other parts: a number that the user has set is kept.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,17 @@ logger = logging.getLogger("bp_arrays")
 ONE_THREAD, ONE_THREAD_VECTOR = 2**18, 9216
 """Multiplications up to which OpenBLAS itself uses one thread: products of matrices, and of a
 matrix and a vector."""
+
+
+VARIABLES = (
+    "BLIS_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+)
+"""Variables by which a user sets the number of threads, which is then kept: the last bits of a
+product may depend on it."""
 
 
 class BlasThreads:
@@ -69,7 +82,11 @@ class BlasThreads:
 
 
 def _numpy_blas() -> list[Any]:
-    """Return threadpoolctl's controls of the BLAS that NumPy uses."""
+    """Return threadpoolctl's controls of the BLAS that NumPy uses; none if the user has set it."""
+    chosen = [name for name in VARIABLES if name in os.environ]
+    if chosen:
+        logger.info("BLAS keeps its number of threads, set by %s", ", ".join(chosen))
+        return []
     try:
         from threadpoolctl import ThreadpoolController
 

@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bp_arrays.errors import InputError, unknown_name
+from bp_arrays.activations import Sigmoid
+from bp_arrays.errors import InputError
 from bp_arrays.explanation._backward import deltas_of, linear_gradients
 from bp_arrays.explanation._chain_rule import ChainRule
 from bp_arrays.explanation._differences import central_difference
 from bp_arrays.explanation._expression import Term
-from bp_arrays.explanation._stages import InnerLayer, LinearStage, Stage, Vector
+from bp_arrays.explanation._stages import InnerLayer, Stage, Vector
 from bp_arrays.explanation._weight_explanation import WeightExplanation
+from bp_arrays.explanation._weight_names import weight_named
 from bp_arrays.explanation._weight_rule import weight_rule
 from bp_arrays.inputs import prepare_targets
+from bp_arrays.layers import Linear
 from bp_arrays.losses import L2Loss, Loss
 from bp_arrays.model import Model
 
@@ -66,7 +69,15 @@ class Derivation:
         ∂L/∂ of each parameter, from the layers' backward.
     eta : float
         The learning rate of the updates shown.
+    input_names, output_names : tuple of str
+        The names of the inputs and outputs, such as columns and classes, or ().
+    image_shape : (height, width, channels) or None
+        The shape of the sample as an image.
     """
+
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
+    image_shape: tuple[int, int, int] | None = None
 
     def __init__(
         self,
@@ -98,7 +109,8 @@ class Derivation:
         Parameters
         ----------
         name : str
-            A name of `model.parameters`: "0.weight".
+            A name of `model.parameters`, "0.weight"; or of a Linear layer the name that is printed,
+            with its indices: "w₁₂", "w12", "u1,12", "w(2)12", "b(1)2".
         *indices : int
             From 1, as on paper: `weight("0.weight", 1, 2)` is w₁₂, from the first input to the
             second unit; `weight("0.bias", 2)` is b₂.
@@ -109,8 +121,7 @@ class Derivation:
             For a name or an index that the model does not have; the message lists those it has.
         """
         named = self.model.parameters
-        if name not in named:
-            raise unknown_name("weight", name, named)
+        name, indices = weight_named(name, indices, self.stages, named)
         shape = tuple(named[name].shape)
         if len(indices) != len(shape) or not all(
             isinstance(i, (int, np.integer)) and not isinstance(i, bool) and 1 <= i <= n
@@ -140,9 +151,20 @@ class Derivation:
 
     @property
     def follows_notes(self) -> bool:
-        """True for a net like that of the notes: two Linear layers and the loss ½Σ(y−t)²."""
-        linears = sum(isinstance(stage, LinearStage) for stage in self.stages)
-        return linears == 2 and isinstance(self.loss, L2Loss)
+        """True for the net of the notes: 2-3-2 with sigmoids, and the loss ½Σ(y−t)²."""
+        kinds = [type(stage.layer) for stage in self.stages]
+        sizes = [self.x.size, *(stage.y.size for stage in self.stages)]
+        is_net = kinds == [Linear, Sigmoid, Linear, Sigmoid] and sizes == [2, 3, 3, 2, 2]
+        return is_net and isinstance(self.loss, L2Loss)
+
+    @property
+    def target_class(self) -> str:
+        """The name of the class of the target; "" without names."""
+        t = np.ravel(self.t)
+        if not self.output_names or t.size not in (1, len(self.output_names)):
+            return ""
+        k = int(t[0]) if t.size == 1 else int(np.argmax(t))
+        return self.output_names[k] if 0 <= k < len(self.output_names) else ""
 
     @property
     def first_weight(self) -> tuple[str, tuple[int, ...]] | None:

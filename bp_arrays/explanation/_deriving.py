@@ -24,10 +24,13 @@ from bp_arrays.model import Model, Objective
 Kind = TypeVar("Kind", bound=Derivation)
 
 
-def derived(kind: type[Kind], model: Model, x: Any, t: Any, loss: Loss, eta: float) -> Kind:
+def derived(kind: type[Kind], model: Any, x: Any, t: Any, loss: Any, eta: float) -> Kind:
     """Compute the derivation for one sample, after checking the arguments; see `bp.explain`."""
     if not isinstance(model, Model):
-        raise InputError(f"explain(model=): expected a bp.Model, got {type(model).__name__}")
+        raise InputError(
+            "explain(model=): expected a bp.Model or an estimator of this library, got "
+            f"{type(model).__name__}; of a pipeline pass the last step, pipeline[-1]"
+        )
     if not isinstance(loss, Loss):
         raise InputError(f"explain(loss=): expected a loss such as L2Loss(), got {loss!r}")
     if not loss.explainable:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from bp_arrays.checks import array_error
 from bp_arrays.errors import InputError, warn
 from bp_arrays.explanation._derivation import Derivation
 from bp_arrays.explanation._deriving import derived
+from bp_arrays.explanation._images import image_shape_of
 from bp_arrays.explanation._latex import to_latex
 from bp_arrays.explanation._page import to_html
 from bp_arrays.explanation._recording import Recorder
 from bp_arrays.explanation._text import to_text
 from bp_arrays.files import write_atomically
 from bp_arrays.losses import Loss, doubled_activations
-from bp_arrays.model import Model
 
 
 class Explanation(Derivation):
@@ -91,7 +94,16 @@ def _writable(file: Path) -> Path:
     return file
 
 
-def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Explanation:
+def explain(
+    model: Any,
+    x: Any,
+    t: Any,
+    loss: Loss | None = None,
+    *,
+    eta: float = 0.1,
+    class_names: Sequence[Any] | None = None,
+    image_shape: Sequence[int] | None = None,
+) -> Explanation:
     """Explain the backward pass of one sample: every number, and the chain rule of each weight.
 
     The model is not changed. Everything is computed in float64 on the CPU, with layers such as
@@ -99,12 +111,20 @@ def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Ex
 
     Parameters
     ----------
-    model : Model
+    model : Model, or a fitted estimator such as MLPClassifier
+        With an estimator, its names of columns and classes are shown.
     x : array (*input_shape,) or (1, *input_shape)
+        With an estimator also a row of a table, `X.iloc[0]`.
     t : target of the sample: a class, or an array of the shape of the output
+        With an estimator a label, as in the y of its fit.
     loss : Loss
+        With an estimator by default the loss it was trained with.
     eta : float, default 0.1
         The learning rate η of the updates shown.
+    class_names : sequence, optional
+        The name of each output, for the text and the page.
+    image_shape : (height, width) or (height, width, channels), optional
+        Shows a flat x as an image on the page. An x of shape (height, width, 1 or 3) is one anyway.
 
     Returns
     -------
@@ -138,7 +158,25 @@ def explain(model: Model, x: Any, t: Any, loss: Loss, *, eta: float = 0.1) -> Ex
     >>> abs(w11.value - w11.computed) < 1e-15, abs(w11.value - w11.numeric) < 1e-9
     (True, True)
     """
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    if hasattr(model, "_explained"):  # an estimator: their room is above this one
+        model, x, t, loss, inputs, outputs = model._explained(x, t, loss)
     explanation = derived(Explanation, model, x, t, loss, eta)
-    for line in doubled_activations(model.net, loss):
+    explanation.input_names, explanation.output_names = inputs, outputs
+    if class_names is not None:
+        explanation.output_names = _names(class_names, explanation.model.output_shape)
+    explanation.image_shape = image_shape_of(image_shape, explanation.model.input_shape)
+    for line in doubled_activations(explanation.model.net, explanation.loss):
         warn(line)
     return explanation
+
+
+def _names(class_names: Any, output_shape: Any) -> tuple[str, ...]:
+    """Return the names of the outputs as text, checked."""
+    size = math.prod(output_shape)
+    is_listed = hasattr(class_names, "__len__") and not isinstance(class_names, (str, bytes))
+    if not is_listed or len(class_names) != size:
+        got = len(class_names) if is_listed else repr(class_names)
+        raise array_error("explain", "class_names", f"a name for each of the {size} outputs", got)
+    return tuple(map(str, class_names))

@@ -14,6 +14,7 @@ import numpy as np
 from bp_arrays.explanation._derivation import Derivation
 from bp_arrays.explanation._drawing import Column, Drawing, DrawnWeight
 from bp_arrays.explanation._expression import Symbol, Term
+from bp_arrays.explanation._images import images_of
 from bp_arrays.explanation._notation import loss_formula
 from bp_arrays.explanation._stages import LinearStage, Vector
 from bp_arrays.explanation._text import CORRECTIONS
@@ -62,7 +63,7 @@ class PageData:
         """Return the net and all frames as JSON values."""
         explanation, drawing = self.explanation, self.drawing
         return {
-            "columns": [_column(column) for column in drawing.columns],
+            "columns": self._columns(),
             "weights": [_weight(weight) for weight in drawing.weights],
             "leftOut": drawing.omitted,
             "pieces": self.pieces,
@@ -74,7 +75,17 @@ class PageData:
             "loss": loss_formula(explanation.loss),
             "net": ["x", *(values.written for values in explanation.layers)],
             "notes": CORRECTIONS.replace("\n", " ") if explanation.follows_notes else "",
+            "image": images_of(explanation),
         }
+
+    def _columns(self) -> list[dict[str, Any]]:
+        """Describe the columns, the first and the last with the names of their units."""
+        columns = [_column(column) for column in self.drawing.columns]
+        named = {0: self.explanation.input_names, -1: self.explanation.output_names}
+        for k, names in named.items():
+            if len(names) == self.drawing.columns[k].size:
+                columns[k]["units"] = [names[unit] for unit in self.drawing.columns[k].shown]
+        return columns
 
     def _rule(self, rule: WeightExplanation, values: dict[int, float]) -> dict[str, Any]:
         return {

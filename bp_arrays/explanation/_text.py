@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bp_arrays.explanation._derivation import Derivation, LayerValues
+from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import loss_formula
 from bp_arrays.explanation._stages import LinearStage, MeasuredStage, Stage, Vector
 from bp_arrays.explanation._weight_explanation import shown_fully
@@ -24,8 +25,10 @@ def to_text(explanation: Derivation) -> str:
     """Write forward, δ, gradients and update, layer by layer; then the chain rule of one weight."""
     lines = [
         f"forward: x = {vector(np.ravel(explanation.x))}",
+        *_named("x", explanation.input_names),
         *_forward(explanation),
-        f"  t = {vector(np.ravel(explanation.t))}",
+        *_named("y", explanation.output_names),
+        f"  t = {vector(np.ravel(explanation.t))}{_class(explanation)}",
         f"  L = {loss_formula(explanation.loss)} = {shown_fully(explanation.loss_value)}",
         "",
         "backward: the derivative of L by each layer's output, from the last layer to the first",
@@ -47,6 +50,19 @@ def to_text(explanation: Derivation) -> str:
     if explanation.follows_notes:
         lines += ["", CORRECTIONS]
     return "\n".join(lines)
+
+
+def _class(explanation: Derivation) -> str:
+    name = explanation.target_class
+    return f", the class {name}" if name else ""
+
+
+def _named(letter: str, names: tuple[str, ...]) -> Iterator[str]:
+    """Write which name each input or output has."""
+    shown = [f"{Name(letter).text(k)} is {name}" for k, name in enumerate(names[:SHOWN], start=1)]
+    omitted = len(names) - SHOWN
+    if shown:
+        yield f"  {', '.join(shown)}{f', … {omitted} more' if omitted > 0 else ''}"
 
 
 def vector(values: Vector) -> str:

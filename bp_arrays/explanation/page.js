@@ -6,10 +6,14 @@ const byId = id => document.getElementById(id);
 const LAST = columns.length - 1;
 const hidden = columns.some((column, c) => c > 0 && c < LAST);
 
+/* The letter of the weights after a hidden unit: u in a net of two layers, as its formulas say. */
+const above = edges.find(edge => edge.column === LAST)?.name[0] ?? "w";
+const classOf = unit => columns[LAST].units?.[columns[LAST].shown.indexOf(unit)] ?? "";
+
 const STEPS = [
   ["Forward", "Each unit adds up its inputs times their weights and applies its activation to the sum. The units show the results; below each output is its target.", "a⁽¹⁾ = xw + b⁽¹⁾"],
   ["Output δ", "How would the loss change if the sum a of an output unit changed a little? That is its δ: the derivative of the loss by the output, times the slope of the activation.", "δₖ = ∂L/∂yₖ · ∂yₖ/∂aₖ"],
-  ["Hidden δ", "A hidden unit changes the loss through the units of the next layer: its δ is the sum of their δ, each times the weight between the two, times the slope of its activation.", "δⱼ = Σₖ δₖ wⱼₖ · ∂hⱼ/∂aⱼ"],
+  ["Hidden δ", "A hidden unit changes the loss through the units of the next layer: its δ is the sum of their δ, each times the weight between the two, times the slope of its activation.", `δⱼ = Σₖ δₖ ${above}ⱼₖ · ∂hⱼ/∂aⱼ`],
   ["Gradients", "The derivative of the loss by a weight is the δ of the unit at its end, times the value of the unit at its start. The lines show these derivatives.", "∂L/∂wᵢⱼ = δⱼ xᵢ"],
   ["Update", `Each weight moves against its derivative. The lines show the weights after one update with η = ${data.eta}.`, "w ← w − η ∂L/∂w"],
 ].filter(([name]) => hidden || name !== "Hidden δ");
@@ -19,8 +23,16 @@ const stepIs = (...names) => names.includes(STEPS[state.step][0]);
 const now = () => data.frames[state.frame];
 
 /* How numbers and names are written. */
-const minus = text => text.replace("-", "−");
-const brief = (value, digits = 2) => minus(String(+value.toPrecision(digits)));
+const minus = text => text.replaceAll("-", "−");
+const brief = (value, digits = 2) => {
+  const size = Math.abs(value);
+  return minus(size && (size >= 1e4 || size < 1e-3) ? value.toExponential(0) : String(+value.toPrecision(digits)));
+};
+/* As many digits as fit into a number of characters. */
+const fitted = (value, room) => [4, 3, 2].map(digits => {
+  const size = Math.abs(value);
+  return minus(size && (size >= 1e5 || size < 1e-3) ? value.toExponential(digits - 2) : String(+value.toPrecision(digits)));
+}).find((text, k) => text.length <= room || k === 2);
 const shown = value => {
   const size = Math.abs(value);
   return minus(size && (size >= 1e5 || size < 1e-4) ? value.toExponential(2) : String(+value.toPrecision(4)));

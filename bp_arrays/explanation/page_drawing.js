@@ -8,19 +8,22 @@ function draw() {
   const crowded = columns.some((column, c) => c && column.shown.length * columns[c - 1].shown.length > 12);
   const radius = crowded || !wide ? (width < 420 ? 18 : 21) : 33;
   const labelled = !crowded && wide;
-  const height = 34 + tallest * (labelled ? 138 : crowded ? 62 : 96);
+  const cut = columns.some(column => column.size > column.shown.length);
+  const top = cut ? 44 : 30;
+  const height = top + 4 + tallest * (labelled ? 138 : crowded ? 62 : 96);
   const left = radius + (labelled ? 12 : 34), beside = labelled ? 0 : wide ? 74 : 62;
   const right = radius + beside + (wide ? 112 : 0);
   const place = (c, k) => [
     LAST ? left + c * (width - left - right) / LAST : width / 2,
-    30 + (k + 0.42) * (height - 30) / columns[c].shown.length,
+    top + (k + 0.42) * (height - top) / columns[c].shown.length,
   ];
   drawing.replaceChildren();
-  drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  drawing.style.height = `${height}px`;
+  const whole = height + (labelled && columns[LAST].units ? 18 : 0);
+  drawing.setAttribute("viewBox", `0 0 ${width} ${whole}`);
+  drawing.style.height = `${whole}px`;
 
   drawing.classList.toggle("crowded", crowded);
-  if (wide) drawLoss(drawing, place, width, height, radius + beside, path);
+  if (wide) drawLoss(drawing, place, width, top + 0.42 * (height - top), radius, path);
   columns.forEach((column, c) => {
     if (c && !column.sum) linksTo(c).forEach(([from, to]) => {
       const [x1, y1] = place(c - 1, from), [x2, y2] = place(c, to);
@@ -51,7 +54,7 @@ function draw() {
     svg("line", { x1, y1, x2, y2, class: "halo", "stroke-width": thick + (chosen ? 11 : crowded ? 4 : 7) }, group);
     svg("line", { x1, y1, x2, y2, class: "seen", "stroke-width": thick.toFixed(2), opacity: lit || !crowded ? 1 : (0.25 + 0.75 * share).toFixed(2) }, group);
     svg("line", { x1, y1, x2, y2, class: "reach" }, group);
-    if (labelled || (chosen && x2 - x1 > 160)) {
+    if (labelled && x2 - x1 - 2 * radius > 110 || (chosen && x2 - x1 > 110 + 2 * radius)) {
       const number = brief(stepIs("Gradients") ? gradient(k) : value(k), 3);
       const angle = Math.atan2(y2 - y1, x2 - x1) * 180 / Math.PI;
       labels.push([x1, y1, angle, -5 - thick / 2, `${edge.name} ${number}`, lit]);
@@ -69,8 +72,8 @@ function draw() {
 function drawColumn(drawing, c, place, { radius, labelled, path, frame }) {
   const column = columns[c], numbers = frame.columns[c], last = c === LAST;
   const left = column.size - column.shown.length;
-  const head = left ? `${column.name}: ${column.shown.length} of ${column.size}` : column.name;
-  svg("text", { x: place(0)[0], y: 16, class: "name" }, drawing, head);
+  svg("text", { x: place(0)[0], y: 16, class: "name" }, drawing, column.name);
+  if (left) svg("text", { x: place(0)[0], y: 31, class: "quiet tiny" }, drawing, `${column.shown.length} of ${column.size}`);
   const withDelta = numbers.delta && (last ? !stepIs("Forward") : !stepIs("Forward", "Output δ"));
   const isNow = (last && stepIs("Output δ")) || (c > 0 && !last && stepIs("Hidden δ"));
   column.shown.forEach((unit, k) => {
@@ -81,7 +84,8 @@ function drawColumn(drawing, c, place, { radius, labelled, path, frame }) {
       class: `node${lit ? " path" : ""}${isNow ? " now" : ""}`, "data-unit": `${c}.${k}`,
       ...(bias < 0 ? {} : { "data-bias": bias }),
     }, drawing);
-    svg("title", {}, group, bias < 0 ? name : `${name}: click for its δ, the derivative by ${weights[bias].name}`);
+    const full = column.units ? `${name} (${column.units[k]})` : name;
+    svg("title", {}, group, bias < 0 ? full : `${full}: click for its δ, the derivative by ${weights[bias].name}`);
     svg("circle", { cx, cy, r: radius }, group);
     if (!labelled) {
       svg("text", { x: cx, y: cy + 4, class: "tiny" }, group, brief(numbers.y[k]));
@@ -91,15 +95,16 @@ function drawColumn(drawing, c, place, { radius, labelled, path, frame }) {
         delta.forEach(text => svg("text", { x: cx, y: cy + radius + 12, class: "paper tiny" }, group, text));
         return;
       }
-      const lines = [name, ...delta, `t ${brief(frame.targets[k])}`];
+      const lines = [classOf(unit) ? `${name}: ${clipped(classOf(unit))}` : name, ...delta, `t ${brief(frame.targets[k])}`];
       lines.forEach((text, row) => svg("text", {
         x: cx + radius + 6, y: cy + 4 + 13 * (row - (lines.length - 1) / 2), class: "paper tiny left",
       }, group, text));
       return;
     }
     svg("text", { x: cx, y: cy - 6, class: "name" }, group, name);
-    svg("text", { x: cx, y: cy + 13, class: "value" }, group, shown(numbers.y[k]));
+    svg("text", { x: cx, y: cy + 13, class: "value" }, group, fitted(numbers.y[k], 8));
     const below = [];
+    if (last && classOf(unit)) below.push([clipped(classOf(unit)), "name"]);
     if (numbers.a && stepIs("Forward")) below.push([`a = ${shown(numbers.a[k])}`, "quiet"]);
     if (withDelta) below.push([`δ = ${shown(numbers.delta[k])}`, "value"]);
     if (last) below.push([`t${sub} = ${shown(frame.targets[k])}`, "quiet"]);
@@ -112,17 +117,20 @@ function drawColumn(drawing, c, place, { radius, labelled, path, frame }) {
 }
 
 /* The loss at the right end, where all outputs lead. */
-function drawLoss(drawing, place, width, height, radius, path) {
-  const x = width - 40, y = 30 + 0.42 * (height - 30);
+function drawLoss(drawing, place, width, y, radius, path) {
+  const number = fitted(now().loss, 9), half = Math.max(37, 4.2 * number.length + 8), x = width - half - 3;
   columns[LAST].shown.forEach((_, k) => {
     const [x1, y1] = place(LAST, k);
     svg("line", { x1: x1 + radius, y1, x2: x, y2: y, class: `link${path.units.has(`${LAST}.${k}`) ? " path" : ""}` }, drawing);
   });
   const group = svg("g", { class: `node${path.units.size ? " path" : ""}` }, drawing);
-  svg("rect", { x: x - 37, y: y - 25, width: 74, height: 50, rx: 9 }, group);
+  svg("rect", { x: x - half, y: y - 25, width: 2 * half, height: 50, rx: 9 }, group);
   svg("text", { x, y: y - 5, class: "name" }, group, "L");
-  svg("text", { x, y: y + 14, class: "value" }, group, shown(now().loss));
+  svg("text", { x, y: y + 14, class: "value" }, group, number);
 }
+
+/* A name as long as there is room beside a unit. */
+const clipped = name => (name.length > 10 ? `${name.slice(0, 9)}…` : name);
 
 function caption() {
   const line = kind => `<svg class="${kind}" viewBox="0 0 40 10"><line class="seen" x1="0" y1="5" x2="40" y2="5" stroke-width="3"/></svg>`;

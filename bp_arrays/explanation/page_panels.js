@@ -50,15 +50,18 @@ function tables() {
   const cell = value => `<td>${value === undefined ? "" : shown(value)}</td>`;
   const units = columns.flatMap((column, c) => column.shown.map((unit, k) => {
     const { a, y, slope, delta } = numbers[c];
-    return `<tr><th scope="row" class="maths">${typeset(column.name + subscript(unit))}</th>${cell(a?.[k])}${cell(y[k])}${cell(slope?.[k])}${cell(delta?.[k])}${cell(c === LAST ? targets[k] : undefined)}</tr>`;
+    const named = column.units ? ` <small>${escaped(column.units[k])}</small>` : "";
+    return `<tr><th scope="row" class="maths">${typeset(column.name + subscript(unit))}${named}</th>${cell(a?.[k])}${cell(y[k])}${cell(slope?.[k])}${cell(delta?.[k])}${cell(c === LAST ? targets[k] : undefined)}</tr>`;
   }));
   byId("units").innerHTML = `<thead><tr><th scope="col">unit</th><th scope="col">sum a</th><th scope="col">value</th><th scope="col">slope</th><th scope="col">δ</th><th scope="col">target</th></tr></thead><tbody>${units.join("")}</tbody>`;
 }
 
+const CURVE = { left: 84, right: 16, top: 16, bottom: 26, height: 150 };
+
 /* The training: the loss of every recorded moment, and where we are. */
 function curve() {
   const chart = byId("curve"), { frames } = data;
-  const width = Math.max(chart.clientWidth || 700, 200), height = 150, left = 64, right = 16, top = 16, bottom = 26;
+  const { left, right, top, bottom, height } = CURVE, width = Math.max(chart.clientWidth || 700, 200);
   const losses = frames.map(frame => frame.loss), highest = Math.max(...losses, 1e-300);
   const at = k => [
     left + k * (width - left - right) / Math.max(frames.length - 1, 1),
@@ -92,6 +95,55 @@ function spreads() {
   });
   byId("spread").hidden = false;
   byId("spread").innerHTML = `<h2>How all derivatives are spread, before the training</h2><div class="spreads">${drawn.join("")}</div>`;
+}
+
+/* The sample as an image; signed images have full squares for positive, hollow ones for negative. */
+function images() {
+  if (!data.image) return;
+  const { shape: [rows, cols, channels], x, signed } = data.image, box = byId("images");
+  box.hidden = false;
+  box.innerHTML = `<h2>The sample as an image, before the training</h2><div class="pictures"></div>`;
+  const low = Math.min(...x), high = Math.max(...x), range = high - low || 1;
+  const figure = (drawn, words) => {
+    const made = document.createElement("figure"), text = document.createElement("figcaption");
+    text.innerHTML = words;
+    made.append(drawn, text);
+    box.lastChild.append(made);
+  };
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width: cols, height: rows });
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `x as an image of ${rows} by ${cols} pixels`);
+  const context = canvas.getContext("2d"), pixels = context.createImageData(cols, rows);
+  for (let k = 0; k < rows * cols; k += 1) {
+    for (let c = 0; c < 3; c += 1) pixels.data[4 * k + c] = 255 * (x[channels * k + (channels > 1 ? c : 0)] - low) / range;
+    pixels.data[4 * k + 3] = 255;
+  }
+  context.putImageData(pixels, 0, 0);
+  const name = columns[LAST].name, best = data.frames[0].columns[LAST].y;
+  const target = data.frames[0].targets.indexOf(Math.max(...data.frames[0].targets));
+  const unit = columns[LAST].shown[target], largest = columns[LAST].shown[best.indexOf(Math.max(...best))];
+  const told = columns[LAST].units?.length > 1 ? `; target ${escaped(classOf(unit))}, largest output ${typeset(name + subscript(largest))}, ${escaped(classOf(largest))}` : "";
+  figure(canvas, `${typeset("x")}: ${rows} × ${cols}, from ${shown(low)} (dark) to ${shown(high)} (light)${told}`);
+  signed.forEach(({ name: what, unit: number, values }) => {
+    const most = Math.max(...values.map(Math.abs), 1e-300);
+    const picture = svg("svg", { viewBox: `0 0 ${cols} ${rows}`, role: "img", "aria-label": `${what}${number && subscript(number)} as an image` });
+    values.forEach((value, k) => {
+      const side = Math.sqrt(Math.abs(value) / most) * 0.94;
+      if (side < 0.06) return;
+      const wide = value < 0 ? side * 0.8 : side;
+      svg("rect", {
+        x: (k % cols) + (1 - wide) / 2, y: Math.floor(k / cols) + (1 - wide) / 2, width: wide, height: wide,
+        class: value < 0 ? "down" : "up", ...(value < 0 ? { "stroke-width": side * 0.2 } : {}),
+      }, picture);
+    });
+    figure(picture, `${typeset(what + (number && subscript(number)))}, up to ${shown(most)}`);
+  });
+  if (signed.length) {
+    const note = document.createElement("p");
+    note.textContent = "Full squares are positive, hollow ones negative; the area is the size of the number.";
+    box.append(note);
+  }
 }
 
 function steps() {
@@ -137,6 +189,8 @@ function glow(symbol, on) {
   places(symbol).forEach(selector => byId("drawing").querySelector(selector)?.classList.add("hot"));
 }
 
+const MEAN = "Why a training divides by the number of samples: this page shows one sample. Of a batch L is the mean over its samples, so its derivatives are the means of those shown here, one for each sample, and a step does not grow with the batch.";
+
 function start() {
   byId("net").innerHTML = [...data.net.slice(1), `L = ${data.loss}`].map(text => `<span>${typeset(text)}</span>`).join("");
   byId("recorded").textContent = data.recorded;
@@ -147,7 +201,7 @@ function start() {
   byId("play").addEventListener("click", play);
   byId("curve").addEventListener("click", event => {
     const { left, width } = byId("curve").getBoundingClientRect();
-    moveTo(Math.round((event.clientX - left - 64) / (width - 80) * (data.frames.length - 1)));
+    moveTo(Math.round((event.clientX - left - CURVE.left) / (width - CURVE.left - CURVE.right) * (data.frames.length - 1)));
   });
   document.addEventListener("click", event => {
     const { step, edge, bias, go, choose: row } = event.target.closest("[data-step], [data-edge], [data-bias], [data-go], [data-choose]")?.dataset ?? {};
@@ -172,6 +226,8 @@ function start() {
   byId("rule").addEventListener("pointerover", event => glow(event.target.closest("[data-symbol]")?.dataset.symbol ?? "", true));
   byId("rule").addEventListener("pointerleave", () => glow("", false));
   new ResizeObserver(() => { draw(); curve(); }).observe(document.querySelector("main figure"));
+  byId("mean").textContent = MEAN + (data.loss.includes("1/n") ? " In the formula of L here n is the number of outputs." : "");
+  images();
   spreads();
   render();
 }

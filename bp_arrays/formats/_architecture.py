@@ -18,7 +18,7 @@ from typing import Any
 
 from bp_arrays import activations, attention, convolution, layers, normalization, recurrence
 from bp_arrays.errors import DataError, InputError
-from bp_arrays.initializers import INITIALIZERS
+from bp_arrays.initializers import INITIALIZERS, Stacked
 from bp_arrays.layers import Layer, Parallel
 from bp_arrays.optimizers import (
     ESTIMATOR_OPTIMIZERS,
@@ -46,7 +46,7 @@ def _library() -> dict[str, type]:
     }
     links = {kind.__name__: kind for kind in (Chain, ClipByGlobalNorm, WeightDecay)}
     optimizers = {**OPTIMIZERS, **ESTIMATOR_OPTIMIZERS, **links}
-    return {**layer_classes, **INITIALIZERS, **optimizers, **SCHEDULES}
+    return {**layer_classes, **INITIALIZERS, Stacked.__name__: Stacked, **optimizers, **SCHEDULES}
 
 
 def to_json(net: Any) -> Any:

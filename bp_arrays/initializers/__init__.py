@@ -5,8 +5,10 @@ from bp_arrays.initializers._glorot import GlorotNormal, GlorotUniform
 from bp_arrays.initializers._he import HeNormal, HeUniform
 from bp_arrays.initializers._initializer import Initializer, fans
 from bp_arrays.initializers._lecun import LeCunNormal, LeCunUniform
+from bp_arrays.initializers._measured import Values, mean_and_scale
 from bp_arrays.initializers._normal import Normal
 from bp_arrays.initializers._orthogonal import Orthogonal, orthonormal_columns
+from bp_arrays.initializers._stacked import Stacked
 from bp_arrays.names import by_name
 
 INITIALIZERS: dict[str, type[Initializer]] = {
@@ -48,8 +50,11 @@ __all__ = [
     "Normal",
     "Ones",
     "Orthogonal",
+    "Stacked",
+    "Values",
     "Zeros",
     "fans",
     "initializer_named",
+    "mean_and_scale",
     "orthonormal_columns",
 ]

@@ -47,6 +47,7 @@ def fans(shape: Shape) -> tuple[int, int]:
     A weight has the shape (in, out). With more dimensions, the last two are the channels (in, out)
     and those before them are the receptive field, each position of which is a connection:
     (height, width, in, out) has fan_in = height * width * in and fan_out = height * width * out.
+    For several weights in one array, (members, in, out), use `Stacked`.
 
     Raises
     ------

@@ -83,7 +83,10 @@ class Parameter:
     shape : tuple of int
         The shape of the array.
     initializer : Initializer
-        Draws the first values, on the host, the same for every device.
+        Draws the first values, on the host, the same for every device. Those whose spread depends
+        on the connections take a weight (in, out), and every axis before the last two for the
+        receptive field of a convolution. For weights (members, in, out) of several units side by
+        side write `Stacked(GlorotUniform())`.
     trainable : bool, default True
         False for values that optimizers do not change, such as the means of `Standardize`;
         backward returns no gradient for them.

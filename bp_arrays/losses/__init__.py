@@ -9,6 +9,7 @@ from bp_arrays.losses._difference import Huber, L2Loss, MeanAbsoluteError, MeanS
 from bp_arrays.losses._divergence import KLDivergence
 from bp_arrays.losses._doubled import doubled_activations, last_layer
 from bp_arrays.losses._elementwise import ElementwiseLoss, PerTarget
+from bp_arrays.losses._ensemble import EnsembleLoss
 from bp_arrays.losses._hinge import Hinge, MultiMargin, SquaredHinge
 from bp_arrays.losses._likelihood import GaussianNLL, PoissonNLL
 from bp_arrays.losses._loss import Loss, PerSample
@@ -46,6 +47,7 @@ __all__ = [
     "CosineSimilarity",
     "CrossEntropy",
     "ElementwiseLoss",
+    "EnsembleLoss",
     "GaussianNLL",
     "Hinge",
     "Huber",

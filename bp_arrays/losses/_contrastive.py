@@ -61,6 +61,7 @@ class Contrastive(Loss):
     temperature: float = 0.1
 
     takes_classes: ClassVar[bool] = True
+    compares_samples: ClassVar[bool] = True
     explainable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -37,8 +37,8 @@ def doubled_activations(net: Layer, loss: Loss) -> list[str]:
     --------
     >>> from bp_arrays import CrossEntropy, Linear, Sequential, Softmax
     >>> [line] = doubled_activations(Sequential(Linear(3), Softmax()), CrossEntropy())
-    >>> line[:62]
-    'the net ends in Softmax (layer 1), but CrossEntropy applies a s'
+    >>> line[:60]
+    'the net ends in Softmax (layer 1), but CrossEntropy applies '
     """
     parts: list[tuple[str | int | None, Loss, str]]
     if isinstance(loss, CombinedLoss):

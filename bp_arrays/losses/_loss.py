@@ -74,6 +74,9 @@ class Loss(ABC):
     model's dtype: such as a physics term whose residual has an input in it. `fit`, `evaluate`,
     `Trainer` and `Model.gradients` set it; elsewhere pass `Context(..., x=x)`."""
 
+    compares_samples: ClassVar[bool] = False
+    """Whether the loss of a sample depends on the other samples of its batch."""
+
     explainable: ClassVar[bool] = True
     """Whether the loss of one sample can be explained by the derivatives by its outputs: False if
     it compares samples, or sums over more than the outputs of one sample with one target."""

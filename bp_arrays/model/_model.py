@@ -14,7 +14,7 @@ import numpy as np
 
 from bp_arrays import formats
 from bp_arrays.checks import argument_error, array_error, as_integer
-from bp_arrays.devices import Device, device as find_device, device_of
+from bp_arrays.devices import Device, device as find_device, device_of, memory_advice
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.files import write_atomically
 from bp_arrays.formats import (
@@ -788,9 +788,10 @@ class Model:
             )
             params = self.layout.tree(*self.current_vectors(), device.xp)
             outputs: list[Tree] = []
-            for batch in batches:
-                y = function(params, batch, context)
-                outputs.append(map_tree(device.to_numpy, y) if to_host else y)
+            with memory_advice("predict", device, batch_size, "The model is unchanged"):
+                for batch in batches:
+                    y = function(params, batch, context)
+                    outputs.append(map_tree(device.to_numpy, y) if to_host else y)
         if not outputs:
             raise InputError(f"{method}(x=): expected at least one batch, got an empty iterable")
         if len(outputs) == 1:

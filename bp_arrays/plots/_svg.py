@@ -106,7 +106,7 @@ def scatter(t: Sequence[float], y: Sequence[float], *, label: str) -> str:
     both = [*map(float, t), *map(float, y)]
     across = Scale(both, LEFT, WIDTH - RIGHT, log=False)
     up = Scale(both, HEIGHT - BOTTOM, TOP, log=False)
-    parts = _axes(across, up, "true")
+    parts = _axes(across, up, "true value")
     low, high = min(both), max(both)
     parts.append(f'<line class="level" x1="{across(low):.1f}" y1="{up(low):.1f}" '
                  f'x2="{across(high):.1f}" y2="{up(high):.1f}"/>')  # fmt: skip

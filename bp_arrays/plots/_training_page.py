@@ -37,7 +37,7 @@ p { margin: .3rem 0; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: .7rem;
   padding: 1rem 1.2rem; margin: 1rem 0 0; overflow-x: auto; break-inside: avoid; }
 .row { display: grid; gap: 0 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); }
 .figures { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(23rem, 100%), 1fr)); }
 figure { margin: 0; max-width: 34rem; }

@@ -6,12 +6,24 @@ from bp_arrays.testing._case import (
     Case,
     Derivatives,
 )
-from bp_arrays.testing._checking import DEVICES as DEVICES, check, check_cases, chosen_cases
+from bp_arrays.testing._checking import (
+    DEVICES as DEVICES,
+    WORKERS as WORKERS,
+    check,
+    check_cases,
+    chosen_cases,
+)
 from bp_arrays.testing._error_norms import error_in_eps
 from bp_arrays.testing._evidence import (
     Evidence as Evidence,
     cuda_line as cuda_line,
     write_record as write_record,
+)
+from bp_arrays.testing._expected import read_patterns as read_patterns
+from bp_arrays.testing._functions import (
+    DTYPES_NEEDED as DTYPES_NEEDED,
+    functions,
+    missing_functions,
 )
 from bp_arrays.testing._html import to_html
 from bp_arrays.testing._oracles import Oracle, oracles_for
@@ -34,6 +46,8 @@ __all__ = [
     "chosen_cases",
     "components",
     "error_in_eps",
+    "functions",
+    "missing_functions",
     "oracles_for",
     "own_cases",
     "to_html",

@@ -52,8 +52,8 @@ class Case:
     variant : str
         The kind of inputs: "ordinary", "batch of 1", ...
     kind : str
-        "activation", "layer", "loss", "optimizer", "schedule", "initializer", "random", "kernel" or
-        "training".
+        "function" of the array API, "activation", "layer", "loss", "optimizer", "schedule",
+        "initializer", "random", "kernel" or "training".
     inputs : function of no arguments to host arrays by name
         The same numbers in every call.
     compute : function of (placement, arrays) to arrays by name
@@ -74,6 +74,8 @@ class Case:
     traceable : bool, default True
         Whether `compute` is a pure function of its arrays, as jax.jit requires; a training run,
         which reads its losses back, is not.
+    elementwise : bool, default False
+        Whether the limit holds for the relative error of every element, not for the norms.
     """
 
     component: str
@@ -88,6 +90,7 @@ class Case:
     witnesses: tuple[Witness, ...] = ()
     dtypes: tuple[str, ...] = DTYPES
     traceable: bool = True
+    elementwise: bool = False
 
     @property
     def name(self) -> str:

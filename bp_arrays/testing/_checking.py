@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from bp_arrays.checks import as_integer, as_number
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.layers import Layer
 from bp_arrays.losses import Loss
 from bp_arrays.testing._case import DTYPES, DTYPES_WITH_HALF, Case
+from bp_arrays.testing._causes import cause_of
+from bp_arrays.testing._expected import expect_failures
 from bp_arrays.testing._oracles import Oracle, oracles_for
 from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing._registry import cases, components
-from bp_arrays.testing._report import EVERY, DeviceResult, Disagreement, Report
+from bp_arrays.testing._report import DID_NOT_RUN, EVERY, DeviceResult, Disagreement, Report
 from bp_arrays.testing._running import (
     Finding,
     can_check_host_reads,
@@ -27,6 +30,8 @@ from bp_arrays.testing._running import (
     run_case,
     witness_error,
 )
+from bp_arrays.testing._workers import TimedOut, Watchdog, Workers
+from bp_arrays.testing.cases._functions import PREFIX
 from bp_arrays.testing.cases._user import Targets, own_cases
 from bp_arrays.testing.witnesses import Witness
 
@@ -72,6 +77,9 @@ def check(
     require: Sequence[str | Device] = (),
     dtypes: Sequence[str] = DTYPES,
     progress: ShowProgress | None = None,
+    workers: int = WORKERS,
+    timeout: float | None = None,
+    xfail: Sequence[str] = (),
     targets: Targets | None = None,
     target_shape: int | Sequence[int] | None = None,
     sample_shape: Any = None,
@@ -91,6 +99,14 @@ def check(
         Each is tested on the devices that support it; "float16" and "bfloat16" only if named.
     progress : function of a line of text, optional
         Called with the progress of the check.
+    workers : int
+        Number of threads, by default one per core up to 4; 1 for a library that must not be
+        called from several.
+    timeout : float, optional
+        Seconds after which a case is named that has not returned; the check then ends.
+    xfail : sequence of str, optional
+        Known faults, which do not make the report fail: names of cases or components, or a case
+        as a report names it, "Linear, batch of 1 on dpnp, float16"; * stands for anything.
     targets : function (generator, shape) -> array, optional
         Draws the targets of a batch for losses, from a `numpy.random.Generator`, in the shape
         (batch, ...) that the loss declares or `target_shape` says: numbers, or classes as integers.
@@ -137,6 +153,9 @@ def check(
         require=require,
         dtypes=dtypes,
         progress=progress,
+        workers=workers,
+        timeout=timeout,
+        xfail=xfail,
     )
 
 
@@ -147,14 +166,21 @@ def check_cases(
     require: Sequence[str | Device] = (),
     dtypes: Sequence[str] = DTYPES_WITH_HALF,
     progress: ShowProgress | None = None,
+    workers: int = WORKERS,
+    timeout: float | None = None,
+    xfail: Sequence[str] = (),
+    kill: bool = False,
 ) -> Report:
     """Run cases on devices; a device that is not available is reported as not run.
 
     Parameters
     ----------
     chosen : sequence of Case
-    devices, require, dtypes, progress
+    devices, require, dtypes, progress, workers, timeout, xfail
         As for `check`.
+    kill : bool, default False
+        End this process, with one line on stderr, if a case that does not return also keeps every
+        other thread from running.
 
     Returns
     -------
@@ -169,21 +195,27 @@ def check_cases(
         raise InputError("check: expected at least one case, got none")
     _check_is_list("devices", devices)
     _check_is_list("require", require)
+    _check_is_list("xfail", xfail)
     check_dtypes(dtypes)
+    workers = as_integer("check", "workers", workers, at_least=1)
+    if timeout is not None:
+        timeout = as_number("check", "timeout", timeout, above=0.0)
+    required = [find_device(name) for name in require]
+    report = Report(
+        required=[device.name for device in required],
+        limits={case.name: case.limit for case in chosen},
+    )
     started = time.perf_counter()
-    required = [find_device(name).name for name in require]
-    report = Report(required=required, limits={case.name: case.limit for case in chosen})
-    show = progress or (lambda line: None)
-    references = References()
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for name in dict.fromkeys([find_device(d).name for d in devices] + required):
-            report.devices.append(DeviceResult(name))
-            _run_device(report, chosen, dtypes, references, pool, show)
-        if report.ran:
-            report.properties["traceable by jax.jit"] = _count_traced(report, chosen)
-            _check_host_reads(report, chosen, pool, show)
-            _check_values(report, chosen, pool, show)
-            _check_derivatives(report, chosen, pool, show)
+    by_name = {device.name: device for device in map(find_device, devices)}
+    by_name |= {device.name: device for device in required if device.name not in by_name}
+    with Watchdog(1.5 * timeout + 2.0) if kill and timeout else nullcontext() as watchdog:
+        threads = Workers(workers, timeout, watchdog)
+        run = CheckRun(report, chosen, dtypes, threads, progress or (lambda _: None))
+        try:
+            _run_all(run, list(by_name.values()))
+        except TimedOut as error:
+            _end(report, error.item, timeout)
+    expect_failures(report, chosen, xfail)
     report.seconds = time.perf_counter() - started
     return report
 
@@ -213,6 +245,63 @@ class References(dict[tuple[Case, str], HostArrays]):
         return self[key]
 
 
+@dataclass(frozen=True)
+class CheckRun:
+    """What the stages of a check share."""
+
+    report: Report
+    chosen: Sequence[Case]
+    dtypes: Sequence[str]
+    workers: Workers
+    show: ShowProgress
+    references: References = field(default_factory=References)
+
+    def mapped(
+        self, stage: str, items: Sequence[Item], function: Callable[[Item], Result]
+    ) -> Iterator[tuple[Item, Result]]:
+        """Yield each item with its result, in order, and show the progress."""
+        results = self.workers.mapped(items, function, lambda item: " on ".join(_labels(item)))
+        for done, pair in enumerate(results, 1):
+            self.show(f"{stage}: {done} of {len(items)} cases")
+            yield pair
+
+
+def _labels(item: Any) -> tuple[str, str]:
+    """Return the name of the case of an item, and what it runs on."""
+    if isinstance(item, Case):
+        return item.name, EVERY
+    first, second = item
+    if isinstance(first, Case):
+        return first.name, f"{second.device}, {second.dtype}"
+    return second.name, f"{first.name}"
+
+
+def _end(report: Report, item: Any, timeout: float | None) -> None:
+    """Record the case at which the check ended."""
+    name, where = _labels(item)
+    report.ended_by = (
+        f"{name} on {where} did not return within {timeout:g} s; run it alone with --only, with "
+        "--workers 1, or raise --timeout"
+    )
+
+
+def _run_all(run: CheckRun, devices: Sequence[Device]) -> None:
+    report = run.report
+    for device in devices:
+        report.devices.append(DeviceResult(device.name))
+        _run_device(run, device)
+    if report.ran:
+        added_only = not any(device.is_built_in for device in devices)
+        traced = _count_traced(report, run.chosen, devices)
+        if traced or not added_only:
+            report.properties["traceable by jax.jit"] = (
+                traced or "NOT RUN: needs JAX among the devices that run"
+            )
+        _check_host_reads(run, added_only)
+        _check_values(run)
+        _check_derivatives(run)
+
+
 def placements(device: Device, dtypes: Iterable[str]) -> Iterator[Placement]:
     """Yield the device with each of the dtypes that it supports."""
     for dtype in dtypes:
@@ -223,27 +312,19 @@ def placements(device: Device, dtypes: Iterable[str]) -> Iterator[Placement]:
         yield Placement(device, dtype)
 
 
-def _run_device(
-    report: Report,
-    chosen: Sequence[Case],
-    dtypes: Sequence[str],
-    references: References,
-    pool: ThreadPoolExecutor,
-    show: ShowProgress,
-) -> None:
+def _run_device(run: CheckRun, device: Device) -> None:
     """Run the cases on the last device of the report."""
-    result = report.devices[-1]
-    device = find_device(result.name)
+    report, result = run.report, run.report.devices[-1]
     availability = device.availability()
     if not availability.usable:
         result.reason = f"{availability.reason}; {availability.advice}"
         return
-    supported = list(placements(device, dtypes))
-    result.lacks = [d for d in dtypes if d not in {placement.dtype for placement in supported}]
+    supported = list(placements(device, run.dtypes))
+    result.lacks = [d for d in run.dtypes if d not in {placement.dtype for placement in supported}]
     items = [
         (case, placement)
         for placement in supported
-        for case in chosen
+        for case in run.chosen
         if placement.dtype in case.dtypes
     ]
     if not items:
@@ -252,52 +333,90 @@ def _run_device(
     result.ran, result.description = True, device.description
     result.emulated = device.is_emulated
 
-    def run(item: tuple[Case, Placement]) -> Finding:
-        return run_case(*item, references.of)
+    def compute(item: tuple[Case, Placement]) -> Finding:
+        missing = _missing_function(*item)
+        return missing or run_case(*item, run.references.of)
 
-    for (case, placement), finding in _mapped(items, run, pool, partial(_line, show, result.name)):
+    failed = []
+    for (case, placement), finding in run.mapped(result.name, items, compute):
         result.add(case, placement.dtype, finding.error)
+        if finding.faults:
+            failed.append((case, placement, finding.faults))
+    for case, placement, faults in failed:
+        cause = _cause(case, placement, faults, failed)
         report.disagreements += [
-            Disagreement(case.component, case.name, result.name, placement.dtype, fault)
-            for fault in finding.faults
+            Disagreement(case.component, case.name, result.name, placement.dtype, fault, cause)
+            for fault in faults
         ]
 
 
-def _check_host_reads(
-    report: Report, chosen: Sequence[Case], pool: ThreadPoolExecutor, show: ShowProgress
-) -> None:
+def _missing_function(case: Case, placement: Placement) -> Finding | None:
+    name = case.component.removeprefix(PREFIX)
+    if not case.component.startswith(PREFIX) or hasattr(placement.xp, name):
+        return None
+    module = getattr(placement.xp, "__name__", placement.device.backend)
+    fault = f"{DID_NOT_RUN}: {module} has no {name}; add it, as the standard defines it"
+    return Finding(None, (fault,))
+
+
+def _cause(
+    case: Case,
+    placement: Placement,
+    faults: Sequence[str],
+    failed: Sequence[tuple[Case, Placement, Sequence[str]]],
+) -> str:
+    """Return the failed functions or operators that make another case fail, or ""."""
+    if case.kind == "function":
+        return ""
+    functions = [
+        (other.component, errors)
+        for other, where, errors in failed
+        if other.kind == "function" and where == placement
+    ]
+    same = [name for name, errors in functions if set(faults) == set(errors)]
+    if same and faults[0].startswith(DID_NOT_RUN):
+        return same[0]  # an operator cannot be replaced, but it raises the same error
+    names = [name for name, _ in functions if name.startswith(PREFIX)]
+    if not names:
+        return ""
+    cause = cause_of(case, placement, [name.removeprefix(PREFIX) for name in names])
+    return ", ".join(PREFIX + name for name in cause.split(", ")) if cause else ""
+
+
+def _check_host_reads(run: CheckRun, added_only: bool) -> None:
     """Run every case on a device whose arrays cannot be read back to the host."""
+    name = "no hidden transfer to the host"
+    report = run.report
     if not find_device("torch:cpu").availability().usable:
-        report.properties["no hidden transfer to the host"] = "NOT RUN: needs PyTorch"
+        if not added_only:  # a property of layers and losses, not of an array library
+            report.properties[name] = "NOT RUN: needs PyTorch"
         return
-    checked = [case for case in chosen if can_check_host_reads(case)]
-    for case, fault in _mapped(checked, host_read_error, pool, partial(_line, show, "transfers")):
+    checked = [case for case in run.chosen if can_check_host_reads(case)]
+    for case, fault in run.mapped("transfers", checked, host_read_error):
         if fault:
             report.disagreements.append(
                 Disagreement(case.component, case.name, EVERY, "float32", fault)
             )
-    report.properties["no hidden transfer to the host"] = (
-        f"{len(checked)} cases, on PyTorch's meta device"
-    )
+    report.properties[name] = f"{len(checked)} cases, on PyTorch's meta device"
 
 
-def _count_traced(report: Report, chosen: Sequence[Case]) -> str:
-    """Count the cases that ran through jax.jit, as everything on JAX does."""
-    if not any(find_device(result.name).runs_as == "jit" for result in report.ran):
-        return "NOT RUN: needs JAX among the devices that run"
+def _count_traced(report: Report, chosen: Sequence[Case], devices: Sequence[Device]) -> str:
+    """Count the cases that ran through jax.jit, as everything on JAX does; "" if none did."""
+    ran = {result.name for result in report.ran}
+    if not any(device.runs_as == "jit" for device in devices if device.name in ran):
+        return ""
     return f"{sum(case.traceable for case in chosen)} cases"
 
 
-def _check_values(
-    report: Report, chosen: Sequence[Case], pool: ThreadPoolExecutor, show: ShowProgress
-) -> None:
+def _check_values(run: CheckRun) -> None:
     """Compare the reference with values that are not computed by the library."""
-    items = [(witness, case) for case in chosen for witness in case.witnesses]
+    report = run.report
+    items = [(witness, case) for case in run.chosen for witness in case.witnesses]
 
-    def run(item: tuple[Witness, Case]) -> str:
+    def compute(item: tuple[Witness, Case]) -> str:
         return witness_error(*item)
 
-    for (witness, case), fault in _mapped(items, run, pool, partial(_line, show, "witnesses")):
+    for (witness, case), fault in run.mapped("witnesses", items, compute):
         used = report.witnesses.setdefault(case.component, [])
         if witness.name not in used:
             used.append(witness.name)
@@ -307,16 +426,15 @@ def _check_values(
             )
 
 
-def _check_derivatives(
-    report: Report, chosen: Sequence[Case], pool: ThreadPoolExecutor, show: ShowProgress
-) -> None:
+def _check_derivatives(run: CheckRun) -> None:
     """Compare every backward with the derivatives of its oracles."""
-    items = [(oracle, case) for case in chosen for oracle in oracles_for(case)]
+    report = run.report
+    items = [(oracle, case) for case in run.chosen for oracle in oracles_for(case)]
 
-    def run(item: tuple[Oracle, Case]) -> str:
+    def compute(item: tuple[Oracle, Case]) -> str:
         return oracle_error(*item)
 
-    for (oracle, case), fault in _mapped(items, run, pool, partial(_line, show, "oracles")):
+    for (oracle, case), fault in run.mapped("oracles", items, compute):
         used = report.oracles.setdefault(case.component, [])
         if oracle.name not in used:
             used.append(oracle.name)
@@ -324,19 +442,3 @@ def _check_derivatives(
             report.disagreements.append(
                 Disagreement(case.component, case.name, EVERY, "float64", fault)
             )
-
-
-def _mapped(
-    items: Sequence[Item],
-    function: Callable[[Item], Result],
-    pool: ThreadPoolExecutor,
-    show: Callable[[int, int], None],
-) -> Iterator[tuple[Item, Result]]:
-    """Yield each item with its result, in order; the thread pool computes them."""
-    for done, (item, result) in enumerate(zip(items, pool.map(function, items), strict=True), 1):
-        show(done, len(items))
-        yield item, result
-
-
-def _line(show: ShowProgress, stage: str, done: int, total: int) -> None:
-    show(f"{stage}: {done} of {total} cases")

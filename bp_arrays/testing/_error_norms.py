@@ -54,3 +54,18 @@ def error_in_eps(result: HostArray, reference: HostArray, dtype: str) -> float:
     in_two_norm = float(np.linalg.norm(error)) / float(np.linalg.norm(exact))
     in_maximum_norm = float(np.max(np.abs(error)))
     return max(in_two_norm, in_maximum_norm) / EPS[dtype]
+
+
+def largest_error_in_eps(result: HostArray, reference: HostArray, dtype: str) -> float:
+    """Return the largest relative error of an element, in eps of the dtype.
+
+    Infinity if the shapes differ, or if NaN and infinities are not at the same elements.
+
+    >>> largest_error_in_eps(np.array([1e9, 2.0]), np.array([1e9, 1.0]), "float64") == 2.0**52
+    True
+    """
+    if result.shape != reference.shape:
+        return float("inf")
+    pairs = zip(result.ravel(), reference.ravel(), strict=True)
+    each = (error_in_eps(np.asarray(one), np.asarray(other), dtype) for one, other in pairs)
+    return max(each, default=0.0)

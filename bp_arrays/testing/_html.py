@@ -37,6 +37,7 @@ def to_html(report: Report) -> str:
         f"<h1>bp_arrays: {title}</h1>",
         f"<p>{escape(report.summary())}</p>",
         _box("Disagreements", (_disagreements(*item) for item in report.faults.items())),
+        _box("Known to fail", (f"<p>{escape(line)}</p>" for line in report.known_faults)),
         _box("Not run", (_not_run(report, device) for device in report.not_run)),
         _matrix(report),
         _provenance(report),

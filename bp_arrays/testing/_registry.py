@@ -8,6 +8,7 @@ from bp_arrays.testing._case import Case
 from bp_arrays.testing.cases import (
     _attention as attention,
     _convolution as convolution,
+    _functions as functions,
     _graphs as graphs,
     _losses as loss_term_cases,
     _maths as maths_cases,
@@ -26,11 +27,13 @@ def cases() -> tuple[Case, ...]:
     True
     """
     return (
+        *functions.function_cases(),
         *maths_cases.activation_cases(),
         *maths_cases.loss_cases(),
         *loss_term_cases.loss_term_cases(),
         *maths_cases.layer_cases(),
         *graphs.combined_loss_cases(),
+        *graphs.ensemble_loss_cases(),
         *graphs.graph_cases(),
         *convolution.convolution_cases(),
         *normalization.normalization_cases(),

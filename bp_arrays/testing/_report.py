@@ -15,6 +15,9 @@ REFERENCE = ("cpu", "float64")
 """The device and dtype of the reference; the oracles check its backward."""
 
 
+SHOWN = 8
+"""Names listed on one line."""
+
 DID_NOT_RUN = "did not run"
 """The begin of the fault of a case that raised an error."""
 
@@ -24,13 +27,18 @@ EVERY = "every device"
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One incorrect result: its case, device and dtype, and the fault."""
+    """One incorrect result: its case, device and dtype, the fault, and the function at fault.
+
+    `cause` names array functions that disagree themselves, and without whose fault this result
+    would agree; it is empty where there are none.
+    """
 
     component: str
     case: str
     device: str
     dtype: str
     message: str
+    cause: str = ""
 
 
 @dataclass
@@ -108,6 +116,12 @@ class Report:
         Checks besides values that not every machine can run, and the number of their cases.
     required : list of str
         Devices that had to run.
+    expected_failures : list of Disagreement
+        Disagreements that are known: they matched a pattern of `xfail`.
+    stale : list of str
+        Patterns of `xfail` without a disagreement.
+    ended_by : str
+        The case that did not return, at which the check ended; empty if all cases ran.
     limits : dict of str to float
         The largest error allowed for each case, in eps.
     """
@@ -118,6 +132,9 @@ class Report:
     oracles: dict[str, list[str]] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
     required: list[str] = field(default_factory=list)
+    expected_failures: list[Disagreement] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    ended_by: str = ""
     limits: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     date: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat())
@@ -138,9 +155,12 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """True if a device ran, all results agree, and all required devices ran."""
+        """True if a device ran, all cases and required devices ran, and all results agree.
+
+        Expected failures do not count.
+        """
         missed = any(device.name in self.required for device in self.not_run)
-        return bool(self.ran) and not self.disagreements and not missed
+        return bool(self.ran) and not (self.disagreements or missed or self.ended_by)
 
     @property
     def cases(self) -> int:
@@ -172,13 +192,21 @@ class Report:
         """Summarize the result in one line."""
         names = ", ".join(device.name for device in self.ran)
         failed = sum(sum(device.failed.values()) for device in self.ran)
+        failed -= sum(d.message.startswith(DID_NOT_RUN) for d in self.expected_failures)
         count = sum(not d.message.startswith(DID_NOT_RUN) for d in self.disagreements)
         outcomes = []
         if count:
             outcomes.append(f"{count} {'result DISAGREES' if count == 1 else 'results DISAGREE'}")
         if failed:
             outcomes.append(f"{failed} DID NOT RUN")
+        caused = sum(bool(d.cause) for d in self.disagreements)
+        if caused:
+            outcomes.append(f"{caused} of them because of an array function")
         outcome = ", ".join(outcomes) or "all agree"
+        if self.expected_failures:
+            outcome += f", {len(self.expected_failures)} known to fail"
+        if self.ended_by:
+            outcome += "; ENDED EARLY"
         return (
             f"{f'{self.cases} cases on {names}: {outcome}' if names else 'NOTHING ran'}; "
             f"{len(self.not_run)} device{'' if len(self.not_run) == 1 else 's'} NOT RUN; "
@@ -187,16 +215,36 @@ class Report:
 
     @property
     def faults(self) -> dict[str, list[str]]:
-        """Faults by component, one line for all cases with the same message."""
+        """Faults by component, one line for all cases with the same message.
+
+        Those that an array function causes are summed up in a line of this function.
+        """
         alike: dict[tuple[str, str], list[Disagreement]] = {}
         for d in self.disagreements:
+            if d.cause:
+                continue
             alike.setdefault((d.component, d.message), []).append(d)
         lines: dict[str, list[str]] = {}
         for (component, message), (d, *more) in alike.items():
             also = f" (and {len(more)} more)" if more else ""
             line = f"{d.case} on {d.device}, {d.dtype}: {message}{also}"
             lines.setdefault(component, []).append(line)
+        for (cause, device), caused in self._caused().items():
+            components = list(dict.fromkeys(d.component for d in caused))
+            shown = ", ".join(components[:SHOWN]) + (", ..." if len(components) > SHOWN else "")
+            lines.setdefault(cause, []).append(
+                f"{cause} on {device}: {len(caused)} results of {len(components)} components "
+                f"disagree because of it: {shown}"
+            )
         return lines
+
+    def _caused(self) -> dict[tuple[str, str], list[Disagreement]]:
+        """Group the disagreements with a cause by it and by device."""
+        groups: dict[tuple[str, str], list[Disagreement]] = {}
+        for d in self.disagreements:
+            if d.cause:
+                groups.setdefault((d.cause, d.device), []).append(d)
+        return groups
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values, with null for an infinite error."""
@@ -246,6 +294,19 @@ class Report:
             for line in lines:
                 word = "ERROR" if f": {DID_NOT_RUN}: " in line else "DISAGREES"
                 yield f"{word:<9}  {line}"
+        yield from self.known_faults
+
+    @property
+    def known_faults(self) -> list[str]:
+        """Lines about expected failures, and about a case that did not return."""
+        lines = [f"XPASS      {line}" for line in self.stale]
+        if self.expected_failures:
+            names = list(dict.fromkeys(d.case for d in self.expected_failures))
+            shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+            lines.insert(0, f"XFAIL      {len(self.expected_failures)} known: {shown}")
+        if self.ended_by:
+            lines.append(f"ENDED      {self.ended_by}: the cases after it did not run")
+        return lines
 
     def _missing(self) -> Iterator[str]:
         for device in self.not_run:

@@ -12,7 +12,7 @@ import numpy as np
 from bp_arrays.devices import device, device_of_or_none, name_of_dtype
 from bp_arrays.execution import compiled
 from bp_arrays.testing._case import GRADIENT, Case, host_results
-from bp_arrays.testing._error_norms import error_in_eps
+from bp_arrays.testing._error_norms import error_in_eps, largest_error_in_eps
 from bp_arrays.testing._oracles import Oracle
 from bp_arrays.testing._placement import HostArrays, MetaPlacement, Placement, rounded
 from bp_arrays.testing._report import DID_NOT_RUN
@@ -105,7 +105,8 @@ def _judge(
     if name in case.exact or truth.dtype.kind != "f":
         equal = np.array_equal(host, truth)
         return (0.0, "") if equal else (float("inf"), f"{name} is not equal to the last bit")
-    error = error_in_eps(host, truth, placement.dtype)
+    measure = largest_error_in_eps if case.elementwise else error_in_eps
+    error = measure(host, truth, placement.dtype)
     if error <= case.limit:
         return error, ""
     return error, f"{name} is {error:.1f} eps off, the limit is {case.limit:g}"
@@ -169,7 +170,8 @@ def witness_error(witness: Witness, case: Case) -> str:
         if name in case.exact and value.dtype.kind != "f":
             off = 0.0 if np.array_equal(results[name], value) else float("inf")
         else:
-            off = error_in_eps(results[name], value, placement.dtype)
+            measure = largest_error_in_eps if case.elementwise else error_in_eps
+            off = measure(results[name], value, placement.dtype)
         if not off <= WITNESS_FACTOR * case.limit:
             faults.append(f"{name} is {off:.3g} eps from {witness.name}")
     return "; ".join(faults)

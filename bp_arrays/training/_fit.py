@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,9 +14,11 @@ import numpy as np
 
 from bp_arrays.checks import as_integer
 from bp_arrays.data import Feed, Order, Table, as_batches
+from bp_arrays.devices import memory_advice
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec
+from bp_arrays.layers import Standardize, walk
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer, TrainingState
@@ -26,7 +29,7 @@ from bp_arrays.training._metrics import Metric, with_part_losses
 from bp_arrays.training._parts import SHARING, Division, shares_blocks
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
-from bp_arrays.training._trainer import Trainer, check_group, checked_together, guarded
+from bp_arrays.training._trainer import KEPT, Trainer, check_group, checked_together, guarded
 from bp_arrays.training.callbacks import Callback, Run, called_back
 from bp_arrays.training.checkpoints import (
     Checkpoint,
@@ -133,6 +136,9 @@ def fit(
     InputError, DeviceMismatchError
         For data, targets or settings that do not fit, before training starts; for batches and
         blocks when they are read: then the model keeps the updates made before.
+    OutOfMemoryError
+        If a batch needs more memory than there is: the message has the size of the batch and of
+        the allocation; the model keeps the parameters of the last step.
     NonFiniteLossError
         If the loss becomes NaN or infinite: the message names the epoch, the batch and the first
         layer whose output is not finite; the model keeps the last parameters with a finite loss.
@@ -229,6 +235,7 @@ def _fit(
         feed, rows = data.feed(spec), data.batch_size
         validation_feed = _validation_feed(validation, spec)
         _check_passes(feed, validation_feed, epochs)
+    _warn_of_identities(model)
     if group is not None:
         group.require_same(
             data=_fingerprint(feed),
@@ -270,10 +277,10 @@ def _fit(
     shown = progress and run.is_first_process
     with (
         session.opened(settings, recorded_series(metrics, validation_feed)) as pauses,
+        session.interruptible(),
         called_back(callbacks, run),
         quiet,
         Progress(None if steps is None else epochs * steps, enabled=shown) as bar,
-        session.interruptible(),
     ):
         session.restore_callbacks()
         bar.steps(session.steps_before, math.nan, math.nan)
@@ -293,7 +300,7 @@ def _fit(
                 session.check_order(chosen, epoch)
                 pauses.begin_epoch(chosen)
                 runner.steps_to_come = (epochs + 1 - epoch) * (steps or 0)
-                with session.interruptible_epoch():
+                with session.interruptible_epoch(), memory_advice("fit", device, rows, KEPT):
                     values = runner.epoch(feed, rows, order, bar, pauses)
                 runner.check_update()
                 if validation_feed is not None:
@@ -370,6 +377,25 @@ def _validation_feed(validation: Any, spec: BatchSpec) -> Feed | None:
     if not 2 <= len(validation) <= 3:
         raise InputError("validation: expected (x, t) or (x, t, sample_weight)")
     return as_batches(*validation).feed(spec, what="validation ")
+
+
+def _warn_of_identities(model: Model) -> None:
+    """Warn of a Standardize whose mean and scale were never set: it does nothing."""
+    layers = [node for node in walk(model.net) if isinstance(node.layer, Standardize)]
+    if not layers:
+        return
+    values = model.host_parameters()
+    for node in layers:
+        mean, scale = (
+            values.get(f"{node.path}.{name}".removeprefix(".")) for name in ("mean", "scale")
+        )
+        if mean is not None and scale is not None and not mean.any() and (scale == 1.0).all():
+            warnings.warn(
+                f"fit: layer {node.path or 'net'} (Standardize) has the mean 0 and the scale 1 and "
+                "does nothing; write Standardize.of(x), or set its parameters 'mean' and 'scale'",
+                UserWarning,
+                stacklevel=4,
+            )
 
 
 def _check_passes(feed: Feed, validation: Feed | None, epochs: int) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bp_arrays.errors import InputError, unknown_name
+from bp_arrays.files import write_atomically
+from bp_arrays.model import Model
 
 
 class History(Mapping[str, list[float]]):
@@ -175,6 +177,60 @@ class History(Mapping[str, list[float]]):
         if path is not None:
             save_picture(figure, path)
         return drawn
+
+    def to_html(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        model: Model | None = None,
+        test: Any = None,
+        classes: Sequence[str] = (),
+        title: str = "",
+        settings: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Return an offline HTML page about the training run.
+
+        It shows the curves, with the best epoch marked; with a model its layers; with a model and
+        test data its scores: the confusion matrix, precision, recall and F1 of each class, or R²,
+        RMSE, MAE and the predicted against the true values; of a `bp.data.Table` its columns too.
+
+        Parameters
+        ----------
+        path : path, optional
+            File to write the page to.
+        model : Model, optional
+        test : Table or (x, t), optional
+            Test data; t of classes are whole numbers (rows,), of values (rows, outputs).
+        classes : sequence of str, optional
+            The names of the classes; by default those of the table, or numbers.
+        title : str, optional
+        settings : dict of str to anything, optional
+            Further lines, such as {"loss": loss, "optimizer": optimizer}.
+
+        Returns
+        -------
+        str
+            The page.
+
+        Raises
+        ------
+        InputError
+            For test data without a model, or that does not fit it.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> history = History()
+        >>> history.record({"loss": 0.5, "seconds": 0.1})
+        >>> page = history.to_html(settings={"optimizer": "SGD(0.1)"})
+        """
+        from bp_arrays.training._page import page_of
+
+        page = page_of(self, model, test, classes, title, settings or {}).to_html()
+        if path is not None:
+            write_atomically(path, page.encode())
+        return page
 
     def __add__(self, later: Mapping[str, Sequence[float]]) -> History:
         """Return the history of this training run and the one that continued it."""

@@ -281,7 +281,7 @@ class R2(Metric):
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
         _check_one_output(self, output_shape)
-        if loss.output_kind is None and not loss.takes_classes:
+        if loss.output_kind in (None, "values") and not loss.takes_classes:
             _check_same_shape(self, t, output_shape, loss)
         if loss.output_kind in ("logits", "logarithms") or t.shape != (len(t), *output_shape):
             advice = ""

@@ -32,6 +32,8 @@ class Pauses:
         The sums of these batches, on the host.
     seconds : float
         The time that these batches took.
+    measures : bool
+        Whether steps may run in another way of rounding because it was measured to be faster.
     next_step, next_time : float
         The number of updates, and the monotonic time, at which the next pause is due.
     """
@@ -44,6 +46,7 @@ class Pauses:
         self.next_step = self.next_time = math.inf
         self.timed = False
         self.seconds = 0.0
+        self.measures = True
 
     def begin_epoch(self, order: Any) -> None:
         """Begin an epoch, with the order of the rows that a function of the user chose, if any."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from bp_arrays.checks import argument_error, as_integer
 from bp_arrays.data import Batch
+from bp_arrays.devices import memory_advice
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError, NonFiniteLossError, warn
 from bp_arrays.inputs import BatchSpec
@@ -23,6 +24,8 @@ from bp_arrays.training._parts import Division
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners import Runner, runner_for, step_key
+
+KEPT = "The model keeps the parameters of its last step"
 
 
 class Trainer:
@@ -154,6 +157,7 @@ class Trainer:
     def continue_from(self, state: TrainingState) -> None:
         """Continue from a training state, of the parameters that the model has now."""
         self._state = self.model.training_state = state
+        self.runner.keep()  # what it has compiled, for the next runner
         self.runner = self._new_runner()
 
     @property
@@ -193,18 +197,23 @@ class Trainer:
             )
         runner = self.resume()
         group = self._division.group
-        with guarded(group):
-            with checked_together(group), self.model.device.activate():
-                batch = Batch(*self._spec.batch(x, t, sample_weight))
-            # an overflow makes the loss infinite, which raises an error: no warning of NumPy needed
-            with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-                try:
-                    loss = runner.single_step(batch)
-                except NonFiniteLossError:
-                    self._stopped = True
-                    raise
+        with guarded(group), memory_advice("Trainer.step", self.model.device, None, KEPT):
+            loss = self._step(runner, group, x, t, sample_weight)
         self._state = runner.state
         return loss
+
+    def _step(
+        self, runner: Runner, group: ProcessGroup | None, x: Any, t: Any, sample_weight: Any
+    ) -> float:
+        with checked_together(group), self.model.device.activate():
+            batch = Batch(*self._spec.batch(x, t, sample_weight))
+        # an overflow makes the loss infinite, which raises an error: no warning of NumPy needed
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            try:
+                return runner.single_step(batch)
+            except NonFiniteLossError:
+                self._stopped = True
+                raise
 
 
 def check_group(where: str, group: Any) -> None:

@@ -31,6 +31,29 @@ def test_weights_and_files(tmp_path, capsys):
     assert written.count("$$") == 4 and r"\partial L}{\partial u_{32}}" in written
 
 
+def test_weights_by_their_names_on_the_page(capsys):
+    """Typed as printed, or as a keyboard allows."""
+    names = {"w11": "∂L/∂w₁₁", "u₃₂": "∂L/∂u₃₂", "u3,2": "∂L/∂u₃₂", "b(1)2": "∂L/∂b⁽¹⁾₂"}
+    for name, printed in names.items():
+        assert main(["explain", "notes", "--weight", name]) == 0
+        assert capsys.readouterr().out.startswith(f"{printed} = ")
+
+
+def test_the_update_has_the_learning_rate_of_the_training(tmp_path, capsys):
+    file = str(tmp_path / "notes.safetensors")
+    words = ["train", "notes", "--device", "cpu", "--epochs", "2", "--quiet", "--out", file]
+    assert main(words) == 0
+    capsys.readouterr()
+    for words, eta in ([], "2"), (["--eta", "0.3"], "0.3"):
+        assert main(["explain", file, "notes", *words]) == 0
+        assert f"gradients, and the update with η = {eta}\n" in capsys.readouterr().out
+    model = bp.load(file, device="cpu")
+    model.metadata["learning_rate"] = "fast"
+    model.save(file)
+    assert main(["explain", file, "notes"]) == 0
+    assert "the update with η = 0.1\n" in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     """A table with classes as words and one with values, each with a model trained on it."""
@@ -64,7 +87,9 @@ def test_a_trained_model_is_explained_on_its_data(table, capsys, name):
         (["notes", "digits"], "expected no data, got 'digits'"),
         (["notes", "--sample", "17"], "--sample: expected a number from 1 to 16, got 17"),
         (["notes", "--sample", "0"], "--sample: expected a number from 1 to 16, got 0"),
-        (["notes", "--weight", "w11"], "expected NAME:I,J such as 0.weight:1,1"),
+        (["notes", "--weight", "0.weight"], "expected NAME:I,J such as 0.weight:1,1, or w11"),
+        (["notes", "--weight", "w19"], "expected indices 1 to 2, 1 to 3"),
+        (["notes", "--weight", "v11"], "or a name of the page, one of w, b(1), u, b(2) with"),
         (["notes", "--weight", "1.weight:1,1"], "Known: 0.bias, 0.weight, 2.bias, 2.weight"),
         (["notes", "--eta", "-1"], "expected a finite number > 0"),
         (["nowhere.safetensors"], "expected the data too"),

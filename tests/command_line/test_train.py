@@ -527,7 +527,7 @@ def outputs_of_units(folder, scales):
 @pytest.mark.parametrize("loss", ["mean_squared_error", "mean_absolute_error", "huber", "l2"])
 def test_outputs_of_different_units_are_learned_equally_well(run, tmp_path, loss):
     words = ("--device", "cpu", "--epochs", 10, "--report", "r.json", "--out", "m")
-    words += ("--validation", 0.1, "--test", 0, "--loss", loss)
+    words += ("--validation", 0.1, "--test", 0, "--loss", loss, "--layers", "128,64")
     scores = []
     for scales in ((1.0, 1.0, 1.0), (1e-8, 1.0, 1e8)):
         x, t = outputs_of_units(tmp_path, scales)
@@ -735,7 +735,33 @@ def test_outputs_that_are_infinite_on_the_validation_rows_alone(run, tmp_path):
         x[part[0]] = 1.6e38
         (tmp_path / "l.csv").write_text("x,y\n" + "".join(f"{a},{k}\n" for k, a in enumerate(x)))
         words = ("train", "l.csv", "--target", "y", "--device", "cpu", "--epochs", 3, "--out", "m")
-        result = run(*words, "--validation", 0.1, "--rate", 30)
+        result = run(*words, "--validation", 0.1, "--optimizer", "adam", "--rate", 30)
         name = "validation" if part is rows.validation else "test"
         assert result.code == 2 and f"on the {name} rows" in result.err
         assert not (tmp_path / "m").exists()
+
+
+# -- checkpoints -----------------------------------------------------------------------------------
+
+
+def test_training_resumes_from_a_folder(run, flowers):
+    def trained(*options):
+        words = ("--target", "kind", "--device", "cpu", "--layers", "8", "--quiet")
+        return run("train", flowers, *words, "--schedule", "constant", *options)
+
+    assert trained("--epochs", 3, "--out", "a.safetensors").code == 0
+    assert trained("--epochs", 2, "--checkpoint", "c", "--checkpoint-every", "1 step").code == 0
+    assert trained("--epochs", 3, "--resume", "c", "--out", "b.safetensors").code == 0
+    first, second = (bp.load(f"{name}.safetensors", device="cpu").vector for name in "ab")
+    assert (first == second).all()
+    complete = trained("--epochs", 2, "--resume", "c")
+    assert complete.code == 0 and "training is complete, with 2 epochs" in complete.err
+    for options, message in (
+        (("--resume", "c", "--seed", 1, "--epochs", 2), "expected the data of the checkpoint"),
+        (("--resume", "no"), "got no such folder"),
+        (("--checkpoint", "c"), "continue that run with resume="),
+        (("--checkpoint-every", "2 epochs"), "requires --checkpoint FOLDER"),
+        (("--checkpoint", "c", "--checkpoint-every", "2"), "expected a number and a unit"),
+    ):
+        refused = trained(*options)
+        assert refused.code == 2 and message in refused.err and refused.err.count("\n") == 1

@@ -311,12 +311,12 @@ def test_a_namespace_without_float32(faulty):
 # -- found by an entry point of an installed package
 
 
-def install(target, package, *entry_points):
+def install(target, package, *entry_points, group="bp_arrays.backends"):
     """An installed package as pip leaves it: a dist-info folder next to its modules."""
     info = target / f"{package.replace('-', '_')}-2.0.dist-info"
     info.mkdir(parents=True)
     info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 2.0\n")
-    text = "\n".join(["[bp_arrays.devices]", *entry_points, ""])
+    text = "\n".join([f"[{group}]", *entry_points, ""])
     info.joinpath("entry_points.txt").write_text(text)
 
 
@@ -474,7 +474,8 @@ def test_an_entry_point_that_cannot_be_loaded_names_its_package_in_one_line(
 
 
 def test_the_table_has_a_broken_entry_point_and_all_other_devices(thin_target):
-    install(thin_target, "broken-arrays", "broken = nowhere_to_be_found:Backend")
+    broken = "broken = nowhere_to_be_found:Backend"
+    install(thin_target, "broken-arrays", broken, group="bp_arrays.devices")  # its former name
     code, printed = python(thin_target, "-m", "bp_arrays", "devices")
     assert code == 0 and "Traceback" not in printed
     assert re.search(r"^broken +no +its entry point in broken-arrays 2.0", printed, re.MULTILINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import pickle
 
 import joblib
@@ -203,3 +204,61 @@ def test_the_network_is_a_model_of_the_library(tmp_path):
     model = bp.load(tmp_path / "iris.safetensors", device="cpu")
     np.testing.assert_array_equal(model.predict(X).argmax(axis=1), classifier.predict(X))
     assert "0.weight" in str(bp.explain(classifier.model_, X[:1], y[:1], bp.CrossEntropy()))
+
+
+# -- explaining ------------------------------------------------------------------------------------
+
+
+def test_explain_takes_the_estimator_and_its_names():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X, columns=["a", "b", "c", "d"])
+    names = np.array(["x", "y", "z"])[y]
+    classifier = bp.MLPClassifier(**QUICK).fit(table, names)
+    explanation = bp.explain(classifier, table.iloc[3][["b", "a", "d", "c"]], names[3])
+    same = bp.explain(classifier.model_, X[3], int(y[3]), bp.CrossEntropy())
+    assert explanation.loss_value == same.loss_value
+    assert "x₁ is a, x₂ is b, x₃ is c, x₄ is d" in explanation.to_text()
+    assert "y₁ is x, y₂ is y, y₃ is z" in explanation.to_text()
+    assert '"units":["a","b","c","d"]' in explanation.to_html().replace(" ", "")
+    two = bp.MLPClassifier(**QUICK).fit(table, names == "x")
+    assert bp.explain(two, table.iloc[0], names[0] == "x").output_names == ("True",)
+    assert bp.explain(two, X[0], False).input_names == ("a", "b", "c", "d")
+    with pytest.raises(bp.InputError, match=r"expected the column 'd', as in fit"):
+        bp.explain(classifier, table.iloc[0, :3], "x")
+    with pytest.raises(bp.InputError, match=r"got \['w'\]"):
+        bp.explain(classifier, X[0], "w")
+    with pytest.raises(bp.InputError, match=r"pass the last step, pipeline\[-1\]"):
+        bp.explain(make_pipeline(classifier), X[0], "x", bp.CrossEntropy())
+
+
+def test_explain_takes_targets_of_every_kind():
+    labels = np.stack([y == 0, y > 0], axis=1).astype(int)
+    several = bp.MLPClassifier(**QUICK).fit(X, labels)
+    np.testing.assert_array_equal(bp.explain(several, X[0], labels[0]).t, [[1.0, 0.0]])
+    squares = bp.MLPClassifier(**QUICK, loss="mean-squared-error").fit(X, y)
+    np.testing.assert_array_equal(bp.explain(squares, X[0], y[0]).t, np.eye(3)[y[:1]])
+    values = bp.MLPRegressor(**QUICK).fit(X, y)
+    assert bp.explain(values, X[0], 0.5).loss_value == 0.5 * (values.predict(X[:1])[0] - 0.5) ** 2
+
+
+# -- processes and threads -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["loky", "fork", "spawn"])
+def test_scores_are_the_same_in_other_processes(method):
+    settings = QUICK | {"dropout": 0.1, "early_stopping": True, "max_iter": 3}
+    classifier = bp.MLPClassifier(**settings).fit(X, y)  # something has run before the fork
+    expected = cross_val_score(classifier, X, y, cv=2)
+    if method == "loky":
+        scores = cross_val_score(classifier, X, y, cv=2, n_jobs=2)
+        threads = joblib.Parallel(n_jobs=2, backend="threading")(
+            joblib.delayed(cross_val_score)(classifier, X, y, cv=2) for _ in range(2)
+        )
+        np.testing.assert_array_equal(threads, [expected, expected])
+    else:
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            scores = pool.apply(cross_val_score, (classifier, X, y), {"cv": 2})
+            np.testing.assert_array_equal(
+                pool.apply(classifier.predict_proba, (X,)), classifier.predict_proba(X)
+            )
+    np.testing.assert_array_equal(scores, expected)

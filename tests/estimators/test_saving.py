@@ -286,3 +286,18 @@ def test_onnx_has_the_scaler_of_the_pipeline_and_the_names(scaler, tmp_path):
     bp.to_onnx(pipeline, tmp_path / "p.onnx", dtype="float32")
     probabilities, _ = run_onnx(tmp_path / "p.onnx", X.astype("float32"))
     np.testing.assert_allclose(probabilities, pipeline.predict_proba(X), rtol=1e-5)
+
+
+def test_the_command_line_explains_with_the_names(tmp_path, capsys):
+    two = (Y == "setosa").rename("setosa")
+    for classes in (Y, two):
+        classifier = bp.MLPClassifier(**QUICK).fit(X, classes)
+        classifier.save(tmp_path / "e.safetensors")
+        table = X.assign(**{classes.name: classes})
+        table.to_csv(tmp_path / "t.csv", index=False)
+        words = ["explain", str(tmp_path / "e.safetensors"), str(tmp_path / "t.csv")]
+        assert main([*words, "--sample", "3"]) == 0
+        printed = capsys.readouterr().out
+        assert "x₁ is sepal length (cm)" in printed
+        loss = bp.explain(classifier, X.iloc[2], classes.iloc[2]).loss_value
+        assert f"{loss:.6g}"[:8] in printed

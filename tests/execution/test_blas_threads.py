@@ -6,13 +6,21 @@ Covers: the choice by simulated times of steps, the setting of the process, the 
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import bp_arrays as bp
-from bp_arrays.execution import BlasThreads, StepRecorder, ThreadChoice, largest_product
+from bp_arrays.execution import (
+    BlasThreads,
+    StepRecorder,
+    ThreadChoice,
+    _blas_threads,
+    largest_product,
+)
 from bp_arrays.training.runners import _step_threads
+from bp_arrays.training.runners._reuse import recordings
 
 
 def simulate(choice, seconds_of, steps):
@@ -75,6 +83,7 @@ class Library:
 @pytest.fixture
 def library(monkeypatch):
     """A BLAS of four threads in place of NumPy's."""
+    recordings.clear()  # with the choices of other tests
     blas, fake = BlasThreads(), Library(4)
     blas._libraries = [fake]
     monkeypatch.setattr(_step_threads, "blas_threads", blas)
@@ -131,6 +140,34 @@ def test_training_begins_with_one_thread_and_says_so(library):
     assert inside == [4] and library.number == 4
 
 
+@pytest.fixture
+def clock(library, monkeypatch):
+    """A clock by which a step takes 10 ms on one thread, less on more."""
+    now = [0.0]
+
+    def perf_counter():
+        now[0] += 0.010 / library.number
+        return now[0]
+
+    monkeypatch.setattr(_step_threads, "time", SimpleNamespace(perf_counter=perf_counter))
+
+
+def test_fit_chooses_by_the_time_of_its_steps(library, clock):
+    history = train(LARGE, epochs=60)
+    assert history.blas_threads == 4
+    assert set(library.log) == {1, 2, 4} and library.number == 4
+
+
+def test_single_steps_choose_too_and_the_next_training_run_begins_with_their_choice(library, clock):
+    model = bp.Model(LARGE, 128, device="cpu", seed=0)
+    trainer = bp.Trainer(model, loss=bp.L2Loss(), optimizer=bp.SGD(1e-6))
+    for _ in range(120):
+        trainer.step(X[:256], X[:256, :16])
+    assert trainer.runner.blas_threads == 4
+    library.log.clear()
+    assert train(LARGE).blas_threads == 4 and set(library.log) <= {2, 4}
+
+
 def test_a_tiny_net_leaves_blas_alone(library):
     assert train(TINY, batch_size=16).blas_threads is None
     assert library.log == []
@@ -145,6 +182,25 @@ def test_one_thread_leaves_nothing_to_choose(library):
     library.number = 1
     assert train(LARGE).blas_threads is None
     assert library.log == []
+
+
+def test_a_number_that_the_user_has_set_is_kept(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert BlasThreads().most() == 1
+
+
+def test_the_blas_of_numpy_is_found(monkeypatch):
+    pytest.importorskip("threadpoolctl")
+    for name in _blas_threads.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    blas = BlasThreads()
+    before = blas.most()
+    if not blas._libraries:
+        pytest.skip("threadpoolctl does not know the BLAS of this NumPy")
+    with blas.choosing():
+        blas.use(before + 1)
+        assert blas.most() == before + 1
+    assert blas.most() == before
 
 
 def test_the_largest_product_is_that_of_matrices():

@@ -9,6 +9,7 @@ import pytest
 
 import bp_arrays as bp
 from bp_arrays.activations import ACTIVATIONS
+from bp_arrays.explanation._images import images_of
 from bp_arrays.explanation._stages import LinearStage
 from bp_arrays.losses import LOSSES
 
@@ -448,3 +449,76 @@ def test_a_scale_per_feature_is_that_of_each_position():
     x = np.random.default_rng(0).normal(size=(3, 2))
     explanation = bp.explain(model, x, [0.5, -0.5], bp.L2Loss())
     assert explanation.weight("2.weight", 2, 1).text
+
+
+def test_weights_have_the_names_that_are_printed():
+    e = notes_net()
+    for printed, name, *at in [
+        ("w11", "0.weight", 1, 1), ("w₂₃", "0.weight", 2, 3), ("u_32", "2.weight", 3, 2),
+        ("u3,2", "2.weight", 3, 2), ("b(1)3", "0.bias", 3), ("b⁽²⁾₁", "2.bias", 1),
+    ]:  # fmt: skip
+        assert e.weight(printed).text == e.weight(name, *at).text
+    assert e.weight("u", 3, 2).text == e.weight("2.weight", 3, 2).text
+    layers = [layer for n in (12, 5, 3) for layer in (bp.Linear(n), bp.Tanh())]
+    deep = bp.explain(bp.Model(bp.Sequential(*layers), 11, device="cpu"), np.ones(11),
+                      np.zeros(3), bp.L2Loss())  # fmt: skip
+    assert deep.weight("w(1)11,12").text == deep.weight("0.weight", 11, 12).text
+    assert deep.weight("w⁽³⁾₅₃").text == deep.weight("4.weight", 5, 3).text
+    for name, message in [
+        ("w11", r"one of w\(1\), b\(1\), w\(2\), .* with its indices"),
+        ("w(1)112", "a comma between the indices"),
+        ("w(1)", "expected indices 1 to 11, 1 to 12"),
+        ("w(2)99", "expected indices 1 to 12, 1 to 5"),
+    ]:
+        with pytest.raises(bp.InputError, match=message):
+            deep.weight(name)
+
+
+def test_outputs_have_the_names_of_their_classes():
+    model = bp.Model(bp.Linear(3), 2, device="cpu", seed=0)
+    names = ["setosa", "versicolor", "virginica"]
+    e = bp.explain(model, [1.0, 2.0], 1, bp.CrossEntropy(), class_names=names)
+    assert e.output_names == tuple(names) and e.target_class == "versicolor"
+    assert "t = [1], the class versicolor\n" in e.to_text()
+    assert bp.explain(model, [1.0, 2.0], 1, bp.CrossEntropy()).target_class == ""
+    for wrong in (names[:2], "abc", 3):
+        with pytest.raises(bp.InputError, match="a name for each of the 3 outputs"):
+            bp.explain(model, [1.0, 2.0], 1, bp.CrossEntropy(), class_names=wrong)
+
+
+def test_only_the_net_of_the_notes_tells_of_their_slips():
+    assert "Two slips of the notes" in notes_net().to_text()
+    net = bp.Sequential(bp.Linear(2), bp.Sigmoid(), bp.Linear(1), bp.Sigmoid())
+    xor = bp.explain(bp.Model(net, 2, device="cpu"), [0.0, 1.0], [1.0], bp.L2Loss())
+    assert "slips" not in xor.to_text() and "slips" not in xor.to_html()
+
+
+def test_images_hold_the_sample_its_derivative_and_the_weights():
+    """By the model's own forward and backward."""
+    net = bp.Sequential(bp.Standardize(), bp.Linear(20), bp.ReLU(), bp.Linear(3))
+    model = bp.Model(net, 12, device="cpu", dtype="float64", seed=0)
+    x = RNG.uniform(size=12)
+    e = bp.explain(model, x, 2, bp.CrossEntropy(), image_shape=(3, 4))
+    images = images_of(e)
+    assert images["shape"] == [3, 4, 1] and np.allclose(images["x"], x, rtol=1e-2)
+    y, backward = model.forward(x[None])
+    dx, _ = backward(bp.CrossEntropy()(y, [2])[1])
+    first, *units = images["signed"]
+    np.testing.assert_allclose(first["values"], dx[0], rtol=1e-2)
+    assert len(units) == 12
+    for image in units:
+        column = model.parameters["1.weight"][:, int(image["unit"]) - 1]
+        np.testing.assert_allclose(image["values"], column, rtol=1e-2)
+
+
+def test_what_is_an_image():
+    def shape(*input_shape, **settings):
+        model = bp.Model(bp.Sequential(bp.Flatten(), bp.Linear(1)), input_shape, device="cpu")
+        return bp.explain(model, np.ones(input_shape), [1.0], bp.L2Loss(), **settings).image_shape
+
+    assert shape(4, 5, 1) == (4, 5, 1) and shape(4, 5, 3) == (4, 5, 3)
+    assert shape(4, 5, 2) is None and shape(12) is None and shape(4, 5) is None
+    assert shape(12, image_shape=(2, 2, 3)) == (2, 2, 3)
+    for wrong in ((3, 5), 12, (12,), (2, 3, 2), (0, 4), (3.0, 4)):
+        with pytest.raises(bp.InputError, match=r"image_shape=\): expected \(height, width\)"):
+            shape(12, image_shape=wrong)

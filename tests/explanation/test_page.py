@@ -272,3 +272,41 @@ def test_a_step_too_large_to_descend_still_gives_a_page():
     model = bp.Model(net, 2, device="cpu", seed=0)
     page = bp.explain(model, [3.0, 2.0], [1.0, 0.0], bp.L2Loss(), eta=1e30).to_html()
     assert '"epoch":0' in page
+
+
+def test_a_digit_is_shown_as_an_image_with_its_classes(browser, tmp_path):
+    net = bp.Sequential(bp.Linear(16), bp.ReLU(), bp.Linear(10))
+    model = bp.Model(net, 64, device="cpu", seed=0)
+    x = np.random.default_rng(0).uniform(size=64)
+    e = bp.explain(model, x, 3, bp.CrossEntropy(), class_names=range(10), image_shape=(8, 8))
+    find = show(browser, e, tmp_path / "digit.html")
+    assert find("#images canvas").get_attribute("width") == "8"
+    assert len(browser.find_elements("css selector", "#images figure")) == 1 + 1 + 12
+    assert "target 3, largest output" in find("#images figcaption").text
+    assert find('[data-unit="2.3"]').text.splitlines()[-2] == "y₄: 3"
+
+
+def test_a_film_of_a_training_needs_no_guessing(tmp_path):
+    explanation, recorder = notes(), Recorder(frames=5)
+    model = bp.Model(explanation.model.net, 2, device="cpu", seed=0)
+    bp.fit(model, [[0.05, 0.35]], [[0.0175, 0.3825]], loss=bp.L2Loss(), optimizer=bp.Adam(0.1),
+           epochs=30, callbacks=[recorder])  # fmt: skip
+    assert recorder.epochs == [0, 8, 16, 24, 30]  # the last one too
+    np.testing.assert_array_equal(recorder.parameters[-1]["0.bias"], model.parameters["0.bias"])
+    page = explanation.to_html(tmp_path / "film.html", recorder)
+    assert "a training run of 30 epochs" in page
+    for guess in ("recorder", "training"):
+        with pytest.raises(bp.InputError, match="pass a Recorder as recording="):
+            explanation.to_html(**{guess: recorder})
+    with pytest.raises(bp.InputError, match="write recording="):
+        explanation.to_html(recorder)
+
+
+def test_the_last_epoch_is_kept_whatever_ends_the_training():
+    recorder, model = Recorder(frames=3), bp.Model(bp.Linear(1), 1, device="cpu", seed=0)
+    x, t, loss = [[0.0], [1.0]], [[1.0], [3.0]], bp.L2Loss()
+    stopping = bp.EarlyStopping(patience=2, monitor="loss")
+    history = bp.fit(model, x, t, loss=loss, optimizer=bp.SGD(1.9), epochs=50,
+                     callbacks=[stopping, recorder])  # fmt: skip
+    assert history.epochs < 50
+    assert recorder.epochs[-1] == history.epochs and len(recorder.epochs) <= 3

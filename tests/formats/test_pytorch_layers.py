@@ -14,7 +14,11 @@ import bp_arrays as bp
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 nn = torch.nn
 
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel"),
+    # some modules end in probabilities, which from_torch warns of
+    pytest.mark.filterwarnings("ignore::bp_arrays.BpArraysWarning"),
+]
 
 
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,

@@ -136,3 +136,34 @@ def test_public_names_are_there_and_sorted():
     assert missing == []
     assert len(set(bp_arrays.__all__)) == len(bp_arrays.__all__)
     assert (PACKAGE / "py.typed").exists()
+
+
+def test_what_is_imported_when_asked_for_is_what_type_checkers_see():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        alias.name: node.module.partition(".")[2]
+        for node in block.body
+        for alias in node.names
+        if isinstance(node, ast.ImportFrom) and node.module != "bp_arrays"
+    }
+    assert seen == bp_arrays.LAZY
+    eager = {"data", "testing", *dir(bp_arrays.errors), "Device", "device", "devices"}
+    assert set(bp_arrays.__all__) <= set(seen) | eager
+
+
+def test_rooms_are_attributes_of_the_package_and_no_more_than_that_is_imported():
+    code = (
+        "import sys, bp_arrays as bp\n"
+        "assert 'bp_arrays.layers' not in sys.modules\n"
+        "assert 'array_api_compat.numpy' not in sys.modules\n"
+        "assert callable(bp.devices) and callable(bp.layers.Linear)\n"
+        "from bp_arrays import *\n"
+        "assert Model is bp.Model and callable(bp.devices)\n"
+        "import bp_arrays.devices\n"
+        "assert callable(bp.devices)\n"
+        "for room in bp.ROOMS: assert room in dir(bp) or getattr(bp, room)\n"
+        "print(hasattr(bp, 'nothing'))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "False", result.stderr

@@ -441,3 +441,22 @@ def test_a_model_that_no_file_can_describe_is_resumed_all_the_same(tmp_path):
     bp.fit(custom(), X, T, checkpoint=bp.Checkpoint(tmp_path), **arguments)
     history = bp.fit(resumed, X, T, resume=tmp_path, **settings())
     assert history["loss"] == expected["loss"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_step_is_not_lost(number, tmp_path):
+    class Early(bp.Callback):
+        def on_start(self, run):
+            signal.raise_signal(number)
+
+    def train(**more):
+        return bp.fit(make(), X, T, **settings(callbacks=[Early()]), **more)
+
+    if number == signal.SIGTERM:
+        with pytest.raises(SystemExit):
+            train(checkpoint=bp.Checkpoint(tmp_path))
+    else:
+        assert train(checkpoint=bp.Checkpoint(tmp_path)).stopped == "interrupted"
+        with pytest.raises(KeyboardInterrupt):  # without a checkpoint, at once
+            train()
+    assert names(tmp_path) == ["step-000000000001.safetensors"]

@@ -62,6 +62,7 @@ def test_the_text_lines_up_and_long_names_are_numbered():
         "1 Iris setosa        1    .  100.0%",
         "2 Iris versicolor    1    1   50.0%",
         "precision          50% 100%",
+        "F1                 67%  67%",
     ]
 
 

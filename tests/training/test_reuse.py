@@ -217,3 +217,12 @@ def fresh_on_jax(model, **settings):
     other.set_parameters(model.host_parameters())
     train(other, **settings)
     return np.asarray(other.vector)
+
+
+def test_estimators_of_equal_nets_share_what_is_recorded(recorded):
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    for seed in range(2):
+        classifier = bp.MLPClassifier((8,), random_state=seed, device="cpu")
+        for _ in range(2):
+            classifier.partial_fit(X, T, classes=[0, 1, 2])
+    assert recorded == [(40, 6)]

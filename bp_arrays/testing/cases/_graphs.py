@@ -9,12 +9,23 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.activations import Identity, Tanh
-from bp_arrays.layers import Add, Concatenate, Layer, Linear, Multiply, Parallel, Select
-from bp_arrays.losses import CombinedLoss, CrossEntropy, L2Loss
+from bp_arrays.layers import (
+    Add,
+    Concatenate,
+    Ensemble,
+    Layer,
+    Linear,
+    Multiply,
+    Parallel,
+    Residual,
+    Select,
+    Sequential,
+)
+from bp_arrays.losses import CombinedLoss, CrossEntropy, EnsembleLoss, L2Loss, MeanSquaredError
 from bp_arrays.testing._case import DTYPES_WITH_HALF, Case, Derivatives
 from bp_arrays.testing._placement import Placement
 from bp_arrays.testing.cases._inputs import normal
-from bp_arrays.testing.cases._layer import flat_tree, layer_case
+from bp_arrays.testing.cases._layer import flat_tree, layer_case, loss_case
 from bp_arrays.testing.witnesses import _graphs as witness
 from bp_arrays.testing.witnesses._witness import HostArrays, formula
 from bp_arrays.trees import Tree, map_shapes
@@ -35,6 +46,8 @@ GRAPHS: tuple[tuple[Layer, str, Tree, Values], ...] = (
     (Add(), "ordinary", ((5, 4), (5, 4), (5, 4)), witness.added),
     (Add(), "batch of 1", {"a": (1, 3), "b": (1, 3)}, witness.added),
     (Multiply(), "ordinary", ((5, 4), (5, 4), (5, 4)), witness.multiplied),
+    (Ensemble(Sequential(Linear(3), Tanh()), 2), "ordinary", (5, 4), witness.members),
+    (Ensemble(Sequential(Linear(2), Tanh()), 3), "batch of 1", (1, 3), witness.members),
     (Multiply(), "batch of 1", {"a": (1, 2, 3), "b": (1, 2, 3)}, witness.multiplied),
 )
 """A layer, the variant, the shapes of its inputs, and the witness."""
@@ -60,12 +73,43 @@ def graph_cases() -> Iterator[Case]:
         witnesses=formula(witness.unused_output),
     )
     yield layer_case(
+        Ensemble(Sequential(Residual(Linear(4)), Tanh(), Linear(2)), 2),
+        partial(_drawn, "Ensemble", "one by one", (2, 3, 4)),
+        "one by one",
+        analytic=True,
+        dtypes=DTYPES_WITH_HALF,
+    )
+    yield layer_case(
         Multiply(),
         partial(_with_zeros, "Multiply", "zeros", ((5, 4), (5, 4))),
         "zeros",
         analytic=True,
         witnesses=formula(witness.multiplied),
     )
+
+
+def ensemble_loss_cases() -> Iterator[Case]:
+    """Yield the cases of the sum over members: means and sums, with weights and without."""
+    for variant in ("mean", "weighted mean", "weighted sum"):
+        reduction = variant.split()[-1]
+        yield loss_case(
+            EnsembleLoss(MeanSquaredError(reduction=reduction)),
+            partial(_outputs_of_members, variant),
+            variant,
+            analytic=True,
+            witnesses=formula(partial(witness.loss_of_members, reduction)),
+            dtypes=DTYPES_WITH_HALF,
+        )
+
+
+def _outputs_of_members(variant: str) -> HostArrays:
+    arrays = {
+        name: normal("EnsembleLoss", variant, name, shape=shape)
+        for name, shape in {"y": (5, 3, 2), "t": (5, 2)}.items()
+    }
+    if "weighted" in variant:
+        arrays["weight"] = np.abs(normal("EnsembleLoss", variant, "weight", shape=(5,)))
+    return arrays
 
 
 FACTORS = {"kind": 0.75, "size": 2.0}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bp_arrays.testing._case import GRADIENT, PARAMETER
+from bp_arrays.testing.witnesses._loss_terms import values_of_targets
 from bp_arrays.testing.witnesses._losses import loss_values
 from bp_arrays.testing.witnesses._witness import HostArrays
 from bp_arrays.typing import HostArray
@@ -95,6 +96,31 @@ def multiplied(inputs: HostArrays) -> HostArrays:
             lambda e, *numbers: e * math.prod(numbers), inputs["delta"], *others
         )
     return values
+
+
+def members(inputs: HostArrays) -> HostArrays:
+    """y_m = tanh(x w_m + b_m) of each member; the errors of x are added over the members."""
+    w, b, x = inputs[f"{PARAMETER}0.weight"], inputs[f"{PARAMETER}0.bias"], inputs["x"]
+    delta, numbers = inputs["delta"], range(len(inputs[f"{PARAMETER}0.weight"]))
+    y = [_each(math.tanh, _linear(x, w[m], b[m])) for m in numbers]
+    errors = [_each(lambda h, e: e * (1.0 - h * h), y[m], delta[:, m]) for m in numbers]
+    by_x = [_linear(errors[m], w[m].T, np.zeros(x.shape[1])) for m in numbers]
+    return {
+        "y": np.stack(y, axis=1),
+        "dx": _each(lambda *e: math.fsum(e), *by_x),
+        f"{GRADIENT}0.weight": np.stack(
+            [_linear(x.T, errors[m], np.zeros(w.shape[2])) for m in numbers]
+        ),
+        f"{GRADIENT}0.bias": np.array([[math.fsum(c) for c in e.T.tolist()] for e in errors]),
+    }
+
+
+def loss_of_members(reduction: str, inputs: HostArrays) -> HostArrays:
+    """The sum of the mean squared errors of the members."""
+    y, values = inputs["y"], []
+    for m in range(y.shape[1]):
+        values.append(values_of_targets("MeanSquaredError", reduction, inputs | {"y": y[:, m]}))
+    return {"value": np.asarray(math.fsum(float(v["value"]) for v in values))}
 
 
 def combined_loss(reduction: str, factors: dict[str, float], inputs: HostArrays) -> HostArrays:

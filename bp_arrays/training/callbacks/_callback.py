@@ -65,13 +65,17 @@ def called_back(callbacks: Sequence[Callback], run: Run) -> Iterator[None]:
     Ctrl-C ends it without an error. `run.history.stopped` is the reason if the block ended early.
     """
     started: list[Callback] = []
+    begun = False
     try:
         for callback in callbacks:
             callback.on_start(run)
             started.append(callback)
+        begun = True
         yield
     except KeyboardInterrupt:
         run.stopped = "interrupted"
+        if not begun:  # there is no block to end
+            raise
     except NonFiniteLossError:
         run.stopped = "not finite"
         raise

@@ -187,9 +187,10 @@ class CheckpointPauses(Pauses):
         """
         super().end_epoch(last=last)
         content = None
+        stops = bool(self.interrupts.pending)  # once: a signal may come while this runs
         best = self._is_best()
         epochs = self.run.history.epochs
-        due = last or bool(self.interrupts.pending)
+        due = last or stops
         due = due or (self.unit == "epoch" and epochs % self.number == 0)
         due = due or (self.unit != "epoch" and self.is_due(self._step))
         if best or due:
@@ -199,7 +200,8 @@ class CheckpointPauses(Pauses):
         if due and content is not None:
             self._written(lambda: self.folder.write(self._step, content))
             self._schedule()
-        self.interrupts.check()
+        if stops:
+            self.interrupts.check()
 
     def restore(self, resumed: Resumed) -> None:
         """Continue where a checkpoint was saved."""

@@ -136,6 +136,7 @@ class Session:
                 )
                 if self._resumed is not None:
                     pauses.restore(self._resumed)
+            pauses.measures = self.checkpoint is None and self.resume is None
             if self._resumed is not None:
                 resume_position(pauses, self._resumed.position)
                 if not self.run.is_first_process:

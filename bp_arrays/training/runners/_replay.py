@@ -115,7 +115,9 @@ class ReplayRunner(Runner):
             recorded.steps_to_come = self.steps_to_come
         theta, g, vectors = self.theta, self.g, state.vectors
         batches = pauses.batches(feed, batch_size, order)
-        with closing(batches), self._threads.choosing() as threads:
+        # bits depend on the number of threads: a run that is to be repeated may not measure it
+        threads_in_use = self._threads.choosing(allowed=pauses.measures)
+        with closing(batches), threads_in_use as threads:
             try:
                 for index, batch in enumerate(batches, pauses.start):
                     rate = optimizer.rate(count, state.monitored)

@@ -22,10 +22,10 @@ from bp_arrays.optimizers import Optimizer
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training.runners._replayed_pass import Recording, ReplayedPass
 
-RECORDINGS, COMPILED, STEPS_PER_MODEL = 64, 16, 4
+RECORDINGS, COMPILED, STEPS_PER_MODEL = 64, 16, 2
 """How many are kept of each; the one that was not used for the longest time is dropped first."""
 
-CONSTANT_BYTES, ARENA_BYTES = 2**22, 2**27
+CONSTANT_BYTES, ARENA_BYTES = 2**22, 2**26
 """Memory of one recording and of one model's passes up to which they are kept: with more, a step
 takes longer than what is saved."""
 

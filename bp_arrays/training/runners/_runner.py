@@ -13,7 +13,7 @@ import numpy as np
 
 from bp_arrays.data import Batch, Feed
 from bp_arrays.errors import NonFiniteLossError
-from bp_arrays.layers import walk
+from bp_arrays.layers import Ensemble, walk
 from bp_arrays.losses import CombinedLoss
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.training._evaluate import Totals
@@ -79,6 +79,8 @@ class Runner(ABC):
         self.steps_to_come = 0
         objective = step.objective
         parts: list[Any] = [node.layer for node in walk(objective.net)]
+        for ensemble in [layer for layer in parts if isinstance(layer, Ensemble)]:
+            parts += [node.layer for node in walk(ensemble.net)]
         parts += [objective.loss, *objective.metrics, objective.penalty]
         parts += [metric.metric for metric in objective.metrics if isinstance(metric, OutputMetric)]
         if isinstance(objective.loss, CombinedLoss):

@@ -30,9 +30,13 @@ class StepThreads:
         return None if self._choice is None else self._choice.best
 
     @contextmanager
-    def choosing(self) -> Iterator[StepThreads]:
-        """Return the context for `begin` and `end`, after which BLAS is as it was."""
-        with blas_threads.choosing() as self._chooses:
+    def choosing(self, *, allowed: bool = True) -> Iterator[StepThreads]:
+        """Return the context for `begin` and `end`, after which BLAS is as it was.
+
+        Nothing is set unless it is allowed.
+        """
+        with blas_threads.choosing() as free:
+            self._chooses = free and allowed
             self._most, self._set = None, 0
             try:
                 yield self
@@ -47,8 +51,8 @@ class StepThreads:
         product = run.recording.largest_product
         if not product:
             return
-        is_new = self._most is None or product > self._product
-        if is_new:
+        is_new = product > self._product
+        if is_new or self._most is None:
             self._adopt(run)
         if self._choice is None:
             return
@@ -67,11 +71,14 @@ class StepThreads:
         """Continue with the choice for these steps, of this or an earlier training run."""
         if self._most is None:
             self._most = blas_threads.most()
+        if self._most == 1:  # nothing to choose; what another training run has learned stays
+            self._choice = None
+            return
         recording = run.recording
         choice = recording.thread_choice
         if choice is None and recording.largest_product == self._product:
             choice = self._choice  # the same step, recorded again
         if choice is None or choice.most != self._most:
-            choice = ThreadChoice(self._most) if self._most > 1 else None
+            choice = ThreadChoice(self._most)
         recording.thread_choice = self._choice = choice
         self._product = max(recording.largest_product, self._product)

@@ -1,0 +1,132 @@
+"""Training beside busy processes: this library against the peers, and against one BLAS thread."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from benchmarks.contestants import OURS, unavailable
+from benchmarks.measuring import measure
+from benchmarks.ours import ours
+from benchmarks.peers import jax_jit, torch_eager
+from benchmarks.workloads import CPU, Epoch, HostArray, Workload
+
+BUSY = (0, 1, 2, 4)
+"""Numbers of busy processes."""
+
+STEPS = (1000, 2000, 100, 40, 2)
+"""Of one turn, for each net: a turn must outlast the time slices of the processes."""
+
+COMPUTE = """
+import os
+parent = os.getppid()
+while os.getppid() == parent:  # ends with the benchmark, however that ends
+    for _ in range(10**6):
+        pass
+"""
+
+ONE_THREAD = "bp_arrays, one thread"
+
+PEERS: dict[str, Callable[[Workload], Epoch]] = {"PyTorch": torch_eager, "jax.jit": jax_jit}
+
+
+def one_thread(workload: Workload) -> Epoch:
+    """This library while BLAS is limited to one thread, so that there is nothing to choose."""
+    from threadpoolctl import threadpool_limits
+
+    train = ours(workload)
+
+    def epoch(order: HostArray) -> float:
+        with threadpool_limits(limits=1, user_api="blas"):
+            return train(order)
+
+    return epoch
+
+
+@contextmanager
+def busy_processes(number: int) -> Iterator[None]:
+    """Keep so many processes computing."""
+    command = [sys.executable, "-c", COMPUTE]
+    processes = [subprocess.Popen(command) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@dataclass
+class Load:
+    """One net beside one number of busy processes.
+
+    Parameters
+    ----------
+    name : str
+    busy : int
+    microseconds : dict of float
+        Per step, the median of each contestant.
+    ratio : dict of float
+        The median of this library's time divided by each other's.
+    """
+
+    name: str
+    busy: int
+    microseconds: dict[str, float]
+    ratio: dict[str, float]
+
+    def entry(self) -> dict[str, Any]:
+        """Return the numbers by name."""
+        return asdict(self)
+
+
+def measure_load(rounds: int, only: str) -> Iterator[Load]:
+    """Measure each net whose name contains a word, libraries in turns, with each load."""
+    peers = {name: make for name, make in PEERS.items() if not unavailable(name, "cpu")}
+    for workload, steps in zip(CPU, STEPS, strict=True):
+        if only not in workload.name:
+            continue
+        turn = replace(workload, steps=steps)
+        makers: dict[str, Callable[[Workload], Epoch]] = {OURS: ours, ONE_THREAD: one_thread}
+        contestants = {name: make(turn) for name, make in (makers | peers).items()}
+        for busy in BUSY:
+            with busy_processes(busy):
+                result = measure(turn, contestants, rounds=rounds, warm=1)
+            yield Load(
+                turn.name,
+                busy,
+                {name: round(result.median(name), 1) for name in contestants},
+                {name: result.ratio(OURS, name) for name in contestants if name != OURS},
+            )
+
+
+def load_table(rows: list[Load]) -> str:
+    """Return the table of README.md."""
+    names = [name for name in rows[0].ratio if name != ONE_THREAD] if rows else []
+    lines = [
+        "| net, batch | busy processes | per step | / one thread | / "
+        + " | / ".join(names)
+        + " | / best peer |",
+        "| --- |" + " --- |" * (4 + len(names)),
+    ]
+    for row in rows:
+        ratios = [row.ratio[name] for name in names]
+        cells = [row.name, str(row.busy), f"{row.microseconds[OURS]:.0f} µs"]
+        cells += [f"{row.ratio[ONE_THREAD]:.2f}", *(f"{r:.2f}" for r in ratios)]
+        cells.append(f"**{max(ratios, default=float('nan')):.2f}**")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def worst(rows: list[Load]) -> str:
+    """Return the largest ratios of all rows, in one line."""
+    alone = max(row.ratio[ONE_THREAD] for row in rows)
+    peers = [r for row in rows for name, r in row.ratio.items() if name != ONE_THREAD]
+    median = statistics.median(row.ratio[ONE_THREAD] for row in rows)
+    best = f", the best peer {max(peers):.2f}" if peers else ""
+    return f"at most: one thread {alone:.2f} (median {median:.2f}){best}"

@@ -1,0 +1,1 @@
+"""Faults run for real: processes that are killed, full disks, flipped bits, and what is lost."""
