@@ -410,8 +410,8 @@ FAULTS = (
     Fault(RANDOM, "kernels/_threefry.py", "signed(schedule[(group + 1) % 3] + group)",
           "signed(schedule[(group + 1) % 3])", "random bits", "kernels"),
     Fault(RANDOM, "random/_stream.py", "        self._draws += 1\n", "", "random bits", "random"),
-    Fault(RANDOM, "random/_stream.py", "            return mask, threshold / LEVELS",
-          "            return mask, 1.0 - rate", "Dropout", "random"),
+    Fault(RANDOM, "random/_stream.py", "return mask, threshold / LEVELS",
+          "return mask, 1.0 - rate", "Dropout", "random"),
     # situations from practice
     Fault(LAST, "training/_fit.py", "                runner.check_update()\n", "", "", "training"),
     Fault(STALE, "training/callbacks/_callback.py", "        _end(started, run)", "        pass",
