@@ -71,6 +71,11 @@ class Recent(Generic[V]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def values(self) -> list[V]:
+        """Return all values."""
+        with self._lock:
+            return list(self._values.values())
+
     def get(self, key: Any) -> V | None:
         """Return the value of a key, None if there is none."""
         with self._lock:
