@@ -130,6 +130,7 @@ if TYPE_CHECKING:
     from bp_arrays.model import Model, from_torch, generate, load
     from bp_arrays.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
     from bp_arrays.optimizers import (
+        EMA,
         SGD,
         Adagrad,
         Adam,
@@ -174,6 +175,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CTC",
     "ELU",
+    "EMA",
     "GELU",
     "GLU",
     "GRU",
@@ -431,6 +433,7 @@ NAMES = {
         "AdamW",
         "Chain",
         "ClipByGlobalNorm",
+        "EMA",
         "RMSProp",
         "SGD",
         "WeightDecay",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bp_arrays.checks import argument_error
+from bp_arrays.optimizers._average import EMA
 from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
 from bp_arrays.optimizers._precision import in_float32
 from bp_arrays.optimizers._transforms import Transform
@@ -42,6 +43,9 @@ class Chain(Optimizer):
         *transforms, optimizer = links or (None,)
         if not isinstance(optimizer, Optimizer):
             raise argument_error("Chain", "link", optimizer, "an optimizer as the last link")
+        if isinstance(optimizer, EMA):
+            expected = "an optimizer without averages; write EMA(Chain(...))"
+            raise argument_error("Chain", "link", optimizer, expected)
         for link in transforms:
             if not isinstance(link, Transform):
                 raise argument_error("Chain", "link", link, "transforms before the last link")
