@@ -419,7 +419,7 @@ FAULTS = (
     Fault(RANDOM, "random/_stream.py", "            return mask, threshold / LEVELS",
           "            return mask, 1.0 - rate", "Dropout", "random"),
     # situations from practice
-    Fault(LAST, "training/_fit.py", "                runner.check_update()\n", "", "", "training"),
+    Fault(LAST, "training/_fit.py", "                    runner.check_update()\n", "", "", "training"),
     Fault(STALE, "training/callbacks/_callback.py", "        _end(started, run)", "        pass",
           "", "training"),
     Fault(EXTREME, "training/_metrics.py", "centered = distance - mean", "centered = distance", "",
