@@ -382,6 +382,8 @@ FAULTS = (
           "optimizers"),
     Fault(STALE, "training/_fit.py", "model.use_trained()", "model.use_averages()",
           "", "training"),
+    Fault(STALE, "optimizers/_chain.py", "            vectors += own\n",
+          "            vectors += state[: transform.states]\n", "", "optimizers"),
     Fault(SIGN, "optimizers/_transforms.py", "return g + self.decay * theta",
           "return g - self.decay * theta", "WeightDecay", "optimizers"),
     Fault(EXTREME, "optimizers/_transforms.py", "        h = wide / root / root\n",
@@ -419,7 +421,8 @@ FAULTS = (
     Fault(RANDOM, "random/_stream.py", "            return mask, threshold / LEVELS",
           "            return mask, 1.0 - rate", "Dropout", "random"),
     # situations from practice
-    Fault(LAST, "training/_fit.py", "                    runner.check_update()\n", "", "", "training"),
+    Fault(LAST, "training/_fit.py", "                    runner.check_update()\n", "", "",
+          "training"),
     Fault(STALE, "training/callbacks/_callback.py", "        _end(started, run)", "        pass",
           "", "training"),
     Fault(EXTREME, "training/_metrics.py", "centered = distance - mean", "centered = distance", "",

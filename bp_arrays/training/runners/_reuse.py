@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from bp_arrays.execution import Arena
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
-from bp_arrays.optimizers import Optimizer
+from bp_arrays.optimizers import EMA, Chain, Optimizer
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training.runners._replayed_pass import Recording, ReplayedPass
 
@@ -44,14 +44,24 @@ def step_key(
 
 
 def update_key(optimizer: Optimizer) -> bytes | None:
-    """Return all that an update depends on besides arrays; None for a custom optimizer.
+    """Return all that an update depends on besides arrays; None if a part of it is custom.
 
     The learning rate is an argument of the update, and may be a schedule with a state.
     """
-    kind = type(optimizer)
-    if kind.__module__.partition(".")[0] != __name__.partition(".")[0]:
+    if not all(map(_is_of_library, _links(optimizer))):
         return None
-    return _pickled((kind, {**vars(optimizer), "learning_rate": None}))
+    return _pickled((type(optimizer), {**vars(optimizer), "learning_rate": None}))
+
+
+def _links(optimizer: Optimizer) -> list[Any]:
+    """Return an optimizer and all that it is made of."""
+    transforms = optimizer.transforms if isinstance(optimizer, Chain) else ()
+    inner = _links(optimizer.optimizer) if isinstance(optimizer, (Chain, EMA)) else []
+    return [optimizer, *transforms, *inner]
+
+
+def _is_of_library(part: Any) -> bool:
+    return type(part).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _pickled(parts: Any) -> bytes | None:
