@@ -131,6 +131,7 @@ if TYPE_CHECKING:
     from bp_arrays.model import Model, from_torch, generate, load
     from bp_arrays.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
     from bp_arrays.optimizers import (
+        EMA,
         SGD,
         Adagrad,
         Adam,
@@ -175,6 +176,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CTC",
     "ELU",
+    "EMA",
     "GELU",
     "GLU",
     "GRU",
@@ -434,6 +436,7 @@ NAMES = {
         "AdamW",
         "Chain",
         "ClipByGlobalNorm",
+        "EMA",
         "RMSProp",
         "SGD",
         "WeightDecay",

@@ -293,6 +293,7 @@ def _fit(
                     break
                 started = time.perf_counter() - pauses.seconds
                 runner = trainer.resume()  # a callback may have trained the model otherwise
+                model.use_trained()
                 if model.device != device:
                     raise InputError(
                         f"fit: expected the model on {str(device)!r} until training ends, a "
@@ -303,9 +304,12 @@ def _fit(
                 session.check_order(chosen, epoch)
                 pauses.begin_epoch(chosen)
                 runner.steps_to_come = (epochs + 1 - epoch) * (steps or 0)
-                with session.interruptible_epoch(), memory_advice("fit", device, rows, KEPT):
-                    values = runner.epoch(feed, rows, order, bar, pauses)
-                runner.check_update()
+                try:
+                    with session.interruptible_epoch(), memory_advice("fit", device, rows, KEPT):
+                        values = runner.epoch(feed, rows, order, bar, pauses)
+                    runner.check_update()
+                finally:
+                    model.use_averages()
                 if validation_feed is not None:
                     measured = evaluate_feed(
                         model,
