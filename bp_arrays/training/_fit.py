@@ -28,6 +28,7 @@ from bp_arrays.training._metrics import Metric, with_part_losses
 from bp_arrays.training._parts import SHARING, Division, shares_blocks
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
+from bp_arrays.training._table import check_table
 from bp_arrays.training._trainer import KEPT, Trainer, check_group, checked_together, guarded
 from bp_arrays.training.callbacks import Callback, Run, called_back
 from bp_arrays.training.checkpoints import (
@@ -232,6 +233,8 @@ def _fit(
         spec = BatchSpec.of(model, loss, metrics)
         data = as_batches(*samples, batch_size=batch_size, shuffle=shuffle, seed=seed)
         feed, rows = data.feed(spec), data.batch_size
+        if isinstance(samples[0], Table):
+            check_table(validation, model, "fit(validation=)")
         validation_feed = _validation_feed(validation, spec)
         _check_passes(feed, validation_feed, epochs)
     _warn_of_identities(model)
@@ -289,6 +292,7 @@ def _fit(
                     break
                 started = time.perf_counter() - pauses.seconds
                 runner = trainer.resume()  # a callback may have trained the model otherwise
+                model.use_trained()
                 if model.device != device:
                     raise InputError(
                         f"fit: expected the model on {str(device)!r} until training ends, a "
@@ -299,9 +303,12 @@ def _fit(
                 session.check_order(chosen, epoch)
                 pauses.begin_epoch(chosen)
                 runner.steps_to_come = (epochs + 1 - epoch) * (steps or 0)
-                with session.interruptible_epoch(), memory_advice("fit", device, rows, KEPT):
-                    values = runner.epoch(feed, rows, order, bar, pauses)
-                runner.check_update()
+                try:
+                    with session.interruptible_epoch(), memory_advice("fit", device, rows, KEPT):
+                        values = runner.epoch(feed, rows, order, bar, pauses)
+                    runner.check_update()
+                finally:
+                    model.use_averages()
                 if validation_feed is not None:
                     measured = evaluate_feed(
                         model,

@@ -208,6 +208,7 @@ class Trainer:
     ) -> float:
         with checked_together(group), self.model.device.activate():
             batch = Batch(*self._spec.batch(x, t, sample_weight))
+        self.model.use_trained()
         # an overflow makes the loss infinite, which raises an error: no warning of NumPy needed
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             try:
