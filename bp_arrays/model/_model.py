@@ -825,7 +825,7 @@ class Model:
         On the host for host data. `function` does not compute gradients of parameters.
         """
         device = self.device
-        x = self._frame_as_rows(x)
+        x = self._frame_as_rows(method, x)
         # an underflow to 0 is intended, whatever np.seterr was set to
         with device.activate(), np.errstate(under="ignore"):
             to_host, batches = self._batches(x, batch_size)
@@ -836,7 +836,7 @@ class Model:
             )
             params = self.layout.tree(*self.current_vectors(), device.xp)
             outputs: list[Tree] = []
-            with memory_advice("predict", device, batch_size, "The model is unchanged"):
+            with memory_advice(method, device, batch_size, "The model is unchanged"):
                 for batch in batches:
                     y = function(params, batch, context)
                     outputs.append(map_tree(device.to_numpy, y) if to_host else y)
@@ -848,7 +848,7 @@ class Model:
         with device.activate():
             return map_tree(lambda *parts: xp.concat(parts, axis=0), *outputs)
 
-    def _frame_as_rows(self, x: Any) -> Any:
+    def _frame_as_rows(self, method: str, x: Any) -> Any:
         """Return a DataFrame as the table that the model was trained on; anything else as it is."""
         if TABLE_KEY not in self.metadata or not is_frame(x) or len(x.shape) != 2:
             return x
@@ -856,7 +856,7 @@ class Model:
         assert spec is not None
         rows, notes = frame_samples(x, spec)
         for note in notes:
-            logger.info("predict: %s", note)
+            logger.info("%s: %s", method, note)
         return rows
 
     def _batches(self, x: Any, batch_size: int | None) -> tuple[bool, Iterator[Tree]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ from bp_arrays.checks import as_integer
 from bp_arrays.data import Feed, Order, Table, as_batches
 from bp_arrays.devices import memory_advice
 from bp_arrays.distributed import ProcessGroup
-from bp_arrays.errors import InputError
+from bp_arrays.errors import InputError, warn
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.layers import Standardize, walk
 from bp_arrays.losses import Loss
@@ -150,7 +149,7 @@ def fit(
     -----
     BpArraysWarning
         If the net ends in an activation that the loss applies itself, such as Softmax before
-        CrossEntropy: training works, but badly.
+        CrossEntropy: training works, but badly. If a Standardize has neither mean nor scale.
 
     Notes
     -----
@@ -397,11 +396,9 @@ def _warn_of_identities(model: Model) -> None:
             values.get(f"{node.path}.{name}".removeprefix(".")) for name in ("mean", "scale")
         )
         if mean is not None and scale is not None and not mean.any() and (scale == 1.0).all():
-            warnings.warn(
+            warn(
                 f"fit: layer {node.path or 'net'} (Standardize) has the mean 0 and the scale 1 and "
-                "does nothing; write Standardize.of(x), or set its parameters 'mean' and 'scale'",
-                UserWarning,
-                stacklevel=4,
+                "does nothing; write Standardize.of(x), or set its parameters 'mean' and 'scale'"
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import logging
 import signal
@@ -14,6 +15,7 @@ import bp_arrays as bp
 from bp_arrays.data import ArrayBlocks, Batches
 from bp_arrays.training.checkpoints import _folder
 from bp_arrays.training.checkpoints._folder import CheckpointFolder
+from bp_arrays.training.checkpoints._settings import described
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(70, 4)).astype("float32")
@@ -352,6 +354,14 @@ def test_a_folder_that_another_run_has_taken_over_is_not_written_to(tmp_path, mo
 def test_settings_of_a_checkpoint_are_checked(arguments, message):
     with pytest.raises(bp.InputError, match=message):
         bp.Checkpoint(**{"folder": "run"} | arguments)
+
+
+def test_settings_are_described_by_their_values_in_any_process():
+    letters = [chr(97 + k) for k in range(20)]
+    assert described(set(letters)) == letters
+    orders = [functools.partial(np.roll, shift=k) for k in (1, 2, 1)]
+    first, other, same = map(described, orders)
+    assert first == same != other
 
 
 def test_a_callback_may_not_keep_what_no_file_can(tmp_path):
