@@ -112,3 +112,14 @@ def test_few_separable_rows_are_learned_by_a_small_net(run, flowers):
     result = run("train", "flowers.csv", "--target", "kind", "--layers", 4, "--device", "cpu")
     assert "accuracy 100.00%" in result.out
     assert "480 epochs" in result.out
+
+
+@pytest.mark.parametrize("layers", ["4", "none"])
+def test_a_table_of_texts_alone_needs_no_standardization(run, tmp_path, layers):
+    lines = [f"{'uv'[k % 2]},{'pqr'[k % 3]},{k % 2 + k % 3}.5" for k in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,y", *lines]))
+    words = ("train", "t.csv", "--target", "y", "--device", "cpu", "--epochs", 2)
+    result = run(*words, "--layers", layers, "--out", "m")
+    assert result.code == 0 and result.err == ""
+    result = run("predict", "m", "t.csv", "--device", "cpu", "--out", "p.csv")
+    assert result.code == 0 and "predicted 60 rows: mean squared error" in result.out
