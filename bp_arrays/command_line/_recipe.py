@@ -16,7 +16,7 @@ from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.layers import Dropout, Layer, Linear, Standardize
 from bp_arrays.losses import Loss, loss_named
 from bp_arrays.optimizers import AdamW, Optimizer, optimizer_named
-from bp_arrays.readers import Dataset
+from bp_arrays.readers import Dataset, Table
 from bp_arrays.schedules import (
     Constant,
     Cosine,
@@ -189,7 +189,9 @@ def build_layers(recipe: SizedRecipe, loss: Loss, data: Dataset) -> tuple[Layer,
     BinaryCrossEntropy, which includes the sigmoid.
     """
     assert data.t is not None
-    layers: list[Layer] = [Standardize()] if recipe.standardize else []
+    # of a table of texts, all inputs are 0 or 1 and stay so
+    scales = recipe.standardize and not (isinstance(data, Table) and all(data.spec.is_indicator))
+    layers: list[Layer] = [Standardize()] if scales else []
     for size in recipe.layers:
         layers += [Linear(size), activation_named(recipe.activation)()]
         if recipe.dropout:

@@ -77,12 +77,13 @@ def mean_and_scale(where: str, x: Any) -> tuple[tuple[float, ...], tuple[float, 
 
 def _as_array(where: str, x: Any) -> Any:
     """Return x as an array with rows: NumPy's, or the one on its device."""
-    if device_of_or_none(x) is None:
+    if device_of_or_none(x) is None or isinstance(x, np.ndarray):
         try:
             x = np.asarray(x)
-        except (ValueError, TypeError) as error:
+            x = x.astype(np.float64) if x.dtype == object else x
+        except (ValueError, TypeError, OverflowError) as error:
             raise array_error(where, "x", "an array of numbers", f"{error!s:.100}") from None
-        if x.dtype == object or x.dtype.kind not in "biuf":
+        if x.dtype.kind not in "biuf":
             raise array_error(where, "x", "an array of real numbers", f"dtype {x.dtype}")
     if len(x.shape) < 1 or 0 in x.shape:
         raise array_error(where, "x", "an array (rows, ..., features) with rows", tuple(x.shape))

@@ -89,7 +89,7 @@ def readable(x: Any, what: str) -> Any:
             raise InputError(f"{what}: expected an array, got a {type(x).__name__}")
         try:
             array = array.astype(np.float64)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise InputError(f"{what}: expected numbers, got objects: {error}") from None
     if array.dtype.kind not in "biuf":
         raise _not_real(what, array.dtype)

@@ -134,8 +134,9 @@ class EnsembleLoss(Loss):
         return self.loss.total_weight(t, y[:, 0, ...], ctx, weight)
 
     def check_shapes(self, y: Shape, t: Shape) -> None:
-        if len(y) < 2:
-            raise array_error("EnsembleLoss", "y", "outputs (batch, members, ...)", y)
+        if len(y) < 2 or len(y) == 2 <= len(t):
+            expected = "outputs (batch, members, ...) of an Ensemble"
+            raise array_error("EnsembleLoss", "y", expected, y)
         self.loss.check_shapes(_of_member(y), t)
 
 

@@ -209,8 +209,15 @@ def read(
     if like is not None:
         return _read_like(opened, _spec_of(like), task)
     names = list(opened.kinds)
+    target = None if target is None else str(target)  # a frame may have numbers for names
+    columns, drop = _listed("columns", columns), _listed("drop", drop) or []
     if target is not None:
         _index(opened, target, "target column")
+        if opened.kinds[target] in ("date", "other"):
+            raise DataError(
+                f"{opened.name}, column {target!r}: expected numbers or classes as targets, got "
+                "dates or other values; convert them"
+            )
     for name in (*(columns or ()), *drop):
         _index(opened, name, "column")
         if name == target:
@@ -234,7 +241,7 @@ def read(
                 row = int(np.argmin(has_target))
                 raise DataError(
                     f"{opened.locate(row, target)}: expected a target, got a missing value "
-                    f"({count} in all); fill it, drop the row, or choose another way with missing"
+                    f"({count} in all); fill it, drop the row, or choose another value of missing"
                 )
             notes.append(f"targets   {count} of {len(rows)} rows have none and are left out")
             rows = rows[has_target]
@@ -263,6 +270,14 @@ def read(
         standardize=standardize,
         notes=tuple(notes + more + _left_out_note(spec, columns) + filled),
     )
+
+
+def _listed(what: str, names: Sequence[Any] | None) -> list[str] | None:
+    if isinstance(names, str):
+        raise InputError(
+            f"read({what}=): expected a list of names, got {names!r}; write [{names!r}]"
+        )
+    return None if names is None else list(map(str, names))
 
 
 def opened_table(source: Any, sep: str | None = None) -> Source:

@@ -18,10 +18,15 @@ def read_patterns(path: Path) -> list[str]:
     Raises
     ------
     InputError
-        If the file is not text.
+        If there is no such file, or it is not text.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(
+            f"--xfail {path}: expected a file of patterns, got no such file; write them to one, a "
+            "pattern per line"
+        ) from None
     except UnicodeDecodeError:
         raise InputError(f"--xfail {path}: expected a text file in UTF-8") from None
     patterns = (line.partition("#")[0].strip() for line in lines)

@@ -126,3 +126,14 @@ def test_a_column_without_a_name_does_not_matter_to_the_file_of_an_estimator(run
     frame.assign(text="x").to_csv("t.csv")
     result = run("predict", "e", "t.csv", "--device", "cpu")
     assert result.code == 0 and "predicted 20 rows" in result.err
+
+
+@pytest.mark.parametrize("layers", ["4", "none"])
+def test_a_table_of_texts_alone_needs_no_standardization(run, tmp_path, layers):
+    lines = [f"{'uv'[k % 2]},{'pqr'[k % 3]},{k % 2 + k % 3}.5" for k in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,y", *lines]))
+    words = ("train", "t.csv", "--target", "y", "--device", "cpu", "--epochs", 2)
+    result = run(*words, "--layers", layers, "--out", "m")
+    assert result.code == 0 and result.err == ""
+    result = run("predict", "m", "t.csv", "--device", "cpu", "--out", "p.csv")
+    assert result.code == 0 and "predicted 60 rows: mean squared error" in result.out

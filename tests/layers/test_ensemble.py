@@ -126,3 +126,8 @@ def test_what_does_not_fit_is_refused():
         bp.evaluate(model, X, X[:, :1], loss=loss, metrics=[bp.R2()])
     with pytest.raises(bp.InputError, match=r"expected the shape of the output, \(48, 1\)"):
         bp.evaluate(model, X, X[:, :2], loss=loss)
+    plain = bp.Model(bp.Linear(1), 4, device="cpu")
+    with pytest.raises(
+        bp.InputError, match=r"\(batch, members, ...\) of an Ensemble, got \(48, 1\)"
+    ):
+        bp.evaluate(plain, X, X[:, :1], loss=loss)

@@ -83,6 +83,8 @@ def test_the_inverse_returns_the_unit_of_the_data_and_files_keep_both(tmp_path):
         (np.zeros((0, 3)), "expected an array"),
         (5.0, "expected an array"),
         ([["a"]], "expected an array of real numbers"),
+        (np.array([["a"]]), "expected an array of real numbers"),
+        (np.array([[1, "a"]], object), "expected an array of numbers"),
         ([[1.0], [2.0, 3.0]], "expected an array of numbers"),
     ],
 )

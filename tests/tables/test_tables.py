@@ -255,3 +255,17 @@ def test_a_text_among_many_different_numbers_is_an_error_wherever_it_stands(tmp_
     tickets = [f"PC {k}" if k % 5 == 0 else f"{k}.5" for k in range(200)]
     path.write_text("a,b,y\n" + "\n".join(f"{c},{k},{k}.5" for k, c in enumerate(tickets)))
     assert bp.data.read(path, target="y").spec.left_out == {"a": "more than 100 different texts"}
+
+
+def test_names_that_are_numbers_one_name_for_a_list_and_dates_as_targets():
+    frame = pd.DataFrame({0: np.arange(6.0), 1: np.arange(6.0) ** 2, 2: np.arange(6.0) / 3})
+    frame["when"] = pd.date_range("2026-01-01", periods=6)
+    table = bp.data.read(frame, target=2, drop=[0])
+    assert table.feature_names == ("1",) and table.target_names == ("2",)
+    assert bp.data.read(frame, target=2, columns=[1]).feature_names == ("1",)
+    with pytest.raises(bp.DataError, match="no target column '7'"):
+        bp.data.read(frame, target=7)
+    with pytest.raises(bp.InputError, match=r"columns=\): expected a list .* write \['when'\]"):
+        bp.data.read(frame, target=2, columns="when")
+    with pytest.raises(bp.DataError, match="column 'when': expected numbers or classes as targets"):
+        bp.data.read(frame, target="when")

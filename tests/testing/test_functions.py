@@ -129,6 +129,7 @@ def test_known_faults_do_not_fail_the_check_and_stale_lines_are_reported(thin, t
     known.write_bytes(b"\xff")
     assert main([*words, "--xfail", str(known)]) == 2
     assert main([*words, "--xfail", str(tmp_path / "none")]) == 2
+    assert "none: expected a file of patterns, got no such file" in capsys.readouterr().err
 
 
 def test_a_case_that_does_not_return_is_named_and_ends_the_run(thin):
