@@ -15,6 +15,7 @@ from benchmarks.measuring import measure
 from benchmarks.ours import ours
 from benchmarks.peers import jax_jit, torch_eager
 from benchmarks.workloads import CPU, Epoch, HostArray, Workload
+from bp_arrays.training.runners._reuse import recordings
 
 BUSY = (0, 1, 2, 4)
 """Numbers of busy processes."""
@@ -61,6 +62,15 @@ def busy_processes(number: int) -> Iterator[None]:
             process.wait()
 
 
+def wait_for_loops() -> None:
+    """Wait until the loops of all recorded steps are compiled, as the peers' compilers have ended.
+
+    A second thread compiles; beside busy processes that would outlast the measurement.
+    """
+    for recording in recordings.values():
+        recording.fused.wait()
+
+
 @dataclass
 class Load:
     """One net beside one number of busy processes.
@@ -94,6 +104,8 @@ def measure_load(rounds: int, only: str) -> Iterator[Load]:
         turn = replace(workload, steps=steps)
         makers: dict[str, Callable[[Workload], Epoch]] = {OURS: ours, ONE_THREAD: one_thread}
         contestants = {name: make(turn) for name, make in (makers | peers).items()}
+        measure(turn, contestants, rounds=1, warm=0)
+        wait_for_loops()
         for busy in BUSY:
             with busy_processes(busy):
                 result = measure(turn, contestants, rounds=rounds, warm=1)

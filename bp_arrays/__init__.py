@@ -126,6 +126,7 @@ if TYPE_CHECKING:
         MultiMargin,
         PoissonNLL,
         SquaredHinge,
+        TripletMargin,
     )
     from bp_arrays.model import Model, from_torch, generate, load
     from bp_arrays.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
@@ -305,6 +306,7 @@ __all__ = [
     "TiedEmbedding",
     "Trainer",
     "TransformerBlock",
+    "TripletMargin",
     "Upsample",
     "Warmup",
     "WeightDecay",
@@ -426,6 +428,7 @@ NAMES = {
         "MultiMargin",
         "PoissonNLL",
         "SquaredHinge",
+        "TripletMargin",
     ],
     "model": ["Model", "from_torch", "generate", "load"],
     "normalization": ["BatchNorm", "GroupNorm", "LayerNorm", "RMSNorm"],

@@ -48,7 +48,7 @@ class Recipe:
     standardize: bool = True
     sigmoid_outputs: bool = False
 
-    def sized(self, rows: int) -> SizedRecipe:
+    def sized(self, rows: int, *, of_classes: bool) -> SizedRecipe:
         """Return the settings for a number of training rows, with no default left open.
 
         Measured by `python -m benchmarks.tables`: a few hundred rows need many epochs and a small
@@ -59,7 +59,7 @@ class Recipe:
         updates = min(LEAST_UPDATES, UPDATES_PER_ROW * rows)
         decay = self.weight_decay
         if decay is None:
-            decay = 1.0 if rows < FEW_ROWS else 100.0 / rows
+            decay = 100.0 / rows if rows >= FEW_ROWS else 0.1 if of_classes else 1.0
         layers = self.layers
         if layers is None:
             layers = (32,) if rows < FEW_ROWS else (128, 64)

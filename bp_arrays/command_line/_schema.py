@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +18,7 @@ from bp_arrays.losses import (
     PoissonNLL,
     loss_named,
 )
-from bp_arrays.readers import TRUTH, Dataset, exact_number
+from bp_arrays.readers import Dataset, class_numbers
 from bp_arrays.typing import HostArray
 
 Outputs = Literal["values", "logits", "independent logits", "logarithms"]
@@ -110,19 +108,7 @@ class Schema:
         A name that no class has stands for the class that is the same number, such as 1 for 1.0
         or for True, unless two names or two classes are that number.
         """
-        classes = self.classes or ()
-        by_name = {name: k for k, name in enumerate(classes)}
-        values, known = ([_value(name) for name in labels] for labels in (names, classes))
-        uses, known_uses = Counter(values), Counter(known)
-        by_value = {
-            value: k
-            for k, value in enumerate(known)
-            if value is not None and known_uses[value] == uses[value] == 1
-        }
-        return [
-            by_name.get(name, None if value is None else by_value.get(value))
-            for name, value in zip(names, values, strict=True)
-        ]
+        return class_numbers(names, self.classes or ())
 
     def probabilities(self, y: HostArray) -> HostArray:
         """Return the probability of each class, (rows, classes), from the outputs.
@@ -146,11 +132,6 @@ class Schema:
         if self.outputs == "independent logits":
             return np.asarray(0.5 + 0.5 * np.tanh(0.5 * y))  # the sigmoid, without overflow
         return np.asarray(np.exp(y))
-
-
-def _value(name: str) -> Decimal | None:
-    """Return the number that a class is; a table of numbers has 1 where one of text has True."""
-    return Decimal(TRUTH[name]) if name in TRUTH else exact_number(name)
 
 
 def _encoded(loss: Loss | None) -> dict[str, Any] | None:

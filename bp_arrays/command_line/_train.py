@@ -179,8 +179,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weight-decay",
         type=options.at_least_zero,
         metavar="X",
-        help="decay of the weights by adamw (default: 1 for fewer than 1000 training rows, 100 / "
-        "rows for more)",
+        help="decay of the weights by adamw (default: for fewer than 1000 training rows 1, or 0.1 "
+        "if the targets are classes; for more 100 / rows)",
     )
     add(
         "--schedule",
@@ -344,7 +344,7 @@ def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> Trai
         stops_early |= isinstance(data, Table) and data.rows >= MANY_ROWS
         validation = PATIENT_VALIDATION if stops_early else 0.0
     parts = split(data, test=args.test, validation=validation, seed=args.seed)
-    recipe = unsized.sized(len(parts.train))
+    recipe = unsized.sized(len(parts.train), of_classes=data.classes is not None)
     if isinstance(data, Table):
         data = data.learned_from(parts.train)
     loss = build_loss(recipe, data)

@@ -27,6 +27,7 @@ from bp_arrays.inputs._input_spec import (
 from bp_arrays.inputs._rows import Rows
 from bp_arrays.inputs._samples import (
     check_indices,
+    check_masks,
     check_not_empty,
     check_numbers,
     check_overflow,
@@ -67,6 +68,7 @@ __all__ = [
     "as_numpy",
     "check_finite",
     "check_indices",
+    "check_masks",
     "check_not_empty",
     "check_numbers",
     "check_overflow",

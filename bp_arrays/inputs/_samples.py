@@ -44,6 +44,7 @@ def samples_to_device(x: Any, inputs: Inputs, device: Device, dtype: str, what: 
     samples = read_samples(x, inputs, device, what)
     check_indices(samples, inputs, device, what)
     check_overflow(samples, inputs, dtype, what)
+    check_masks(samples, what)
     return move_samples(samples, inputs, device, dtype)
 
 
@@ -150,6 +151,15 @@ LARGEST = {
     "float32": float(np.finfo(np.float32).max),
 }
 """The largest number of each dtype that host data may exceed."""
+
+
+def check_masks(samples: Tree, what: str = "x") -> None:
+    """Raise InputError, naming the index, for NaN in the mask of a sequence, on the host.
+
+    It is a number to `predict`, which accepts NaN, but would count as a real position.
+    """
+    if isinstance(samples, dict) and "mask" in samples and is_host_data(samples["mask"]):
+        check_finite(samples["mask"], f"{what}['mask']")
 
 
 def check_overflow(samples: Tree, inputs: Inputs | None, dtype: str, what: str = "x") -> None:

@@ -91,13 +91,16 @@ class Parameter:
         False for values that optimizers do not change, such as the means of `Standardize`;
         backward returns no gradient for them.
     positive : bool, default False
-        Whether `Model.set_parameters` refuses values that are not finite and > 0.
+        Whether `Model.set_parameters` and files refuse values that are not finite and > 0.
+    non_negative : bool, default False
+        The same for values that are not >= 0, such as variances, which may be infinite.
     """
 
     shape: Shape
     initializer: Initializer
     trainable: bool = True
     positive: bool = False
+    non_negative: bool = False
 
 
 Specification = dict[str, Any]

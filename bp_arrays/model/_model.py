@@ -33,6 +33,7 @@ from bp_arrays.inputs import (
     as_inputs,
     as_numpy,
     check_indices,
+    check_masks,
     check_overflow,
     describe_location,
     described,
@@ -53,7 +54,7 @@ from bp_arrays.inputs import (
     shapes_of,
     target_on_device,
 )
-from bp_arrays.layers import Context, Layer, walk
+from bp_arrays.layers import Context, Layer, Parameter, walk
 from bp_arrays.losses import Loss
 from bp_arrays.model._jacobian import complete_gradient, jacobian
 from bp_arrays.model._layout import Entry, Layout
@@ -174,8 +175,7 @@ class Model:
 
         def checked(entry: Entry) -> np.ndarray[Any, Any]:
             value = values(entry)
-            if entry.parameter.positive:
-                _check_positive(value, entry.name, self.dtype)
+            _check_sign(entry.parameter, value, entry.name, self.dtype)
             return value
 
         self._theta, self._state = (
@@ -256,9 +256,9 @@ class Model:
     def state_vector(self, state: Array) -> None:
         self._check_vector("state_vector", state, self._state)
         for entry in self.layout.fixed:
-            if entry.parameter.positive:
+            if entry.parameter.positive or entry.parameter.non_negative:
                 part = self.device.to_numpy(state[entry.offset : entry.offset + entry.size])
-                _check_positive(part.reshape(entry.shape), entry.name, self.dtype)
+                _check_sign(entry.parameter, part.reshape(entry.shape), entry.name, self.dtype)
         self._state, self._state_is_shared = self.device.detached(state), True
 
     def _check_vector(self, name: str, vector: Any, current: Array) -> None:
@@ -344,8 +344,8 @@ class Model:
         array = as_numpy(value, name) if host else array_of_device(value, device, name)
         if tuple(array.shape) != entry.shape:
             raise InputError(f"{name}: expected shape {entry.shape}, got {tuple(array.shape)}")
-        if entry.parameter.positive:
-            _check_positive(as_numpy(array, name, device), name, self.dtype)
+        if entry.parameter.positive or entry.parameter.non_negative:
+            _check_sign(entry.parameter, as_numpy(array, name, device), name, self.dtype)
         with np.errstate(over="ignore"):  # told in a sentence below, or meant
             stored = (
                 device.asarray(array, self.dtype)
@@ -872,6 +872,7 @@ class Model:
         samples = read_samples(x, self.inputs, self.device)
         check_indices(samples, self.inputs, self.device)
         check_overflow(samples, self.inputs, self.dtype)
+        check_masks(samples)
         return is_on_host(samples), self._cut(samples, rows)
 
     def _cut(self, samples: Tree, rows: int) -> Iterator[Tree]:
@@ -911,6 +912,7 @@ class Model:
                 )
                 check_indices(samples, self.inputs, self.device)
                 check_overflow(samples, self.inputs, self.dtype)
+                check_masks(samples)
             except InputError as error:
                 raise type(error)(f"batch {number}: {error}") from None
             yield samples
@@ -1128,14 +1130,22 @@ def _fill(
     return vector
 
 
-def _check_positive(values: np.ndarray[Any, Any], name: str, dtype: str) -> None:
-    """Raise InputError, naming the index, unless all values, in the dtype, are finite and > 0."""
+def _check_sign(parameter: Parameter, values: np.ndarray[Any, Any], name: str, dtype: str) -> None:
+    """Raise InputError, naming the index, unless a parameter's values have the sign it must have.
+
+    In the model's dtype, and finite if positive. Any value will do for other parameters.
+    """
+    if not (parameter.positive or parameter.non_negative):
+        return
     with np.errstate(all="ignore"):
         stored = np.asarray(values, "float32" if dtype == "bfloat16" else dtype)
-    wrong = ~(np.isfinite(stored) & (stored > 0.0))
+    # a variance may be infinite in float16; NaN is neither
+    right = np.isfinite(stored) & (stored > 0.0) if parameter.positive else stored >= 0.0
+    wrong = ~right
     if wrong.any():
         index = tuple(map(int, np.argwhere(wrong)[0]))
         raise InputError(
-            f"{describe_location(name, index)}: expected a finite number > 0, got "
-            f"{values[index]}; set 1 for a constant feature"
+            f"{describe_location(name, index)}: expected a "
+            f"{'finite number > 0' if parameter.positive else 'number >= 0'}, got {values[index]}"
+            f"{'; set 1 for a constant feature' if parameter.positive else ''}"
         )

@@ -62,7 +62,10 @@ class BatchNorm(Layer):
       weight 0 nor the padding of sequences are left out.
     - A last batch of few rows moves the running values as much as any other. A last batch of one
       row raises the error above: choose another batch size.
-    - A bias just before it has no effect, because m contains it: write `Linear(n, bias=False)`.
+    - A bias just before it has no effect, because m contains it: write `Linear(n, bias=False)`. Its
+      true gradient is 0; what rounding leaves of it has another sign on each device, and Adam,
+      which divides by the size, makes full steps of it: such a bias drifts apart between devices,
+      without an effect on the outputs in training.
     - In half precision the layer computes in float32; the running values are stored in the dtype
       of the model, where a variance above 65504 is infinite in float16.
 
@@ -93,7 +96,7 @@ class BatchNorm(Layer):
         return {
             **affine(channels, self.scale, self.bias),
             "mean": Parameter((channels,), Zeros(), trainable=False),
-            "variance": Parameter((channels,), Ones(), trainable=False),
+            "variance": Parameter((channels,), Ones(), trainable=False, non_negative=True),
         }, input_shape
 
     @in_float32

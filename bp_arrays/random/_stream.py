@@ -156,11 +156,11 @@ class Stream:
         step, where = self._step_as_array(), {"device": self.device, "xp": self.xp}
         if part is None or not shape or shape[0] % part.rows:
             mask = random_mask(self._next_key(count), shape, step, threshold, **where)
-            return mask, threshold / LEVELS
-        row = count // part.rows
-        key = self._next_key(row * part.total)
-        start = part.first * row
-        mask = random_mask_part(key, shape, start, row * part.total, step, threshold, **where)
+        else:
+            row = count // part.rows
+            total, start = row * part.total, part.first * row
+            key = self._next_key(total)
+            mask = random_mask_part(key, shape, start, total, step, threshold, **where)
         return mask, threshold / LEVELS
 
     def _next_key(self, count: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from bp_arrays.readers._open_dataset import BUILT_IN, is_table, open_dataset
 from bp_arrays.readers._parquet_table import ParquetTable, parquet_files
 from bp_arrays.readers._split import Split, split
 from bp_arrays.readers._table import Table, read, table_names
-from bp_arrays.readers._targets import check_present
+from bp_arrays.readers._targets import check_present, class_numbers
 from bp_arrays.tables import TRUTH, column_index, exact_number, missing_labels
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Task",
     "check_present",
     "check_separator",
+    "class_numbers",
     "column_index",
     "exact_number",
     "is_table",

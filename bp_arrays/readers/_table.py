@@ -17,7 +17,7 @@ from bp_arrays.readers._csv_source import CsvSource
 from bp_arrays.readers._dataset import Dataset, Task
 from bp_arrays.readers._parquet_source import ParquetSource
 from bp_arrays.readers._split import Split, split as split_rows
-from bp_arrays.readers._targets import convert_targets
+from bp_arrays.readers._targets import class_numbers, convert_targets
 from bp_arrays.tables import (
     Cells,
     FrameSource,
@@ -303,6 +303,8 @@ def _read_like(opened: Source, spec: TableSpec, task: Task | None) -> Table:
         if task is None:
             task = "regression" if spec.classes is None else "classification"
         t, classes = _targets(opened, values, target, task, spec.classes or (), required=False)
+        if t is not None and classes is not None and spec.classes is not None:
+            t, classes = _numbered_as(t, classes, spec.classes)
     rows = np.arange(len(cells.values))
     return Table(
         x=_rows(spec, cells, rows),
@@ -318,6 +320,17 @@ def _read_like(opened: Source, spec: TableSpec, task: Task | None) -> Table:
         standardize=False,
         notes=tuple(notes),
     )
+
+
+def _numbered_as(
+    t: HostArray, names: tuple[str, ...], known: tuple[str, ...]
+) -> tuple[HostArray, tuple[str, ...]]:
+    """Number the classes as the training table did; those that it lacks come last."""
+    numbers = class_numbers(names, known)
+    unknown = [name for name, number in zip(names, numbers, strict=True) if number is None]
+    others = iter(range(len(known), len(known) + len(unknown)))
+    numbering = np.array([next(others) if k is None else k for k in numbers], np.int64)
+    return np.where(t < 0, t, numbering[np.maximum(t, 0)]), (*known, *unknown)
 
 
 def _spec_of(like: Any) -> TableSpec:

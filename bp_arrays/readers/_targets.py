@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
@@ -182,6 +183,34 @@ def _targets_from_labels(
     return np.array([index[label] for label in labels], np.int64), names
 
 
+def class_numbers(names: Sequence[str], known: Sequence[str]) -> list[int | None]:
+    """Return the number of each class among the known ones; None for one that is none of them.
+
+    A name that no class has stands for the class that is the same number, such as 1 for 1.0
+    or for True, unless two names or two classes are that number.
+
+    >>> class_numbers(["b", "2", "z"], ["2.0", "b"])
+    [1, 0, None]
+    """
+    by_name = {name: k for k, name in enumerate(known)}
+    values, known_values = ([_number_of(name) for name in labels] for labels in (names, known))
+    uses, known_uses = Counter(values), Counter(known_values)
+    by_value = {
+        value: k
+        for k, value in enumerate(known_values)
+        if value is not None and known_uses[value] == uses[value] == 1
+    }
+    return [
+        by_name.get(name, None if value is None else by_value.get(value))
+        for name, value in zip(names, values, strict=True)
+    ]
+
+
+def _number_of(name: str) -> Decimal | None:
+    """Return the number that the name of a class is, or its truth value as one."""
+    return Decimal(TRUTH[name]) if name in TRUTH else exact_number(name)
+
+
 def check_present(
     labels: Iterable[str], missing: Collection[str], describe_location: Locator
 ) -> None:
@@ -240,7 +269,7 @@ def _check_spelling(labels: list[str], describe_location: Locator) -> None:
         first_rows.setdefault(label, row)
     spelling: dict[Decimal, str] = {}
     for label, row in first_rows.items():
-        value = Decimal(TRUTH[label]) if label in TRUTH else exact_number(label)
+        value = _number_of(label)
         if value is not None and (other := spelling.setdefault(value, label)) != label:
             is_truth = not TRUTH.keys().isdisjoint((label, other))
             regression = "" if is_truth else ", --task regression if they are values"

@@ -84,11 +84,10 @@ class TextParser:
         self.limit = limit
         self.texts: list[str] = []
         self.counts = np.zeros(0, np.int64)
-        self.first_text: tuple[int, str] | None = None
         self.is_given_up = False
         self._codes: dict[str, float] = {}
 
-    def parse(self, cells: list[str], first_row: int) -> HostArray:
+    def parse(self, cells: list[str]) -> HostArray:
         """Return the code of each cell, NaN for a missing one."""
         if self.is_given_up:
             return np.full(len(cells), np.nan)
@@ -98,25 +97,27 @@ class TextParser:
             known: dict[str, float] = {text: float(k) for k, text in enumerate(self.texts)}
             for row, cell in enumerate(cells):
                 if cell not in self._codes:
-                    self._add(cell, known, first_row + row)
+                    self._add(cell, known)
                     if self.is_given_up:
+                        self._count(np.array([self._codes[cell] for cell in cells[:row]]))
                         return np.full(len(cells), np.nan)
             codes = list(map(self._codes.__getitem__, cells))
         values = np.array(codes)
-        numbers = values[~np.isnan(values)].astype(np.int64)
-        counts = np.bincount(numbers, minlength=len(self.texts))
-        counts[: len(self.counts)] += self.counts
-        self.counts = counts
+        self._count(values)
         return values
 
-    def _add(self, cell: str, known: dict[str, float], row: int) -> None:
+    def _count(self, codes: HostArray) -> None:
+        present = codes[~np.isnan(codes)].astype(np.int64)
+        counts = np.bincount(present, minlength=len(self.texts))
+        counts[: len(self.counts)] += self.counts
+        self.counts = counts
+
+    def _add(self, cell: str, known: dict[str, float]) -> None:
         text = cell.strip()
         if is_absent(text):
             self._codes[cell] = np.nan
             return
         if text not in known:
-            if self.first_text is None and not is_number(text):
-                self.first_text = row, text
             if len(self.texts) == self.limit:
                 self.is_given_up = True
                 return

@@ -73,21 +73,25 @@ def read_cells(
     if not names and target is None:
         raise DataError(f"{source.name}: expected a column of numbers or texts, got none")
     texts = {name for name in names if source.kinds[name] == "text"}
+    first_texts: dict[str, tuple[int, str]] = {}
     first = next(source.pieces(names), []) if names else []
     for name, column in zip(names, first, strict=False):
         if isinstance(column, list) and name not in texts:
             try:
                 parsed_numbers(column)
-            except NotNumberError:
-                texts.add(name)
+            except NotNumberError as error:
+                first_texts[name] = error.row, error.cell
+    texts |= first_texts.keys()
     while True:
         parsers = {name: TextParser() for name in names if name in texts}
         values, targets, found = _one_pass(source, names, target, parsers)
         if not found:
             break
-        texts |= found
+        first_texts |= found
+        texts |= found.keys()
     for name, parser in parsers.items():
-        if (reason := _reason(source, name, parser, len(values))) is not None:
+        reason = _reason(source, name, parser, len(values), first_texts.get(name))
+        if reason is not None:
             left_out[name] = reason
     for name in names:
         if name in left_out and name in asked_for:
@@ -139,9 +143,10 @@ def _one_pass(
     parsers: dict[str, Any],
     *,
     strict: bool = False,
-) -> tuple[HostArray, Any, set[str]]:
-    """Read the table once; return the values, the targets, the columns of which a cell is text."""
-    found: set[str] = set()
+) -> tuple[HostArray, Any, dict[str, tuple[int, str]]]:
+    """Read the table once; return values, targets, and row and text of the first text in columns
+    of numbers."""
+    found: dict[str, tuple[int, str]] = {}
     targets: list[Any] = []
     row = 0
     wanted = [*names, *([] if target is None else [target])]
@@ -162,7 +167,7 @@ def _one_pass(
                         raise _text_among_numbers(
                             source, name, row + error.row, error.cell
                         ) from None
-                    found.add(name)
+                    found[name] = row + error.row, error.cell
             spool.append(values)
             row += rows
         if not row:
@@ -171,9 +176,7 @@ def _one_pass(
 
 
 def _parsed(source: Source, name: str, column: Any, row: int, parser: Any) -> HostArray:
-    if isinstance(parser, TextParser):
-        return parser.parse(column, row)
-    if isinstance(parser, CategoryParser):
+    if isinstance(parser, (TextParser, CategoryParser)):
         return parser.parse(column)
     values = parsed_numbers(column) if isinstance(column, list) else column
     with np.errstate(invalid="ignore"):
@@ -219,7 +222,13 @@ def _unfit(source: Source, names: Sequence[str]) -> dict[str, str]:
     return {n: reasons[source.kinds[n]] for n in names if source.kinds[n] in reasons}
 
 
-def _reason(source: Source, name: str, parser: TextParser, rows: int) -> str | None:
+def _reason(
+    source: Source,
+    name: str,
+    parser: TextParser,
+    rows: int,
+    first_text: tuple[int, str] | None,
+) -> str | None:
     """Return why a column of texts is left out; None if it is learned from.
 
     Raises
@@ -243,8 +252,10 @@ def _reason(source: Source, name: str, parser: TextParser, rows: int) -> str | N
         )
     mostly_numbers = source.kinds[name] == "cells" and 2 * parser.numbers > present
     are_categories = few <= FEW and 2 * few <= present and parser.numbers <= MOST * present
-    if mostly_numbers and not are_categories and parser.first_text is not None:
-        raise _text_among_numbers(source, name, *parser.first_text, is_new=True)
+    if parser.is_given_up:  # of ticket numbers such as 113803 and PC 17599, many are texts
+        mostly_numbers &= sum(map(is_number, parser.texts)) >= MOST * few
+    if mostly_numbers and not are_categories and first_text is not None:
+        raise _text_among_numbers(source, name, *first_text, is_new=True)
     if parser.is_given_up:
         return f"more than {parser.limit} different texts"
     if 2 * few > present and few > 2:

@@ -29,6 +29,7 @@ from bp_arrays.training._metrics import Metric, with_part_losses
 from bp_arrays.training._parts import SHARING, Division, shares_blocks
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
+from bp_arrays.training._table import check_table
 from bp_arrays.training._trainer import KEPT, Trainer, check_group, checked_together, guarded
 from bp_arrays.training.callbacks import Callback, Run, called_back
 from bp_arrays.training.checkpoints import (
@@ -233,6 +234,8 @@ def _fit(
         spec = BatchSpec.of(model, loss, metrics)
         data = as_batches(*samples, batch_size=batch_size, shuffle=shuffle, seed=seed)
         feed, rows = data.feed(spec), data.batch_size
+        if isinstance(samples[0], Table):
+            check_table(validation, model, "fit(validation=)")
         validation_feed = _validation_feed(validation, spec)
         _check_passes(feed, validation_feed, epochs)
     _warn_of_identities(model)

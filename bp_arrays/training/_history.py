@@ -24,6 +24,11 @@ class History(Mapping[str, list[float]]):
     `kept_epoch` their epoch, counted from 1, or None for those before the first; without restoring
     "" and None.
 
+    Parameters
+    ----------
+    series : mapping of str to sequence of float, optional
+        Series to begin with, of one length, such as `model.training_state.history`.
+
     Examples
     --------
     >>> history = History()
@@ -37,11 +42,6 @@ class History(Mapping[str, list[float]]):
 
     >>> (history + History({"loss": [0.125], "seconds": [0.1]}))["loss"]
     [0.5, 0.25, 0.125]
-
-    Parameters
-    ----------
-    series : mapping of str to sequence of float, optional
-        Series to begin with, of one length, such as `model.training_state.history`.
     """
 
     def __init__(self, series: Mapping[str, Sequence[float]] | None = None) -> None:

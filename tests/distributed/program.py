@@ -295,6 +295,35 @@ def compare(group, words):
             print(f"{name}: {'; '.join(bad) or 'ok'}", flush=True)
 
 
+class SummedByMPI(bp.NCCL):
+    """NCCL's group, with another communicator: no machine of the tests has NCCL."""
+
+    def _new_communicator(self):
+        return self
+
+    def sum(self, vector, received):
+        host = vector.get()
+        total = np.empty_like(host)
+        self.sum_into(host, total)
+        received.set(total)
+
+
+def on_gpus():
+    """Train on one CUDA device per process, with sums by way of the host and as by NCCL."""
+    if not all(bp.device(f"cuda:{number}").availability().usable for number in range(2)):
+        print("needs two devices")
+        return
+    alone = trained(device="cuda:0", dtype="float32")
+    for group in (bp.MPI(timeout=30.0), SummedByMPI(timeout=30.0)):
+        device = f"cuda:{group.local_rank}"
+        options = {"device": device, "dtype": "float32", "penalty": None}
+        together = trained(group, **options)
+        np.testing.assert_allclose(together, alone, rtol=2e-4, atol=2e-5)
+        if group.rank == 0:
+            print(f"{type(group).__name__}: ok", flush=True)
+    refused(bp.InputError, ["CUDA device for NCCL"], trained, group)
+
+
 def fail(group, how):
     class Failing(bp.Callback):
         def on_epoch_end(self, run):
@@ -314,5 +343,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if sys.argv[1] == "compare":
         compare(bp.MPI(timeout=30.0), sys.argv[2:])
+    elif sys.argv[1] == "gpus":
+        on_gpus()
     else:
         fail(bp.MPI(timeout=2.0 if sys.argv[2] == "silent" else 30.0), sys.argv[2])

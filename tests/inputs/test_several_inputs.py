@@ -232,3 +232,15 @@ def test_weights_and_targets_are_counted_against_the_rows_of_all_inputs(device):
         model.gradients(X, T[:19], LOSS)
     with pytest.raises(bp.InputError, match=r"sample_weight: expected shape \(20,\), got \(3,\)"):
         model.gradients(X, T, LOSS, sample_weight=np.ones(3))
+
+
+def test_nan_in_a_mask_is_refused_by_predict_too():
+    """Elsewhere NaN passes through; in a mask it would count as a real position."""
+    net = bp.Sequential(bp.LSTM(2), bp.Select("x"))
+    model = bp.Model(net, {"x": (3, 2), "mask": (3,)}, device="cpu")
+    mask = np.ones((2, 3))
+    mask[1, 2] = np.nan
+    x = {"x": np.zeros((2, 3, 2)), "mask": mask}
+    for call in (model.predict, model.forward, lambda x: model.predict(iter([x]))):
+        with pytest.raises(bp.InputError, match=r"x\['mask'\].*expected a finite number, got nan"):
+            call(x)

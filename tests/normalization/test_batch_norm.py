@@ -258,3 +258,12 @@ def test_the_first_layer_skips_its_input_gradient():
 def test_bad_settings_say_what_is_expected(make, message):
     with pytest.raises(bp.InputError, match=message):
         make()
+
+
+def test_a_variance_below_zero_is_refused_and_zero_is_not(device):
+    model = bp.Model(bp.BatchNorm(), 2, device=device)
+    model.set_parameters({"variance": [0.0, 1.0]})
+    for wrong in ([1.0, -1e-3], [np.nan, 1.0]):
+        with pytest.raises(bp.InputError, match=r"variance\[\d\]: expected a number >= 0"):
+            model.set_parameters({"variance": wrong})
+    assert model.host_parameters()["variance"].tolist() == [0.0, 1.0]

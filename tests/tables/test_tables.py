@@ -209,3 +209,49 @@ def test_the_page_of_a_training(tmp_path):
     assert "RMSE" in values and "MAE" in values and 'class="point"' in values
     with pytest.raises(bp.InputError, match="expected model= too"):
         history.to_html(test=test)
+
+
+def test_the_classes_of_another_table_have_the_numbers_of_the_training_table():
+    train = pd.DataFrame({"a": np.arange(20.0), "y": ["no", "yes"] * 10})
+    table = bp.data.read(train, target="y")
+    model = bp.Model(bp.Linear(2), table.features, device="cpu", seed=0)
+    bp.fit(model, table, loss=bp.CrossEntropy(), optimizer=bp.Adam(0.01), epochs=1)
+    new = train[train.y == "yes"].assign(y=["yes", "maybe", *["yes"] * 8])
+    again = bp.data.read(new, like=model)  # "no" is missing, "maybe" is new
+    assert again.classes == ("no", "yes", "maybe")
+    assert again.t.tolist() == [1, 2, *[1] * 8]
+    known = again.take(again.t < 2)
+    scores = bp.evaluate(model, known, loss=bp.CrossEntropy(), metrics=[bp.Accuracy()])
+    assert scores["accuracy"] == (model.predict(known.x).argmax(axis=1) == 1).mean()
+    with pytest.raises(bp.InputError, match="got maybe too in table; drop such rows"):
+        bp.evaluate(model, again, loss=bp.CrossEntropy())
+
+
+def test_a_table_that_was_read_by_itself_is_not_compared_with_the_model():
+    frame = pd.DataFrame({"a": np.arange(20.0), "c": ["u", "v"] * 10, "y": ["no", "yes"] * 10})
+    table, other = (bp.data.read(part, target="y") for part in (frame, frame.iloc[:12]))
+    classes = bp.data.read(frame.replace("no", "zero"), target="y")
+    model = bp.Model(bp.Linear(2), table.features, device="cpu", seed=0)
+    options = {"loss": bp.CrossEntropy(), "optimizer": bp.Adam(0.01), "epochs": 1}
+    with pytest.raises(bp.InputError, match=r"fit\(validation=\): .* other columns, categories"):
+        bp.fit(model, table, validation=other, **options)
+    history = bp.fit(model, table, validation=bp.data.read(frame, like=table), **options)
+    with pytest.raises(bp.InputError, match="evaluate: expected a table read as the training"):
+        bp.evaluate(model, other, loss=bp.CrossEntropy())
+    with pytest.raises(bp.InputError, match="got yes, zero in table"):
+        bp.evaluate(model, classes, loss=bp.CrossEntropy())
+    with pytest.raises(bp.InputError, match=r"to_html\(test=\): expected a table read as"):
+        history.to_html(model=model, test=other)
+
+
+def test_a_text_among_many_different_numbers_is_an_error_wherever_it_stands(tmp_path):
+    path = tmp_path / "t.csv"
+    for position in (0, 150):
+        cells = [f"{k}.5" for k in range(200)]
+        cells[position] = "n.d."
+        path.write_text("a,b,y\n" + "\n".join(f"{c},{k},{k}.5" for k, c in enumerate(cells)))
+        with pytest.raises(bp.DataError, match=f"line {position + 2}, .* got the text 'n.d.'"):
+            bp.data.read(path, target="y")
+    tickets = [f"PC {k}" if k % 5 == 0 else f"{k}.5" for k in range(200)]
+    path.write_text("a,b,y\n" + "\n".join(f"{c},{k},{k}.5" for k, c in enumerate(tickets)))
+    assert bp.data.read(path, target="y").spec.left_out == {"a": "more than 100 different texts"}

@@ -9,6 +9,7 @@ model. Nothing kept refers to a model, its parameters or a batch.
 
 from __future__ import annotations
 
+import io
 import pickle
 import threading
 from collections import OrderedDict
@@ -18,7 +19,7 @@ from weakref import WeakKeyDictionary
 from bp_arrays.execution import Arena
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
-from bp_arrays.optimizers import EMA, Chain, Optimizer
+from bp_arrays.optimizers import Optimizer
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training.runners._replayed_pass import Recording, ReplayedPass
 
@@ -29,6 +30,9 @@ CONSTANT_BYTES, ARENA_BYTES = 2**22, 2**26
 """Memory of one recording and of one model's passes up to which they are kept: with more, a step
 takes longer than what is saved."""
 
+KNOWN = {__name__.partition(".")[0], "builtins", "numpy"}
+"""Packages whose classes and functions are not defined again."""
+
 V = TypeVar("V")
 
 
@@ -37,38 +41,38 @@ def step_key(
 ) -> bytes | None:
     """Return all that a gradient depends on besides arrays; None if that cannot be written down.
 
-    By value: an object changed since is another key.
+    By value: an object changed since is another key. Anything custom has no key, as a class or a
+    function is written down by its name, and may have been defined again.
     """
     place = str(model.device), model.dtype, model.inputs
     return _pickled((model.net, loss, metrics, penalty, seed, place))
 
 
 def update_key(optimizer: Optimizer) -> bytes | None:
-    """Return all that an update depends on besides arrays; None if a part of it is custom.
+    """Return all that an update depends on besides arrays; None for a custom optimizer.
 
     The learning rate is an argument of the update, and may be a schedule with a state.
     """
-    if not all(map(_is_of_library, _links(optimizer))):
-        return None
     return _pickled((type(optimizer), {**vars(optimizer), "learning_rate": None}))
 
 
-def _links(optimizer: Optimizer) -> list[Any]:
-    """Return an optimizer and all that it is made of."""
-    transforms = optimizer.transforms if isinstance(optimizer, Chain) else ()
-    inner = _links(optimizer.optimizer) if isinstance(optimizer, (Chain, EMA)) else []
-    return [optimizer, *transforms, *inner]
+class _LibraryPickler(pickle.Pickler):
+    """A pickler that refuses classes and functions of the user."""
 
-
-def _is_of_library(part: Any) -> bool:
-    return type(part).__module__.partition(".")[0] == __name__.partition(".")[0]
+    def reducer_override(self, value: Any) -> Any:
+        named = value if hasattr(value, "__qualname__") else type(value)
+        if str(named.__module__).partition(".")[0] not in KNOWN:
+            raise pickle.PicklingError(f"{named!r} is custom")
+        return NotImplemented
 
 
 def _pickled(parts: Any) -> bytes | None:
+    key = io.BytesIO()
     try:
-        return pickle.dumps(parts)
-    except Exception:  # such as a function defined in a function
+        _LibraryPickler(key).dump(parts)
+    except Exception:  # something custom, or a function defined in a function
         return None
+    return key.getvalue()
 
 
 class Recent(Generic[V]):
@@ -80,6 +84,11 @@ class Recent(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def values(self) -> list[V]:
+        """Return all values."""
+        with self._lock:
+            return list(self._values.values())
 
     def get(self, key: Any) -> V | None:
         """Return the value of a key, None if there is none."""

@@ -1,0 +1,44 @@
+"""`check_table`: a table that is compared with a model must be read as its training table was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bp_arrays.data import Table
+from bp_arrays.errors import InputError
+from bp_arrays.model import Model
+from bp_arrays.tables import TableSpec
+
+
+def check_table(data: Any, model: Model, where: str) -> None:
+    """Raise InputError for a table whose inputs or classes mean something else to the model.
+
+    Two tables that were read each by itself have other scales, fillings, categories, and
+    numbers of the classes: the scores would be those of another task.
+    """
+    if not isinstance(data, Table):
+        return
+    known = TableSpec.from_metadata(model.metadata, "model.metadata")
+    if known is None:
+        return
+    advice = "read it with bp.data.read(..., like=model), or split one table with table.split()"
+    if data.spec.columns != known.columns:
+        raise InputError(
+            f"{where}: expected a table read as the training table was, got {data.source} with "
+            f"other columns, categories, fillings or scales; {advice}"
+        )
+    if known.classes is None or data.classes is None or data.t is None:
+        return
+    if data.classes[: len(known.classes)] != known.classes:
+        raise InputError(
+            f"{where}: expected the classes {', '.join(known.classes)} of the training table, got "
+            f"{', '.join(data.classes)} in {data.source}; {advice}"
+        )
+    unknown = [data.classes[k] for k in np.unique(data.t) if k >= len(known.classes)]
+    if unknown:
+        raise InputError(
+            f"{where}: expected the classes {', '.join(known.classes)} of the training table, got "
+            f"{', '.join(unknown)} too in {data.source}; drop such rows, or train with them"
+        )
