@@ -46,7 +46,10 @@ class EMA(Optimizer):
     is that of Kingma, Ba, "Adam", ICLR 2015, section 3. `torch.optim.swa_utils.get_ema_avg_fn` is
     not corrected: there θ_1 has the weight βᵗ⁻¹.
 
-    In half precision the average is kept in float32, and rounded once per epoch.
+    In half precision the average is kept in float32, and rounded once per epoch. The running
+    statistics of BatchNorm are not averaged: they are those of the trained parameters. After a
+    loss that is not finite the model has the last trained parameters. A checkpoint within an epoch
+    has the trained parameters too, one at its end the averages.
 
     Examples
     --------

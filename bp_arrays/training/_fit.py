@@ -20,7 +20,7 @@ from bp_arrays.inputs import BatchSpec
 from bp_arrays.layers import Standardize, walk
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
-from bp_arrays.optimizers import Optimizer, TrainingState
+from bp_arrays.optimizers import EMA, Optimizer, TrainingState
 from bp_arrays.training._agreement import described, share_parameters
 from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed, nothing
 from bp_arrays.training._history import History, joined_series
@@ -412,6 +412,12 @@ def _check_passes(feed: Feed, validation: Feed | None, epochs: int) -> None:
 
 
 def _check_callbacks(callbacks: Any) -> None:
+    for each in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
+        if isinstance(each, EMA):
+            raise InputError(
+                "fit(callbacks=): expected callbacks, got an EMA, which is an optimizer around "
+                "another one; pass optimizer=bp.EMA(optimizer, decay=...)"
+            )
     listed = isinstance(callbacks, Sequence) and not isinstance(callbacks, str)
     if not listed or not all(isinstance(each, Callback) for each in callbacks):
         raise InputError(

@@ -171,6 +171,7 @@ def test_models_without_averages_stay_as_they_are():
         (lambda: bp.EMA(decay=1.0), r"EMA\(decay=1.0\): expected 0 <= decay < 1"),
         (lambda: bp.EMA(decay="a"), r"EMA\(decay='a'\)"),
         (lambda: bp.EMA(bp.EMA()), "expected an optimizer that does not average already"),
+        (lambda: fit(model_on(), bp.SGD(), 1, callbacks=[bp.EMA()]), r"pass optimizer=bp.EMA"),
         (lambda: bp.Chain(bp.EMA()), r"write EMA\(Chain\(...\)\)"),
     ],
 )

@@ -49,7 +49,7 @@ def step_key(
 
 
 def update_key(optimizer: Optimizer) -> bytes | None:
-    """Return all that an update depends on besides arrays; None if a part of it is custom.
+    """Return all that an update depends on besides arrays; None for a custom optimizer.
 
     The learning rate is an argument of the update, and may be a schedule with a state.
     """
