@@ -13,7 +13,8 @@ from bp_arrays.typing import Shape
 class Rows(ABC):
     """Numbers on the host that become an array batch by batch.
 
-    `rows[3:7]` and `rows[[5, 2]]` are NumPy arrays; only `np.asarray` makes one of all rows.
+    `rows[3:7]`, `rows[[5, 2]]` and `rows[3]` are NumPy arrays; only `np.asarray` makes one of all
+    rows.
 
     Parameters
     ----------
@@ -29,10 +30,13 @@ class Rows(ABC):
     def take(self, rows: Any) -> np.ndarray[Any, Any]:
         """Return the rows of a slice, or of an array of row numbers, in its order."""
 
-    def __getitem__(self, rows: Any) -> np.ndarray[Any, Any]:
-        if isinstance(rows, tuple):  # x[start:stop, ...]
-            (rows, _) = rows
-        return self.take(rows)
+    def __getitem__(self, index: Any) -> np.ndarray[Any, Any]:
+        rows, *columns = index if isinstance(index, tuple) else (index,)
+        if isinstance(rows, (int, np.integer)):
+            row = range(len(self))[rows]  # IndexError beyond the last; −1 is the last
+            return np.asarray(self.take([row])[(0, *columns)])
+        part = self.take(rows)
+        return part[(slice(None), *columns)] if columns else part
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from bp_arrays.errors import DataError
+from bp_arrays.errors import DataError, unknown_name
 from bp_arrays.inputs import first_not_finite
 from bp_arrays.tables import first_rounded, rounded_error
 from bp_arrays.typing import HostArray
 
 Task = Literal["classification", "regression"]
+
+
+def check_task(task: str | None) -> None:
+    """Raise InputError unless the task is one, or None."""
+    if task is not None and task not in get_args(Task):
+        raise unknown_name("task", task, get_args(Task))
 
 
 @dataclass(frozen=True, eq=False)

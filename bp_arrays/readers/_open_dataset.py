@@ -9,7 +9,7 @@ from typing import Any
 from bp_arrays.errors import DataError, unknown_name
 from bp_arrays.readers._compressed import GZIP_MAGIC, ZIP_MAGIC, unpacked, zipped_name
 from bp_arrays.readers._csv import read_csv
-from bp_arrays.readers._dataset import Dataset, Task
+from bp_arrays.readers._dataset import Dataset, Task, check_task
 from bp_arrays.readers._digits import read_digits
 from bp_arrays.readers._idx import read_idx
 from bp_arrays.readers._notes import read_notes
@@ -77,6 +77,7 @@ def open_dataset(
     >>> open_dataset("digits").rows
     1797
     """
+    check_task(task)
     paths = [] if spec in BUILT_IN else _paths(spec)
     kind = _kind(paths[0]) if paths else spec
     if sep is not None and kind != "csv":

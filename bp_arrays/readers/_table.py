@@ -14,7 +14,7 @@ import numpy as np
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.inputs import is_frame
 from bp_arrays.readers._csv_source import CsvSource
-from bp_arrays.readers._dataset import Dataset, Task
+from bp_arrays.readers._dataset import Dataset, Task, check_task
 from bp_arrays.readers._parquet_source import ParquetSource
 from bp_arrays.readers._split import Split, split as split_rows
 from bp_arrays.readers._targets import class_numbers, convert_targets
@@ -205,6 +205,7 @@ def read(
     (2, 1)
     """
     check_missing(missing, "read(missing=)")
+    check_task(task)
     opened = opened_table(source, sep)
     if like is not None:
         return _read_like(opened, _spec_of(like), task)

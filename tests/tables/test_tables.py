@@ -269,3 +269,20 @@ def test_names_that_are_numbers_one_name_for_a_list_and_dates_as_targets():
         bp.data.read(frame, target=2, columns="when")
     with pytest.raises(bp.DataError, match="column 'when': expected numbers or classes as targets"):
         bp.data.read(frame, target="when")
+
+
+def test_rows_of_a_table_are_indexed_like_those_of_an_array():
+    frame = pd.DataFrame({"a": [1.0, 2.0, None, 4.0] * 3, "c": ["u", "v", "v", "u"] * 3})
+    x = bp.data.read(frame).x
+    whole = np.asarray(x)
+    for index in (3, -1, np.int64(2), slice(1, 4), [5, 0], (slice(None), 0), (2, 1), (2, ...)):
+        np.testing.assert_array_equal(x[index], whole[index])
+    with pytest.raises(IndexError):
+        x[12]
+
+
+def test_a_task_that_is_none_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("a,y\n1,2\n3,4\n")
+    for read in (bp.data.read, bp.data.open_dataset):
+        with pytest.raises(bp.InputError, match="did you mean 'regression'"):
+            read(str(tmp_path / "t.csv"), target="y", task="regresion")
