@@ -5,7 +5,7 @@ from bp_arrays.initializers._glorot import GlorotNormal, GlorotUniform
 from bp_arrays.initializers._he import HeNormal, HeUniform
 from bp_arrays.initializers._initializer import Initializer, fans
 from bp_arrays.initializers._lecun import LeCunNormal, LeCunUniform
-from bp_arrays.initializers._measured import Values, mean_and_scale
+from bp_arrays.initializers._measured import Values as Values, mean_and_scale
 from bp_arrays.initializers._normal import Normal
 from bp_arrays.initializers._orthogonal import Orthogonal, orthonormal_columns
 from bp_arrays.initializers._stacked import Stacked
@@ -51,7 +51,6 @@ __all__ = [
     "Ones",
     "Orthogonal",
     "Stacked",
-    "Values",
     "Zeros",
     "fans",
     "initializer_named",

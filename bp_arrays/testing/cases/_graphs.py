@@ -77,6 +77,7 @@ def graph_cases() -> Iterator[Case]:
         partial(_drawn, "Ensemble", "one by one", (2, 3, 4)),
         "one by one",
         analytic=True,
+        witnesses=formula(witness.members_one_by_one),
         dtypes=DTYPES_WITH_HALF,
     )
     yield layer_case(

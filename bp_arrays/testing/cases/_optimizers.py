@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from bp_arrays.initializers import INITIALIZERS, Initializer, Orthogonal
+from bp_arrays.initializers import (
+    INITIALIZERS,
+    GlorotUniform,
+    Initializer,
+    Orthogonal,
+    Stacked,
+)
 from bp_arrays.kernels import threefry2x32
 from bp_arrays.optimizers import (
     EMA,
@@ -53,7 +59,7 @@ CHECKED_INITIALIZERS: dict[str, Initializer] = {
     **{name: kind() for name, kind in INITIALIZERS.items()},
     "Orthogonal, gain": Orthogonal(2.0),
 }
-SHAPES = {"wide": (3, 7), "tall": (7, 3), "one column": (5, 1)}
+SHAPES: dict[str, tuple[int, ...]] = {"wide": (3, 7), "tall": (7, 3), "one column": (5, 1)}
 
 OPTIMIZERS: dict[str, Optimizer] = {
     "SGD": SGD(0.1),
@@ -98,8 +104,10 @@ LOSSES_OF_EPOCHS = (0.9, 0.5, 0.5, 0.6, 0.4, 0.41, 0.39999, 0.3, float("nan"), 0
 
 def initializer_cases() -> Iterator[Case]:
     """Yield cases of values drawn on the host, which must reach a device bit for bit."""
-    for name, initializer in CHECKED_INITIALIZERS.items():
-        for variant, shape in SHAPES.items():
+    shapes: dict[str, dict[str, tuple[int, ...]]] = dict.fromkeys(CHECKED_INITIALIZERS, SHAPES)
+    shapes["Stacked"] = {"three weights": (3, 7, 2)}
+    for name, initializer in {**CHECKED_INITIALIZERS, "Stacked": Stacked(GlorotUniform())}.items():
+        for variant, shape in shapes[name].items():
 
             def inputs(
                 initializer: Initializer = initializer,

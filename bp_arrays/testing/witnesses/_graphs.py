@@ -115,6 +115,20 @@ def members(inputs: HostArrays) -> HostArrays:
     }
 
 
+def members_one_by_one(inputs: HostArrays) -> HostArrays:
+    """y_m = tanh(x + x w_m + b_m) u_m + c_m of each member, position by position."""
+    w, b = inputs[f"{PARAMETER}0.weight"], inputs[f"{PARAMETER}0.bias"]
+    u, c = inputs[f"{PARAMETER}2.weight"], inputs[f"{PARAMETER}2.bias"]
+    x, batch, y = inputs["x"], range(len(inputs["x"])), []
+    for m in range(len(w)):
+        h = [
+            _each(lambda *a: math.tanh(math.fsum(a)), x[n], _linear(x[n], w[m], b[m]))
+            for n in batch
+        ]
+        y.append(np.stack([_linear(h[n], u[m], c[m]) for n in batch]))
+    return {"y": np.stack(y, axis=1)}
+
+
 def loss_of_members(reduction: str, inputs: HostArrays) -> HostArrays:
     """The sum of the mean squared errors of the members."""
     y, values = inputs["y"], []

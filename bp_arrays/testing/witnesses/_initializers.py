@@ -18,7 +18,7 @@ VARIANCES: dict[str, Callable[[int, int], float]] = {
 """The variance of a weight with n_in connections in and n_out out."""
 
 
-def drawn_by_numpy(name: str, shape: tuple[int, int], path: tuple[str, ...]) -> Witness:
+def drawn_by_numpy(name: str, shape: tuple[int, ...], path: tuple[str, ...]) -> Witness:
     """Return the witness of the values that an initializer draws from the generator of a path."""
     kind, _, setting = name.partition(", ")
     if kind == "Orthogonal":
@@ -27,7 +27,11 @@ def drawn_by_numpy(name: str, shape: tuple[int, int], path: tuple[str, ...]) -> 
     return Witness("numpy.random, scaled", lambda inputs, results: _scaled(kind, shape, path))
 
 
-def _scaled(name: str, shape: tuple[int, int], path: tuple[str, ...]) -> HostArrays:
+def _scaled(name: str, shape: tuple[int, ...], path: tuple[str, ...]) -> HostArrays:
+    if name == "Stacked":  # of GlorotUniform, with the variance of one of the weights
+        std = math.sqrt(VARIANCES["Glorot"](*shape[1:]))
+        numbers = host_generator(0, *path).random(shape)
+        return {"values": math.sqrt(3.0) * std * (2.0 * numbers - 1.0)}
     if name in ("Zeros", "Ones"):
         return {"values": np.full(shape, float(name == "Ones"))}
     generator = host_generator(0, *path)
@@ -40,7 +44,7 @@ def _scaled(name: str, shape: tuple[int, int], path: tuple[str, ...]) -> HostArr
     return {"values": math.sqrt(3.0) * std * (2.0 * generator.random(shape) - 1.0)}
 
 
-def _orthogonal(results: HostArrays, shape: tuple[int, int], gain: float) -> HostArrays:
+def _orthogonal(results: HostArrays, shape: tuple[int, ...], gain: float) -> HostArrays:
     """Return the nearest matrix with columns, or rows, that are orthogonal and of length gain."""
     u, _, v = np.linalg.svd(np.reshape(results["values"], shape), full_matrices=False)
     return {"values": gain * (u @ v)}
