@@ -109,6 +109,10 @@ def test_numbers_for_categories_and_categories_for_numbers(tmp_path):
     assert rows.x[:].tolist() == [[1, 0, 0, 4], [0, 1, 0, 5.5], [0, 0, 0, 5.5]]
     with pytest.raises(bp.DataError, match="row 1: expected a number, got the text 'large'"):
         bp.data.read(pd.DataFrame({"floor": ["1"] * 2, "area": ["1", "large"]}), like=table)
+    with pytest.raises(bp.InputError, match=r"read\(like=\): expected no other target"):
+        bp.data.read(new, like=table, target="more")
+    with pytest.raises(bp.InputError, match="got a Table; pass its x"):
+        bp.Model(bp.Linear(1), table.features, device="cpu").predict(table)
     with pytest.raises(bp.DataError, match="no column 'floor': did you mean 'floors'"):
         bp.data.read(pd.DataFrame({"floors": ["1"], "area": [1]}), like=table)
 
