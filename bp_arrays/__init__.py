@@ -126,10 +126,12 @@ if TYPE_CHECKING:
         MultiMargin,
         PoissonNLL,
         SquaredHinge,
+        TripletMargin,
     )
     from bp_arrays.model import Model, from_torch, generate, load
     from bp_arrays.normalization import BatchNorm, GroupNorm, LayerNorm, RMSNorm
     from bp_arrays.optimizers import (
+        EMA,
         SGD,
         Adagrad,
         Adam,
@@ -158,6 +160,7 @@ if TYPE_CHECKING:
         ConfusionMatrix,
         Diagnosis,
         EarlyStopping,
+        GradientNorms,
         History,
         L2Penalty,
         LearningCurve,
@@ -174,6 +177,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CTC",
     "ELU",
+    "EMA",
     "GELU",
     "GLU",
     "GRU",
@@ -232,6 +236,7 @@ __all__ = [
     "GlobalMaxPool",
     "GlorotNormal",
     "GlorotUniform",
+    "GradientNorms",
     "GroupNorm",
     "Hardsigmoid",
     "Hardswish",
@@ -301,6 +306,7 @@ __all__ = [
     "TiedEmbedding",
     "Trainer",
     "TransformerBlock",
+    "TripletMargin",
     "Upsample",
     "Warmup",
     "WeightDecay",
@@ -422,6 +428,7 @@ NAMES = {
         "MultiMargin",
         "PoissonNLL",
         "SquaredHinge",
+        "TripletMargin",
     ],
     "model": ["Model", "from_torch", "generate", "load"],
     "normalization": ["BatchNorm", "GroupNorm", "LayerNorm", "RMSNorm"],
@@ -431,6 +438,7 @@ NAMES = {
         "AdamW",
         "Chain",
         "ClipByGlobalNorm",
+        "EMA",
         "RMSProp",
         "SGD",
         "WeightDecay",
@@ -453,6 +461,7 @@ NAMES = {
         "ConfusionMatrix",
         "Diagnosis",
         "EarlyStopping",
+        "GradientNorms",
         "History",
         "L2Penalty",
         "LearningCurve",

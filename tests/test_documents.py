@@ -134,8 +134,8 @@ def give_what_the_readme_supposes(namespace: dict[str, object]) -> None:
                header=",".join(f"p{k}" for k in range(64)))  # fmt: skip
     species = np.arange(90) % 3
     birds = rng.normal(size=(90, 2)) + 3.0 * species[:, None]
-    lines = [f"{'ABC'[k]},{['Biscoe', 'Dream'][k % 2]},{a},{b}"
-             for k, (a, b) in zip(species, birds, strict=True)]  # fmt: skip
+    lines = [f"{'ABC'[k]},{['Biscoe', 'Dream', ''][j % 3]},{a if j % 7 else ''},{b}"
+             for j, (k, (a, b)) in enumerate(zip(species, birds, strict=True))]  # fmt: skip
     Path("penguins.csv").write_text("\n".join(["species,island,bill,mass", *lines]) + "\n")
     images = rng.integers(0, 256, size=(40, 4, 4)).astype(np.uint8)
     labels = (np.arange(40) % 4).astype(np.uint8)

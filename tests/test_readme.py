@@ -31,10 +31,13 @@ ORDER = [
     "Install",
     "Train on your array",
     "In scikit-learn, from a CSV file",
+    "From a table, at the command line",
     "On a GPU, with CuPy",
     "Devices",
     "The same gradients everywhere, and the right ones",
+    "Every number, written out",
     "Files, ONNX, PyTorch",
+    "Long runs, and several processes",
     "Plots and logging",
     "Development",
 ]
@@ -80,3 +83,13 @@ def test_what_is_said_of_gpus_is_what_was_recorded():
     [said] = re.findall(r"<!-- evidence -->(.*?)<!-- /evidence -->", README.read_text(), re.DOTALL)
     recorded = cuda_line(stale=False)  # it names its commit, so it stays true when code changes
     assert " ".join(said.split()) == recorded, "python -m benchmarks record writes this line"
+
+
+def test_every_link_leads_to_a_file_and_pictures_are_small():
+    root = README.parent
+    links = set(re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", README.read_text()))
+    local = [link for link in links if not link.startswith("http")]
+    assert [link for link in local if not (root / link).exists()] == []
+    pictures = [root / link for link in local if link.endswith(".png")]
+    assert len(pictures) == 2
+    assert all(picture.stat().st_size < 150_000 for picture in pictures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import os
 import re
 import sys
 import warnings
@@ -101,8 +102,21 @@ def _run(argv: list[str]) -> int:
     args, unknown = parser.parse_known_args(words)
     if unknown:
         parser.error(f"unexpected {unknown[0]!r}{_nearest_option(parser, unknown[0])}")
+    _find_own_libraries(args)
     code: int = command.run(args)
     return code
+
+
+def _find_own_libraries(args: argparse.Namespace) -> None:
+    """Let a module in the current folder be a device, as by `python -m`, if one is named.
+
+    Installed modules go before it: a folder of downloads must not replace a library.
+    """
+    device = getattr(args, "device", None)
+    if device == "auto":
+        device = os.environ.get("BP_ARRAYS_DEVICE")
+    if device and "" not in sys.path:
+        sys.path.append("")
 
 
 def _overview() -> Parser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from typing import Any, NoReturn
@@ -11,8 +12,25 @@ from bp_arrays.errors import MissingExtraError
 from bp_arrays.extras import require_extra
 from bp_arrays.typing import HostArray
 
-_communicators: dict[int, tuple[Any, Any]] = {}
-"""Copies of communicators by handle, for gradients and for errors: MPI has a few thousand."""
+
+def _copies_of(comm: Any) -> tuple[Any, Any]:
+    """Return two copies of a communicator, for gradients and for errors: MPI has a few thousand.
+
+    They are an attribute of it, and so those of no other one that later has its handle.
+    """
+    copies: tuple[Any, Any] | None = comm.Get_attr(_key_of_copies())
+    if copies is None:
+        copies = comm.Dup(), comm.Dup()
+        comm.Set_attr(_key_of_copies(), copies)
+    return copies
+
+
+@functools.cache
+def _key_of_copies() -> int:
+    from mpi4py import MPI as mpi
+
+    key: int = mpi.Comm.Create_keyval()
+    return key
 
 
 class MPI(ProcessGroup):
@@ -57,11 +75,8 @@ class MPI(ProcessGroup):
         from mpi4py import MPI as mpi
 
         comm = mpi.COMM_WORLD if comm is None else comm
-        handle = comm.handle
-        if handle not in _communicators:
-            _communicators[handle] = comm.Dup(), comm.Dup()
         self._mpi = mpi
-        self._comm, self._errors = _communicators[handle]
+        self._comm, self._errors = _copies_of(comm)
         self.rank, self.size = self._comm.Get_rank(), self._comm.Get_size()
         machine = comm.Split_type(mpi.COMM_TYPE_SHARED)
         self.local_rank = machine.Get_rank()

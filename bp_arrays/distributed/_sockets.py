@@ -71,6 +71,9 @@ class Sockets(ProcessGroup):
             return self._exchange(b"", FAILED) != []
         except OSError:
             return False
+        finally:
+            for connection in self._connections():
+                connection.settimeout(None)
 
     def _end(self) -> NoReturn:
         for connection in self._connections():

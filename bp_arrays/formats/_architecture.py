@@ -21,6 +21,7 @@ from bp_arrays.errors import DataError, InputError
 from bp_arrays.initializers import INITIALIZERS, Stacked
 from bp_arrays.layers import Layer, Parallel
 from bp_arrays.optimizers import (
+    EMA,
     ESTIMATOR_OPTIMIZERS,
     OPTIMIZERS,
     Chain,
@@ -44,7 +45,7 @@ def _library() -> dict[str, type]:
         for kind in public
         if isinstance(kind, type) and issubclass(kind, Layer) and kind is not Layer
     }
-    links = {kind.__name__: kind for kind in (Chain, ClipByGlobalNorm, WeightDecay)}
+    links = {kind.__name__: kind for kind in (EMA, Chain, ClipByGlobalNorm, WeightDecay)}
     optimizers = {**OPTIMIZERS, **ESTIMATOR_OPTIMIZERS, **links}
     return {**layer_classes, **INITIALIZERS, Stacked.__name__: Stacked, **optimizers, **SCHEDULES}
 
@@ -97,7 +98,7 @@ def _describe(value: Any, known: dict[str, type]) -> Any:
         return {kind.__name__: named}
     if isinstance(value, Parallel):
         return {kind.__name__: [_describe(layer, known) for layer in value.layers]}
-    fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
     if _takes_any_number(kind):
         arguments: list[Any] = []
         for field in fields.values():

@@ -15,7 +15,7 @@ from bp_arrays.errors import DataError, InputError
 from bp_arrays.formats._architecture import layer_from_json, optimizer_from_json, to_json
 from bp_arrays.inputs import Inputs, InputSpec
 from bp_arrays.layers import Layer
-from bp_arrays.optimizers import BestSoFar, TrainingState
+from bp_arrays.optimizers import EMA, BestSoFar, TrainingState
 from bp_arrays.typing import HostArray, Shape
 
 SCHEMA = 3
@@ -200,6 +200,7 @@ def _describe(state: TrainingState) -> dict[str, Any]:
             for name, values in state.history.items()
         },
         "best": best,
+        **({"averaged": True} if state.averaged else {}),
     }
 
 
@@ -216,7 +217,12 @@ def _training(described: Any) -> TrainingState | None:
         best_so_far = None if best is None else _best(*best)
     except (TypeError, ValueError, AttributeError):
         raise DataError("training: expected the history and the best of a training run") from None
-    return TrainingState(optimizer, (), step, epoch, history=series, best=best_so_far)
+    averaged = described.get("averaged", False)
+    if averaged not in (True, False) or (averaged and not isinstance(optimizer, EMA)):
+        raise DataError(f"averaged: expected true for an EMA, or nothing, got {averaged!r:.80}")
+    return TrainingState(
+        optimizer, (), step, epoch, history=series, best=best_so_far, averaged=averaged
+    )
 
 
 def _best(series: Any, cost: Any, maximize: Any, step: Any) -> BestSoFar:

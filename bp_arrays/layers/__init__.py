@@ -2,7 +2,7 @@
 
 from bp_arrays.layers._context import Context, Visit
 from bp_arrays.layers._dropout import Dropout
-from bp_arrays.layers._ensemble import Ensemble
+from bp_arrays.layers._ensemble import Ensemble, layers_of
 from bp_arrays.layers._flatten import Flatten
 from bp_arrays.layers._index_shape import IndexShape
 from bp_arrays.layers._layer import Layer, Parameter, Specification
@@ -35,5 +35,6 @@ __all__ = [
     "Specification",
     "Standardize",
     "Visit",
+    "layers_of",
     "walk",
 ]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bp_arrays.checks import array_error, check_integer, check_kind
 from bp_arrays.initializers import Stacked
 from bp_arrays.layers._context import Context
+from bp_arrays.layers._dropout import Dropout
 from bp_arrays.layers._layer import Layer, Parameter, Specification
 from bp_arrays.layers._linear import Linear
 from bp_arrays.layers._sequential import Sequential
+from bp_arrays.layers._tree import walk
 from bp_arrays.layers._zero_error import total_error
 from bp_arrays.trees import Tree, described_tree, is_shape, map_tree
 from bp_arrays.typing import Array, Backward, Namespace, ParameterTree, Shape, StateUpdates
@@ -24,9 +26,10 @@ class Ensemble(Layer):
 
     Each parameter of `net` has a first axis for the members, whose first values are drawn one after
     the other, each with the fans of a net by itself. `Linear` is one batched product for all
-    members, and layers without parameters run once on the rows of all; any other layer runs member
-    by member. The output is (batch, members, *output of net), so that every member has an error of
-    its own: train it with `EnsembleLoss`, which gives each the gradients of a net by itself.
+    members, and layers without parameters run once on the rows of all; any other layer, and Dropout
+    in training, runs member by member. The output is (batch, members, *output of net), so that
+    every member has an error of its own: train it with `EnsembleLoss`, which gives each the
+    gradients of a net by itself.
 
     Parameters
     ----------
@@ -138,7 +141,9 @@ class _Run:
             return self.sequential(layer, path, params, x, shared, ctx)
         if type(layer) is Linear:
             return self.linear(layer, params, x, shared, ctx)
-        if not params and not isinstance(x, (dict, tuple)):
+        # the mask of a part of a batch belongs to its rows, which those of all members are not
+        is_random = ctx.random is not None and isinstance(layer, Dropout)
+        if not params and not is_random and not isinstance(x, (dict, tuple)):
             return self.without_parameters(layer, x, shared, ctx)
         return self.one_by_one(layer, path, params, x, shared, ctx)
 
@@ -271,3 +276,16 @@ def _swapped(y: Array, xp: Namespace) -> Array:
 def _of_member(tree: Tree, m: int) -> Tree:
     """Return the arrays of one member of a tree of arrays (members, ...)."""
     return map_tree(lambda array: array[m, ...], tree)
+
+
+def layers_of(net: Layer) -> Iterator[Layer]:
+    """Yield every layer of a tree as `walk` does, and those of one member of each ensemble.
+
+    >>> from bp_arrays import Tanh
+    >>> [type(layer).__name__ for layer in layers_of(Sequential(Ensemble(Tanh(), 2)))]
+    ['Sequential', 'Ensemble', 'Tanh']
+    """
+    for node in walk(net):
+        yield node.layer
+        if isinstance(node.layer, Ensemble):
+            yield from layers_of(node.layer.net)

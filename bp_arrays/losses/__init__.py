@@ -13,6 +13,7 @@ from bp_arrays.losses._ensemble import EnsembleLoss
 from bp_arrays.losses._hinge import Hinge, MultiMargin, SquaredHinge
 from bp_arrays.losses._likelihood import GaussianNLL, PoissonNLL
 from bp_arrays.losses._loss import Loss, PerSample
+from bp_arrays.losses._triplet import TripletMargin
 from bp_arrays.names import by_name
 
 LOSSES: dict[str, type[Loss]] = {
@@ -61,6 +62,7 @@ __all__ = [
     "PerTarget",
     "PoissonNLL",
     "SquaredHinge",
+    "TripletMargin",
     "doubled_activations",
     "last_layer",
     "loss_named",

@@ -89,8 +89,8 @@ def _repeated(array: Array, copies: int, xp: Namespace) -> Array:
 def _unit_errors(start: int, copies: int, rows: int, size: int, dtype: Any, ctx: Context) -> Array:
     """Return e_k for the outputs k from `start` on, each for all rows: (copies, rows, size)."""
     xp = ctx.xp
-    numbers = xp.arange(size, device=ctx.device)
-    one_hot = xp.astype(numbers[:copies, None] + start == numbers[None, :], dtype)
+    units = xp.arange(start, start + copies, device=ctx.device)  # those beyond the last are zero
+    one_hot = xp.astype(units[:, None] == xp.arange(size, device=ctx.device)[None, :], dtype)
     return xp.broadcast_to(xp.reshape(one_hot, (copies, 1, size)), (copies, rows, size))
 
 

@@ -61,7 +61,7 @@ from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._objective import Objective
 from bp_arrays.model._parameters import NamedParameters
 from bp_arrays.model._summary import Summary, summary_of
-from bp_arrays.optimizers import Optimizer, TrainingState
+from bp_arrays.optimizers import EMA, Optimizer, TrainingState
 from bp_arrays.random import BatchPart, Stream, checked_seed, host_generator
 from bp_arrays.tables import TABLE_KEY, TableSpec, frame_samples
 from bp_arrays.trees import Tree, leaves, map_tree
@@ -706,12 +706,60 @@ class Model:
         with device.activate(), np.errstate(over="ignore", under="ignore", invalid="ignore"):
             g = self.layout.flatten(self._moved_gradients(gradients), device.xp)
             state: TrainingState | None = self.training_state
-            if state is None or state.optimizer is not optimizer:
+            if state is not None and state.optimizer is optimizer:
+                self.use_trained()
+                theta, state = self._theta, self.training_state
+            else:
                 state = TrainingState(optimizer, optimizer.init(theta, device.xp))
             scalars = optimizer.scalars(state.step + 1, optimizer.rate(state.step, state.monitored))
             theta, vectors = optimizer.update(theta, g, state.vectors, scalars, device.xp)
         self.set_vectors(theta, others)
         self.training_state = replace(state, vectors=vectors, step=state.step + 1)
+
+    def use_averages(self) -> None:
+        """Use the averages of `EMA` as the parameters, if the model is trained by it.
+
+        For a custom loop, before validation and at the end; `fit` does so after each epoch. The
+        next update continues from the trained parameters, see `use_trained`. A model that is not
+        trained by `EMA`, or uses the averages already, stays as it is.
+
+        Examples
+        --------
+        >>> import bp_arrays as bp
+        >>> model = bp.Model(bp.Linear(1, bias=False), input_shape=1, device="cpu", seed=0)
+        >>> optimizer = bp.EMA(bp.SGD(1.0), decay=0.5)
+        >>> for weight in (2.0, 5.0):
+        ...     g = model.parameters["weight"] - weight
+        ...     model.update(optimizer, {"weight": g})
+        >>> model.use_averages()
+        >>> model.parameters["weight"].tolist()  # (0.5 · 2 + 5) / 1.5
+        [[4.0]]
+        >>> model.use_trained()
+        >>> model.parameters["weight"].tolist()
+        [[5.0]]
+        """
+        self._exchange_averages(averaged=True)
+
+    def use_trained(self) -> None:
+        """Use the parameters as trained again, after `use_averages` or a `fit` with `EMA`.
+
+        Training does so before its next update: parameters that were set in between are taken
+        for the averages.
+        """
+        self._exchange_averages(averaged=False)
+
+    def _exchange_averages(self, *, averaged: bool) -> None:
+        """Exchange θ and the last vector of an `EMA`, unless that is done already."""
+        state: TrainingState | None = self.training_state
+        if state is None or not isinstance(state.optimizer, EMA) or state.averaged == averaged:
+            return
+        device, xp = self.device, self.device.xp
+        *vectors, other = state.vectors
+        with device.activate():  # copies, as training may overwrite the vectors and θ in place
+            own = xp.astype(self._theta, other.dtype, copy=True)
+            theta = xp.astype(other, self._theta.dtype, copy=True)
+        self.set_vectors(theta, self._state)
+        self.training_state = replace(state, vectors=(*vectors, own), averaged=averaged)
 
     def _moved_gradients(self, gradients: Any) -> dict[str, Array]:
         """Return gradients by name on the device, in the model's dtype."""
@@ -777,7 +825,7 @@ class Model:
         On the host for host data. `function` does not compute gradients of parameters.
         """
         device = self.device
-        x = self._frame_as_rows(x)
+        x = self._frame_as_rows(method, x)
         # an underflow to 0 is intended, whatever np.seterr was set to
         with device.activate(), np.errstate(under="ignore"):
             to_host, batches = self._batches(x, batch_size)
@@ -788,7 +836,7 @@ class Model:
             )
             params = self.layout.tree(*self.current_vectors(), device.xp)
             outputs: list[Tree] = []
-            with memory_advice("predict", device, batch_size, "The model is unchanged"):
+            with memory_advice(method, device, batch_size, "The model is unchanged"):
                 for batch in batches:
                     y = function(params, batch, context)
                     outputs.append(map_tree(device.to_numpy, y) if to_host else y)
@@ -800,7 +848,7 @@ class Model:
         with device.activate():
             return map_tree(lambda *parts: xp.concat(parts, axis=0), *outputs)
 
-    def _frame_as_rows(self, x: Any) -> Any:
+    def _frame_as_rows(self, method: str, x: Any) -> Any:
         """Return a DataFrame as the table that the model was trained on; anything else as it is."""
         if TABLE_KEY not in self.metadata or not is_frame(x) or len(x.shape) != 2:
             return x
@@ -808,7 +856,7 @@ class Model:
         assert spec is not None
         rows, notes = frame_samples(x, spec)
         for note in notes:
-            logger.info("predict: %s", note)
+            logger.info("%s: %s", method, note)
         return rows
 
     def _batches(self, x: Any, batch_size: int | None) -> tuple[bool, Iterator[Tree]]:

@@ -3,6 +3,7 @@
 from bp_arrays.names import by_name
 from bp_arrays.optimizers._adagrad import Adagrad
 from bp_arrays.optimizers._adam import Adam, AdamW, one_minus_power
+from bp_arrays.optimizers._average import EMA
 from bp_arrays.optimizers._chain import Chain
 from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
 from bp_arrays.optimizers._rmsprop import RMSProp
@@ -35,6 +36,7 @@ def optimizer_named(name: str) -> type[Optimizer]:
 
 
 __all__ = [
+    "EMA",
     "ESTIMATOR_OPTIMIZERS",
     "OPTIMIZERS",
     "SGD",

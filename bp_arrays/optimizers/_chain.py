@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bp_arrays.checks import argument_error
+from bp_arrays.errors import InputError
+from bp_arrays.optimizers._average import EMA
 from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
 from bp_arrays.optimizers._precision import in_float32
 from bp_arrays.optimizers._transforms import Transform
@@ -16,7 +18,9 @@ from bp_arrays.typing import Array, Namespace
 class Chain(Optimizer):
     """Transforms applied to the gradient in order, then an optimizer.
 
-    A chain is an optimizer itself, so it may be the last link of another chain.
+    A chain is an optimizer itself, so it may be the last link of another chain. Its state is that
+    of each transform in order, then that of the optimizer; for custom transforms see
+    [`Transform`][bp_arrays.optimizers.Transform].
 
     Parameters
     ----------
@@ -26,7 +30,8 @@ class Chain(Optimizer):
     Raises
     ------
     InputError
-        If the last link is not an optimizer, or one before it is not a transform.
+        If the last link is not an optimizer, or one before it is not a transform, or does not
+        define what a transform does.
 
     Examples
     --------
@@ -42,9 +47,13 @@ class Chain(Optimizer):
         *transforms, optimizer = links or (None,)
         if not isinstance(optimizer, Optimizer):
             raise argument_error("Chain", "link", optimizer, "an optimizer as the last link")
+        if isinstance(optimizer, EMA):
+            expected = "an optimizer without averages; write EMA(Chain(...))"
+            raise argument_error("Chain", "link", optimizer, expected)
         for link in transforms:
             if not isinstance(link, Transform):
                 raise argument_error("Chain", "link", link, "transforms before the last link")
+            _check(link)
         object.__setattr__(self, "transforms", tuple(transforms))
         object.__setattr__(self, "optimizer", optimizer)
         object.__setattr__(self, "learning_rate", optimizer.learning_rate)
@@ -60,15 +69,43 @@ class Chain(Optimizer):
         return self.optimizer.rate(step, monitored)
 
     def init(self, theta: Array, xp: Namespace) -> State:
-        return self.optimizer.init(theta, xp)
+        vectors: list[Array] = []
+        for transform in self.transforms:
+            state = transform.init(theta, xp)
+            if len(state) != transform.states:
+                name = type(transform).__name__
+                raise InputError(
+                    f"{name}.init: expected {transform.states} arrays, as {name}.states says, got "
+                    f"{len(state)}; set the number `states` in the class"
+                )
+            vectors += state
+        return (*vectors, *self.optimizer.init(theta, xp))
 
     def scalars(self, step: int, eta: float) -> tuple[float, ...]:
-        return self.optimizer.scalars(step, eta)
+        numbers = [number for each in self.transforms for number in each.scalars(step)]
+        return (*numbers, *self.optimizer.scalars(step, eta))
 
     @in_float32
     def update(
         self, theta: Array, g: Array, state: State, scalars: Scalars, xp: Namespace
     ) -> tuple[Array, State]:
+        vectors: list[Array] = []
         for transform in self.transforms:
-            g = transform(g, theta, xp)
-        return self.optimizer.update(theta, g, state, scalars, xp)
+            own, state = state[: transform.states], state[transform.states :]
+            count = len(transform.scalars(1))
+            numbers, scalars = scalars[:count], scalars[count:]
+            g, own = transform.update(g, theta, own, numbers, xp)
+            vectors += own
+        theta, state = self.optimizer.update(theta, g, state, scalars, xp)
+        return theta, (*vectors, *state)
+
+
+def _check(link: Transform) -> None:
+    """Raise InputError for a transform that overrides neither `update` nor `__call__`."""
+    kind = type(link)
+    if kind.update is Transform.update and kind.__call__ is Transform.__call__:
+        expected = "a transform that defines update, or __call__ if it has no state"
+        raise argument_error("Chain", "link", link, expected)
+    if kind.states and kind.update is Transform.update:
+        expected = "a transform with states that defines update"
+        raise argument_error("Chain", "link", link, expected)

@@ -49,6 +49,9 @@ class TrainingState:
         The series of all epochs so far, over all calls of `fit`; `bp.History(history)` draws them.
     best : BestSoFar, optional
         Of `EarlyStopping`, so that it knows the best of the calls before.
+    averaged : bool, default False
+        Whether the model has the averages of `EMA` now; its trained parameters are then the last
+        of the vectors.
     """
 
     optimizer: Optimizer
@@ -58,6 +61,7 @@ class TrainingState:
     monitored: tuple[float, ...] = ()
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)
     best: BestSoFar | None = None
+    averaged: bool = False
 
     def moved_to(self, device: Device, dtype: str) -> TrainingState:
         """Return the same state on another device, for θ of this dtype.

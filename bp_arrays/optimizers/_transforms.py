@@ -1,24 +1,101 @@
-"""Transforms of the gradient, applied before the update: clipping and weight decay."""
+"""Transforms of the gradient, applied before the update: their contract, clipping, weight decay."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
 from bp_arrays.checks import check_number
 from bp_arrays.kernels import narrowed, widened
+from bp_arrays.optimizers._optimizer import Scalars, State, zeros_like
 from bp_arrays.typing import Array, Namespace
 
 
 @dataclass(frozen=True)
-class Transform(ABC):
-    """Base class of transforms: functions of the gradient and the parameters, without state."""
+class Transform:
+    """Base class of transforms, functions of the gradient that a `Chain` applies.
+
+    One without state overrides `__call__`. One with state, such as a running mean of the gradient,
+    overrides `update`, and says how many vectors its state has; fit, checkpoints and
+    `training_state` keep them with those of the optimizer.
+
+    Examples
+    --------
+    The gradient, centered by a running mean of it, which is corrected for its start at 0:
+
+    >>> from dataclasses import dataclass
+    >>> from typing import ClassVar
+    >>> import numpy as np
+    >>> import bp_arrays as bp
+    >>> @dataclass(frozen=True)
+    ... class Centered(bp.optimizers.Transform):
+    ...     beta: float = 0.5
+    ...     states: ClassVar[int] = 1
+    ...
+    ...     def scalars(self, step):
+    ...         return (1.0 / (1.0 - self.beta**step),)
+    ...
+    ...     def update(self, g, theta, state, scalars, xp):
+    ...         mean = self.beta * state[0] + (1.0 - self.beta) * g
+    ...         return g - scalars[0] * mean, (mean,)
+    >>> model = bp.Model(bp.Linear(1), input_shape=1, device="cpu", seed=0)
+    >>> optimizer = bp.Chain(Centered(), bp.SGD(0.1))
+    >>> history = bp.fit(model, [[0.0], [1.0]], [[1.0], [3.0]], loss=bp.L2Loss(),
+    ...                  optimizer=optimizer, epochs=2, batch_size=2)
+    >>> len(model.training_state.vectors)
+    1
+    """
 
     elementwise: ClassVar[bool] = True
     """Whether element i of the result depends on element i of the arguments only."""
+    states: ClassVar[int] = 0
+    """The number of vectors of the state."""
 
-    @abstractmethod
+    def init(self, theta: Array, xp: Namespace) -> State:
+        """Return the state before the first update: by default zeros.
+
+        Parameters
+        ----------
+        theta : array (parameters,)
+            The flat vector of parameters.
+        xp : namespace
+            Its array namespace.
+
+        Returns
+        -------
+        tuple of arrays (parameters,)
+            `states` of them, in the dtype of theta, or float32 if that is half precision.
+        """
+        return tuple(zeros_like(theta, xp) for _ in range(self.states))
+
+    def scalars(self, step: int) -> tuple[float, ...]:
+        """Return the numbers of one update, computed in Python; by default none.
+
+        Parameters
+        ----------
+        step : int
+            The number of the update, counted from 1.
+        """
+        return ()
+
+    def update(
+        self, g: Array, theta: Array, state: State, scalars: Scalars, xp: Namespace
+    ) -> tuple[Array, State]:
+        """Return the gradient to use instead of `g`, and the next state; a pure function.
+
+        Parameters
+        ----------
+        g, theta : arrays (parameters,)
+            The gradient and the parameters, of equal dtype; float32 in half precision.
+        state : tuple of arrays
+            As returned by `init` or the previous update.
+        scalars : tuple
+            As returned by `scalars`: Python floats, or 0-d arrays.
+        xp : namespace
+            Their array namespace.
+        """
+        return self(g, theta, xp), state
+
     def __call__(self, g: Array, theta: Array, xp: Namespace) -> Array:
         """Return the gradient to use instead of `g`; the arguments are not changed.
 
@@ -34,6 +111,7 @@ class Transform(ABC):
         array (parameters,)
             Of the same dtype.
         """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ Series = Mapping[str, Sequence[float]]
 PANEL = (4.4, 3.4)
 """Width and height of one panel, in inches."""
 
-ON_REQUEST = ("learning_rate", "seconds")
+ON_REQUEST = ("learning_rate", "seconds", "gradient_norm", "update_norm", "update_ratio")
 """Series that are drawn only if named."""
 
 LABELS = {"r2": "R²", "learning_rate": "learning rate", "seconds": "seconds per epoch"}
@@ -55,7 +55,7 @@ def panel_names(series: Series, names: Sequence[str] = ()) -> list[str]:
     return [
         name
         for name in recorded
-        if name not in ON_REQUEST and _training_series(name) not in recorded
+        if name.partition("/")[0] not in ON_REQUEST and _training_series(name) not in recorded
     ]
 
 

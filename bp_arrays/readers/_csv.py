@@ -83,7 +83,7 @@ def read_csv(
         check_separator(sep)
     rows = numbered_rows(path, sep)
     _, names = next(rows, (0, []))
-    _check_header(path, names)
+    _check_header(path, names, are_chosen=columns is not None)
     features, target_index = chosen_columns(
         path, names, target, columns, require_target=require_target
     )
@@ -229,15 +229,15 @@ def _first_not_utf8(path: Path) -> int:
     return done - len(decoder.getstate()[0])  # the file ends within a character
 
 
-def _check_header(path: Path, names: list[str]) -> None:
+def _check_header(path: Path, names: list[str], *, are_chosen: bool) -> None:
     if not any(names):
         raise DataError(f"{path}: expected a header line with the column names, got none")
-    if "" in names:
+    if "" in names and not are_chosen:
         raise DataError(
             f"{path}: expected a name for column {names.index('') + 1} in the header, got none; "
             "name it or, if it only counts the rows, drop it"
         )
-    check_distinct(path, names)
+    check_distinct(path, [name for name in names if name])
     if all(is_number(name) for name in names):
         raise DataError(
             f"{path}: expected a header line with the column names, got only numbers in line 1; "

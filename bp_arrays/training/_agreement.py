@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,11 +67,14 @@ def share_parameters(group: ProcessGroup, model: Model, *, only_parameters: bool
             "same seed or from the same file everywhere, and change it everywhere alike"
         )
     theta, state, *of_optimizer = firsts
-    device = model.device
+    device, training_state = model.device, model.training_state
     with device.activate():
         model.set_vectors(device.asarray(theta, model.dtype), device.asarray(state, model.dtype))
-        for vector, first in zip(model.training_state.vectors, of_optimizer, strict=True):
-            vector[...] = device.asarray(first, name_of_dtype(vector.dtype))
+        shared = tuple(
+            device.asarray(first, name_of_dtype(vector.dtype))
+            for vector, first in zip(training_state.vectors, of_optimizer, strict=True)
+        )
+    model.training_state = replace(training_state, vectors=shared)
 
 
 def described(value: Any) -> str:

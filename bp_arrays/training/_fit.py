@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,12 +15,12 @@ from bp_arrays.checks import as_integer
 from bp_arrays.data import Feed, Order, Table, as_batches
 from bp_arrays.devices import memory_advice
 from bp_arrays.distributed import ProcessGroup
-from bp_arrays.errors import InputError
+from bp_arrays.errors import InputError, warn
 from bp_arrays.inputs import BatchSpec
 from bp_arrays.layers import Standardize, walk
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
-from bp_arrays.optimizers import Optimizer, TrainingState
+from bp_arrays.optimizers import EMA, Optimizer, TrainingState
 from bp_arrays.training._agreement import described, share_parameters
 from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed, nothing
 from bp_arrays.training._history import History, joined_series
@@ -150,7 +149,7 @@ def fit(
     -----
     BpArraysWarning
         If the net ends in an activation that the loss applies itself, such as Softmax before
-        CrossEntropy: training works, but badly.
+        CrossEntropy: training works, but badly. If a Standardize has neither mean nor scale.
 
     Notes
     -----
@@ -293,6 +292,7 @@ def _fit(
                     break
                 started = time.perf_counter() - pauses.seconds
                 runner = trainer.resume()  # a callback may have trained the model otherwise
+                model.use_trained()
                 if model.device != device:
                     raise InputError(
                         f"fit: expected the model on {str(device)!r} until training ends, a "
@@ -303,9 +303,12 @@ def _fit(
                 session.check_order(chosen, epoch)
                 pauses.begin_epoch(chosen)
                 runner.steps_to_come = (epochs + 1 - epoch) * (steps or 0)
-                with session.interruptible_epoch(), memory_advice("fit", device, rows, KEPT):
-                    values = runner.epoch(feed, rows, order, bar, pauses)
-                runner.check_update()
+                try:
+                    with session.interruptible_epoch(), memory_advice("fit", device, rows, KEPT):
+                        values = runner.epoch(feed, rows, order, bar, pauses)
+                    runner.check_update()
+                finally:
+                    model.use_averages()
                 if validation_feed is not None:
                     measured = evaluate_feed(
                         model,
@@ -393,11 +396,9 @@ def _warn_of_identities(model: Model) -> None:
             values.get(f"{node.path}.{name}".removeprefix(".")) for name in ("mean", "scale")
         )
         if mean is not None and scale is not None and not mean.any() and (scale == 1.0).all():
-            warnings.warn(
+            warn(
                 f"fit: layer {node.path or 'net'} (Standardize) has the mean 0 and the scale 1 and "
-                "does nothing; write Standardize.of(x), or set its parameters 'mean' and 'scale'",
-                UserWarning,
-                stacklevel=4,
+                "does nothing; write Standardize.of(x), or set its parameters 'mean' and 'scale'"
             )
 
 
@@ -411,6 +412,12 @@ def _check_passes(feed: Feed, validation: Feed | None, epochs: int) -> None:
 
 
 def _check_callbacks(callbacks: Any) -> None:
+    for each in callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]:
+        if isinstance(each, EMA):
+            raise InputError(
+                "fit(callbacks=): expected callbacks, got an EMA, which is an optimizer around "
+                "another one; pass optimizer=bp.EMA(optimizer, decay=...)"
+            )
     listed = isinstance(callbacks, Sequence) and not isinstance(callbacks, str)
     if not listed or not all(isinstance(each, Callback) for each in callbacks):
         raise InputError(

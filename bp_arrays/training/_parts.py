@@ -25,7 +25,7 @@ import numpy as np
 from bp_arrays.data import Batch, BlockFeed, Feed, rows_of
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError
-from bp_arrays.layers import Dropout, Layer, walk
+from bp_arrays.layers import Dropout, Layer, layers_of
 from bp_arrays.losses import CombinedLoss, Loss
 from bp_arrays.model import Model
 from bp_arrays.training._evaluate import Totals
@@ -206,10 +206,9 @@ def _parts(pieces: Sequence[Any]) -> list[Part]:
 def draws_random_numbers(net: Layer) -> bool:
     """Return True if a layer may draw random numbers: Dropout, or a custom one."""
     library = __name__.partition(".")[0]
-    layers = [node.layer for node in walk(net)]
     return any(
         isinstance(layer, Dropout) or type(layer).__module__.partition(".")[0] != library
-        for layer in layers
+        for layer in layers_of(net)
     )
 
 

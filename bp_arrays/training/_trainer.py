@@ -31,8 +31,9 @@ KEPT = "The model keeps the parameters of its last step"
 class Trainer:
     """A model, a loss and an optimizer, trained one step at a time.
 
-    Each `step` is forward, backward, update, with the same bits as `fit` on the same batches, and
-    in the device's fastest form: replayed on NumPy, compiled on JAX, a CUDA graph on CuPy.
+    Each `step` is forward, backward, update, as `fit` makes on the same batches, to the bit on
+    NumPy with one number of BLAS threads, and in the device's fastest form: replayed on NumPy,
+    compiled on JAX, a CUDA graph on CuPy.
     Training continues from `model.training_state` if it belongs to this optimizer object;
     otherwise it starts over.
 
@@ -207,6 +208,7 @@ class Trainer:
     ) -> float:
         with checked_together(group), self.model.device.activate():
             batch = Batch(*self._spec.batch(x, t, sample_weight))
+        self.model.use_trained()
         # an overflow makes the loss infinite, which raises an error: no warning of NumPy needed
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             try:

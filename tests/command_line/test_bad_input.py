@@ -300,3 +300,12 @@ def test_classes_that_are_one_float_are_classes_of_their_own(run, tmp_path):
     assert json.loads((tmp_path / "r.json").read_text())["data"]["classes"] == sorted(set(ids))
     names = [line.split(",")[0] for line in run("predict", "m", "ids.csv").out.splitlines()[1:]]
     assert set(names) <= set(ids)
+
+
+def test_a_module_in_the_current_folder_is_a_device(fails, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "no_arrays.py").write_text("x = 1\n")
+    installed = [folder for folder in sys.path if folder not in ("", str(tmp_path))]
+    monkeypatch.setattr(sys, "path", installed.copy())
+    fails("train", "digits", "--device", "no_arrays", message="the module no_arrays lacks asarray")
+    assert sys.path == [*installed, ""]  # installed modules go before those of a folder

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
+
+import bp_arrays as bp
 
 
 @pytest.fixture
@@ -112,6 +115,17 @@ def test_few_separable_rows_are_learned_by_a_small_net(run, flowers):
     result = run("train", "flowers.csv", "--target", "kind", "--layers", 4, "--device", "cpu")
     assert "accuracy 100.00%" in result.out
     assert "480 epochs" in result.out
+
+
+def test_a_column_without_a_name_does_not_matter_to_the_file_of_an_estimator(run, tmp_path):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": [0.0, 1.0] * 10, "b": [1.0, 0.0] * 10})
+    with warnings.catch_warnings():  # it has not converged
+        warnings.simplefilter("ignore")
+        bp.MLPRegressor(hidden_layer_sizes=(2,), max_iter=1).fit(frame[["b"]], frame["a"]).save("e")
+    frame.assign(text="x").to_csv("t.csv")
+    result = run("predict", "e", "t.csv", "--device", "cpu")
+    assert result.code == 0 and "predicted 20 rows" in result.err
 
 
 @pytest.mark.parametrize("layers", ["4", "none"])

@@ -168,6 +168,18 @@ def on_a_device_operation_by_operation(group):
 
 
 @case
+def a_communicator_with_the_handle_of_a_freed_one(group):
+    from mpi4py import MPI
+
+    alone = MPI.COMM_WORLD.Split(group.rank)
+    assert bp.MPI(alone).size == 1 and bp.MPI(alone)._comm is bp.MPI(alone)._comm
+    alone.Free()
+    together = MPI.COMM_WORLD.Dup()
+    assert bp.MPI(together).size == group.size
+    together.Free()
+
+
+@case
 def step_by_step(group):
     results = []
     first, last = 40 * group.rank // group.size, 40 * (group.rank + 1) // group.size

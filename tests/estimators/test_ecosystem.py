@@ -244,6 +244,7 @@ def test_explain_takes_targets_of_every_kind():
 # -- processes and threads -------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # of JAX, which another test may have imported
 @pytest.mark.parametrize("method", ["loky", "fork", "spawn"])
 def test_scores_are_the_same_in_other_processes(method):
     settings = QUICK | {"dropout": 0.1, "early_stopping": True, "max_iter": 3}

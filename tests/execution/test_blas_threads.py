@@ -173,6 +173,13 @@ def test_a_tiny_net_leaves_blas_alone(library):
     assert library.log == []
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_training_that_saves_checkpoints_leaves_blas_alone(library, tmp_path, accumulate):
+    history = train(LARGE, checkpoint=bp.Checkpoint(tmp_path), accumulate=accumulate)
+    assert history.blas_threads is None and library.log == []
+    assert train(LARGE, accumulate=accumulate).blas_threads == 1
+
+
 def test_operation_by_operation_blas_is_left_alone(library):
     assert train(LARGE, compiled=False).blas_threads is None
     assert library.log == []

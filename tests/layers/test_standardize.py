@@ -107,7 +107,7 @@ def test_fit_warns_of_a_standardize_that_does_nothing():
         bp.fit(model, X, X[:, :1], loss=bp.Huber(), optimizer=bp.SGD(1e-3))
 
     with pytest.warns(
-        UserWarning, match=r"layer 0 \(Standardize\) has the mean 0.*of\(x\)"
+        bp.BpArraysWarning, match=r"layer 0 \(Standardize\) has the mean 0.*of\(x\)"
     ) as seen:
         train(bp.Standardize())
     assert seen[0].filename == __file__ or seen[0].filename.endswith("test_standardize.py")

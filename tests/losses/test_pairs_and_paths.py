@@ -231,3 +231,35 @@ def test_ctc_takes_a_logit_of_minus_infinity():
     expected, expected_gradient = both(bp.CTC(), low, t)
     assert value == pytest.approx(expected, rel=1e-12)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-12)
+
+
+def test_triplet_margin_is_that_of_pytorch_for_the_triplets_it_chooses():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(4)
+    y, t = rng.normal(size=(8, 3)), np.array([0, 1, 2, 0, 1, 1, 0, 9])
+    loss = bp.TripletMargin(0.8)
+    value, backward = loss.forward(y, t, bp.Context(np))
+    distances = np.linalg.norm(y[:, None] - y[None], axis=2)
+    same = (t[:, None] == t) & ~np.eye(8, dtype=bool)
+    anchors = [i for i in range(8) if same[i].any()]
+    farthest = [int(np.where(same[i], distances[i], -1).argmax()) for i in anchors]
+    nearest = [int(np.where(t != t[i], distances[i], np.inf).argmin()) for i in anchors]
+    outputs = torch.tensor(y, requires_grad=True)
+    peer = torch.nn.TripletMarginLoss(margin=0.8, eps=0.0)
+    expected = peer(outputs[anchors], outputs[farthest], outputs[nearest])
+    expected.backward()
+    assert float(value) == pytest.approx(expected.item(), rel=1e-13)
+    np.testing.assert_allclose(backward(), outputs.grad.numpy(), rtol=1e-12, atol=1e-14)
+
+
+def test_triplet_margin_without_triplets_and_of_equal_vectors():
+    loss, ctx = bp.TripletMargin(), bp.Context(np)
+    for classes in ([0, 0, 0], [0, 1, 2]):
+        value, backward = loss.forward(np.ones((3, 2)), np.array(classes), ctx)
+        assert value == 0.0 and not backward().any()
+    value, backward = loss.forward(np.ones((3, 2)), np.array([0, 0, 1]), ctx)
+    assert value == 1.0 and not backward().any()
+    with pytest.raises(bp.InputError, match=r"TripletMargin\(margin=0\)"):
+        bp.TripletMargin(0)
+    with pytest.raises(bp.InputError, match="expected vectors"):
+        loss.forward(np.ones((3, 2, 2)), np.array([0, 0, 1]), ctx)

@@ -97,6 +97,15 @@ def test_jacobian_of_several_inputs_and_outputs(device):
     np.testing.assert_allclose(dx["age"], np.tile(w.sum(axis=1), (2, 1)), rtol=1e-15)
 
 
+def test_outputs_may_have_different_sizes(device):
+    net = bp.Parallel(one=bp.Linear(1), three=bp.Linear(3))
+    model = bp.Model(net, 4, device=device, seed=1)
+    jacobian, to_numpy = model.jacobian(np.ones((5, 4), "float32")), model.device.to_numpy
+    for name, j in jacobian.items():
+        weight = to_numpy(model.parameters[f"{name}.weight"])
+        np.testing.assert_array_equal(j, np.broadcast_to(weight.T, (5, *weight.T.shape)))
+
+
 def test_indices_alone_have_no_derivative():
     net = bp.Sequential(bp.Embedding(5, 2), bp.Flatten(), bp.Linear(1))
     model = bp.Model(net, bp.InputSpec((3,), "index"), device="cpu")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
+import bp_arrays as bp
 from bp_arrays.errors import InputError
-from bp_arrays.optimizers import SGD, Adam, Chain, ClipByGlobalNorm, WeightDecay
+from bp_arrays.optimizers import SGD, Adam, Chain, ClipByGlobalNorm, Transform, WeightDecay
 from bp_arrays.schedules import Cosine
 
 
@@ -99,3 +102,117 @@ def test_elementwise():
 def test_bad_chains(links, message):
     with pytest.raises(InputError, match=message):
         Chain(*links)
+
+
+@dataclass(frozen=True)
+class Trace(Transform):
+    """b ← μ b + g, which makes SGD one with momentum."""
+
+    mu: float
+    states: ClassVar[int] = 1
+
+    def update(self, g, theta, state, scalars, xp):
+        b = self.mu * state[0] + g
+        return b, (b,)
+
+
+@dataclass(frozen=True)
+class Centered(Transform):
+    """g minus its running mean, corrected for the start; the second state counts updates."""
+
+    states: ClassVar[int] = 2
+
+    def scalars(self, step):
+        return 1.0 / (1.0 - 0.5**step), float(step)
+
+    def update(self, g, theta, state, scalars, xp):
+        mean = 0.5 * state[0] + 0.5 * g
+        return g - scalars[0] * mean, (mean, state[1] + scalars[1])
+
+
+def fit(optimizer, device, epochs=2, dtype="float64", **settings):
+    x = np.linspace(-1.0, 1.0, 24).reshape(8, 3)
+    model = bp.Model(bp.Linear(2), 3, device=device, dtype=dtype, seed=0)
+    settings = {"batch_size": 3} | settings
+    bp.fit(
+        model, x, x[:, :2] ** 2, loss=bp.L2Loss(), optimizer=optimizer, epochs=epochs, **settings
+    )
+    return model
+
+
+def test_a_transform_with_state_in_a_chain(device):
+    chained = fit(Chain(Trace(0.9), SGD(0.1)), device, dtype="float32")
+    built_in = fit(SGD(0.1, momentum=0.9), device, dtype="float32")
+    ours, theirs = (m.device.to_numpy(m.vector) for m in (chained, built_in))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    [b] = chained.training_state.vectors
+    assert chained.device.to_numpy(b).any()
+
+
+def test_states_and_scalars_of_several_links():
+    chain = Chain(Centered(), WeightDecay(0.1), Chain(Trace(0.5), Adam(0.1)))
+    theta, rng = np.array([1.0, -2.0]), np.random.default_rng(0)
+    state = chain.init(theta, np)
+    assert len(state) == 5
+    adam, expected, inner = Adam(0.1), theta, (np.zeros(2), np.zeros(2))
+    mean = b = np.zeros(2)
+    for step in (1, 2, 3):
+        g = rng.normal(size=2)
+        theta, state = chain.update(theta, g, state, chain.scalars(step, 0.1), np)
+        mean = (mean + g) / 2
+        b = b / 2 + g - mean / (1 - 0.5**step) + 0.1 * expected
+        expected, inner = adam.update(expected, b, inner, adam.scalars(step, 0.1), np)
+        np.testing.assert_allclose(theta, expected, rtol=1e-12)
+    np.testing.assert_allclose(state[1], 6.0)
+    np.testing.assert_allclose(state[2], b)
+
+
+def test_checkpoints_keep_the_state_of_a_transform(tmp_path):
+    def optimizer():
+        return bp.EMA(Chain(Centered(), Trace(0.9), SGD(0.1)), decay=0.5)
+
+    fit(optimizer(), "cpu", 1, checkpoint=tmp_path)
+    resumed, whole = fit(optimizer(), "cpu", 3, resume=tmp_path), fit(optimizer(), "cpu", 3)
+    np.testing.assert_array_equal(resumed.vector, whole.vector)
+
+
+def test_state_in_half_precision_is_float32():
+    chain = Chain(Trace(0.9), SGD(0.1))
+    theta = np.ones(2, np.float16)
+    state = chain.init(theta, np)
+    theta, state = chain.update(theta, theta, state, (0.1,), np)
+    assert (theta.dtype, state[0].dtype) == (np.float16, np.float32)
+
+
+@dataclass(frozen=True)
+class Nothing(Transform):
+    """Defines no function."""
+
+
+@dataclass(frozen=True)
+class WithoutUpdate(Transform):
+    """Has a state that no update changes."""
+
+    states: ClassVar[int] = 1
+
+    def __call__(self, g, theta, xp):
+        return g
+
+
+@dataclass(frozen=True)
+class WrongNumber(Trace):
+    """Says that its state is two vectors, and has one."""
+
+    states: ClassVar[int] = 2
+
+    def init(self, theta, xp):
+        return (theta,)
+
+
+def test_bad_transforms():
+    with pytest.raises(InputError, match="expected a transform that defines update, or __call__"):
+        Chain(Nothing(), SGD())
+    with pytest.raises(InputError, match="expected a transform with states that defines update"):
+        Chain(WithoutUpdate(), SGD())
+    with pytest.raises(InputError, match=r"WrongNumber.init: expected 2 arrays, .* got 1"):
+        Chain(WrongNumber(0.5), SGD()).init(np.ones(2), np)

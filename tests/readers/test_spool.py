@@ -38,7 +38,7 @@ def test_a_full_disk_is_told(monkeypatch):
             pass
 
     monkeypatch.setattr(spool, "SPOOL_BYTES", 0)
-    monkeypatch.setattr(spool.tempfile, "TemporaryFile", Full)
+    monkeypatch.setattr("tempfile.TemporaryFile", Full)
     with (
         Spool("big.csv") as kept,
         pytest.raises(bp.DataError, match=r"big.csv: .* failed: No space left on device; .*TMPDIR"),

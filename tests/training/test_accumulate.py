@@ -38,6 +38,15 @@ def test_several_batches_are_one_of_their_sum(device):
     np.testing.assert_allclose(several, one, rtol=3e-5, atol=3e-6)
 
 
+def test_each_member_of_an_ensemble_has_the_masks_of_the_whole_batch(device):
+    """Also in the last update of an epoch, whose part has the shape of others but fewer rows."""
+    net, loss = bp.Ensemble(NET, 2), bp.EnsembleLoss(bp.CrossEntropy())
+    options = {"net": net, "loss": loss, "x": X[:40], "t": CLASSES[:40]}
+    one = trained(device, batch_size=16, **options)
+    several = trained(device, batch_size=8, accumulate=2, **options)
+    np.testing.assert_allclose(several, one, rtol=3e-5, atol=3e-6)
+
+
 def test_batches_of_unequal_size_count_by_their_weights():
     batches = [(X[:5], CLASSES[:5]), (X[5:30], CLASSES[5:30]), (X[30:], CLASSES[30:])]
     two = [(X[:30], CLASSES[:30]), (X[30:], CLASSES[30:])]

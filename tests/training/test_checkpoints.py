@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import json
 import logging
 import signal
@@ -11,6 +13,9 @@ import pytest
 
 import bp_arrays as bp
 from bp_arrays.data import ArrayBlocks, Batches
+from bp_arrays.training.checkpoints import _folder
+from bp_arrays.training.checkpoints._folder import CheckpointFolder
+from bp_arrays.training.checkpoints._settings import described
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(70, 4)).astype("float32")
@@ -301,6 +306,38 @@ def test_a_folder_of_another_run_is_not_written_to(tmp_path):
     assert names(tmp_path)[-1] == "step-000000000020.safetensors"
 
 
+def test_a_file_system_without_locks_is_reported_and_used(tmp_path, monkeypatch, caplog):
+    def without(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(_folder, "_lock", without)
+    with caplog.at_level(logging.WARNING, "bp_arrays"):
+        folder = CheckpointFolder(tmp_path, 1)
+    assert "no locks (No locks available)" in caplog.text
+    with pytest.raises(bp.InputError, match="another call of fit"):
+        CheckpointFolder(tmp_path, 1)
+    folder.close()
+
+
+def test_a_folder_that_another_run_has_taken_over_is_not_written_to(tmp_path, monkeypatch):
+    """Its lock was deleted: this run has to lock it again, and may be too late."""
+
+    def locked(*_):
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    folder = CheckpointFolder(tmp_path / "run", 1)
+    folder.write(1, b"")
+    (tmp_path / "run" / _folder.LOCK).unlink()
+    (tmp_path / "run" / _folder.LOCK).write_text("process 7 on node")
+    with monkeypatch.context() as patched:
+        patched.setattr(_folder, "_lock", locked)
+        for _ in range(2):
+            with pytest.raises(bp.InputError, match="process 7 on node does"):
+                folder.write(2, b"")
+    assert folder.write(3, b"").exists()
+    folder.close()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -317,6 +354,14 @@ def test_a_folder_of_another_run_is_not_written_to(tmp_path):
 def test_settings_of_a_checkpoint_are_checked(arguments, message):
     with pytest.raises(bp.InputError, match=message):
         bp.Checkpoint(**{"folder": "run"} | arguments)
+
+
+def test_settings_are_described_by_their_values_in_any_process():
+    letters = [chr(97 + k) for k in range(20)]
+    assert described(set(letters)) == letters
+    orders = [functools.partial(np.roll, shift=k) for k in (1, 2, 1)]
+    first, other, same = map(described, orders)
+    assert first == same != other
 
 
 def test_a_callback_may_not_keep_what_no_file_can(tmp_path):

@@ -77,6 +77,7 @@ def test_fit_step_and_predict_tell_it_and_the_model_stays(monkeypatch, error, am
         ),
         "Trainer.step: out of memory on 'cpu'": lambda: trainer.step(x, t),
         "predict: out of memory on 'cpu'": lambda: model.predict(x),
+        "jacobian: out of memory on 'cpu'": lambda: model.jacobian(x),
     }
     for message, call in calls.items():
         monkeypatch.setattr(Full, "error", error)

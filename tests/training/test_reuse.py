@@ -129,6 +129,42 @@ def test_a_custom_part_is_recorded_in_every_training_run(recorded):
     assert len(recorded) == 2
 
 
+def redefined(base, name, **attributes):
+    """A class that replaces that of the same name, as a notebook's cell does that runs again."""
+    kind = type(name, (base,), {"__module__": __name__, **attributes})
+    globals()[name] = kind
+    return kind
+
+
+@pytest.mark.parametrize("compiled_by", ["recorded step", "jax.jit"])
+def test_a_loss_or_optimizer_defined_again_inside_of_others_is_used(compiled_by):
+    if compiled_by == "jax.jit":
+        pytest.importorskip("jax", reason="JAX is not installed")
+    device = "cpu" if compiled_by == "recorded step" else "jax:cpu"
+    first, losses, weights = [], [], []
+    for factor in (1.0, 10.0):
+
+        def forward(self, y, t, ctx, weight=None, factor=factor):
+            value, backward = bp.CrossEntropy.forward(self, y, t, ctx, weight)
+            return factor * value, lambda: factor * backward()
+
+        def update(self, theta, g, state, scalars, xp, factor=factor):
+            return theta - factor * g, state
+
+        loss = redefined(bp.CrossEntropy, "Defined", forward=forward)()
+        model = bp.Model(bp.Ensemble(bp.Linear(3), 2), 6, device=device, seed=0)
+        history = train(model, loss=bp.EnsembleLoss(loss), epochs=1)
+        losses.append(history["loss"][0])
+        optimizer = redefined(bp.SGD, "Updating", update=update)(0.1)
+        model = bp.Model(bp.Linear(3), 6, device=device, seed=0)
+        first.append(model.device.to_numpy(model.vector))
+        train(model, optimizer=bp.Chain(bp.ClipByGlobalNorm(1e9), optimizer), batch_size=40)
+        weights.append(model.device.to_numpy(model.vector))
+    assert losses[1] > 5.0 * losses[0]
+    once, ten_times = (np.linalg.norm(w - w0) for w, w0 in zip(weights, first, strict=True))
+    np.testing.assert_allclose(ten_times, 10.0 * once, rtol=1e-3)
+
+
 def test_what_is_kept_keeps_no_model_and_no_data():
     model, x = new_model(), X.copy()
     train(model, x=x)

@@ -23,6 +23,7 @@ from bp_arrays.losses import (
     MultiMargin,
     PoissonNLL,
     SquaredHinge,
+    TripletMargin,
 )
 from bp_arrays.testing._case import DTYPES, DTYPES_WITH_HALF, Case
 from bp_arrays.testing._placement import HostArrays
@@ -34,6 +35,7 @@ from bp_arrays.testing.witnesses._loss_terms import (
     values_of_paths,
     values_of_positions,
     values_of_targets,
+    values_of_triplets,
 )
 from bp_arrays.testing.witnesses._witness import formula
 from bp_arrays.typing import HostArray, Shape
@@ -132,6 +134,7 @@ def loss_term_cases() -> Iterator[Case]:
     yield from _missing_targets()
     yield from _further_losses()
     yield from _contrastive()
+    yield from _triplets()
     yield from _ctc()
 
 
@@ -191,8 +194,10 @@ def _further_losses() -> Iterator[Case]:
             yield _case(name, EXTREME, make(), (12, 4), draw)
 
 
-def _vectors(variant: str, classes: tuple[int, ...], weighted: bool) -> HostArrays:
-    name, rows = "Contrastive", len(classes)
+def _vectors(
+    variant: str, classes: tuple[int, ...], weighted: bool, name: str = "Contrastive"
+) -> HostArrays:
+    rows = len(classes)
     inputs = {"y": normal(name, variant, "y", shape=(rows, 3)), "t": np.array(classes)}
     if weighted:
         inputs["weight"] = np.abs(normal(name, variant, "weight", shape=(rows,)))
@@ -212,6 +217,24 @@ def _contrastive() -> Iterator[Case]:
             partial(_vectors, variant, classes, variant.startswith("weighted")),
             variant,
             witnesses=formula(partial(values_of_pairs, temperature, reduction)),
+            dtypes=DTYPES_WITH_HALF if variant == "ordinary" else DTYPES,
+        )
+
+
+def _triplets() -> Iterator[Case]:
+    name = "TripletMargin"
+    for variant, classes, margin, reduction in (
+        ("ordinary", (0, 1, 1, 0, 4, 1), 1.0, "mean"),
+        ("weighted sum", (7, 1, 1, 0, 7), 0.5, "sum"),
+        ("weighted mean", (0, 1, 1, 0, 7, 7, 7), 2.0, "mean"),
+        ("batch of 1", (3,), 1.0, "mean"),
+        ("one class", (2, 2, 2), 1.0, "mean"),
+    ):
+        yield loss_case(
+            TripletMargin(margin, reduction=reduction),
+            partial(_vectors, variant, classes, variant.startswith("weighted"), name),
+            variant,
+            witnesses=formula(partial(values_of_triplets, margin, reduction)),
             dtypes=DTYPES_WITH_HALF if variant == "ordinary" else DTYPES,
         )
 

@@ -11,6 +11,7 @@ import numpy as np
 from bp_arrays.initializers import INITIALIZERS, Initializer, Orthogonal
 from bp_arrays.kernels import threefry2x32
 from bp_arrays.optimizers import (
+    EMA,
     SGD,
     Adagrad,
     Adam,
@@ -64,6 +65,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "Adam": Adam(0.01),
     "Adam, cosine": Adam(Cosine(0.01, steps=4)),
     "AdamW": AdamW(0.01, weight_decay=0.1),
+    "EMA": EMA(SGD(0.1, momentum=0.9), decay=0.9),
     "ClipByGlobalNorm": Chain(ClipByGlobalNorm(0.5), SGD(0.1)),
     "WeightDecay": Chain(WeightDecay(0.1), SGD(0.1)),
     "Chain": Chain(ClipByGlobalNorm(2.0), WeightDecay(0.01), Adam(0.01)),

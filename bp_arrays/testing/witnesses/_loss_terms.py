@@ -163,6 +163,24 @@ def values_of_pairs(temperature: float, reduction: str, inputs: HostArrays) -> H
     return {"value": np.array(math.fsum(losses) / divisor if divisor else 0.0)}
 
 
+def values_of_triplets(margin: float, reduction: str, inputs: HostArrays) -> HostArrays:
+    """max(0, d_ip − d_in + margin) of the hardest triplet of each sample that has one."""
+    y, t = inputs["y"].tolist(), inputs["t"].tolist()
+    weights = inputs.get("weight", np.ones(len(t))).tolist()
+    losses, total = [], []
+    for i, anchor in enumerate(y):
+        distances = [
+            (math.dist(anchor, other), t[j] == t[i]) for j, other in enumerate(y) if j != i
+        ]
+        same = [d for d, is_same in distances if is_same]
+        others = [d for d, is_same in distances if not is_same]
+        if same and others:
+            losses.append(weights[i] * max(0.0, max(same) - min(others) + margin))
+            total.append(weights[i])
+    divisor = math.fsum(total) if reduction == "mean" else 1.0
+    return {"value": np.asarray(math.fsum(losses) / (divisor or 1.0))}
+
+
 def values_of_paths(blank: int, padding: int, reduction: str, inputs: HostArrays) -> HostArrays:
     """Return the CTC loss: every path is written out, and those that spell the target added up."""
     y, t = inputs["y"], inputs["t"]

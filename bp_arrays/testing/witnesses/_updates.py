@@ -26,6 +26,22 @@ def sgd(theta: float, gradients: Row, mu: float = 0.0, nesterov: bool = False) -
     return theta
 
 
+def weighted_average(values: Row, decay: float) -> float:
+    """Return the mean of values, of which each older one weighs less by the factor `decay`."""
+    weights = [decay**age for age in range(len(values))][::-1]
+    return math.fsum(w * v for w, v in zip(weights, values, strict=True)) / math.fsum(weights)
+
+
+def averaged_sgd(theta: float, gradients: Row) -> tuple[float, float, float]:
+    """θ, the momentum and the average of θ after each update."""
+    b, path = 0.0, []
+    for g in gradients:
+        b = 0.9 * b + g
+        theta -= 0.1 * b
+        path.append(theta)
+    return theta, b, weighted_average(path, 0.9)
+
+
 def rmsprop(theta: float, gradients: Row, mu: float = 0.0) -> float:
     """Tieleman, Hinton, lecture 6.5, 2012; ε outside of the root."""
     v = b = 0.0
@@ -78,6 +94,12 @@ def update_values(name: str, inputs: HostArrays) -> HostArrays:
     """Return θ after all updates."""
     theta: Row = inputs["theta"].tolist()
     gradients: list[Row] = [inputs[g].tolist() for g in sorted(inputs.keys() - {"theta"})]
+    if name == "EMA":
+        rows = [
+            averaged_sgd(u, list(g))
+            for u, g in zip(theta, zip(*gradients, strict=True), strict=True)
+        ]
+        return dict(zip(("theta", "state 0", "state 1"), np.array(rows).T, strict=True))
     if name in OF_NUMBERS:
         by_parameter = zip(theta, zip(*gradients, strict=True), strict=True)
         return {"theta": np.array([OF_NUMBERS[name](u, list(g)) for u, g in by_parameter])}

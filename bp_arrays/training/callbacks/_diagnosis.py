@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.errors import InputError
-from bp_arrays.inputs import prepare_targets, row_count, samples_to_device
 from bp_arrays.losses import Loss, doubled_activations
 from bp_arrays.model import Model
 from bp_arrays.plots import draw_health
 from bp_arrays.training.callbacks._callback import Callback, Run
 from bp_arrays.training.callbacks._findings import crawls, findings
 from bp_arrays.training.callbacks._health import LayerHealth, Movement, gain_of, health_of
-from bp_arrays.trees import leaves
+from bp_arrays.training.callbacks._probe import probe_samples, trained_parameters
 from bp_arrays.typing import HostArray
 
 
@@ -62,7 +61,7 @@ class Diagnosis(Callback):
     def on_start(self, run: Run) -> None:
         self.layers, self.steps = [], []
         self._doubled = doubled_activations(run.model.net, self.loss)
-        self._start = _parameters(run.model)
+        self._start = trained_parameters(run.model)
         self._measure(run.model, 0)
 
     def on_epoch_end(self, run: Run) -> None:
@@ -147,15 +146,8 @@ class Diagnosis(Callback):
         return "\n".join([f"after epoch {self.last[0].epoch}", self.table(), "", *problems])
 
     def _measure(self, model: Model, epoch: int) -> None:
-        device = model.device
-        with device.activate():
-            x = samples_to_device(self.x, model.inputs, device, model.dtype, "Diagnosis(x=)")
-            t = prepare_targets(
-                self.t, row_count(x), self.loss, model.output_shape, device, model.dtype
-            )
-            is_finite = all(np.isfinite(device.to_numpy(array)).all() for array in leaves(x))
-            if not (row_count(x) and is_finite):
-                raise InputError("Diagnosis(x=): expected at least one sample of finite values")
+        with model.device.activate():
+            x, t = probe_samples("Diagnosis", model, self.x, self.t, self.loss)
             layers, loss = health_of(model, x, t, self.loss, epoch)
             self.layers += layers
             step = Movement(epoch, loss, self._distance(model))
@@ -167,13 +159,8 @@ class Diagnosis(Callback):
         """Return how far the parameters are from those at the start, as a part of their length."""
         if self._start is None or not self._start.any():
             return float("nan")
-        distance = np.linalg.norm(_parameters(model) - self._start)
+        distance = np.linalg.norm(trained_parameters(model) - self._start)
         return float(distance / np.linalg.norm(self._start))
-
-
-def _parameters(model: Model) -> HostArray:
-    """Return the trained parameters as one vector on the host."""
-    return model.device.to_numpy(model.current_vectors()[0]).astype(np.float64)
 
 
 def _percent(value: float) -> str:

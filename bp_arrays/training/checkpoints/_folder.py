@@ -6,11 +6,13 @@ asked. A file is complete as soon as it has its name.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,8 +27,13 @@ logger = logging.getLogger("bp_arrays")
 LOCK, BEST = ".lock", "best.safetensors"
 _NAME = re.compile(r"step-(\d{12,})\.safetensors")
 
+LOCKED = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
+"""The errors of a lock that another process has; others come from file systems without locks."""
+
 _in_use: set[str] = set()
 """The folders that this process writes to: a lock of the system does not refuse its own process."""
+
+_acquiring = threading.Lock()
 
 
 def checkpoints_in(folder: Path) -> list[tuple[int, Path]]:
@@ -148,26 +155,34 @@ class CheckpointFolder:
         self._key = ""
 
     def _recreate(self) -> None:
-        """Create the folder again if it was deleted during training."""
-        if not (self.path / LOCK).exists():
+        """Create and lock the folder again if it, or its lock, was deleted during training."""
+        if self._lock is None or not _is_at(self._lock, self.path / LOCK):
             self.close()
             self._acquire()
 
     def _acquire(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         key = os.path.realpath(self.path)
-        if key in _in_use:
-            raise _in_use_error(self.path, "another call of fit in this process")
-        lock = (self.path / LOCK).open("a+")
-        try:
-            _lock(lock)
-        except OSError:
-            lock.seek(0)
-            owner = " ".join(lock.read(80).split()) or "another process"
-            lock.close()
-            raise _in_use_error(self.path, owner) from None
-        self._lock, self._key = lock, key
-        _in_use.add(key)
+        with _acquiring:
+            if key in _in_use:
+                raise _in_use_error(self.path, "another call of fit in this process")
+            lock = (self.path / LOCK).open("a+")
+            try:
+                _lock(lock)
+            except OSError as error:
+                if error.errno in LOCKED:
+                    lock.seek(0)
+                    owner = " ".join(lock.read(80).split()) or "another process"
+                    lock.close()
+                    raise _in_use_error(self.path, owner) from None
+                logger.warning(
+                    "%s: this file system has no locks (%s): let no other training run write "
+                    "checkpoints to this folder",
+                    self.path,
+                    error.strerror or error,
+                )
+            self._lock, self._key = lock, key
+            _in_use.add(key)
         with suppress(OSError):  # the disk may be full: the text is for messages only
             lock.truncate(0)
             lock.write(f"process {os.getpid()} on {socket.gethostname()}")
@@ -211,6 +226,14 @@ def _lock(file: IO[str]) -> None:
 
         # not flock: a child process would hold it after this one was killed
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Return True if an open file is still the one of a path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

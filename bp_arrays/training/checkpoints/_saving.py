@@ -100,6 +100,7 @@ class Resumed(NamedTuple):
             int(values["epoch"]),
             tuple(float(value) for value in values["monitored"]),
             values["earlier"],
+            averaged=bool(values.get("averaged", False)),
         )
         return state.moved_to(model.device, model.dtype)
 
@@ -267,6 +268,7 @@ class CheckpointPauses(Pauses):
             "settings": self.settings,
             "step": state.step,
             "epoch": state.epoch,
+            "averaged": state.averaged,
             "epochs": run.epochs,
             "stopped": run.stopped,
             "monitored": np.asarray(state.monitored, np.float64),

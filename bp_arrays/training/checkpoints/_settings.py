@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -53,8 +55,12 @@ def described(value: Any, depth: int = DEPTH) -> Any:
         return ["array", fingerprint(value)]
     if isinstance(value, Mapping):
         return {str(key): described(part, depth - 1) for key, part in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple)):
         return [described(part, depth - 1) for part in value]
+    if isinstance(value, (set, frozenset)):  # in an order that is the same in every process
+        return sorted((described(part, depth - 1) for part in value), key=json.dumps)
+    if isinstance(value, functools.partial):
+        return [described(part, depth - 1) for part in (value.func, value.args, value.keywords)]
     if isinstance(value, type) or not hasattr(value, "__dict__") or callable(value):
         own = getattr(value, "__dict__", None)
         if isinstance(value, type) or not own:

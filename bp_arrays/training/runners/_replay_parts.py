@@ -83,7 +83,8 @@ class ReplayPartsRunner(ReplayRunner):
         self.update.steps_to_come = self.steps_to_come
         updates = division.updates(feed, batch_size, order, pauses.start)
         done = pauses.start
-        with closing(updates), self._threads.choosing():
+        threads_in_use = self._threads.choosing(allowed=pauses.measures)  # see ReplayRunner.epoch
+        with closing(updates), threads_in_use:
             try:
                 for parts in updates:
                     rate = optimizer.rate(count, state.monitored)

@@ -9,6 +9,7 @@ model. Nothing kept refers to a model, its parameters or a batch.
 
 from __future__ import annotations
 
+import io
 import pickle
 import threading
 from collections import OrderedDict
@@ -29,6 +30,9 @@ CONSTANT_BYTES, ARENA_BYTES = 2**22, 2**26
 """Memory of one recording and of one model's passes up to which they are kept: with more, a step
 takes longer than what is saved."""
 
+KNOWN = {__name__.partition(".")[0], "builtins", "numpy"}
+"""Packages whose classes and functions are not defined again."""
+
 V = TypeVar("V")
 
 
@@ -37,7 +41,8 @@ def step_key(
 ) -> bytes | None:
     """Return all that a gradient depends on besides arrays; None if that cannot be written down.
 
-    By value: an object changed since is another key.
+    By value: an object changed since is another key. Anything custom has no key, as a class or a
+    function is written down by its name, and may have been defined again.
     """
     place = str(model.device), model.dtype, model.inputs
     return _pickled((model.net, loss, metrics, penalty, seed, place))
@@ -48,17 +53,26 @@ def update_key(optimizer: Optimizer) -> bytes | None:
 
     The learning rate is an argument of the update, and may be a schedule with a state.
     """
-    kind = type(optimizer)
-    if kind.__module__.partition(".")[0] != __name__.partition(".")[0]:
-        return None
-    return _pickled((kind, {**vars(optimizer), "learning_rate": None}))
+    return _pickled((type(optimizer), {**vars(optimizer), "learning_rate": None}))
+
+
+class _LibraryPickler(pickle.Pickler):
+    """A pickler that refuses classes and functions of the user."""
+
+    def reducer_override(self, value: Any) -> Any:
+        named = value if hasattr(value, "__qualname__") else type(value)
+        if str(named.__module__).partition(".")[0] not in KNOWN:
+            raise pickle.PicklingError(f"{named!r} is custom")
+        return NotImplemented
 
 
 def _pickled(parts: Any) -> bytes | None:
+    key = io.BytesIO()
     try:
-        return pickle.dumps(parts)
-    except Exception:  # such as a function defined in a function
+        _LibraryPickler(key).dump(parts)
+    except Exception:  # something custom, or a function defined in a function
         return None
+    return key.getvalue()
 
 
 class Recent(Generic[V]):

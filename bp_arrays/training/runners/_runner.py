@@ -13,8 +13,8 @@ import numpy as np
 
 from bp_arrays.data import Batch, Feed
 from bp_arrays.errors import NonFiniteLossError
-from bp_arrays.layers import Ensemble, walk
-from bp_arrays.losses import CombinedLoss
+from bp_arrays.layers import layers_of
+from bp_arrays.losses import CombinedLoss, EnsembleLoss, Loss
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._metrics import OutputMetric
@@ -78,13 +78,9 @@ class Runner(ABC):
         self.refused = ""
         self.steps_to_come = 0
         objective = step.objective
-        parts: list[Any] = [node.layer for node in walk(objective.net)]
-        for ensemble in [layer for layer in parts if isinstance(layer, Ensemble)]:
-            parts += [node.layer for node in walk(ensemble.net)]
-        parts += [objective.loss, *objective.metrics, objective.penalty]
+        parts: list[Any] = [*layers_of(objective.net), *_losses_of(objective.loss)]
+        parts += [*objective.metrics, objective.penalty]
         parts += [metric.metric for metric in objective.metrics if isinstance(metric, OutputMetric)]
-        if isinstance(objective.loss, CombinedLoss):
-            parts += [loss for _, loss in objective.loss.items()]
         self.has_custom_parts = not all(map(_is_of_library, parts))
 
     @property
@@ -237,6 +233,14 @@ def check_equal(fast: Sequence[Any], eager: Sequence[Any], dtype: str) -> None:
             f"a step with custom parts differs by {difference:.3g} from the same step computed "
             "operation by operation"
         )
+
+
+def _losses_of(loss: Loss) -> Iterator[Loss]:
+    """Yield a loss and those that it consists of."""
+    yield loss
+    inner = [each for _, each in loss.items()] if isinstance(loss, CombinedLoss) else []
+    for each in [loss.loss] if isinstance(loss, EnsembleLoss) else inner:
+        yield from _losses_of(each)
 
 
 def _is_of_library(part: Any) -> bool:
