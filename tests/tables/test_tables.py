@@ -229,6 +229,10 @@ def test_the_classes_of_another_table_have_the_numbers_of_the_training_table():
     assert scores["accuracy"] == (model.predict(known.x).argmax(axis=1) == 1).mean()
     with pytest.raises(bp.InputError, match="got maybe too in table; drop such rows"):
         bp.evaluate(model, again, loss=bp.CrossEntropy())
+    gaps = bp.data.read(train.assign(y=[None, "yes"] * 10), like=model)
+    with pytest.raises(bp.InputError, match=r"got 10 rows without one .*take\(table.has_target\)"):
+        bp.evaluate(model, gaps, loss=bp.CrossEntropy())
+    assert bp.evaluate(model, gaps.take(gaps.has_target), loss=bp.CrossEntropy())["loss"] > 0
 
 
 def test_a_table_that_was_read_by_itself_is_not_compared_with_the_model():
