@@ -86,7 +86,8 @@ def readable(x: Any, what: str) -> Any:
     array = x if type(x) is np.ndarray else _as_array(x, what)
     if array.dtype == object:
         if array.ndim == 0 and x is not None:
-            raise InputError(f"{what}: expected an array, got a {type(x).__name__}")
+            advice = "; pass its x" if hasattr(x, "x") else ""  # of a data set, for example
+            raise InputError(f"{what}: expected an array, got a {type(x).__name__}{advice}")
         try:
             array = array.astype(np.float64)
         except (ValueError, TypeError, OverflowError) as error:

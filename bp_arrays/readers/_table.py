@@ -208,7 +208,13 @@ def read(
     check_task(task)
     opened = opened_table(source, sep)
     if like is not None:
-        return _read_like(opened, _spec_of(like), task)
+        spec = _spec_of(like)
+        if target not in (None, spec.target) or columns is not None or drop:
+            raise InputError(
+                "read(like=): expected no other target, columns or drop, they are those of the "
+                "training table; leave them out"
+            )
+        return _read_like(opened, spec, task)
     names = list(opened.kinds)
     target = None if target is None else str(target)  # a frame may have numbers for names
     columns, drop = _listed("columns", columns), _listed("drop", drop) or []

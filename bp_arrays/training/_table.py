@@ -29,7 +29,14 @@ def check_table(data: Any, model: Model, where: str) -> None:
             f"{where}: expected a table read as the training table was, got {data.source} with "
             f"other columns, categories, fillings or scales; {advice}"
         )
-    if known.classes is None or data.classes is None or data.t is None:
+    if data.t is None:
+        return
+    if not data.has_target.all():
+        raise InputError(
+            f"{where}: expected a target in each row, got {int((~data.has_target).sum())} rows "
+            f"without one in {data.source}; pass table.take(table.has_target)"
+        )
+    if known.classes is None or data.classes is None:
         return
     if data.classes[: len(known.classes)] != known.classes:
         raise InputError(

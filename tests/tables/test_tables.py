@@ -109,6 +109,10 @@ def test_numbers_for_categories_and_categories_for_numbers(tmp_path):
     assert rows.x[:].tolist() == [[1, 0, 0, 4], [0, 1, 0, 5.5], [0, 0, 0, 5.5]]
     with pytest.raises(bp.DataError, match="row 1: expected a number, got the text 'large'"):
         bp.data.read(pd.DataFrame({"floor": ["1"] * 2, "area": ["1", "large"]}), like=table)
+    with pytest.raises(bp.InputError, match=r"read\(like=\): expected no other target"):
+        bp.data.read(new, like=table, target="more")
+    with pytest.raises(bp.InputError, match="got a Table; pass its x"):
+        bp.Model(bp.Linear(1), table.features, device="cpu").predict(table)
     with pytest.raises(bp.DataError, match="no column 'floor': did you mean 'floors'"):
         bp.data.read(pd.DataFrame({"floors": ["1"], "area": [1]}), like=table)
 
@@ -225,6 +229,10 @@ def test_the_classes_of_another_table_have_the_numbers_of_the_training_table():
     assert scores["accuracy"] == (model.predict(known.x).argmax(axis=1) == 1).mean()
     with pytest.raises(bp.InputError, match="got maybe too in table; drop such rows"):
         bp.evaluate(model, again, loss=bp.CrossEntropy())
+    gaps = bp.data.read(train.assign(y=[None, "yes"] * 10), like=model)
+    with pytest.raises(bp.InputError, match=r"got 10 rows without one .*take\(table.has_target\)"):
+        bp.evaluate(model, gaps, loss=bp.CrossEntropy())
+    assert bp.evaluate(model, gaps.take(gaps.has_target), loss=bp.CrossEntropy())["loss"] > 0
 
 
 def test_a_table_that_was_read_by_itself_is_not_compared_with_the_model():
