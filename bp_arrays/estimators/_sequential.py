@@ -320,7 +320,9 @@ class SequentialClassifier(NetworkClassifier, SequentialEstimator):
     >>> X, y = load_digits(return_X_y=True)
     >>> images = X[:300].reshape(-1, 8, 8, 1) / 16.0
     >>> net = bp.Sequential(bp.Conv2d(8, 3), bp.ReLU(), bp.MaxPool2d(2))
-    >>> classifier = bp.SequentialClassifier(net, epochs=12, dtype="float32", random_state=0)
+    >>> classifier = bp.SequentialClassifier(
+    ...     net, optimizer=bp.Adam(0.01), epochs=12, dtype="float32", random_state=0
+    ... )
     >>> classifier.fit(images, y[:300]).score(images, y[:300]) > 0.9
     True
     """

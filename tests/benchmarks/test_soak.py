@@ -35,6 +35,7 @@ def test_a_large_net_takes_its_vectors_and_activations():
     assert large.parameters > 1_800_000 and large.peak < 1.25 * large.needed, large
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # of JAX, which another test may have imported
 def test_threads_forks_and_spawned_processes_train_alike():
     digests = in_parallel(2)
     assert len(set(digests["alone"])) == 2

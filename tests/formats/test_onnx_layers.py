@@ -21,6 +21,7 @@ MORE = {
     "Conv2d(same, strides)": (bp.Conv2d(2, (2, 3), stride=(2, 3), padding="same"), IMAGE),
     "attention(kv_heads)": (bp.MultiHeadAttention(3, kv_heads=1, causal=True), SIGNAL),
     "attention(rotary)": (bp.MultiHeadAttention(3, rotary=True), SIGNAL),
+    "Ensemble": (bp.Ensemble(bp.Sequential(bp.Linear(3), bp.Tanh()), 2), (4,)),
     "sines": (bp.SinusoidalPositions(), SIGNAL),
     "GPT with a tied table": (
         bp.TiedEmbedding(

@@ -37,7 +37,7 @@ def names(count):
     "look_up",
     [
         lambda wide: chosen_columns(TABLE, wide, "gene 7", names(300), require_target=True),
-        lambda wide: _check_header(TABLE, wide),
+        lambda wide: _check_header(TABLE, wide, are_chosen=False),
         lambda wide: _columns(TABLE, SimpleNamespace(names=wide, pandas_metadata=None)),
     ],
     ids=["chosen", "CSV header", "Parquet schema"],

@@ -1,6 +1,7 @@
 """What JAX compiles takes most of the time: here it runs three variants of a component, in float32.
 
-`bp-arrays check` runs every case in every dtype, and differentiates every one with `jax.grad`.
+So does the second device of array-api-strict, which computes what the first one does. `bp-arrays
+check` runs every case in every dtype, and differentiates every one with `jax.grad`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ import pytest
 from bp_arrays.testing import cases
 from bp_arrays.testing.pytest_plugin import ByOracle, OnDevice
 
-LEFT_TO_CHECK = {"jax:cpu-float64", "jax:cpu-float16", "jax:cpu-bfloat16"}
-COMPILED = {"jax:cpu-float32", "jax.grad"}
+LEFT_TO_CHECK = {
+    f"{device}-{dtype}"
+    for device in ("jax:cpu", "strict:device1")
+    for dtype in ("float64", "float16", "bfloat16")
+}
+SHORTENED = {"jax:cpu-float32", "strict:device1-float32", "jax.grad"}
 VARIANTS = 3
 
 
@@ -35,11 +40,11 @@ def _is_left(item: pytest.Item) -> bool:
         runs_as = check.oracle.name
     else:
         return False
-    return runs_as in LEFT_TO_CHECK or (runs_as in COMPILED and check.case.name not in _compiled())
+    return runs_as in LEFT_TO_CHECK or (runs_as in SHORTENED and check.case.name not in _first())
 
 
 @cache
-def _compiled() -> frozenset[str]:
+def _first() -> frozenset[str]:
     """Return the names of the first cases of each component."""
     names: dict[str, list[str]] = {}
     for case in cases():

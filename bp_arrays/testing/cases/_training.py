@@ -62,7 +62,13 @@ PROBLEMS = {
     ),
     "classifier": Problem(Sequential(Linear(9), ReLU(), Linear(CLASSES)), CrossEntropy(), Adam()),
     "dropout": Problem(
-        Sequential(Standardize(), Linear(9), Tanh(), Dropout(0.3), Linear(CLASSES)),
+        Sequential(
+            Standardize.of([[-1.0] * FEATURES, [3.0] * FEATURES]),
+            Linear(9),
+            Tanh(),
+            Dropout(0.3),
+            Linear(CLASSES),
+        ),
         CrossEntropy(label_smoothing=0.1),
         Chain(ClipByGlobalNorm(1.0), AdamW(Cosine(0.01, steps=9))),
     ),
