@@ -218,24 +218,27 @@ def _fit(
         checkpoint = as_checkpoint(checkpoint)
         metrics = with_part_losses(metrics, loss)
         accumulate = as_integer("fit", "accumulate", accumulate, at_least=1)
-    trainer = Trainer(
-        model,
-        loss=loss,
-        optimizer=optimizer,
-        penalty=penalty,
-        seed=seed,
-        metrics=metrics,
-        compiled=compiled,
-        accumulate=accumulate,
-        distributed=group,
-    )
+    with memory_advice("fit", model.device, batch_size, KEPT):
+        trainer = Trainer(
+            model,
+            loss=loss,
+            optimizer=optimizer,
+            penalty=penalty,
+            seed=seed,
+            metrics=metrics,
+            compiled=compiled,
+            accumulate=accumulate,
+            distributed=group,
+        )
     with checked_together(group):
         spec = BatchSpec.of(model, loss, metrics)
         data = as_batches(*samples, batch_size=batch_size, shuffle=shuffle, seed=seed)
-        feed, rows = data.feed(spec), data.batch_size
+        rows = data.batch_size
         if isinstance(samples[0], Table):
             check_table(validation, model, "fit(validation=)")
-        validation_feed = _validation_feed(validation, spec)
+        with memory_advice("fit", model.device, rows, KEPT):  # targets are moved there at once
+            feed = data.feed(spec)
+            validation_feed = _validation_feed(validation, spec)
         _check_passes(feed, validation_feed, epochs)
     _warn_of_identities(model)
     if group is not None:
