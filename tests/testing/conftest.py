@@ -1,4 +1,4 @@
-"""What JAX compiles takes most of the time: here it runs three variants of a component, in float32.
+"""What JAX compiles takes most of the time: here it runs two variants of a component, in float32.
 
 So does the second device of array-api-strict, which computes what the first one does. `bp-arrays
 check` runs every case in every dtype, and differentiates every one with `jax.grad`.
@@ -19,7 +19,7 @@ LEFT_TO_CHECK = {
     for dtype in ("float64", "float16", "bfloat16")
 }
 SHORTENED = {"jax:cpu-float32", "strict:device1-float32", "jax.grad"}
-VARIANTS = 3
+VARIANTS = 2
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
