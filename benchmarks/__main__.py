@@ -18,6 +18,7 @@ from benchmarks.capture import compared
 from benchmarks.charts import speed_chart, sweep_chart
 from benchmarks.contestants import CONTESTANTS, FLOOR, OURS, unavailable
 from benchmarks.counts import counted_by_torch, counted_networks, missing
+from benchmarks.examples import compared_examples
 from benchmarks.layers import measure_layers, run_on_one_thread, table
 from benchmarks.load import load_table, measure_load, worst
 from benchmarks.measuring import Result, disagreement, measure
@@ -29,7 +30,6 @@ from benchmarks.short import measure_short, short_table
 from benchmarks.soak import report_large, soak
 from benchmarks.surroundings import surroundings, warnings
 from benchmarks.sweeps import SWEEPS, measure_sweep
-from benchmarks.trainings import compared_trainings
 from bp_arrays.testing import _provenance as provenance
 
 RESULTS = Path(__file__).parent / "results"
@@ -66,11 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("--minutes", type=float, default=30.0, help="30")
     add.add_argument("--device", default="cpu", help="cpu")
     commands.add_parser("large", help="10 million samples, 50 million parameters, threads, forks")
-    add = commands.add_parser("trainings", help="three examples on several devices: same losses?")
+    add = commands.add_parser("examples", help="three examples on several devices: same losses?")
     add.add_argument("--device", action="append", required=True, help="one more device; again")
-    add.add_argument("--steps", type=int, default=20, help="of each training; 20")
+    add.add_argument("--steps", type=int, default=20, help="of each example; 20")
     add.add_argument("--small", action="store_true", help="small nets")
-    add.add_argument("--only", default="", metavar="WORD", help="trainings whose name has it")
+    add.add_argument("--only", default="", metavar="WORD", help="examples whose name has it")
     add.set_defaults(out=None)
     add = commands.add_parser("distributed", help="two processes, against PyTorch's DDP over gloo")
     add.add_argument("--rounds", type=int, default=15, help="turns of every contestant; 15")
@@ -134,8 +134,8 @@ def run(args: argparse.Namespace) -> int:
         return count(args.out)
     if args.command == "distributed":
         return several_processes(args.rounds, args.out)
-    if args.command == "trainings":
-        return trainings(args.device, args.steps, args.small, args.only)
+    if args.command == "examples":
+        return examples(args.device, args.steps, args.small, args.only)
     if args.tf32:
         os.environ["CUPY_TF32"] = "1"
     return speed(args.command, args.rounds, args.only, args.steps, args.out)
@@ -244,10 +244,10 @@ def capture(device: str, only: str, out: Path | None) -> int:
     return 0 if all(found["ok"] for found in report["training_runs"]) else 1
 
 
-def trainings(devices: list[str], steps: int, small: bool, only: str) -> int:
-    """Compare the losses of three trainings with those of NumPy; return 1 if one differs."""
+def examples(devices: list[str], steps: int, small: bool, only: str) -> int:
+    """Compare the losses of three examples with those of NumPy; return 1 if one differs."""
     different = 0
-    for result in compared_trainings(devices, steps, small=small, only=only):
+    for result in compared_examples(devices, steps, small=small, only=only):
         print(result, flush=True)
         different += not result.same
     return 1 if different else 0

@@ -23,7 +23,7 @@ SAME = 1e-4
 
 
 @dataclass(frozen=True)
-class Training:
+class Example:
     """A net, its loss and optimizer, and a function that draws one batch."""
 
     net: bp.Layer
@@ -40,14 +40,14 @@ class Training:
         return [trainer.step(*self.batch(rng)) for _ in range(steps)]
 
 
-def trainings(*, small: bool = False) -> dict[str, Training]:
+def examples(*, small: bool = False) -> dict[str, Example]:
     """Return the three by name, in the sizes of the examples or in small ones for tests."""
     return {"char-GPT": _gpt(small), "CNN": _cnn(small), "char-LSTM": _lstm(small)}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The losses of a training on NumPy and on another device."""
+    """The losses of an example on NumPy and on another device."""
 
     name: str
     device: str
@@ -74,25 +74,25 @@ class Comparison:
         )
 
 
-def compared_trainings(
+def compared_examples(
     devices: list[str], steps: int, *, small: bool, only: str
 ) -> Iterator[Comparison]:
     """Train each on NumPy and on the devices."""
-    for name, training in trainings(small=small).items():
+    for name, example in examples(small=small).items():
         if only in name:
-            expected = training.losses("cpu", steps)
+            expected = example.losses("cpu", steps)
             for device in devices:
-                yield Comparison(name, device, expected, training.losses(device, steps))
+                yield Comparison(name, device, expected, example.losses(device, steps))
 
 
-def _gpt(small: bool) -> Training:
+def _gpt(small: bool) -> Example:
     words, blocks, features, time, batch = (11, 1, 16, 8, 4) if small else (65, 4, 128, 64, 12)
 
     def draw(rng: np.random.Generator) -> tuple[Any, Any]:
         tokens = rng.integers(0, words, (batch, time + 1))
         return tokens[:, :-1], tokens[:, 1:]
 
-    return Training(
+    return Example(
         _example("char_gpt").gpt(words, blocks, 4, features, time),
         bp.InputSpec(time, "index"),
         bp.CrossEntropy(),
@@ -101,14 +101,14 @@ def _gpt(small: bool) -> Training:
     )
 
 
-def _cnn(small: bool) -> Training:
+def _cnn(small: bool) -> Example:
     classes, side, batch = (3, 8, 4) if small else (10, 28, 64)
 
     def draw(rng: np.random.Generator) -> tuple[Any, Any]:
         x = rng.random((batch, side, side, 1), np.float32)
         return x, rng.integers(0, classes, batch)
 
-    return Training(
+    return Example(
         _example("convolutional_digits").network(classes),
         (side, side, 1),
         bp.CrossEntropy(),
@@ -117,7 +117,7 @@ def _cnn(small: bool) -> Training:
     )
 
 
-def _lstm(small: bool) -> Training:
+def _lstm(small: bool) -> Example:
     example = _example("next_character")
     size, features, time, batch = (7, 8, 6, 4) if small else (65, 128, 48, 32)
 
@@ -129,7 +129,7 @@ def _lstm(small: bool) -> Training:
         t = np.where(ended, example.IGNORED, np.roll(x, -1, axis=1))
         return {"x": x, "lengths": lengths}, t
 
-    return Training(
+    return Example(
         example.network(size, features),
         example.inputs(size, time),
         bp.CrossEntropy(ignore_index=example.IGNORED),

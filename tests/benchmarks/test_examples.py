@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.trainings import Comparison, trainings
+from benchmarks.examples import Comparison, examples
 
-SMALL = trainings(small=True)
+SMALL = examples(small=True)
 
 
 @pytest.mark.parametrize("name", SMALL)
