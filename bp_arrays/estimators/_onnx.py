@@ -77,7 +77,10 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str], *, dtype: str | None =
         raise InputError(f"to_onnx(dtype=): expected 'float32' or 'float64', got {dtype!r}")
     steps = steps_of(estimator, "to_onnx")
     model = extended_model(
-        steps.estimator.model_, steps.scalers, _predictions_of(steps.estimator), dtype
+        steps.estimator.model_,
+        steps.scalers,
+        _predictions_of(steps.estimator),
+        dtype or steps.estimator.model_.dtype,
     )
     meaning = json.loads(model.metadata[MEANING]) | {"feature_names": steps.feature_names}
     model.metadata = {

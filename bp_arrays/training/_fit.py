@@ -257,7 +257,7 @@ def _fit(
 
     def settings() -> list[Setting]:
         return [
-            setting("model", [model.net, model.inputs, model.dtype], repr(model)),
+            setting("model", _described_model(model), repr(model)),
             setting("data", feed.fingerprint(), _described_rows(feed)),
             setting(
                 "validation data",
@@ -340,6 +340,11 @@ def _fit(
             trainer.runner.keep()
             _keep_history(model, session.earlier, run.history)
     return run.history
+
+
+def _described_model(model: Model) -> list[Any]:
+    described = [model.net, model.inputs, model.dtype]
+    return described if model.compute_dtype is None else [*described, model.compute_dtype]
 
 
 def _fingerprint(feed: Feed | None) -> str:
