@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.activations import LogSoftmax, Softmax
+from bp_arrays.attention import MultiHeadAttention
 from bp_arrays.checks import array_error
 from bp_arrays.convolution import Conv1d, Conv2d
 from bp_arrays.errors import InputError
+from bp_arrays.explanation._attention_stages import attention_stages
 from bp_arrays.explanation._convolution_stage import ConvolutionStage
 from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import ELEMENTWISE
+from bp_arrays.explanation._shared_weight_stages import PositionStage
 from bp_arrays.explanation._stages import (
     ElementwiseStage,
     InnerLayer,
@@ -128,7 +131,7 @@ class _Names:
 
     def __init__(self, linears: int, stages: int) -> None:
         self.linears, self.stages = linears, stages
-        self.linear = self.seen = self.since = 0
+        self.linear = self.seen = self.since = self.attentions = 0
         self.current = Name("x")
 
     def next(self, layer: Layer) -> tuple[Name, Name]:
@@ -154,7 +157,13 @@ class _Names:
         """The names inside a block that takes `before`: none of them is the output of the net."""
         names = _Names(self.linears, stages=0)
         names.linear, names.since, names.current = self.linear, self.since, before
+        names.attentions = self.attentions
         return names
+
+    def prime(self) -> str:
+        """The mark of the names in the attention layer just met: none, ′, ′′."""
+        self.attentions += 1
+        return "′" * (self.attentions - 1)
 
     def weights(self) -> dict[str, Any]:
         """The names that go with the Linear layer just met: w and u, or numbered."""
@@ -212,12 +221,16 @@ class _Chain:
             body = _Chain(self.context, self.names.inside(before))
             body.add(visited.parts[0])
             self.names.linear = body.names.linear
+            self.names.attentions = body.names.attentions
             self.stages.append(ResidualStage(**values, body=body.stages))
+            return
+        if isinstance(visited.layer, MultiHeadAttention) and not visited.layer.rotary:
+            self.stages += attention_stages(values, self.names.prime())
             return
         self.stages.append(self._stage(visited.layer, values, visited.x))
 
     def _stage(self, layer: Layer, values: dict[str, Any], x: Vector) -> Stage:
-        if isinstance(layer, (Linear, Softmax, LogSoftmax)) and x.ndim > 2:
+        if isinstance(layer, (Softmax, LogSoftmax)) and x.ndim > 2:
             raise array_error(
                 "explain",
                 "x",
@@ -225,6 +238,8 @@ class _Chain:
                 f"shape {tuple(x.shape[1:])}",
                 "put Flatten() before it",
             )
+        if isinstance(layer, Linear) and x.ndim > 2:
+            return PositionStage(**values)
         if isinstance(layer, Linear):
             return LinearStage(**values, **self.names.weights())
         if isinstance(layer, (Conv1d, Conv2d)):
