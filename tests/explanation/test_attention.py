@@ -62,6 +62,31 @@ def test_attention_in_a_residual_block_and_linear_layers_of_a_sequence_are_deriv
     check_every_weight(explanation)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_transformer_block_is_two_residual_blocks(alone):
+    block = bp.TransformerBlock(2, expansion=1, causal=True, activation=bp.Tanh(), dropout=0.1)
+    if alone:
+        model = bp.Model(block, SEQUENCE.shape, device="cpu", dtype="float64", seed=1)
+        explanation, prefix = bp.explain(model, SEQUENCE, np.ones((3, 4)), bp.L2Loss()), ""
+    else:
+        explanation, prefix = explanation_of(bp.TransformerBlock(1), block), "1."
+    assert explanation.largest_difference() < 1e-8  # the norms are measured
+    assert [layer.kind for layer in explanation.layers].count("Residual") == (2 if alone else 4)
+    listed = [name for layer in explanation.layers for name in layer.gradients]
+    assert sorted(listed) == sorted(explanation.gradients)
+    for name, at in (
+        ("attention.qkv.weight", (1, 2)),
+        ("attention.out.bias", (3,)),
+        ("feed_forward.up.weight", (2, 4)),
+        ("feed_forward.down.bias", (1,)),
+    ):
+        rule = explanation.weight(prefix + name, *at)
+        assert rule.value == pytest.approx(rule.computed, rel=1e-9, abs=1e-12)
+    for name in ("norm1.scale", "norm2.bias"):  # measured
+        rule = explanation.weight(prefix + name, 2)
+        assert rule.value == pytest.approx(rule.computed, rel=1e-6, abs=1e-9)
+
+
 def test_the_weight_of_a_query_is_written_with_the_keys_and_values():
     explanation = explanation_of(bp.MultiHeadAttention(2, causal=True))
     text = explanation.weight("0.qkv.weight", 1, 2).text  # the second number of the first head's q
