@@ -6,7 +6,10 @@ import errno
 import functools
 import json
 import logging
+import os
+import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -284,6 +287,83 @@ def test_a_folder_without_a_checkpoint_is_refused_in_one_line(tmp_path):
     (foreign / "step-000000000005.safetensors").write_bytes(b"a")
     refused(foreign, "expected a checkpoint that is intact")
     refused(3, "expected the path of a folder")
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    bp.fit(make(), X, T, checkpoint=bp.Checkpoint(folder, keep=2), **settings(epochs=2))
+    return folder
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.ESTALE, errno.ENOENT])
+def test_a_checkpoint_that_may_not_be_read_is_not_damaged(
+    number, two_checkpoints, tmp_path, monkeypatch
+):
+    """Training must not go on silently from an older one: the newest may be intact."""
+    run, readable = tmp_path / "run", Path.read_bytes
+    shutil.copytree(two_checkpoints, run)
+    newest = run / names(run)[-1]
+    if number == errno.ENOENT:  # on a disk that is not mounted, not removed by another process
+        newest.unlink()
+        newest.symlink_to(tmp_path / "elsewhere")
+
+    def refused(path):
+        if path == newest and number != errno.ENOENT:
+            raise OSError(number, os.strerror(number), str(path))
+        return readable(path)
+
+    reason = "a link to a file" if number == errno.ENOENT else os.strerror(number)
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(bp.InputError, match=f"{newest.name} cannot be: .*{reason}") as error:
+        bp.fit(make(), X, T, checkpoint=run, resume=run, **settings(epochs=3))
+    assert not isinstance(error.value, bp.DataError) and "\n" not in str(error.value)
+    assert names(run)[-1] == newest.name
+
+
+def test_a_folder_that_may_not_be_read_is_refused_in_one_line(two_checkpoints, monkeypatch):
+    def refused(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(bp.InputError, match="cannot be: Permission denied") as error:
+        bp.fit(make(), X, T, resume=two_checkpoints, **settings(epochs=3))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("how", ["disk error", "folder"])
+def test_a_checkpoint_whose_content_is_lost_is_reported_and_passed_over(
+    how, two_checkpoints, tmp_path, monkeypatch, caplog
+):
+    run, readable = tmp_path / "run", Path.read_bytes
+    shutil.copytree(two_checkpoints, run)
+    before, newest = (run / name for name in names(run))
+
+    def damaged(path):
+        if path == newest:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return readable(path)
+
+    if how == "folder":
+        newest.unlink()
+        newest.mkdir()
+    else:
+        monkeypatch.setattr(Path, "read_bytes", damaged)
+    history = bp.fit(
+        make(), X, T, checkpoint=bp.Checkpoint(run, keep=1), resume=run, **settings(epochs=3)
+    )
+    assert history.epochs == 3 and f"continues from the one before, {before.name}" in caplog.text
+    assert "could not be written" not in caplog.text
+    assert (run / f"{newest.name}.damaged").exists()
+
+
+def test_an_older_folder_in_place_of_a_checkpoint_stays(two_checkpoints, tmp_path, caplog):
+    run = tmp_path / "run"
+    shutil.copytree(two_checkpoints, run)
+    (run / "step-000000000001.safetensors").mkdir()
+    checkpoint = bp.Checkpoint(run, keep=1)
+    bp.fit(make(), X, T, checkpoint=checkpoint, resume=run, **settings(epochs=3))
+    assert len(names(run)) == 2 and not caplog.records
 
 
 def test_a_later_version_is_refused(tmp_path, monkeypatch):
