@@ -21,7 +21,7 @@ from bp_arrays.layers import Standardize, walk
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import EMA, Optimizer, TrainingState
-from bp_arrays.training._agreement import described, share_parameters
+from bp_arrays.training._agreement import as_text, share_parameters
 from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed, nothing
 from bp_arrays.training._history import History, joined_series
 from bp_arrays.training._metrics import Metric, with_part_losses
@@ -247,7 +247,7 @@ def _fit(
             validation_data=_fingerprint(validation_feed),
             batch_size=rows,
             epochs=epochs,
-            shuffle=described(data.shuffle),
+            shuffle=as_text(data.shuffle),
             order_seed=data.seed,
         )
 

@@ -508,7 +508,7 @@ FAULTS = (
     Fault(RANDOM, "training/_parts.py", "before + piece.first", "piece.first"),
     Fault(MEAN, "training/runners/_replay_parts.py", "            g /= total.omega\n", ""),
     Fault(STALE, "training/runners/_replay_parts.py", "self.others[...] = before", "pass"),
-    Fault(MEAN, "training/runners/_eager_parts.py", "g, loss = g / divisor, loss / divisor",
+    Fault(MEAN, "training/runners/_part_functions.py", "g, loss = g / divisor, loss / divisor",
           "pass"),
     Fault(WRONG, "model/_objective.py", "(rows if isinstance(weight, float) else weight)", "rows",
           "", "training"),
