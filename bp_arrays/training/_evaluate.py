@@ -81,6 +81,8 @@ class Totals:
                 self._read()
         elif self._total is None:
             self._total = _converted(self._as_float64, *batch)
+        elif not self.metrics:  # as `merged`, without its calls
+            self._total = (self._total[0] + value, self._total[1] + weight, ())
         else:
             self._total = merged(self.metrics, self._total, batch, self._device.xp)
 
