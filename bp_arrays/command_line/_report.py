@@ -41,10 +41,11 @@ def check_report(path: Path, endings: Sequence[str] = (*PAGES, ".json")) -> None
     endings : sequence of str, default (".html", ".htm", ".json")
     """
     if path.suffix.lower() not in endings:
+        name = path.name.partition(".")[0] + endings[0]
         expected = " or ".join(ending for ending in endings if ending != ".htm")
         raise InputError(
             f"--report {path}: expected a name that ends in {expected}, got "
-            f"{path.suffix or 'no ending'}; write --report {path.name.partition(".")[0]}{endings[0]}"
+            f"{path.suffix or 'no ending'}; write --report {name}"
         )
 
 
