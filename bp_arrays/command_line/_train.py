@@ -30,7 +30,7 @@ from bp_arrays.command_line._recipe import (
     recipe_for,
     targets_for,
 )
-from bp_arrays.command_line._report import report_in
+from bp_arrays.command_line._report import check_report, report_in
 from bp_arrays.command_line._schema import RATE, Schema
 from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.command_line._target_units import TargetUnits, errors_of, value_scores
@@ -354,6 +354,8 @@ def _begun(
         if is_first:
             outputs = {"--out": args.out, "--report": args.report, "--plot": args.plot}
             check_outputs(outputs, args.data)
+            if args.report is not None:
+                check_report(args.report)
             if args.plot is not None:
                 check_plot(args.plot)
         job = prepare(args, group)
