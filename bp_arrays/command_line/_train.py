@@ -43,7 +43,7 @@ from bp_arrays.files import write_atomically
 from bp_arrays.inputs import SelectedRows, first_not_finite
 from bp_arrays.layers import Sequential, Standardize
 from bp_arrays.losses import LOSSES
-from bp_arrays.model import Model
+from bp_arrays.model import Model, check_compute_dtype
 from bp_arrays.optimizers import OPTIMIZERS
 from bp_arrays.readers import (
     BUILT_IN,
@@ -241,6 +241,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="float32 or float64 (default: float32, or float64 for values that float32 cannot "
         "tell apart)",
     )
+    add(
+        "--compute-dtype",
+        metavar="DTYPE",
+        help="bfloat16 or float16: mixed precision, the layers compute in it and all else in "
+        "float32 (default: compute in --dtype)",
+    )
 
     group = parser.add_argument_group("long training runs")
     add = group.add_argument
@@ -374,6 +380,11 @@ def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> Trai
         target = device(f"cuda:{group.local_rank}").require()
     if args.dtype is not None:
         target.dtype(args.dtype)
+    requested = args.dtype
+    if args.compute_dtype is not None:
+        requested = requested or "float32"
+        check_compute_dtype("bp-arrays train", args.compute_dtype, requested)
+        target.dtype(args.compute_dtype)
     data = _data(args)
     check_classes(data)
     validation, stops_early = args.validation, bool(args.patience)
@@ -391,11 +402,18 @@ def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> Trai
     if isinstance(data, Table):  # 0 and 1 stay so: a rare category would become a huge number
         features = features.without(np.array(data.spec.is_indicator))
     targets = None if data.classes else ColumnStatistics.of(t[parts.train])
-    dtype = dtype_for(data, features, targets, target, args.dtype)
+    dtype = dtype_for(data, features, targets, target, requested)
     if targets is not None and isinstance(layers[-1], Standardize):
         units, net = TargetUnits(targets, loss), Sequential(*layers[:-1])
         t = units.standardized(t)
-    model = Model(net, data.x.shape[1], device=target, dtype=dtype, seed=args.seed)
+    model = Model(
+        net,
+        data.x.shape[1],
+        device=target,
+        dtype=dtype,
+        seed=args.seed,
+        compute_dtype=args.compute_dtype,
+    )
     model.metadata = Schema.of(data, loss if units is None else units.user_loss).to_metadata()
     model.metadata[RATE] = f"{learning_rate(recipe):g}"
     if isinstance(data, Table):

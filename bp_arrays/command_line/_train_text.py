@@ -103,8 +103,8 @@ class TextTraining:
             [
                 f"data      {text.name}: {len(text.vocabulary)} different characters, "
                 f"{len(text.train)} for training, the last {len(text.validation)} for validation",
-                f"network   {self.network}, {recipe.heads} head{'s' * (recipe.heads > 1)}, looks back {recipe.window} "
-                f"characters: {model.parameter_count} parameters",
+                f"network   {self.network}, {recipe.heads} head{'s' * (recipe.heads > 1)}, looks "
+                f"back {recipe.window} characters: {model.parameter_count} parameters",
                 f"training  CrossEntropy, adamw with cosine rate up to {recipe.rate:.3g}, "
                 f"{recipe.epochs} epochs of {EPOCH} batches of {recipe.batch} windows"
                 f"{updates}{processes}",

@@ -259,7 +259,7 @@ def _fit(
 
     def settings() -> list[Setting]:
         return [
-            setting("model", [model.net, model.inputs, model.dtype], repr(model)),
+            setting("model", _described_model(model), repr(model)),
             setting("data", feed.fingerprint(), _described_rows(feed)),
             setting(
                 "validation data",
@@ -352,6 +352,11 @@ def _restored_state(model: Model, before: TrainingState | None) -> Iterator[None
     except BaseException:
         model.training_state = before
         raise
+
+
+def _described_model(model: Model) -> list[Any]:
+    described = [model.net, model.inputs, model.dtype]
+    return described if model.compute_dtype is None else [*described, model.compute_dtype]
 
 
 def _fingerprint(feed: Feed | None) -> str:

@@ -64,7 +64,7 @@ FAULTS = (
     Fault(WRONG, "layers/_dropout.py", "xp.where(mask, delta * scale, 0.0)", "delta * scale",
           "Dropout"),
     Fault(FACTOR, "layers/_dropout.py", "scale = 1.0 / q", "scale = 1.0", "", "layers"),
-    Fault(FACTOR, "layers/_standardize.py", "return delta / scale, {}", "return delta, {}",
+    Fault(FACTOR, "layers/_standardize.py", "narrowed(delta / scale,", "narrowed(delta,",
           "Standardize"),
     Fault(TRANSPOSED, "layers/_flatten.py", "xp.reshape(delta, x.shape)",
           "xp.reshape(xp.flip(delta, axis=1), x.shape)", "Flatten"),
