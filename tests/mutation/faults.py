@@ -68,6 +68,8 @@ FAULTS = (
           "Standardize"),
     Fault(TRANSPOSED, "layers/_flatten.py", "xp.reshape(delta, x.shape)",
           "xp.reshape(xp.flip(delta, axis=1), x.shape)", "Flatten"),
+    Fault(TRANSPOSED, "layers/_reshape.py", "xp.reshape(delta, x.shape)",
+          "xp.reshape(xp.flip(delta, axis=1), x.shape)", "Reshape"),
     # nets that are not a chain
     Fault(WRONG, "layers/_zero_error.py", "return reduce(_sum, present) if present else None",
           "return present[0] if present else None", "Parallel"),
