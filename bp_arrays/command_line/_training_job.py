@@ -123,7 +123,7 @@ def plan(job: TrainingJob) -> str:
             f"rate from {job.optimizer.rate(0):.3g}, {recipe.epochs} epochs in batches of "
             f"{recipe.batch}{_division(job)}"
             + (f", or until {job.patience} bring no better one" if job.patience else ""),
-            f"device    {model.device.name} in {model.dtype}, seed {job.seed}",
+            f"device    {model.device.name} in {model.described_dtype}, seed {job.seed}",
         ]
     )
 

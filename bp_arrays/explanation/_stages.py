@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -75,6 +75,9 @@ class Stage(ABC):
     y_name: Name
     shape: tuple[int, ...] = ()
     inner: list[InnerLayer] = field(default_factory=list)
+    abbreviated: ClassVar[bool] = False
+    """Whether the errors of its outputs are written as symbols: written out they would be sums of
+    sums."""
 
     def input(self, j: int) -> Symbol:
         """x_j, counted from 0 here and from 1 on paper."""
@@ -219,6 +222,8 @@ class PassingStage(Stage):
 class ResidualStage(Stage):
     """y = x + f(x): two paths, the identity and the stages of f."""
 
+    abbreviated: ClassVar[bool] = True
+
     body: list[Stage] = field(default_factory=list)
 
     def factors(self, j: int) -> list[tuple[int, Term]]:
@@ -236,6 +241,8 @@ class ResidualStage(Stage):
 @dataclass
 class MeasuredStage(Stage):
     """A layer nobody has written a formula for: its derivative by central differences."""
+
+    abbreviated: ClassVar[bool] = True
 
     context: Context = field(default_factory=lambda: Context(np))
 

@@ -35,7 +35,7 @@ def agree_on_model(group: ProcessGroup, model: Model, **settings: Any) -> None:
         version_of_bp_arrays=__version__,
         version_of_numpy=np.__version__,
         model=f"{model.parameter_count} parameters {_checksum(map(str, entries)):08x}",
-        dtype=model.dtype,
+        dtype=model.described_dtype,
         library=model.device.backend,
         **{name: as_text(value) for name, value in settings.items()},
         updates_so_far=state.step,

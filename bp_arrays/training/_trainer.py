@@ -125,7 +125,7 @@ class Trainer:
         """Return what runs the steps on the model's present device."""
         model = self.model
         penalty = None if self._penalty is None else self._penalty.on(model)
-        objective = Objective(model.net, model.layout, self.loss, self._metrics, penalty)
+        objective = Objective(model.computed_net, model.layout, self.loss, self._metrics, penalty)
         step = TrainingStep(model, objective, self.optimizer, self._seed, model.device.xp)
         self._spec = BatchSpec.of(model, self.loss, self._metrics)
         key = step_key(model, self.loss, self._metrics, self._penalty, self._seed)

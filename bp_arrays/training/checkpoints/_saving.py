@@ -310,7 +310,14 @@ def _no_sums() -> Sums | None:
 
 def _header(model: Model) -> Header | None:
     """Return the description of the model; None if it has none, as with some custom layers."""
-    header = Header(model.net, model.inputs, model.dtype, int(model.seed), model.metadata)
+    header = Header(
+        model.net,
+        model.inputs,
+        model.dtype,
+        int(model.seed),
+        model.metadata,
+        compute_dtype=model.compute_dtype,
+    )
     try:
         header.to_json()
     except InputError:

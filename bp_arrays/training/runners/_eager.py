@@ -181,7 +181,7 @@ class EagerRunner(Runner):
             result = self.compute(*arguments)
             to_numpy = self.model.device.to_numpy
             fast, slow = ([to_numpy(a) for a in leaves(each)] for each in (result, eager))
-            check_equal(fast, slow, self.model.dtype)
+            check_equal(fast, slow, self.model.compute_dtype or self.model.dtype)
         except Exception as error:  # of any kind: custom code may do anything to a tracer
             self.refuse("steps run operation by operation, they cannot be compiled", error)
             self.jitted, self.compute, result = False, self.step, eager

@@ -232,7 +232,7 @@ class ReplayRunner(Runner):
             results.append([self.g.copy(), self.others.copy(), *_numbers(measured)])
             self.g[...], self.others[...] = before, state
         replayed, eager = results
-        check_equal(replayed, eager, self.model.dtype)
+        check_equal(replayed, eager, self.model.compute_dtype or self.model.dtype)
 
     def _go_back(self, batch: Batch, index: int, state: Any) -> None:
         """Restore the last parameters with a finite loss, and raise NonFiniteLossError."""

@@ -44,7 +44,7 @@ def step_key(
     By value: an object changed since is another key. Anything custom has no key, as a class or a
     function is written down by its name, and may have been defined again.
     """
-    place = str(model.device), model.dtype, model.inputs
+    place = str(model.device), model.dtype, model.compute_dtype, model.inputs
     return _pickled((model.net, loss, metrics, penalty, seed, place))
 
 
