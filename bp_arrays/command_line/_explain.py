@@ -83,7 +83,7 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
         raise InputError(
             "explain MODEL DATA: expected the data too; name the data the model was trained on"
         )
-    model = load(args.model, device="cpu")
+    model = load(args.model, device="cpu", compute_dtype=None)
     schema = Schema.from_metadata(model.metadata, args.model)
     data = matching_data(model, schema, args.data, sep=args.sep)
     loss = loss_named(args.loss)() if args.loss else schema.loss

@@ -124,7 +124,7 @@ def plan(job: TrainingJob) -> str:
             f"{recipe.batch}{_division(job)}"
             + (f", weights averaged over {recipe.average:g} epochs" if recipe.average else "")
             + (f", or until {job.patience} bring no better one" if job.patience else ""),
-            f"device    {model.device.name} in {model.dtype}, seed {job.seed}",
+            f"device    {model.device.name} in {model.described_dtype}, seed {job.seed}",
         ]
     )
 

@@ -82,7 +82,10 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str], *, dtype: str | None =
             "write estimator.model_.to_onnx(path), whose outputs are those of the members"
         )
     model = extended_model(
-        steps.estimator.model_, steps.scalers, _predictions_of(steps.estimator), dtype
+        steps.estimator.model_,
+        steps.scalers,
+        _predictions_of(steps.estimator),
+        dtype or steps.estimator.model_.dtype,
     )
     meaning = json.loads(model.metadata[MEANING]) | {"feature_names": steps.feature_names}
     model.metadata = {

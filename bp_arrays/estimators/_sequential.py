@@ -26,7 +26,6 @@ from bp_arrays.estimators._samples import (
     FLOATS,
     Samples,
     computing_device,
-    dtype_name,
     has_dtype,
     input_device,
 )
@@ -34,7 +33,7 @@ from bp_arrays.estimators._stochastic import fit_stochastic
 from bp_arrays.formats import STORED_AS
 from bp_arrays.layers import Ensemble, Flatten, Layer, Linear, Sequential
 from bp_arrays.losses import CrossEntropy, Loss
-from bp_arrays.model import Model, mean_and_spread
+from bp_arrays.model import Model, check_compute_dtype, mean_and_spread
 from bp_arrays.optimizers import OPTIMIZERS, Optimizer, optimizer_named
 from bp_arrays.schedules import Schedule
 from bp_arrays.training import Callback, Checkpoint
@@ -95,6 +94,7 @@ class SequentialEstimator(NetworkEstimator):
     verbose: bool | int = False
     device: str | Device | None = None
     dtype: str | None = None
+    compute_dtype: str | None = None
     callbacks: Sequence[Callback] = ()
 
     def _check_parameters(self, *, incremental: bool) -> None:
@@ -120,6 +120,8 @@ class SequentialEstimator(NetworkEstimator):
                 f"got {self.dtype!r:.80}"
             )
         check_values(self)
+        if self.dtype is not None:
+            check_compute_dtype(name, self.compute_dtype, self.dtype)
         check_together(self, incremental=incremental)
 
     def _optimizer(self) -> Optimizer:
@@ -131,8 +133,9 @@ class SequentialEstimator(NetworkEstimator):
 
     def _accepted(self, X: Any) -> dict[str, Any]:
         accepted = super()._accepted(X) | {"allow_nd": True}
-        if self.dtype in FLOATS and has_dtype(input_device(X), self.dtype):
-            accepted["dtype"] = [input_device(X).dtype(self.dtype)]
+        dtype = self.dtype if self.compute_dtype is None else "float32"
+        if dtype in FLOATS and has_dtype(input_device(X), dtype):
+            accepted["dtype"] = [input_device(X).dtype(dtype)]
         return accepted
 
     def _net_for(self, objective: TrainingObjective, outputs: int, X: Any) -> Layer:
@@ -193,7 +196,8 @@ class SequentialEstimator(NetworkEstimator):
             net,
             tuple(X.shape[1:]),
             device=device,
-            dtype=dtype_name(X.dtype, device) if self.dtype is None else self.dtype,
+            dtype=self.dtype or self._dtype_for(X, device),
+            compute_dtype=self.compute_dtype,
             seed=int(self._random_state.randint(2**31)),
         )
 
@@ -203,6 +207,11 @@ class SequentialEstimator(NetworkEstimator):
             raise InputError(
                 f"{type(self).__name__}(net=): expected the net of the first fit, got another "
                 "one; to train it, fit with warm_start=False"
+            )
+        if model.compute_dtype != self.compute_dtype:
+            raise InputError(
+                f"{type(self).__name__}(compute_dtype={self.compute_dtype!r}): expected that of "
+                f"the first fit, {model.compute_dtype!r}; to change it, fit with warm_start=False"
             )
         return model if model.device == device else copy.copy(model).to(device)
 
@@ -299,6 +308,8 @@ class SequentialClassifier(NetworkClassifier, SequentialEstimator):
         X. Output is on the device of the input.
     dtype : str or None, default None
         The dtype of the model: "float32", "float64", ...; None is that of X, float64 for integers.
+    compute_dtype : str or None, default None
+        "bfloat16" or "float16" for mixed precision, see `bp.Model`; the dtype is then float32.
     callbacks : list of Callback, default ()
         Called at the start, after each epoch and at the end. A clone gets copies.
     loss : str or Loss, default "log_loss"
@@ -443,6 +454,7 @@ class SequentialRegressor(NetworkRegressor, SequentialEstimator):
     verbose : bool or int, default False
     device : str, Device or None, default None
     dtype : str or None, default None
+    compute_dtype : str or None, default None
     callbacks : list of Callback, default ()
         These as for `SequentialClassifier`.
     loss : str or Loss, default "squared_error"

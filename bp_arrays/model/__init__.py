@@ -2,7 +2,7 @@
 
 from bp_arrays.model._generate import generate
 from bp_arrays.model._layout import Entry, Layout
-from bp_arrays.model._model import Model
+from bp_arrays.model._model import Model, check_compute_dtype
 from bp_arrays.model._objective import Forward, Gradient, Objective, PartFactors, Penalty
 from bp_arrays.model._open import from_torch, load
 from bp_arrays.model._parameters import NamedParameters
@@ -19,6 +19,7 @@ __all__ = [
     "PartFactors",
     "Penalty",
     "Prediction",
+    "check_compute_dtype",
     "from_torch",
     "generate",
     "load",

@@ -18,6 +18,7 @@ from bp_arrays.devices import Device, device as find_device, device_of, memory_a
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.files import write_atomically
 from bp_arrays.formats import (
+    COMPUTE_DTYPES,
     MONITORED,
     STORED_AS,
     Header,
@@ -54,7 +55,7 @@ from bp_arrays.inputs import (
     shapes_of,
     target_on_device,
 )
-from bp_arrays.layers import Context, Layer, Parameter, walk
+from bp_arrays.layers import Context, InPrecision, Layer, Parameter, walk
 from bp_arrays.losses import Loss
 from bp_arrays.model._jacobian import complete_gradient, jacobian
 from bp_arrays.model._layout import Entry, Layout
@@ -98,11 +99,16 @@ class Model:
         "float32" or "float64"; "float16" or "bfloat16" if the device has them.
     seed : int, default 0
         Seed of the initial weights, which are drawn on the host and the same on every device.
+    compute_dtype : str, optional
+        "bfloat16" or "float16" for mixed precision, if the device has it: the layers compute in
+        it, while parameters, losses, gradients and updates stay in float32, the dtype of the
+        model and of its outputs.
 
     Raises
     ------
     InputError
-        If the layers do not fit each other or the input, or the device lacks the dtype.
+        If the layers do not fit each other or the input, or the device lacks the dtype; for a
+        compute_dtype with another dtype than float32.
     DeviceUnavailableError
         If the device cannot compute on this machine; the message says why and what to do.
 
@@ -133,12 +139,13 @@ class Model:
         device: str | Device = "auto",
         dtype: str = "float32",
         seed: int = 0,
+        compute_dtype: str | None = None,
     ) -> None:
         def draw(entry: Entry) -> np.ndarray[Any, Any]:
             generator = host_generator(seed, *entry.path)
             return np.asarray(entry.parameter.initializer.draw(entry.shape, generator))
 
-        self._assemble(net, input_shape, find_device(device), dtype, seed, draw)
+        self._assemble(net, input_shape, find_device(device), dtype, compute_dtype, seed, draw)
 
     @classmethod
     def from_values(
@@ -149,10 +156,11 @@ class Model:
         *,
         device: str | Device = "auto",
         dtype: str = "float32",
+        compute_dtype: str | None = None,
     ) -> Model:
         """Return a model whose parameters are `values(entry)` instead of drawn ones."""
         model = cls.__new__(cls)
-        model._assemble(net, input_shape, find_device(device), dtype, 0, values)
+        model._assemble(net, input_shape, find_device(device), dtype, compute_dtype, 0, values)
         return model
 
     def _assemble(
@@ -161,6 +169,7 @@ class Model:
         input_shape: Any,
         device: Device,
         dtype: str,
+        compute_dtype: str | None,
         seed: int,
         values: Callable[[Entry], np.ndarray[Any, Any]],
     ) -> None:
@@ -172,6 +181,7 @@ class Model:
         self.dtype = str(dtype)
         if self.dtype not in STORED_AS:
             raise argument_error("Model", "dtype", self.dtype, f"one of {', '.join(STORED_AS)}")
+        self.compute_dtype = check_compute_dtype("Model", compute_dtype, self.dtype)
         self.seed = seed
         self.metadata: dict[str, str] = {}
         self.training_state: Any = None
@@ -179,6 +189,7 @@ class Model:
         self.inputs = _with_sizes(self.inputs, net)
         self.input_shape: Any = shapes_of(self.inputs)
         device.dtype(self.dtype)  # raises if the device lacks it, before weights are drawn
+        self.computed_net = self._net_on(device)
 
         def checked(entry: Entry) -> np.ndarray[Any, Any]:
             value = values(entry)
@@ -190,6 +201,24 @@ class Model:
             for entries in (self.layout.trainable, self.layout.fixed)
         )
         self._theta_is_shared = self._state_is_shared = False
+
+    def _net_on(self, device: Device) -> Layer:
+        """Return the net as passes run it on a device: in mixed precision, within `InPrecision`.
+
+        Raises
+        ------
+        InputError
+            If the device lacks the compute dtype.
+        """
+        if self.compute_dtype is None:
+            return self.net
+        try:
+            return InPrecision(self.net, device.dtype(self.compute_dtype))
+        except InputError as error:
+            raise InputError(
+                f"compute_dtype: {error}; leave it out, or load(path, compute_dtype=None), to "
+                "compute in float32"
+            ) from None
 
     def __copy__(self) -> Model:
         """Return a model with the same parameters; training one leaves the other as it is."""
@@ -205,7 +234,7 @@ class Model:
     def without_parameters(self) -> Model:
         """Return the net, device and dtype of this model without arrays: enough for `context`."""
         bare = Model.__new__(Model)
-        for name in ("net", "inputs", "layout", "device", "dtype", "seed"):
+        for name in ("net", "inputs", "layout", "device", "dtype", "compute_dtype", "seed"):
             setattr(bare, name, getattr(self, name))
         return bare
 
@@ -215,7 +244,8 @@ class Model:
         def moved(array: Array) -> Array:
             return array if self.device.owns(array) else self.device.asarray(array)
 
-        vars(self).update(state)
+        earlier = {"compute_dtype": None, "computed_net": state["net"]}  # pickled before these
+        vars(self).update(earlier | state)
         self._theta, self._state = moved(self._theta), moved(self._state)
         if self.training_state is not None:
             vectors = tuple(map(moved, self.training_state.vectors))
@@ -486,7 +516,7 @@ class Model:
             x = samples_to_device(x, self.inputs, device, self.dtype)
             context = self.context(training=training, needs_input_gradient=True, **options)
             theta = self.vector
-            y, net_backward = self.net.forward(self.tree(theta), x, context)
+            y, net_backward = self.computed_net.forward(self.tree(theta), x, context)
 
         def backward(delta: Tree) -> tuple[Tree, dict[str, Array]]:
             with device.activate():
@@ -548,7 +578,7 @@ class Model:
                 spec.check_counted(host, sample_weight)
             t = target_on_device(t, host, device, t_dtype)
             context = self.context(training=training, needs_input_gradient=False, **options)
-            objective = Objective(self.net, self.layout, loss)
+            objective = Objective(self.computed_net, self.layout, loss)
             result = objective.gradient(self.vector, self.state_vector, (x, t, weight), context)
             return result.loss, self.layout.named_gradients(result.g, device.xp)
 
@@ -595,7 +625,9 @@ class Model:
             "jacobian",
             x,
             None,
-            lambda params, batch, ctx: jacobian(self.net, params, batch, self.output_shape, ctx),
+            lambda params, batch, ctx: jacobian(
+                self.computed_net, params, batch, self.output_shape, ctx
+            ),
             needs_input_gradient=True,
         )
 
@@ -641,7 +673,7 @@ class Model:
                 training=False, needs_input_gradient=True, needs_parameter_gradients=False
             )
             params = self.layout.tree(*self.current_vectors(), device.xp)
-            y, backward = self.net.forward(params, samples, context)
+            y, backward = self.computed_net.forward(params, samples, context)
             dx, _ = backward(error_on_device(delta, y, device, self.dtype))
             dx = complete_gradient(dx, samples, device.xp)
             return map_tree(device.to_numpy, dx) if to_host else dx
@@ -848,7 +880,7 @@ class Model:
         activation = checked_activation(activation, self.output_shape)
 
         def outputs(params: ParameterTree, batch: Tree, context: Context) -> Tree:
-            y = activated(self.net.forward(params, batch, context)[0], activation, context)
+            y = activated(self.computed_net.forward(params, batch, context)[0], activation, context)
             return prediction_of(y, of_members, context.xp) if spread else y
 
         y = self._over_batches("predict", x, batch_size, outputs, needs_input_gradient=False)
@@ -970,17 +1002,19 @@ class Model:
         Raises
         ------
         InputError
-            If the device lacks the model's dtype.
+            If the device lacks the model's dtype or compute dtype.
         DeviceUnavailableError
             If the device cannot compute on this machine; the model stays where it was.
         """
         target = find_device(device).require()
         target.dtype(self.dtype)
+        computed_net = self._net_on(target)
         theta, others = (target.asarray(v, self.dtype) for v in self.current_vectors())
         state = self.training_state
         if state is not None:
             state = state.moved_to(target, self.dtype)
         self.device, self.training_state = target, state
+        self.computed_net = computed_net
         self._theta, self._state = theta, others
         self._theta_is_shared = self._state_is_shared = False
         return self
@@ -990,12 +1024,20 @@ class Model:
 
         It prints as text and is shown as an HTML table in a notebook.
         """
-        return summary_of(self.net, self.input_shape, description=f"{self.dtype}, on {self.device}")
+        description = f"{self.described_dtype}, on {self.device}"
+        return summary_of(self.net, self.input_shape, description)
+
+    @property
+    def described_dtype(self) -> str:
+        """The dtype in words: "float32", or "float32, computed in bfloat16"."""
+        computed = "" if self.compute_dtype is None else f", computed in {self.compute_dtype}"
+        return f"{self.dtype}{computed}"
 
     def __repr__(self) -> str:
+        computed = "" if self.compute_dtype is None else f", compute_dtype={self.compute_dtype!r}"
         return (
             f"Model({self.net!r}, input_shape={self._shown_inputs}, "
-            f"device={str(self.device)!r}, dtype={self.dtype!r})"
+            f"device={str(self.device)!r}, dtype={self.dtype!r}{computed})"
         )
 
     @property
@@ -1039,7 +1081,15 @@ class Model:
         }
         if state is not None:
             arrays[MONITORED] = np.asarray(state.monitored, dtype=np.float64)
-        header = Header(self.net, self.inputs, self.dtype, int(self.seed), self.metadata, state)
+        header = Header(
+            self.net,
+            self.inputs,
+            self.dtype,
+            int(self.seed),
+            self.metadata,
+            state,
+            compute_dtype=self.compute_dtype,
+        )
         write_atomically(path, encode(header, arrays))
 
     def to_onnx(
@@ -1055,7 +1105,7 @@ class Model:
         outputs each is named "output_" and its key or position. Parameters
         keep their names, and `metadata` is included, as text. Layers are written with ONNX's own
         operators if there is one for the model's dtype, others as the operations that their
-        forward calls in `xp`.
+        forward calls in `xp`. A model with a `compute_dtype` is written in float32.
 
         Parameters
         ----------
@@ -1088,7 +1138,8 @@ class Model:
         """Return the network as a `torch.nn.Sequential`, on the CPU, in the model's dtype.
 
         It is in evaluation mode, so that it computes what `predict` does: call its `train()`
-        before you train it. It shares no memory with this model.
+        before you train it. It shares no memory with this model. Of a model with a `compute_dtype`
+        it computes in float32: run it under `torch.autocast` for mixed precision.
 
         Where a layer takes channels, as `Conv2d` does, the module expects them where PyTorch has
         them: images (batch, channels, height, width), signals (batch, channels, time). So are its
@@ -1112,6 +1163,19 @@ class Model:
         """Return the parameters nested like the layers, as NumPy arrays."""
         theta, state = map(self.device.to_numpy, self.current_vectors())
         return self.layout.tree(theta, state, np)
+
+
+def check_compute_dtype(where: str, compute_dtype: Any, dtype: str) -> str | None:
+    """Return the compute dtype of a model of a dtype, checked; None for none."""
+    if compute_dtype is None:
+        return None
+    if not (isinstance(compute_dtype, str) and compute_dtype in COMPUTE_DTYPES):
+        expected = f"{' or '.join(map(repr, COMPUTE_DTYPES))}, or None to compute in the dtype"
+        raise argument_error(where, "compute_dtype", compute_dtype, expected)
+    if dtype != "float32":
+        advice = "leave out compute_dtype to compute in the dtype itself"
+        raise argument_error(where, "dtype", dtype, "'float32' with a compute_dtype", advice)
+    return compute_dtype
 
 
 def _random_options(where: str, step: Any, seed: Any) -> dict[str, Any]:

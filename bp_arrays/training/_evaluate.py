@@ -221,7 +221,7 @@ def evaluate_feed(
     The processes of a group share the rows of each batch, and all return the same values.
     `between` is called after each batch, and may raise an exception.
     """
-    objective = Objective(model.net, model.layout, loss, tuple(metrics))
+    objective = Objective(model.computed_net, model.layout, loss, tuple(metrics))
     totals = Totals(loss, metrics, model.device)
     sum_dtype = model.device.dtype(model.device.sum_dtype)
     quiet = np.errstate(under="ignore")  # an underflow to 0 is meant

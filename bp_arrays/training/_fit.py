@@ -22,7 +22,7 @@ from bp_arrays.layers import Standardize, walk
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import EMA, Optimizer, TrainingState
-from bp_arrays.training._agreement import described, share_parameters
+from bp_arrays.training._agreement import as_text, share_parameters
 from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed, nothing
 from bp_arrays.training._history import History, joined_series
 from bp_arrays.training._metrics import Metric, with_part_losses
@@ -249,7 +249,7 @@ def _fit(
             validation_data=_fingerprint(validation_feed),
             batch_size=rows,
             epochs=epochs,
-            shuffle=described(data.shuffle),
+            shuffle=as_text(data.shuffle),
             order_seed=data.seed,
         )
 
@@ -259,7 +259,7 @@ def _fit(
 
     def settings() -> list[Setting]:
         return [
-            setting("model", [model.net, model.inputs, model.dtype], repr(model)),
+            setting("model", _described_model(model), repr(model)),
             setting("data", feed.fingerprint(), _described_rows(feed)),
             setting(
                 "validation data",
@@ -352,6 +352,11 @@ def _restored_state(model: Model, before: TrainingState | None) -> Iterator[None
     except BaseException:
         model.training_state = before
         raise
+
+
+def _described_model(model: Model) -> list[Any]:
+    described = [model.net, model.inputs, model.dtype]
+    return described if model.compute_dtype is None else [*described, model.compute_dtype]
 
 
 def _fingerprint(feed: Feed | None) -> str:

@@ -124,5 +124,5 @@ def _layer_lines(model: Model) -> dict[str, str]:
     rows = {row.path or "net": row.kind for row in model.summary().rows}
     return rows | {
         "parameters": f"{model.parameter_count:,}",
-        "device": f"{model.device}, {model.dtype}",
+        "device": f"{model.device}, {model.described_dtype}",
     }
