@@ -17,7 +17,7 @@ from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.initializers import HeNormal
 from bp_arrays.layers import Dropout, Flatten, Layer, Linear, Reshape, Standardize
 from bp_arrays.losses import Loss, loss_named
-from bp_arrays.optimizers import AdamW, Optimizer, optimizer_named
+from bp_arrays.optimizers import EMA, AdamW, Optimizer, optimizer_named
 from bp_arrays.readers import Dataset, Table
 from bp_arrays.schedules import (
     Constant,
@@ -52,14 +52,17 @@ class Recipe:
     epochs: int | None = None
     batch: int | None = None
     accumulate: int = 1
+    average: float | None = None
     standardize: bool = True
     sigmoid_outputs: bool = False
 
-    def sized(self, rows: int, *, of_classes: bool) -> SizedRecipe:
+    def sized(self, rows: int, *, of_classes: bool, stops_early: bool = False) -> SizedRecipe:
         """Return the settings for a number of training rows, with no default left open.
 
         Measured by `python -m benchmarks.tables`: a few hundred rows need many epochs and a small
-        net with a strong decay, or it learns their noise; a million need large batches.
+        net with a strong decay, or it learns their noise; a million need large batches. Where
+        training stops early, the learning rate has not come down, and the average of the weights
+        takes its place.
         """
         batch = self.batch or min(max(SMALLEST_BATCH, 2 ** int(math.log2(rows / 300))), 512)
         steps = -(-rows // (batch * self.accumulate))
@@ -71,11 +74,16 @@ class Recipe:
         if layers is None:
             layers = (32,) if rows < FEW_ROWS else (128, 64)
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        epochs = self.epochs or max(EPOCHS, -(-updates // steps))
+        average = self.average
+        if average is None:
+            average = AVERAGED * epochs if stops_early else 0.0
         sizes = {
             "layers": layers,
             "weight_decay": decay,
-            "epochs": self.epochs or max(EPOCHS, -(-updates // steps)),
+            "epochs": epochs,
             "batch": batch,
+            "average": average,
         }
         return SizedRecipe(**fields | sizes)
 
@@ -88,6 +96,7 @@ class SizedRecipe(Recipe):
     weight_decay: float = 0.0
     epochs: int = 1
     batch: int = 1
+    average: float = 0.0
 
 
 FEW_ROWS = 1000
@@ -95,6 +104,10 @@ FEW_ROWS = 1000
 
 EPOCHS, SMALLEST_BATCH = 30, 32
 """The default number of epochs, and rows per step, of a thousand rows or more."""
+
+AVERAGED = 0.1
+"""The fraction of the epochs over which weights are averaged by default where training may stop
+early."""
 
 LEAST_UPDATES, UPDATES_PER_ROW = 1000, 20
 """The default number of updates is at least the first, or the second for each row if fewer."""
@@ -261,9 +274,11 @@ def build_optimizer(recipe: SizedRecipe, steps: int) -> Optimizer:
     """Build the optimizer with its learning-rate schedule over this number of updates."""
     kind = optimizer_named(recipe.optimizer)
     schedule = SCHEDULES[recipe.schedule](learning_rate(recipe), steps)
-    if kind is AdamW:
-        return AdamW(schedule, weight_decay=recipe.weight_decay)
-    return kind(schedule)
+    optimizer = (
+        AdamW(schedule, weight_decay=recipe.weight_decay) if kind is AdamW else kind(schedule)
+    )
+    averaged = recipe.average * steps / recipe.epochs
+    return EMA(optimizer, decay=1.0 - 1.0 / averaged) if averaged > 1.0 else optimizer
 
 
 def learning_rate(recipe: SizedRecipe) -> float:

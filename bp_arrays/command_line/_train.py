@@ -230,6 +230,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: for tables of 5000 rows or more, without --validation, a fifth of the epochs)",
     )
     add(
+        "--average",
+        type=options.at_least_zero,
+        metavar="EPOCHS",
+        help="average the weights over about this many epochs, for the validation and the trained "
+        "model (default: a tenth of the epochs with --patience and for tables of 5000 rows or "
+        "more, else 0)",
+    )
+    add(
         "--seed",
         type=options.seed,
         default=0,
@@ -399,7 +407,9 @@ def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> Trai
         stops_early |= isinstance(data, Table) and data.rows >= MANY_ROWS
         validation = PATIENT_VALIDATION if stops_early else 0.0
     parts = split(data, test=args.test, validation=validation, seed=args.seed)
-    recipe = unsized.sized(len(parts.train), of_classes=data.classes is not None)
+    recipe = unsized.sized(
+        len(parts.train), of_classes=data.classes is not None, stops_early=stops_early
+    )
     if isinstance(data, Table):
         data = data.learned_from(parts.train)
     loss = build_loss(recipe, data)

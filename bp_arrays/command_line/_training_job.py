@@ -124,6 +124,7 @@ def plan(job: TrainingJob) -> str:
             f"training  {type(job.loss).__name__}, {recipe.optimizer} with {recipe.schedule} "
             f"rate from {job.optimizer.rate(0):.3g}, {recipe.epochs} epochs in batches of "
             f"{recipe.batch}{_division(job)}"
+            + (f", weights averaged over {recipe.average:g} epochs" if recipe.average else "")
             + (f", or until {job.patience} bring no better one" if job.patience else ""),
             f"device    {model.device.name} in {model.described_dtype}, seed {job.seed}",
         ]

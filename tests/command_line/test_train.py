@@ -789,3 +789,18 @@ def test_a_convolutional_network_expects_images(run, flowers, tmp_path):
     ):
         result = run("train", data, *more, "--network", "convolutional", "--device", "cpu")
         assert result.code == 2 and message in result.err and len(result.err.splitlines()) == 1
+
+
+def test_weights_are_averaged_where_training_may_stop_early(run, flowers, tmp_path):
+    words = ("train", flowers, "--target", "kind", "--device", "cpu", "--epochs", 40)
+    for options, decay in (
+        (("--patience", 30), 1.0 - 1.0 / (4 * 2)),  # a tenth of the epochs, of two updates each
+        (("--average", 3), 1.0 - 1.0 / (3 * 2)),
+        (("--average", 0, "--patience", 30), None),
+        ((), None),
+    ):
+        result = run(*words, "--report", "r.json", *options)
+        optimizer = report_in(tmp_path)["optimizer"]
+        assert optimizer.startswith("AdamW(" if decay is None else "EMA(")
+        assert ("weights averaged over" in result.out) is (decay is not None)
+        assert decay is None or f"decay={decay}" in optimizer
