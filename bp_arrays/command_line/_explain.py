@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "NAME:I,J such as 0.weight:1,1 (repeatable)")  # fmt: skip
     add("--loss", metavar="NAME", help="the loss (default: the training loss)")
     add("--eta", type=float, metavar="X",
-        help="learning rate of the update shown (default: the first one of the training; "
+        help="learning rate of the update shown (default: the first one of training; "
         f"{ETA} for {NOTES} and models that were not trained by bp-arrays train)")  # fmt: skip
     add("--latex", type=Path, metavar="FILE",
         help="write the printed text as Markdown with LaTeX to this file")  # fmt: skip
@@ -127,7 +127,7 @@ def _image_shape(data: Dataset, model: Model) -> tuple[int, int] | None:
 
 
 def _learning_rate(model: Model) -> float:
-    """Return the learning rate of the training, as the file names it."""
+    """Return the learning rate of training, as the file names it."""
     try:
         rate = float(model.metadata[RATE])
     except (KeyError, ValueError):

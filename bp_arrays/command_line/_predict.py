@@ -15,7 +15,7 @@ from bp_arrays.command_line._match_columns import matching_data, samples_of
 from bp_arrays.command_line._open_model import opened_model
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot
-from bp_arrays.command_line._report import to_json
+from bp_arrays.command_line._report import check_report, to_json
 from bp_arrays.command_line._schema import Schema
 from bp_arrays.command_line._score import Score, score_predictions
 from bp_arrays.command_line._streams import write_utf8
@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     """Predict; if the data has targets, score the predictions too."""
     outputs = {"--out": args.out, "--report": args.report, "--plot": args.plot}
     check_outputs(outputs, args.data, str(args.model))
+    if args.report is not None:
+        check_report(args.report, (".json",))
     if args.plot is not None:
         check_plot(args.plot)
     ask_for_float64()  # the model may be of it

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import math
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from bp_arrays.activations import ACTIVATIONS
 from bp_arrays.command_line import _options as options
-from bp_arrays.command_line._main import FAILED, INTERRUPTED, TERMINATED
+from bp_arrays.command_line._main import FAILED, INTERRUPTED
+from bp_arrays.command_line._messages import captured_log, warnings_on_stderr
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot, plot
 from bp_arrays.command_line._precision import dtype_for
 from bp_arrays.command_line._recipe import (
+    NETWORKS,
     SCHEDULES,
     build_layers,
     build_loss,
@@ -29,10 +31,11 @@ from bp_arrays.command_line._recipe import (
     recipe_for,
     targets_for,
 )
-from bp_arrays.command_line._report import report_in
+from bp_arrays.command_line._report import check_report, report_in
 from bp_arrays.command_line._schema import RATE, Schema
 from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.command_line._target_units import TargetUnits, errors_of, value_scores
+from bp_arrays.command_line._train_text import TextTraining, is_text
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
 from bp_arrays.devices import ask_for_float64, device
 from bp_arrays.distributed import ProcessGroup, group_named, launched_by
@@ -66,6 +69,8 @@ from bp_arrays.training import (
 )
 from bp_arrays.typing import Array, HostArray
 
+Job = TypeVar("Job")
+
 DEFAULT_MISSING: Missing = "median"
 """The default of --missing: unlike the mean, a few huge values do not move it."""
 
@@ -85,7 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "data",
         metavar="DATA",
-        help="digits, notes, or a file: .csv, .parquet, .npz, X.npy,T.npy, IDX images",
+        help="digits, notes, or a file: .csv, .parquet, .npz, X.npy,T.npy, IDX images; or a text, "
+        ".txt, for a small GPT that learns to write it",
     )
     group = parser.add_argument_group("data")
     add = group.add_argument
@@ -140,17 +146,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("network and training")
     add = group.add_argument
     add(
+        "--network",
+        choices=NETWORKS,
+        help="dense, or convolutional for images: two convolutions and pooling before the hidden "
+        "layers, with defaults of its own (default: dense)",
+    )
+    add(
         "--layers",
         type=options.sizes,
         metavar="N,N",
         help="sizes of the hidden layers, or none (default: 128,64, or 32 for fewer than 1000 "
-        "training rows; notes: 3)",
+        "training rows; notes: 3; texts: the width of each block, 128,128,128,128)",
     )
     add(
         "--activation",
         metavar="NAME",
         help=f"activation of the hidden layers: {choices(ACTIVATIONS)} (default: relu; notes: "
         "sigmoid)",
+    )
+    add(
+        "--window",
+        type=options.count,
+        metavar="N",
+        help="characters that a network of texts looks back (default: 64)",
     )
     add(
         "--dropout",
@@ -210,6 +228,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="EPOCHS",
         help="stop after this many epochs without a better validation loss, and restore the best "
         "(default: for tables of 5000 rows or more, without --validation, a fifth of the epochs)",
+    )
+    add(
+        "--average",
+        type=options.at_least_zero,
+        metavar="EPOCHS",
+        help="average the weights over about this many epochs, for the validation and the trained "
+        "model (default: a tenth of the epochs with --patience and for tables of 5000 rows or "
+        "more, else 0)",
     )
     add(
         "--seed",
@@ -304,23 +330,15 @@ def _process_group(name: str) -> ProcessGroup | None:
 
 
 def _run(args: argparse.Namespace, group: ProcessGroup | None) -> int:
-    is_first = group is None or group.rank == 0
-    # an error must be the only line on stderr
-    with nullcontext() if group is None else group.checked_together(), _captured_log() as records:
-        checkpoint = _checkpoint(args)
-        if is_first:
-            outputs = {"--out": args.out, "--report": args.report, "--plot": args.plot}
-            check_outputs(outputs, args.data)
-            if args.plot is not None:
-                check_plot(args.plot)
-        job = prepare(args, group)
-    if is_first and not args.quiet:
-        sys.stderr.writelines(f"bp-arrays: {record.getMessage()}\n" for record in records)
-        print(plan(job), flush=True)
-    with _warnings_on_stderr():
+    if is_text(args.data):
+        return _run_text(args, group)
+    if args.window is not None:
+        raise InputError(f"--window: expected a text, .txt, got {args.data}; drop --window")
+    job, checkpoint = _begun(args, group, prepare, plan)
+    with warnings_on_stderr():
         result = train(job, progress=not args.quiet, checkpoint=checkpoint, resume=args.resume)
     code = INTERRUPTED if result.history.stopped == "interrupted" else 0
-    if not is_first:
+    if group is not None and group.rank > 0:
         return code
     if args.out is not None:
         result.model.save(args.out.resolve())
@@ -332,6 +350,40 @@ def _run(args: argparse.Namespace, group: ProcessGroup | None) -> int:
         plot(result, f"{job.network} on {job.name}", args.plot)
     print(last_line(job, result, saved=args.out))
     return code
+
+
+def _run_text(args: argparse.Namespace, group: ProcessGroup | None) -> int:
+    training, checkpoint = _begun(args, group, TextTraining, TextTraining.plan)
+    history = training.train(checkpoint)
+    if group is None or group.rank == 0:
+        training.save(history)
+        print(training.last_line(history))
+    return INTERRUPTED if history.stopped == "interrupted" else 0
+
+
+def _begun(
+    args: argparse.Namespace,
+    group: ProcessGroup | None,
+    prepare: Callable[[argparse.Namespace, ProcessGroup | None], Job],
+    plan: Callable[[Job], str],
+) -> tuple[Job, Checkpoint | None]:
+    """Check every option, prepare the training run, and print its plan."""
+    is_first = group is None or group.rank == 0
+    # an error must be the only line on stderr
+    with nullcontext() if group is None else group.checked_together(), captured_log() as records:
+        checkpoint = _checkpoint(args)
+        if is_first:
+            outputs = {"--out": args.out, "--report": args.report, "--plot": args.plot}
+            check_outputs(outputs, args.data)
+            if args.report is not None:
+                check_report(args.report)
+            if args.plot is not None:
+                check_plot(args.plot)
+        job = prepare(args, group)
+    if is_first and not args.quiet:
+        sys.stderr.writelines(f"bp-arrays: {record.getMessage()}\n" for record in records)
+        print(plan(job), flush=True)
+    return job, checkpoint
 
 
 def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> TrainingJob:
@@ -355,7 +407,9 @@ def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> Trai
         stops_early |= isinstance(data, Table) and data.rows >= MANY_ROWS
         validation = PATIENT_VALIDATION if stops_early else 0.0
     parts = split(data, test=args.test, validation=validation, seed=args.seed)
-    recipe = unsized.sized(len(parts.train), of_classes=data.classes is not None)
+    recipe = unsized.sized(
+        len(parts.train), of_classes=data.classes is not None, stops_early=stops_early
+    )
     if isinstance(data, Table):
         data = data.learned_from(parts.train)
     loss = build_loss(recipe, data)
@@ -527,36 +581,3 @@ def _moved(model: Model, x: SelectedRows) -> Array:
     """Move samples to the model's device at once if they are small enough; `fit` does it else."""
     fits = math.prod(x.shape) * np.dtype(np.float32).itemsize <= DEVICE_BYTES and len(x) > 0
     return model.device.asarray(x, model.dtype) if fits else x
-
-
-@contextmanager
-def _warnings_on_stderr() -> Iterator[None]:
-    """Print the library's warnings, such as of a damaged checkpoint, like the other messages."""
-    logger, handler = logging.getLogger("bp_arrays"), logging.StreamHandler()
-    handler.setLevel(logging.WARNING)
-    handler.setFormatter(logging.Formatter("bp-arrays: %(message)s"))
-    logger.addHandler(handler)
-    try:
-        yield
-    except SystemExit as ended:
-        if ended.code == TERMINATED:
-            print("bp-arrays: terminated after saving a checkpoint", file=sys.stderr)
-        raise
-    finally:
-        logger.removeHandler(handler)
-
-
-@contextmanager
-def _captured_log() -> Iterator[list[logging.LogRecord]]:
-    """Collect the library's log records, such as the device that "auto" stands for."""
-    logger = logging.getLogger("bp_arrays")
-    records: list[logging.LogRecord] = []
-    handler, level = logging.Handler(), logger.level
-    handler.emit = records.append  # type: ignore[method-assign, assignment]
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield records
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)

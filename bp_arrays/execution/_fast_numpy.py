@@ -9,7 +9,6 @@ no branch, and is twenty times as fast.
 from __future__ import annotations
 
 import builtins
-import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,9 +17,9 @@ import numpy as np
 from bp_arrays.execution._recorded_functions import (
     BITS,
     FUNCTIONS,
-    LARGE,
     Axis,
     is_recorded,
+    is_zero,
     mean,
 )
 
@@ -105,12 +104,10 @@ def _astype(x: Any, dtype: Any, /) -> Any:
 def _where(condition: Any, x: Any, y: Any, /) -> Any:
     """Compute `where(condition, x, 0.0)` by the bits of x, so that NaN and infinity become 0."""
     if (
-        y.__class__ is float
-        and y == 0.0
-        and math.copysign(1.0, y) > 0.0
+        is_zero(y)
         and getattr(x, "dtype", None) in BITS
         and condition.shape == x.shape
-        and not (is_recorded(x) and x.size >= LARGE)  # one operation, which a loop can contain
+        and not (is_recorded(x) or is_recorded(condition))  # one operation, for a loop
     ):
         bits = condition.astype(BITS[x.dtype]) * x.view(BITS[x.dtype])
         return bits.view(x.dtype)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bp_arrays.execution._instructions import Instruction, Slot, copied
-from bp_arrays.execution._recorded_functions import chosen
+from bp_arrays.execution._recorded_functions import chosen, masked
 from bp_arrays.typing import HostArray
 
 OPERATIONS: dict[Any, str] = {
@@ -32,9 +32,9 @@ OPERATIONS: dict[Any, str] = {
     np.reciprocal: "T(1.0) / {}",
     np.absolute: "abs({})",
     np.sqrt: "sqrt({})",
-    # NaN is passed on, as NumPy does
-    np.maximum: "({0} if {0} >= {1} or {0} != {0} else {1})",
-    np.minimum: "({0} if {0} <= {1} or {0} != {0} else {1})",
+    # as NumPy: NaN is passed on, and of 0.0 and -0.0 the second is the result
+    np.maximum: "({0} if {0} > {1} or {0} != {0} else {1})",
+    np.minimum: "({0} if {0} < {1} or {0} != {0} else {1})",
     np.greater: "{} > {}",
     np.greater_equal: "{} >= {}",
     np.less: "{} < {}",
@@ -45,21 +45,29 @@ OPERATIONS: dict[Any, str] = {
     np.logical_or: "{} | {}",
     np.logical_not: "not {}",
     chosen: "({1} if {0} else {2})",
+    masked: "({1} if {0} else T(0.0))",
 }
-BRANCHES = {np.maximum, np.minimum, chosen}
+BRANCHES = {np.maximum, np.minimum, chosen, masked}
 """Operations whose operands are read before the choice, so that LLVM needs no branch."""
 ON_BOOLEANS = {np.logical_and, np.logical_or, np.logical_not}
+CONDITIONAL = (chosen, masked, copied)
+"""Functions whose first operand is a mask."""
+COMPARISONS = {
+    np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal,
+}  # fmt: skip
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+INTEGERS = tuple(np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32))
+INTEGERS = (*INTEGERS, np.dtype(np.int64))
+"""Those that may be compared: int64 holds all of their numbers."""
 BOOL = np.dtype(np.bool_)
-
-SMALLEST = 2048
-"""Elements of an array below which a loop is not worth its call."""
+ARGUMENTS = ("argument", "argument_view")
+"""Arrays in other memory at every run."""
 OVERLAPS = 8
 """Pairs of arrays that LLVM compares before a loop; with more it does not vectorize."""
 
-Layout = Literal["full", "row", "column", "tile", "strided", "one", "number"]
+Layout = Literal["full", "row", "column", "tile", "strided", "total", "one", "number"]
 """How an operand is read in row i, column j: [i, j], [i], [j], [i % period, j], [start[i] + j],
-[0], or as a literal."""
+after the last row, [0], or as a literal."""
 
 WIDE: tuple[Layout, ...] = ("full", "tile", "strided")
 """Those with a number for every row and column."""
@@ -99,17 +107,22 @@ class LoopGroup:
             return False
         if not all(isinstance(slot, Slot) for slot in slots):
             return False
-        if any(slot.root.kind in ("argument", "argument_view") for slot in slots):
-            return False
-        floats = {s.dtype for s in (step.result, *slots) if s.dtype != BOOL}
-        known = {self.dtype} if self.dtype is not None else set()
-        if len(floats | known) != 1 or not floats | known <= set(FLOATS):
-            return False
+        compared = step.function in COMPARISONS and slots[0].dtype in INTEGERS
+        if compared:
+            if any(slot.dtype != slots[0].dtype for slot in slots):
+                return False
+            floats = set()
+        else:
+            floats = {s.dtype for s in (step.result, *slots) if s.dtype != BOOL}
+            floats |= {self.dtype} if self.dtype is not None else set()
+            if len(floats) != 1 or not floats <= set(FLOATS):
+                return False
         layout = self._layout_of_result(step)
         if layout is None:
             return False
         self.steps.append(step)
-        self.dtype = (floats | known).pop()
+        if floats:
+            self.dtype = floats.pop()
         self.layouts[id(step.result)] = layout
         self.roots.add(id(step.result.root))
         if layout == "column":
@@ -132,13 +145,14 @@ class LoopGroup:
         ):
             return None
         conditions = len(step.operands) if step.function in ON_BOOLEANS else 0
-        conditions = 1 if step.function in (chosen, copied) else conditions
+        if function in CONDITIONAL:
+            conditions = int(function is not copied or step.operands[0].dtype == BOOL)
         if any((slot.dtype == BOOL) != (k < conditions) for k, slot in enumerate(step.operands)):
             return None
         shape = step.result.shape
         size, columns = math.prod(shape), shape[-1] if shape else 0
         if not self.rows:
-            if size < SMALLEST or columns < 2 or size == columns:
+            if columns < 2 or size <= columns:
                 return None
             self.rows, self.columns = size // columns, columns
         layouts = [self.layout_of(slot, shape) for slot in step.operands]
@@ -148,6 +162,8 @@ class LoopGroup:
                 layout = "full"
         elif size == self.rows and set(layouts) <= {"row", "one", "number"} and "row" in layouts:
             layout = "row"
+        elif size == 1 and set(layouts) <= {"total", "one", "number"} and "total" in layouts:
+            layout = "total"
         if None in layouts or layout is None:
             if not self.steps:
                 self.rows = self.columns = 0
@@ -158,12 +174,17 @@ class LoopGroup:
         [x] = step.operands
         dimensions, axis = len(x.shape), step.options["axis"]
         axes = axis if isinstance(axis, tuple) else (axis,)
-        if dimensions < 2 or None in axes or x.dtype != step.result.dtype:
+        if ufunc not in (np.add, np.maximum) or x.dtype != step.result.dtype:
+            return None
+        whole = None in axes or len({k % dimensions for k in axes}) == dimensions
+        if whole and self.layouts.get(id(origin(x))) == "row":
+            return "total"
+        if dimensions < 2 or None in axes:
             return None
         rows, columns = math.prod(x.shape[:-1]), x.shape[-1]
         if self.rows and (rows, columns) != (self.rows, self.columns):
             return None
-        if {k % dimensions for k in axes} == {dimensions - 1} and ufunc in (np.add, np.maximum):
+        if {k % dimensions for k in axes} == {dimensions - 1}:
             layout: Layout = "row"
         elif ufunc is np.add and dimensions == 2 and axes in ((0,), (-2,)):
             layout = "column"
@@ -171,7 +192,7 @@ class LoopGroup:
             return None
         started = bool(self.rows)
         if not started:
-            if rows * columns < SMALLEST or columns < 2 or rows < 2:
+            if columns < 2 or rows < 2:
                 return None
             self.rows, self.columns = rows, columns
         if self.layout_of(x, x.shape) == "full":
@@ -191,6 +212,8 @@ class LoopGroup:
             if layout == "full":
                 whole = size == self.rows * self.columns == math.prod(shape)
                 return "full" if whole and last == self.columns else None
+            if layout == "total":
+                return "total" if math.prod(shape) == 1 else None
             whole = math.prod(shape) == self.rows * self.columns
             return "row" if last == 1 or not whole else None
         if id(slot.root) in self.roots:  # a part, or another order, of what the loop computes
@@ -274,6 +297,7 @@ class LoopSource:
         self.sizes: list[int] = []
         self.starts: dict[tuple[int, Layout], HostArray] = {}
         self._flat = self._is_flat()
+        self.arguments: list[tuple[int, Layout]] = []
         self.stored: set[int] = {id(slot) for slot in self.outputs}
         self.stored |= {id(origin(s.operands[0])) for s in group.steps if _is_reduction(s)}
         while True:
@@ -321,6 +345,7 @@ class LoopSource:
         self.loop_of: dict[int, int] = {}  # of results that are full
         self.bodies: list[list[Instruction]] = [[]]
         self.after: list[list[Instruction]] = [[]]
+        self.totals: list[Instruction] = []
         loads: set[str] = set()
         stores: set[str] = set()
         late: set[int] = set()  # row results of the statements after the last loop
@@ -329,6 +354,9 @@ class LoopSource:
             if layout == "row":
                 self.after[-1].append(step)
                 late.add(id(step.result))
+                continue
+            if layout == "total":
+                self.totals.append(step)
                 continue
             current = len(self.bodies) - 1
             new_loads, new_stores = set(loads), set(stores)
@@ -379,35 +407,44 @@ class LoopSource:
             if inner:
                 lines += ["for j in range(width):", *(f"    {line}" for line in inner)]
             for step in after:
-                lines += self._row(step)
-        buffers = [
-            f"b_{self.names[key]} = np.empty(columns, {self._type(slot)})"
-            for key, slot in self._buffered()
-        ]
+                lines += self._after_columns(step)
+        lines = [*self._row_heads(), *lines]
+        totals = [line for step in self.totals for line in self._after_columns(step)]
         # unsigned, as Numba takes a negative index from the end, which costs a choice per element
-        head = ["width = np.uint64(columns)", *buffers, *self._head()]
-        rows = [*self._row_heads(), *lines]
-        starts = [f"{self.read[key]}_starts" for key in self.starts]
-        parameters = [*self.read.values(), *starts, *(f"q{k}" for k in range(len(self.outputs)))]
-        parameters += ["rows", "columns", *(f"n{k}" for k in range(len(self.sizes)))]
+        head = ["width = np.uint64(columns)", *self._buffers(), *self._head()]
+        parameters = ["table", *(self.read[key] for key in self.arguments)]
         text = [f"def loop({', '.join(parameters)}):"]
-        text += [f"    {line}" for line in head]
-        text += ["    for i in range(rows):", *(f"        {line}" for line in rows)]
+        text += [f"    {line}" for line in (*self._arrays(), *head)]
+        text += ["    for i in range(rows):", *(f"        {line}" for line in lines)]
+        text += [f"    {line}" for line in totals]
         return "\n".join(text) + "\n"
 
-    def _buffered(self) -> list[tuple[int, Slot]]:
-        results = {id(step.result): step.result for step in self.group.steps}
-        return [
-            (key, slot)
-            for key, slot in results.items()
-            if key in self.stored
-            and self.group.layouts[key] == "full"
-            and key not in self._number_of_output
-        ]
+    def _arrays(self) -> list[str]:
+        """Return the assignments of sizes and arrays, whose addresses are in the table."""
+        names = ["rows", "columns", *(f"n{k}" for k in range(len(self.sizes)))]
+        lines = [f"{name} = table[{k}]" for k, name in enumerate(names)]
+        inputs = [(k, v) for k, v in self.inputs.items() if k not in self.arguments]
+        arrays = [(self.read[key], slot.dtype) for key, slot in inputs]
+        arrays += [(f"{self.read[key]}_starts", a.dtype) for key, a in self.starts.items()]
+        arrays += [(f"q{k}", slot.dtype) for k, slot in enumerate(self.outputs)]
+        for k, (name, dtype) in zip(itertools.count(len(names), 2), arrays, strict=False):
+            kind = self._type(dtype)
+            lines.append(f"{name} = array_at(table[{k}], table[{k + 1}], {kind})")
+        return lines
 
-    @staticmethod
-    def _type(slot: Slot) -> str:
-        return "np.bool_" if slot.dtype == BOOL else "T"
+    def _buffers(self) -> list[str]:
+        """Return the assignments of buffers of one row, or of one number for each row."""
+        lines = []
+        for key, slot in {id(step.result): step.result for step in self.group.steps}.items():
+            if key in self.stored and key not in self._number_of_output:
+                size = "columns" if self.group.layouts[key] == "full" else "rows"
+                lines.append(f"b_{self.names[key]} = np.empty({size}, {self._type(slot.dtype)})")
+        return lines
+
+    def _type(self, dtype: np.dtype[Any]) -> str:
+        if dtype == self.group.dtype:
+            return "T"
+        return "np.bool_" if dtype == BOOL else f"np.{dtype.name}"
 
     def _head(self) -> list[str]:
         lines = []
@@ -456,7 +493,8 @@ class LoopSource:
 
     def _stored_as(self, key: int) -> str:
         if key in self._number_of_output:
-            return f"q{self._number_of_output[key]}_i"
+            part = "_i" if self.group.layouts[key] == "full" else ""
+            return f"q{self._number_of_output[key]}{part}"
         return f"b_{self.names[key]}"
 
     def _stored_element(self, key: int) -> str:
@@ -477,6 +515,8 @@ class LoopSource:
             number = _same_number(slot.constant)
             if slot.dtype == BOOL:
                 return repr(bool(number))
+            if slot.dtype in INTEGERS:
+                return repr(int(number))
             return f"T({float(number)!r})" if math.isfinite(number) else _infinity(number)
         name = self._input(slot, layout)
         if layout == "strided":
@@ -497,6 +537,8 @@ class LoopSource:
     def _input(self, slot: Slot, layout: Layout) -> str:
         key = id(slot), layout
         self.inputs[key] = slot
+        if slot.root.kind in ARGUMENTS and key not in self.arguments:
+            self.arguments.append(key)
         return self.read.setdefault(key, f"p{len(self.read)}")
 
     def _input_row(self, slot: Slot) -> str:
@@ -516,7 +558,8 @@ class LoopSource:
             lines.append(f"{self._stored_element(key)} = {name}")
         return lines
 
-    def _row(self, step: Instruction) -> list[str]:
+    def _after_columns(self, step: Instruction) -> list[str]:
+        """Return the statements after the last column of a row, or after the last row."""
         name, key = self.names[id(step.result)], id(step.result)
         if _is_reduction(step):
             [x] = step.operands
@@ -528,8 +571,10 @@ class LoopSource:
         else:
             operands = [self._code(slot, step, 0) for slot in step.operands]
             lines = [f"{name} = {self._expression(step, operands)}"]
-        if key in self._number_of_output:
-            lines.append(f"q{self._number_of_output[key]}[i] = {name}")
+        index = "i" if self.group.layouts[key] == "row" else "0"
+        if key in self.stored:
+            vector = self._stored_as(key)
+            lines.append(f"{vector}[{index}] = {name}")
         return lines
 
     @staticmethod
@@ -542,13 +587,11 @@ class LoopSource:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The dtypes of the arrays that the loop takes."""
-        inputs = [slot.dtype.name for slot in self.inputs.values()]
-        outputs = [slot.dtype.name for slot in self.outputs]
-        return (*inputs, *["int64"] * len(self.starts), *outputs)
+        """The dtypes of the arrays that the loop takes besides the table."""
+        return tuple(self.inputs[key].dtype.name for key in self.arguments)
 
-    def instruction(self, loop: Callable[..., Any], numbers: Iterable[int]) -> Instruction:
-        """Return the instruction that calls the compiled loop.
+    def instructions(self, loop: Callable[..., Any], numbers: Iterable[int]) -> list[Instruction]:
+        """Return the instruction that calls the compiled loop, after those that it requires.
 
         Parameters
         ----------
@@ -560,24 +603,35 @@ class LoopSource:
         if self._flat:
             rows, columns = 1, rows * columns
         counter = iter(numbers)
+        vectors = []
+        for key in self.arguments:
+            slot = self.inputs[key]
+            vector = Slot("argument_view", next(counter), (math.prod(slot.shape),), slot.dtype)
+            vectors.append(Instruction(raveled, (slot,), vector, assigned=True))
         operands = [
-            _flat_view(slot, layout, self.group, next(counter))
-            for (_, layout), slot in self.inputs.items()
+            _flat_view(slot, key[1], self.group, next(counter))
+            for key, slot in self.inputs.items()
+            if key not in self.arguments
         ]
         operands += [
             Slot("constant", next(counter), starts.shape, starts.dtype, constant=starts)
             for starts in self.starts.values()
         ]
         into = [_reshaped(slot, next(counter)) for slot in self.outputs]
-        sizes = (rows, columns, *self.sizes)
-        return Instruction(
+        call = Instruction(
             loop,
-            tuple(operands),
+            (*operands, *(step.result for step in vectors)),
             self.outputs[0],
             also=tuple(self.outputs[1:]),
             into=tuple(into),
-            sizes=sizes,
+            sizes=(rows, columns, *self.sizes),
         )
+        return [*vectors, call]
+
+
+def raveled(array: HostArray) -> HostArray:
+    """Return an argument as a contiguous vector; a copy only if it is not contiguous."""
+    return array.ravel()
 
 
 def _ordered(constant: HostArray) -> HostArray:
@@ -642,25 +696,53 @@ def groups_of(
     read = {id(slot.root) for step in program for slot in step.read}
     plan: list[Instruction | LoopGroup] = []
     group = LoopGroup()
-    for step in steps:
+    for step in _views_first(steps):
         root = step.result.root
         overwrites = root.kind == "memory" and id(root) in read
-        if not overwrites and group.try_add(step):
+        if not overwrites and (_reduced_before(step, plan) or group.try_add(step)):
             continue
         group = _closed(group, plan)
         if overwrites or not group.try_add(step):
             plan.append(step)
     _closed(group, plan)
-    return plan
+    return [item for part in plan for item in _worthwhile(part)]
+
+
+def _views_first(steps: Sequence[Instruction]) -> list[Instruction]:
+    """Return the instructions, views of arguments first: they would end a group."""
+    views, others = [], []
+    known: set[int] = set()
+    for step in steps:
+        if step.assigned and all(s.kind == "argument" or id(s) in known for s in step.read):
+            views.append(step)
+            known.add(id(step.result))
+        else:
+            others.append(step)
+    return views + others
+
+
+def _reduced_before(step: Instruction, plan: Sequence[Instruction | LoopGroup]) -> bool:
+    """Add a sum or maximum to the loop that computes its operand, if it can be part of it."""
+    if not _is_reduction(step):
+        return False
+    source = id(origin(step.operands[0]))
+    loops = (item for item in plan if isinstance(item, LoopGroup) and source in item.layouts)
+    return any(loop.try_add(step) for loop in loops)
 
 
 def _closed(group: LoopGroup, plan: list[Instruction | LoopGroup]) -> LoopGroup:
-    """Add a group, or its only instruction, to the plan; return a new group."""
-    if len(group.steps) > 1:
+    """Add a group to the plan; return a new group."""
+    if group.steps:
         plan.append(group)
-    else:
-        plan += group.steps
     return LoopGroup()
+
+
+def _worthwhile(item: Instruction | LoopGroup) -> list[Instruction | LoopGroup]:
+    """Return a group as its only instruction if the loop would not be faster."""
+    if isinstance(item, LoopGroup) and len(item.steps) == 1:
+        [step] = item.steps
+        return [item] if item.layouts[id(step.result)] == "row" else [step]
+    return [item]
 
 
 def read_elsewhere(

@@ -28,12 +28,12 @@ SOURCE = '''\
 """Written by bp_arrays: one pass over the rows of arrays."""
 import numpy as np
 from numpy import {dtype} as T, sqrt
-from bp_arrays.execution._row_reductions import row_maximum, row_sum  # {version}
+from bp_arrays.execution._row_reductions import array_at, row_maximum, row_sum  # {version}
 
 
 {loop}'''
 
-VERSION = 4
+VERSION = 5
 """Version of `_row_reductions`; raise it when the reductions change, so that cached loops are
 compiled again.
 """
@@ -131,10 +131,13 @@ class FusedSteps:
         numbers = itertools.count(FIRST_NUMBER)
         forward, backward = (
             [
-                item.instruction(compiled_loop(item), numbers)
-                if isinstance(item, LoopSource)
-                else item
+                step
                 for item in part
+                for step in (
+                    item.instructions(compiled_loop(item), numbers)
+                    if isinstance(item, LoopSource)
+                    else [item]
+                )
             ]
             for part in self._plan
         )
@@ -156,11 +159,15 @@ def compiled_loop(source: LoopSource) -> Callable[..., None]:
 
         text, dtypes = key
         module, cached = module_of(text, "loop")
-        arrays = [numba.types.Array(_numba_type(dtype), 1, "C") for dtype in dtypes]
-        sizes = [numba.int64] * (2 + len(source.sizes))
+        table = numba.types.Array(numba.int64, 1, "C")
+        # of the user, who may pass memory that is read-only, or a part of a file's
+        arguments = [
+            numba.types.Array(_numba_type(dtype), 1, "C", readonly=True, aligned=False)
+            for dtype in dtypes
+        ]
         # as in NumPy: division by zero is infinity, and no operations are reordered or fused
         compiler = numba.njit(
-            numba.void(*arrays, *sizes), error_model="numpy", fastmath=False, cache=cached
+            numba.void(table, *arguments), error_model="numpy", fastmath=False, cache=cached
         )
         _loops[key] = compiler(module.loop)
     return _loops[key]

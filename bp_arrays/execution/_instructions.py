@@ -100,8 +100,9 @@ class Instruction:
     also : tuple of Slot
         Further results: the function then takes a tuple as `out=`.
     into, sizes : tuple of Slot, tuple of int
-        Of a compiled loop, which has no `out=`: it takes views of the results, then these numbers,
-        as its last arguments.
+        Of a compiled loop, which has no `out=`: its first argument is a table of these numbers,
+        then the addresses of operands and results, as vectors. Operands that are different memory
+        at every run come last, and are arguments of their own.
     """
 
     function: Callable[..., Any]
@@ -119,6 +120,12 @@ class Instruction:
     def read(self) -> Iterator[Slot]:
         """The slots among the operands and options."""
         return _slots((*self.operands, *self.options.values()))
+
+    @property
+    def addressed(self) -> tuple[Any, ...]:
+        """The operands of a compiled loop that stay where they are."""
+        kinds = ("argument", "argument_view")
+        return tuple(slot for slot in self.operands if slot.kind not in kinds)
 
     @property
     def written(self) -> tuple[Slot, ...]:

@@ -13,6 +13,7 @@ written as two Python functions whose every line writes into memory allocated be
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from keyword import iskeyword
@@ -66,6 +67,7 @@ class Program:
         plan = MemoryPlan(self.steps, bound, results, split, arena)
         self._views = plan.views
         self._globals: dict[str, Any] = {"copyto": np.copyto, **plan.arrays}
+        self._tables: list[tuple[str, Instruction]] = []
         signature = ", ".join(slot.name for slot in arguments)
         self.source = "\n".join(
             [
@@ -84,6 +86,10 @@ class Program:
         for slot in self._views:
             assert slot.base is not None and slot.view is not None
             self._globals[slot.name] = slot.view(self._globals[slot.base.name])
+        for name, loop in self._tables:
+            arrays = [self._globals[slot.name] for slot in (*loop.addressed, *loop.into)]
+            places = [(a.__array_interface__["data"][0], a.size) for a in arrays]
+            self._globals[name][:] = [*loop.sizes, *itertools.chain(*places)]
 
     def unbind(self) -> None:
         """Refer to no memory of the caller until `bind` is called again."""
@@ -111,7 +117,8 @@ class Program:
         arguments = [self._code(operand) for operand in instruction.operands]
         result = instruction.result.name
         if instruction.into:  # a compiled loop
-            arguments += [*(slot.name for slot in instruction.into), *map(str, instruction.sizes)]
+            passed = instruction.operands[len(instruction.addressed) :]
+            arguments = [self._table_of(instruction), *map(self._code, passed)]
         elif not instruction.copied and not instruction.assigned:
             outputs = ", ".join(slot.name for slot in instruction.written)
             named["out"] = f"({outputs})" if instruction.also else result
@@ -124,6 +131,14 @@ class Program:
         if instruction.copied:
             return f"copyto({result}, {function}({call}), casting='unsafe')"
         return f"{function}({call})"
+
+    def _table_of(self, loop: Instruction) -> str:
+        """Return the name of a loop's table: its sizes, and the address and size of each array."""
+        name = f"table{len(self._tables)}"
+        count = len(loop.sizes) + 2 * (len(loop.addressed) + len(loop.into))
+        self._globals[name] = np.zeros(count, np.int64)
+        self._tables.append((name, loop))
+        return name
 
     def _code(self, value: Any) -> str:
         """Return a value as source code: by name, or, for simple values, as a literal."""

@@ -179,6 +179,10 @@ def taken(x: HostArray, indices: HostArray, *, axis: int | None, out: HostArray)
 @recorded_as(np.where)
 def _(condition: Any, x: Any, y: Any, /) -> Any:
     like = np.where(*(stand_in(operand) for operand in (condition, x, y)))
+    bits = is_zero(y) and getattr(x, "dtype", None) in BITS and condition.dtype == np.bool_
+    if bits and condition.shape == x.shape and x.size < LARGE:
+        recorder = _recorder_of(condition, x)
+        return recorder.result(masked, (condition, x), x.shape, x.dtype, elementwise=True)
     operands = [v if hasattr(v, "dtype") else np.asarray(v, like.dtype) for v in (x, y)]
     recorder = _recorder_of(condition, x, y)
     return recorder.result(chosen, (condition, *operands), like.shape, like.dtype)
@@ -220,6 +224,16 @@ def chosen(condition: HostArray, x: HostArray, y: HostArray, *, out: HostArray) 
         np.invert(bits, out=bits)
         np.bitwise_and(y_bits if y.size == 1 else y_bits[block], bits, out=bits)
         np.bitwise_or(result, bits, out=result)
+
+
+def is_zero(value: Any) -> bool:
+    return value.__class__ is float and value == 0.0 and math.copysign(1.0, value) > 0.0
+
+
+def masked(condition: HostArray, x: HostArray, *, out: HostArray) -> None:
+    """Write `where(condition, x, 0.0)` into `out`, by the bits of x: NaN and infinity become 0."""
+    kind = BITS[out.dtype]
+    np.multiply(x.view(kind), condition, out=out.view(kind))
 
 
 def _is_whole(a: HostArray, out: HostArray) -> bool:

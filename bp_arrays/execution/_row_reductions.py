@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import carray, njit, types
 from numba.extending import intrinsic
 
 LANES, PAIRWISE = 8, 128
@@ -122,9 +122,10 @@ def part_sum(a: Any, start: int, count: int) -> Any:
 @njit(error_model="numpy", inline="always")  # type: ignore[untyped-decorator]
 def row_sum(a: Any) -> Any:
     """Return the sum of an array, as `numpy.add.reduce` computes it."""
+    zero = a.dtype.type(0.0)  # with which NumPy begins: the sum of -0.0 is 0.0
     if a.size <= PAIRWISE:  # no call that is not inlined
-        return part_sum(a, 0, a.size)
-    return _pairwise(a)
+        return zero + part_sum(a, 0, a.size)
+    return zero + _pairwise(a)
 
 
 @njit(error_model="numpy")  # type: ignore[untyped-decorator]
@@ -163,3 +164,19 @@ def row_maximum(a: Any) -> Any:
         if a[k] > largest or a[k] != a[k]:
             largest = a[k]
     return largest
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _pointer(typing_context: Any, address: Any, dtype: Any) -> Any:
+    """Return a number as a pointer to numbers of a dtype."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(dtype.dtype)(types.int64, dtype), codegen
+
+
+@njit(error_model="numpy", inline="always")  # type: ignore[untyped-decorator]
+def array_at(address: int, size: int, dtype: Any) -> Any:
+    """Return the vector at an address: one array of addresses is a faster argument than many."""
+    return carray(_pointer(address, dtype), size)

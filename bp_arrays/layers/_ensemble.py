@@ -62,7 +62,8 @@ class Ensemble(Layer):
     >>> x = np.random.default_rng(0).normal(size=(100, 2))
     >>> history = bp.fit(model, x, x[:, :1], loss=loss, optimizer=bp.Adam(0.01))
     >>> members = model.predict(x)
-    >>> members.shape, members.mean(axis=1).shape, members.std(axis=1).shape
+    >>> mean, spread = model.predict(x, spread=True)
+    >>> members.shape, mean.shape, spread.shape
     ((100, 5, 1), (100, 1), (100, 1))
     >>> second = bp.Model(net.net, input_shape=2, device="cpu")
     >>> second.set_parameters({name: w[1] for name, w in model.parameters.items()})

@@ -62,6 +62,13 @@ from bp_arrays.model._jacobian import complete_gradient, jacobian
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._objective import Objective
 from bp_arrays.model._parameters import NamedParameters
+from bp_arrays.model._prediction import (
+    Prediction,
+    activated,
+    checked_activation,
+    members_of,
+    prediction_of,
+)
 from bp_arrays.model._summary import Summary, summary_of
 from bp_arrays.optimizers import EMA, Optimizer, TrainingState
 from bp_arrays.random import BatchPart, Stream, checked_seed, host_generator
@@ -816,7 +823,14 @@ class Model:
             moved[name] = array
         return moved
 
-    def predict(self, x: Any, batch_size: int | None = None) -> Tree:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        *,
+        spread: bool = False,
+        activation: Layer | Tree = None,
+    ) -> Tree:
         """Return the output for each row of x: NumPy for host data, else on the model's device.
 
         Of a net of several outputs it is a tuple or dict of arrays.
@@ -829,20 +843,49 @@ class Model:
             `bp.data.Batches` are not shuffled; for them the output is NumPy.
         batch_size : int, optional
             Rows of an array per forward pass; 8192 by default.
+        spread : bool, default False
+            Whether to return the mean and the spread over the members of an `Ensemble` instead of
+            the outputs of each. They are those of the outputs as they are: of logits, pass
+            `activation`.
+        activation : Layer, optional
+            A layer without parameters that is applied to the outputs, to those of each member
+            before they are averaged: `Softmax()` turns the logits of CrossEntropy into
+            probabilities, `Sigmoid()` those of BinaryCrossEntropy. Of several outputs, a tuple or
+            dict of layers, or one for all.
+
+        Returns
+        -------
+        array (batch, *output_shape), or tuple or dict of arrays
+            With spread=True a `Prediction`, to unpack as mean and spread, each without the axis of
+            the members. Of several outputs, both are tuples or dicts; an output that is of no
+            ensemble is its mean, and its spread is None.
 
         Raises
         ------
         InputError, DeviceMismatchError
             If x has the wrong shape, does not hold real numbers, has numbers beyond the model's
-            dtype, or is on another device; if one batch is host data and another is not.
+            dtype, or is on another device; if one batch is host data and another is not; with
+            spread=True if the net does not end in an `Ensemble`.
+
+        Examples
+        --------
+        >>> import bp_arrays as bp
+        >>> model = bp.Model(bp.Ensemble(bp.Linear(3), 5), input_shape=2, device="cpu", seed=0)
+        >>> mean, spread = model.predict([[0.1, 0.2]], spread=True, activation=bp.Softmax())
+        >>> mean.shape, spread.shape, round(float(mean.sum()), 6)
+        ((1, 3), (1, 3), 1.0)
         """
-        return self._over_batches(
-            "predict",
-            x,
-            batch_size,
-            lambda params, batch, context: self.computed_net.forward(params, batch, context)[0],
-            needs_input_gradient=False,
-        )
+        if not isinstance(spread, bool):
+            raise argument_error("predict", "spread", spread, "True or False")
+        of_members = members_of(self.net, self.output_shape) if spread else None
+        activation = checked_activation(activation, self.output_shape)
+
+        def outputs(params: ParameterTree, batch: Tree, context: Context) -> Tree:
+            y = activated(self.computed_net.forward(params, batch, context)[0], activation, context)
+            return prediction_of(y, of_members, context.xp) if spread else y
+
+        y = self._over_batches("predict", x, batch_size, outputs, needs_input_gradient=False)
+        return Prediction(*y) if spread else y
 
     def _over_batches(
         self,

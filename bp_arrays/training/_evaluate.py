@@ -18,7 +18,7 @@ from bp_arrays.kernels import narrowed
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
 from bp_arrays.training._metrics import Metric, with_part_losses
-from bp_arrays.training._table import check_table
+from bp_arrays.training._table import check_table, spec_of
 from bp_arrays.typing import Namespace
 
 EVALUATION_ROWS = 1024
@@ -191,7 +191,7 @@ def evaluate(
             f"evaluate(loss=): expected a loss such as CrossEntropy(), got {loss!r:.80}"
         )
     metrics = with_part_losses(metrics, loss)
-    check_table(x, model, "evaluate")
+    check_table(x, spec_of(model), "evaluate")
     batches = as_batches(x, t, sample_weight, batch_size=batch_size)
     rows = batches.batch_size if batches is x else batch_size or EVALUATION_ROWS
     return evaluate_feed(

@@ -48,6 +48,11 @@ def step_key(
     return _pickled((model.net, loss, metrics, penalty, seed, place))
 
 
+def parts_key(key: bytes | None) -> bytes | None:
+    """Return the key of the same step in parts, which has more arguments."""
+    return None if key is None else b"parts " + key
+
+
 def update_key(optimizer: Optimizer) -> bytes | None:
     """Return all that an update depends on besides arrays; None for a custom optimizer.
 
