@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("--steps", type=int, default=20, help="of each example; 20")
     add.add_argument("--small", action="store_true", help="small nets")
     add.add_argument("--only", default="", metavar="WORD", help="examples whose name has it")
+    add.add_argument("--compute-dtype", metavar="DTYPE", help="bfloat16, float16: mixed precision")
     add.set_defaults(out=None)
     add = commands.add_parser("distributed", help="two processes, against PyTorch's DDP over gloo")
     add.add_argument("--rounds", type=int, default=15, help="turns of every contestant; 15")
@@ -135,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
     if args.command == "distributed":
         return several_processes(args.rounds, args.out)
     if args.command == "examples":
-        return examples(args.device, args.steps, args.small, args.only)
+        return examples(args.device, args.steps, args.small, args.only, args.compute_dtype)
     if args.tf32:
         os.environ["CUPY_TF32"] = "1"
     return speed(args.command, args.rounds, args.only, args.steps, args.out)
@@ -244,10 +245,14 @@ def capture(device: str, only: str, out: Path | None) -> int:
     return 0 if all(found["ok"] for found in report["training_runs"]) else 1
 
 
-def examples(devices: list[str], steps: int, small: bool, only: str) -> int:
+def examples(
+    devices: list[str], steps: int, small: bool, only: str, compute_dtype: str | None
+) -> int:
     """Compare the losses of three examples with those of NumPy; return 1 if one differs."""
     different = 0
-    for result in compared_examples(devices, steps, small=small, only=only):
+    for result in compared_examples(
+        devices, steps, small=small, only=only, compute_dtype=compute_dtype
+    ):
         print(result, flush=True)
         different += not result.same
     return 1 if different else 0

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "NAME:I,J such as 0.weight:1,1 (repeatable)")  # fmt: skip
     add("--loss", metavar="NAME", help="the loss (default: the training loss)")
     add("--eta", type=float, metavar="X",
-        help="learning rate of the update shown (default: the first one of the training; "
+        help="learning rate of the update shown (default: the first one of training; "
         f"{ETA} for {NOTES} and models that were not trained by bp-arrays train)")  # fmt: skip
     add("--latex", type=Path, metavar="FILE",
         help="write the printed text as Markdown with LaTeX to this file")  # fmt: skip
@@ -83,7 +83,7 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
         raise InputError(
             "explain MODEL DATA: expected the data too; name the data the model was trained on"
         )
-    model = load(args.model, device="cpu")
+    model = load(args.model, device="cpu", compute_dtype=None)
     schema = Schema.from_metadata(model.metadata, args.model)
     data = matching_data(model, schema, args.data, sep=args.sep)
     loss = loss_named(args.loss)() if args.loss else schema.loss
@@ -127,7 +127,7 @@ def _image_shape(data: Dataset, model: Model) -> tuple[int, int] | None:
 
 
 def _learning_rate(model: Model) -> float:
-    """Return the learning rate of the training, as the file names it."""
+    """Return the learning rate of training, as the file names it."""
     try:
         rate = float(model.metadata[RATE])
     except (KeyError, ValueError):

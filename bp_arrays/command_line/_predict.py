@@ -12,9 +12,10 @@ import numpy as np
 
 from bp_arrays.command_line import _options as options
 from bp_arrays.command_line._match_columns import matching_data, samples_of
+from bp_arrays.command_line._open_model import opened_model
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot
-from bp_arrays.command_line._report import to_json
+from bp_arrays.command_line._report import check_report, to_json
 from bp_arrays.command_line._schema import Schema
 from bp_arrays.command_line._score import Score, score_predictions
 from bp_arrays.command_line._streams import write_utf8
@@ -22,7 +23,6 @@ from bp_arrays.devices import ask_for_float64
 from bp_arrays.errors import DataError
 from bp_arrays.files import write_atomically
 from bp_arrays.inputs import first_not_finite
-from bp_arrays.model import load
 from bp_arrays.readers import Table
 from bp_arrays.typing import HostArray
 
@@ -50,10 +50,12 @@ def run(args: argparse.Namespace) -> int:
     """Predict; if the data has targets, score the predictions too."""
     outputs = {"--out": args.out, "--report": args.report, "--plot": args.plot}
     check_outputs(outputs, args.data, str(args.model))
+    if args.report is not None:
+        check_report(args.report, (".json",))
     if args.plot is not None:
         check_plot(args.plot)
     ask_for_float64()  # the model may be of it
-    model = load(args.model, args.device)
+    model = opened_model(args.model, args.device)
     schema = Schema.from_metadata(model.metadata, args.model)
     data = matching_data(model, schema, args.data, sep=args.sep)
     y = model.predict(samples_of(data, model)).reshape(data.rows, -1)

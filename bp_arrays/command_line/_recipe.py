@@ -12,10 +12,12 @@ import numpy as np
 
 from bp_arrays.activations import Sigmoid, activation_named
 from bp_arrays.command_line._schema import LOGITS
+from bp_arrays.convolution import Conv2d, MaxPool2d
 from bp_arrays.errors import InputError, unknown_name
-from bp_arrays.layers import Dropout, Layer, Linear, Standardize
+from bp_arrays.initializers import HeNormal
+from bp_arrays.layers import Dropout, Flatten, Layer, Linear, Reshape, Standardize
 from bp_arrays.losses import Loss, loss_named
-from bp_arrays.optimizers import AdamW, Optimizer, optimizer_named
+from bp_arrays.optimizers import EMA, AdamW, Optimizer, optimizer_named
 from bp_arrays.readers import Dataset, Table
 from bp_arrays.schedules import (
     Constant,
@@ -29,11 +31,16 @@ from bp_arrays.schedules import (
 )
 from bp_arrays.typing import HostArray
 
+DENSE, CONVOLUTIONAL = "dense", "convolutional"
+NETWORKS = (DENSE, CONVOLUTIONAL)
+"""The kinds of networks: Linear layers alone, or convolutions of images before them."""
+
 
 @dataclass(frozen=True)
 class Recipe:
     """The settings of a training run; None means a default that depends on the task or the rows."""
 
+    network: str = DENSE
     layers: tuple[int, ...] | None = None
     activation: str = "relu"
     dropout: float = 0.0
@@ -45,14 +52,17 @@ class Recipe:
     epochs: int | None = None
     batch: int | None = None
     accumulate: int = 1
+    average: float | None = None
     standardize: bool = True
     sigmoid_outputs: bool = False
 
-    def sized(self, rows: int, *, of_classes: bool) -> SizedRecipe:
+    def sized(self, rows: int, *, of_classes: bool, stops_early: bool = False) -> SizedRecipe:
         """Return the settings for a number of training rows, with no default left open.
 
         Measured by `python -m benchmarks.tables`: a few hundred rows need many epochs and a small
-        net with a strong decay, or it learns their noise; a million need large batches.
+        net with a strong decay, or it learns their noise; a million need large batches. Where
+        training stops early, the learning rate has not come down, and the average of the weights
+        takes its place.
         """
         batch = self.batch or min(max(SMALLEST_BATCH, 2 ** int(math.log2(rows / 300))), 512)
         steps = -(-rows // (batch * self.accumulate))
@@ -64,11 +74,16 @@ class Recipe:
         if layers is None:
             layers = (32,) if rows < FEW_ROWS else (128, 64)
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        epochs = self.epochs or max(EPOCHS, -(-updates // steps))
+        average = self.average
+        if average is None:
+            average = AVERAGED * epochs if stops_early else 0.0
         sizes = {
             "layers": layers,
             "weight_decay": decay,
-            "epochs": self.epochs or max(EPOCHS, -(-updates // steps)),
+            "epochs": epochs,
             "batch": batch,
+            "average": average,
         }
         return SizedRecipe(**fields | sizes)
 
@@ -81,6 +96,7 @@ class SizedRecipe(Recipe):
     weight_decay: float = 0.0
     epochs: int = 1
     batch: int = 1
+    average: float = 0.0
 
 
 FEW_ROWS = 1000
@@ -88,6 +104,10 @@ FEW_ROWS = 1000
 
 EPOCHS, SMALLEST_BATCH = 30, 32
 """The default number of epochs, and rows per step, of a thousand rows or more."""
+
+AVERAGED = 0.1
+"""The fraction of the epochs over which weights are averaged by default where training may stop
+early."""
 
 LEAST_UPDATES, UPDATES_PER_ROW = 1000, 20
 """The default number of updates is at least the first, or the second for each row if fewer."""
@@ -105,6 +125,20 @@ NOTES = Recipe(
     sigmoid_outputs=True,
 )
 """The 2-3-2 net of the course notes: sigmoids throughout, ½Σ(y − t)², gradient descent."""
+
+IMAGES = Recipe(
+    network=CONVOLUTIONAL,
+    layers=(128,),
+    dropout=0.5,
+    rate=2e-3,
+    schedule="one_cycle",
+    epochs=12,
+    batch=64,
+)
+"""98.5 % of 2,000 MNIST digits held out, learned from 8,000."""
+
+SMALLEST_IMAGE = 6
+"""Two convolutions of 3 x 3 leave 2 x 2 of so many pixels, which pooling makes one."""
 
 ADAM_RATE = 3e-3
 """With a cosine schedule, Adam's usual 1e-3 is slower and no better on the digits."""
@@ -139,7 +173,11 @@ def recipe_for(args: argparse.Namespace) -> Recipe:
     InputError
         For an unknown name, with the nearest known one.
     """
-    defaults = NOTES if args.data == "notes" else Recipe()
+    defaults = IMAGES if args.network == CONVOLUTIONAL else Recipe()
+    if args.data == "notes":
+        if args.network is not None:
+            raise InputError("--network: expected images, got notes; drop --network")
+        defaults = NOTES
     values = {name: getattr(args, name) for name in defaults.__dataclass_fields__ if name in args}
     options = {name: value for name, value in values.items() if value is not None}
     recipe = replace(defaults, **options)
@@ -192,6 +230,8 @@ def build_layers(recipe: SizedRecipe, loss: Loss, data: Dataset) -> tuple[Layer,
     # of a table of texts, all inputs are 0 or 1 and stay so
     scales = recipe.standardize and not (isinstance(data, Table) and all(data.spec.is_indicator))
     layers: list[Layer] = [Standardize()] if scales else []
+    if recipe.network == CONVOLUTIONAL:
+        layers += convolutions(recipe.activation, data)
     for size in recipe.layers:
         layers += [Linear(size), activation_named(recipe.activation)()]
         if recipe.dropout:
@@ -205,13 +245,40 @@ def build_layers(recipe: SizedRecipe, loss: Loss, data: Dataset) -> tuple[Layer,
     return tuple(layers)
 
 
+def convolutions(activation: str, data: Dataset) -> list[Layer]:
+    """Return two convolutions, which find strokes and their parts, and pooling.
+
+    Raises
+    ------
+    InputError
+        If the samples are not images, or smaller than the convolutions.
+    """
+    shape = data.image_shape
+    if shape is None:
+        raise InputError(
+            f"--network {CONVOLUTIONAL}: expected images, IDX or an array (rows, height, width), "
+            f"got {data.source}; drop --network"
+        )
+    if min(shape[:2]) < SMALLEST_IMAGE:
+        raise InputError(
+            f"--network {CONVOLUTIONAL}: expected images of {SMALLEST_IMAGE} pixels or more, got "
+            f"{shape[0]} x {shape[1]}; drop --network"
+        )
+    layers: list[Layer] = [Reshape(shape)]
+    for channels in (32, 64):
+        layers += [Conv2d(channels, 3, weight_init=HeNormal()), activation_named(activation)()]
+    return [*layers, MaxPool2d(2), Dropout(0.25), Flatten()]
+
+
 def build_optimizer(recipe: SizedRecipe, steps: int) -> Optimizer:
     """Build the optimizer with its learning-rate schedule over this number of updates."""
     kind = optimizer_named(recipe.optimizer)
     schedule = SCHEDULES[recipe.schedule](learning_rate(recipe), steps)
-    if kind is AdamW:
-        return AdamW(schedule, weight_decay=recipe.weight_decay)
-    return kind(schedule)
+    optimizer = (
+        AdamW(schedule, weight_decay=recipe.weight_decay) if kind is AdamW else kind(schedule)
+    )
+    averaged = recipe.average * steps / recipe.epochs
+    return EMA(optimizer, decay=1.0 - 1.0 / averaged) if averaged > 1.0 else optimizer
 
 
 def learning_rate(recipe: SizedRecipe) -> float:

@@ -7,6 +7,7 @@ import math
 import platform
 import re
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bp_arrays.command_line._training_job import (
     score_line,
     table_lines,
 )
+from bp_arrays.errors import InputError
 from bp_arrays.plots import Best, TrainingPage
 from bp_arrays.readers import Dataset, Table
 
@@ -28,6 +30,23 @@ NUMBERS = re.compile(r"\[\n[^\[\]{}\"]*\]")
 
 
 PAGES = (".html", ".htm")
+
+
+def check_report(path: Path, endings: Sequence[str] = (*PAGES, ".json")) -> None:
+    """Raise InputError unless the name of a report says in which format it is written.
+
+    Parameters
+    ----------
+    path : Path
+    endings : sequence of str, default (".html", ".htm", ".json")
+    """
+    if path.suffix.lower() not in endings:
+        name = path.name.partition(".")[0] + endings[0]
+        expected = " or ".join(ending for ending in endings if ending != ".htm")
+        raise InputError(
+            f"--report {path}: expected a name that ends in {expected}, got "
+            f"{path.suffix or 'no ending'}; write --report {name}"
+        )
 
 
 def report_in(path: Path, job: TrainingJob, result: TrainingResult, saved: object | None) -> bytes:
@@ -44,6 +63,7 @@ def report_of(job: TrainingJob, result: TrainingResult, saved: object | None) ->
         "device": model.device.name,
         "backend": model.device.backend,
         "dtype": model.dtype,
+        "compute_dtype": model.compute_dtype,
         "seed": job.seed,
         "epochs": history.epochs,
         "stopped": history.stopped,
@@ -114,7 +134,7 @@ def page_of(job: TrainingJob, result: TrainingResult, saved: object | None) -> T
             + (f" ({history.stopped})" if history.stopped else ""),
             "batches": f"{job.recipe.batch} rows",
             "seed": str(job.seed),
-            "device": f"{model.device.name}, {model.dtype}",
+            "device": f"{model.device.name}, {model.described_dtype}",
             "duration": f"{result.seconds:.1f} s",
             "versions": ", ".join(f"{k} {v}" for k, v in _versions(model.device.backend).items()),
         },

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bp_arrays.command_line import _options as options
+from bp_arrays.command_line._open_model import opened_model
 from bp_arrays.command_line._streams import write_utf8
 from bp_arrays.devices import ask_for_float64
 from bp_arrays.errors import DataError
-from bp_arrays.model import generate, load
+from bp_arrays.model import generate
 
 VOCABULARY = "vocabulary"
 """The key in the metadata of a model file; its value is the characters, in the order of indices."""
@@ -40,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the prompt and its continuation to standard output."""
     ask_for_float64()  # the model may be of it
-    model = load(args.model, args.device)
+    model = opened_model(args.model, args.device)
     vocabulary = _vocabulary(model.metadata, model.output_shape, args.model)
     number = {character: k for k, character in enumerate(vocabulary)}
     unknown = next((c for c in args.prompt if c not in number), None)

@@ -139,6 +139,7 @@ class TargetUnits:
             lambda entry: parameters[entry.name],
             device=model.device,
             dtype=model.dtype,
+            compute_dtype=model.compute_dtype,
         )
         complete.metadata, complete.seed = model.metadata, model.seed
         return complete

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import math
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from bp_arrays.activations import ACTIVATIONS
 from bp_arrays.command_line import _options as options
-from bp_arrays.command_line._main import FAILED, INTERRUPTED, TERMINATED
+from bp_arrays.command_line._main import FAILED, INTERRUPTED
+from bp_arrays.command_line._messages import captured_log, warnings_on_stderr
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot, plot
 from bp_arrays.command_line._precision import dtype_for
 from bp_arrays.command_line._recipe import (
+    NETWORKS,
     SCHEDULES,
     build_layers,
     build_loss,
@@ -29,10 +31,11 @@ from bp_arrays.command_line._recipe import (
     recipe_for,
     targets_for,
 )
-from bp_arrays.command_line._report import report_in
+from bp_arrays.command_line._report import check_report, report_in
 from bp_arrays.command_line._schema import RATE, Schema
 from bp_arrays.command_line._standardizing import ColumnStatistics
 from bp_arrays.command_line._target_units import TargetUnits, errors_of, value_scores
+from bp_arrays.command_line._train_text import TextTraining, is_text
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
 from bp_arrays.devices import ask_for_float64, device
 from bp_arrays.distributed import ProcessGroup, group_named, launched_by
@@ -41,7 +44,7 @@ from bp_arrays.files import write_atomically
 from bp_arrays.inputs import SelectedRows, first_not_finite
 from bp_arrays.layers import Sequential, Standardize
 from bp_arrays.losses import LOSSES
-from bp_arrays.model import Model
+from bp_arrays.model import Model, check_compute_dtype
 from bp_arrays.optimizers import OPTIMIZERS
 from bp_arrays.readers import (
     BUILT_IN,
@@ -66,6 +69,8 @@ from bp_arrays.training import (
 )
 from bp_arrays.typing import Array, HostArray
 
+Job = TypeVar("Job")
+
 DEFAULT_MISSING: Missing = "median"
 """The default of --missing: unlike the mean, a few huge values do not move it."""
 
@@ -85,7 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "data",
         metavar="DATA",
-        help="digits, notes, or a file: .csv, .parquet, .npz, X.npy,T.npy, IDX images",
+        help="digits, notes, or a file: .csv, .parquet, .npz, X.npy,T.npy, IDX images; or a text, "
+        ".txt, for a small GPT that learns to write it",
     )
     group = parser.add_argument_group("data")
     add = group.add_argument
@@ -140,17 +146,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("network and training")
     add = group.add_argument
     add(
+        "--network",
+        choices=NETWORKS,
+        help="dense, or convolutional for images: two convolutions and pooling before the hidden "
+        "layers, with defaults of its own (default: dense)",
+    )
+    add(
         "--layers",
         type=options.sizes,
         metavar="N,N",
         help="sizes of the hidden layers, or none (default: 128,64, or 32 for fewer than 1000 "
-        "training rows; notes: 3)",
+        "training rows; notes: 3; texts: the width of each block, 128,128,128,128)",
     )
     add(
         "--activation",
         metavar="NAME",
         help=f"activation of the hidden layers: {choices(ACTIVATIONS)} (default: relu; notes: "
         "sigmoid)",
+    )
+    add(
+        "--window",
+        type=options.count,
+        metavar="N",
+        help="characters that a network of texts looks back (default: 64)",
     )
     add(
         "--dropout",
@@ -212,6 +230,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: for tables of 5000 rows or more, without --validation, a fifth of the epochs)",
     )
     add(
+        "--average",
+        type=options.at_least_zero,
+        metavar="EPOCHS",
+        help="average the weights over about this many epochs, for the validation and the trained "
+        "model (default: a tenth of the epochs with --patience and for tables of 5000 rows or "
+        "more, else 0)",
+    )
+    add(
         "--seed",
         type=options.seed,
         default=0,
@@ -229,6 +255,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype",
         help="float32 or float64 (default: float32, or float64 for values that float32 cannot "
         "tell apart)",
+    )
+    add(
+        "--compute-dtype",
+        metavar="DTYPE",
+        help="bfloat16 or float16: mixed precision, the layers compute in it and all else in "
+        "float32 (default: compute in --dtype)",
     )
 
     group = parser.add_argument_group("long training runs")
@@ -298,23 +330,15 @@ def _process_group(name: str) -> ProcessGroup | None:
 
 
 def _run(args: argparse.Namespace, group: ProcessGroup | None) -> int:
-    is_first = group is None or group.rank == 0
-    # an error must be the only line on stderr
-    with nullcontext() if group is None else group.checked_together(), _captured_log() as records:
-        checkpoint = _checkpoint(args)
-        if is_first:
-            outputs = {"--out": args.out, "--report": args.report, "--plot": args.plot}
-            check_outputs(outputs, args.data)
-            if args.plot is not None:
-                check_plot(args.plot)
-        job = prepare(args, group)
-    if is_first and not args.quiet:
-        sys.stderr.writelines(f"bp-arrays: {record.getMessage()}\n" for record in records)
-        print(plan(job), flush=True)
-    with _warnings_on_stderr():
+    if is_text(args.data):
+        return _run_text(args, group)
+    if args.window is not None:
+        raise InputError(f"--window: expected a text, .txt, got {args.data}; drop --window")
+    job, checkpoint = _begun(args, group, prepare, plan)
+    with warnings_on_stderr():
         result = train(job, progress=not args.quiet, checkpoint=checkpoint, resume=args.resume)
     code = INTERRUPTED if result.history.stopped == "interrupted" else 0
-    if not is_first:
+    if group is not None and group.rank > 0:
         return code
     if args.out is not None:
         result.model.save(args.out.resolve())
@@ -328,6 +352,40 @@ def _run(args: argparse.Namespace, group: ProcessGroup | None) -> int:
     return code
 
 
+def _run_text(args: argparse.Namespace, group: ProcessGroup | None) -> int:
+    training, checkpoint = _begun(args, group, TextTraining, TextTraining.plan)
+    history = training.train(checkpoint)
+    if group is None or group.rank == 0:
+        training.save(history)
+        print(training.last_line(history))
+    return INTERRUPTED if history.stopped == "interrupted" else 0
+
+
+def _begun(
+    args: argparse.Namespace,
+    group: ProcessGroup | None,
+    prepare: Callable[[argparse.Namespace, ProcessGroup | None], Job],
+    plan: Callable[[Job], str],
+) -> tuple[Job, Checkpoint | None]:
+    """Check every option, prepare the training run, and print its plan."""
+    is_first = group is None or group.rank == 0
+    # an error must be the only line on stderr
+    with nullcontext() if group is None else group.checked_together(), captured_log() as records:
+        checkpoint = _checkpoint(args)
+        if is_first:
+            outputs = {"--out": args.out, "--report": args.report, "--plot": args.plot}
+            check_outputs(outputs, args.data)
+            if args.report is not None:
+                check_report(args.report)
+            if args.plot is not None:
+                check_plot(args.plot)
+        job = prepare(args, group)
+    if is_first and not args.quiet:
+        sys.stderr.writelines(f"bp-arrays: {record.getMessage()}\n" for record in records)
+        print(plan(job), flush=True)
+    return job, checkpoint
+
+
 def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> TrainingJob:
     """Check every option, read the data, and build the training run."""
     unsized = recipe_for(args)
@@ -337,6 +395,11 @@ def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> Trai
         target = device(f"cuda:{group.local_rank}").require()
     if args.dtype is not None:
         target.dtype(args.dtype)
+    requested = args.dtype
+    if args.compute_dtype is not None:
+        requested = requested or "float32"
+        check_compute_dtype("bp-arrays train", args.compute_dtype, requested)
+        target.dtype(args.compute_dtype)
     data = _data(args)
     check_classes(data)
     validation, stops_early = args.validation, bool(args.patience)
@@ -344,7 +407,9 @@ def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> Trai
         stops_early |= isinstance(data, Table) and data.rows >= MANY_ROWS
         validation = PATIENT_VALIDATION if stops_early else 0.0
     parts = split(data, test=args.test, validation=validation, seed=args.seed)
-    recipe = unsized.sized(len(parts.train), of_classes=data.classes is not None)
+    recipe = unsized.sized(
+        len(parts.train), of_classes=data.classes is not None, stops_early=stops_early
+    )
     if isinstance(data, Table):
         data = data.learned_from(parts.train)
     loss = build_loss(recipe, data)
@@ -354,11 +419,18 @@ def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> Trai
     if isinstance(data, Table):  # 0 and 1 stay so: a rare category would become a huge number
         features = features.without(np.array(data.spec.is_indicator))
     targets = None if data.classes else ColumnStatistics.of(t[parts.train])
-    dtype = dtype_for(data, features, targets, target, args.dtype)
+    dtype = dtype_for(data, features, targets, target, requested)
     if targets is not None and isinstance(layers[-1], Standardize):
         units, net = TargetUnits(targets, loss), Sequential(*layers[:-1])
         t = units.standardized(t)
-    model = Model(net, data.x.shape[1], device=target, dtype=dtype, seed=args.seed)
+    model = Model(
+        net,
+        data.x.shape[1],
+        device=target,
+        dtype=dtype,
+        seed=args.seed,
+        compute_dtype=args.compute_dtype,
+    )
     model.metadata = Schema.of(data, loss if units is None else units.user_loss).to_metadata()
     model.metadata[RATE] = f"{learning_rate(recipe):g}"
     if isinstance(data, Table):
@@ -509,36 +581,3 @@ def _moved(model: Model, x: SelectedRows) -> Array:
     """Move samples to the model's device at once if they are small enough; `fit` does it else."""
     fits = math.prod(x.shape) * np.dtype(np.float32).itemsize <= DEVICE_BYTES and len(x) > 0
     return model.device.asarray(x, model.dtype) if fits else x
-
-
-@contextmanager
-def _warnings_on_stderr() -> Iterator[None]:
-    """Print the library's warnings, such as of a damaged checkpoint, like the other messages."""
-    logger, handler = logging.getLogger("bp_arrays"), logging.StreamHandler()
-    handler.setLevel(logging.WARNING)
-    handler.setFormatter(logging.Formatter("bp-arrays: %(message)s"))
-    logger.addHandler(handler)
-    try:
-        yield
-    except SystemExit as ended:
-        if ended.code == TERMINATED:
-            print("bp-arrays: terminated after saving a checkpoint", file=sys.stderr)
-        raise
-    finally:
-        logger.removeHandler(handler)
-
-
-@contextmanager
-def _captured_log() -> Iterator[list[logging.LogRecord]]:
-    """Collect the library's log records, such as the device that "auto" stands for."""
-    logger = logging.getLogger("bp_arrays")
-    records: list[logging.LogRecord] = []
-    handler, level = logging.Handler(), logger.level
-    handler.emit = records.append  # type: ignore[method-assign, assignment]
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield records
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)

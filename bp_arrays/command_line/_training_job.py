@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bp_arrays.command_line._recipe import SizedRecipe
+from bp_arrays.command_line._recipe import CONVOLUTIONAL, SizedRecipe
 from bp_arrays.command_line._target_units import TargetUnits
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.layers import Layer, Linear
@@ -59,6 +59,8 @@ class TrainingJob:
         """Short form of the net: "64-128-64-10 relu"."""
         sizes = (*self.model.input_shape, *self.recipe.layers, *self.model.output_shape)
         kind = self.recipe.activation if self.recipe.layers else "linear"
+        if self.recipe.network == CONVOLUTIONAL:
+            kind += f" {CONVOLUTIONAL}"
         return f"{'-'.join(map(str, sizes))} {kind}"
 
     @property
@@ -122,8 +124,9 @@ def plan(job: TrainingJob) -> str:
             f"training  {type(job.loss).__name__}, {recipe.optimizer} with {recipe.schedule} "
             f"rate from {job.optimizer.rate(0):.3g}, {recipe.epochs} epochs in batches of "
             f"{recipe.batch}{_division(job)}"
+            + (f", weights averaged over {recipe.average:g} epochs" if recipe.average else "")
             + (f", or until {job.patience} bring no better one" if job.patience else ""),
-            f"device    {model.device.name} in {model.dtype}, seed {job.seed}",
+            f"device    {model.device.name} in {model.described_dtype}, seed {job.seed}",
         ]
     )
 

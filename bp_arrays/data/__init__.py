@@ -4,6 +4,7 @@ from bp_arrays.data._array_blocks import ArrayBlocks
 from bp_arrays.data._array_feed import RowFeed as RowFeed
 from bp_arrays.data._batches import Batches, as_batches as as_batches
 from bp_arrays.data._block_feed import BlockFeed as BlockFeed, Blocks
+from bp_arrays.data._bootstrap import bootstrap_weights
 from bp_arrays.data._feed import (
     Batch as Batch,
     BatchIterator as BatchIterator,
@@ -37,6 +38,7 @@ __all__ = [
     "Split",
     "Table",
     "Task",
+    "bootstrap_weights",
     "open_dataset",
     "read",
     "read_digits",

@@ -14,6 +14,16 @@ import numpy as np
 
 from bp_arrays.typing import Array, HostArray, Namespace
 
+DTYPES = {
+    "float32": "real floating",
+    "float64": "real floating",
+    "int32": "signed integer",
+    "int64": "signed integer",
+    "uint32": "unsigned integer",
+    "bool": "bool",
+}
+"""The dtypes that the library uses, and their kinds in the standard."""
+
 RunsAs = Literal["replay", "jit", "cuda graph", "eager"]
 """How the training steps of a library run; see `Device.runs_as`."""
 
@@ -214,7 +224,27 @@ class Backend:
             return f"float32 of {what} is copied back as {host_dtype}", f"{override}to_host"
         if host.tolist() != [3.0, 3.0]:
             return f"a probe on {what} computed 1 + 2 = {host[0]}", "do not use this device"
-        return "", ""
+        return self._dtype_fault(kind, index), f"fix it, or {override}dtype"
+
+    def _dtype_fault(self, kind: str, index: int) -> str:
+        """Return what is wrong with a dtype, such as one that the namespace wraps; "" if nothing.
+
+        Asks `isdtype`, as a device may lack a dtype that its namespace rightly has.
+        """
+        isdtype = getattr(self.namespace(), "isdtype", None)
+        if isdtype is None:
+            return ""  # `bp-arrays check --functions` lists it as missing
+        for name, category in DTYPES.items():
+            dtype = self.dtype(name, kind, index)
+            if dtype is None:
+                continue
+            try:
+                fault = "" if bool(isdtype(dtype, category)) else f"isdtype says no {category}"
+            except Exception as error:
+                fault = one_line(error)
+            if fault:
+                return f"{self.module}.{name} is {dtype!r:.60}, not a dtype ({fault:.100})"
+        return ""
 
     def stem(self, kind: str) -> str:
         """Return the name of a device of this kind, without its number."""

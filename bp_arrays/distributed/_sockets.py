@@ -1,8 +1,8 @@
 """`Sockets`: the processes that a launcher such as torchrun has started, connected by TCP.
 
 For what is small: settings, metrics, the id of a communicator. Process 0 listens at MASTER_ADDR and
-MASTER_PORT, the others connect to it. A message is JSON or the bytes of an array, never a pickle,
-which would run what anybody on the network sends.
+MASTER_PORT, or the next free port, the others connect to it: see `_rendezvous`. A message is JSON
+or the bytes of an array, never a pickle, which would run what anybody on the network sends.
 """
 
 from __future__ import annotations
@@ -11,12 +11,18 @@ import json
 import os
 import socket
 import struct
-import time
 from typing import Any, NoReturn
 
 import numpy as np
 
 from bp_arrays.distributed._group import ProcessGroup
+from bp_arrays.distributed._rendezvous import (
+    ProcessIdentity,
+    accept_others,
+    joined,
+    listening,
+    ports_from,
+)
 from bp_arrays.errors import InputError
 from bp_arrays.typing import HostArray
 
@@ -95,20 +101,14 @@ class Sockets(ProcessGroup):
         return self._others if self._zero is None else [self._zero]
 
     def _connect(self, address: str, port: int) -> None:
+        own, ports = ProcessIdentity.of_environment(self.rank, self.size), ports_from(port)
         try:
             if self.rank > 0:
-                self._zero = _connected(address, port, self.timeout)
-                self._zero.sendall(struct.pack("<I", self.rank))
-                return
-            by_rank: dict[int, socket.socket] = {}
-            with socket.create_server(("", port)) as server:
-                server.settimeout(self.timeout)
-                while len(by_rank) < self.size - 1:
-                    connection, _ = server.accept()
-                    connection.settimeout(None)
-                    by_rank[struct.unpack("<I", _received(connection, 4))[0]] = connection
-            self._others = [by_rank[rank] for rank in range(1, self.size)]
-        except (OSError, KeyError) as error:
+                self._zero = joined(address, ports, own, self.timeout)
+            elif self.size > 1:
+                with listening(ports) as server:
+                    self._others = accept_others(server, own, self.timeout)
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"NCCL: process {self.rank} of {self.size} cannot connect to the others at "
                 f"{address}:{port} (MASTER_ADDR, MASTER_PORT): {error}"
@@ -137,20 +137,6 @@ def _number(name: str, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
         raise InputError(f"NCCL: expected a whole number >= {least} in {name}, got {text!r}")
     return int(text)
-
-
-def _connected(address: str, port: int, timeout: float) -> socket.socket:
-    """Connect to process 0, which may not listen yet."""
-    end = time.monotonic() + timeout
-    while True:
-        try:
-            connection = socket.create_connection((address, port), timeout=timeout)
-            connection.settimeout(None)
-            return connection
-        except ConnectionError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.05)
 
 
 def _send(connection: socket.socket, kind: bytes, body: bytes) -> None:

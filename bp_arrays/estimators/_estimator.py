@@ -22,6 +22,7 @@ from bp_arrays.estimators._record import TrainingRecord
 from bp_arrays.estimators._samples import (
     SPARSE,
     Samples,
+    dtype_name,
     floats,
     input_device,
     moved_to_host,
@@ -40,6 +41,7 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
 
     warm_start: bool
     random_state: Any
+    compute_dtype: str | None
 
     # -- to be implemented by the subclasses ---------------------------------------------------
 
@@ -168,6 +170,10 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
             )
         y = y.toarray() if hasattr(y, "toarray") else y
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _dtype_for(self, X: Any, device: Device) -> str:
+        """Return the dtype of a model for data of the dtype of X: float32 in mixed precision."""
+        return "float32" if self.compute_dtype else dtype_name(X.dtype, device)
 
     def _accepted(self, X: Any) -> dict[str, Any]:
         """Return the arguments of scikit-learn's check of X: its dtypes and kinds."""

@@ -15,6 +15,7 @@ from bp_arrays.errors import InputError
 from bp_arrays.estimators._objectives import TrainingObjective, activation_layer
 from bp_arrays.estimators._samples import HOST, moved_to_host
 from bp_arrays.layers import Dropout, Layer, Linear, Sequential
+from bp_arrays.losses import EnsembleLoss, Loss
 from bp_arrays.model import Entry, Model
 from bp_arrays.typing import Array, HostArray
 
@@ -38,6 +39,17 @@ class Network:
     input_device: Device
     objective: TrainingObjective
 
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether the outputs are (samples, members, outputs)."""
+        return len(self.model.output_shape) == 2
+
+    @property
+    def training_loss(self) -> Loss:
+        """The loss of the objective, for an ensemble the sum over its members."""
+        loss = self.objective.loss
+        return EnsembleLoss(loss) if self.is_ensemble else loss
+
     def moved(self, X: Any) -> Any:
         """Move X to the model's device, unless it is host data, which the model reads itself."""
         if self.input_device in (HOST, self.model.device):
@@ -45,7 +57,10 @@ class Network:
         return self.model.device.asarray(X)
 
     def outputs(self, X: Any) -> Array:
-        """Return the raw outputs (samples, outputs) for validated X, on the device of X."""
+        """Return the raw outputs (samples, outputs) for validated X, on the device of X.
+
+        Of an ensemble they are (samples, members, outputs).
+        """
         rows = max(1, PREDICTED_VALUES // math.prod(X.shape[1:]))
         y = self.model.predict(self.moved(X), rows)
         if self.input_device in (HOST, self.model.device):

@@ -54,7 +54,7 @@ class TrainingObjective:
         return {"logistic": Sigmoid, "softmax": Softmax}[self.out_activation]()
 
     def activated(self, y: Array, xp: Namespace) -> Array:
-        """Apply the output activation to the network's outputs y (rows, outputs)."""
+        """Apply the output activation to the network's outputs y (rows, ..., outputs)."""
         if not self.takes_raw or self.out_activation == "identity":
             return y
         if self.out_activation == "softmax":
@@ -64,17 +64,32 @@ class TrainingObjective:
     def probabilities(self, y: Array) -> Array:
         """Return the probability of each class or label for a classifier's outputs (rows, outputs).
 
-        A single output is the second of two classes; the first is prepended.
+        A single output is the second of two classes; the first is prepended. Of an ensemble's
+        outputs (rows, members, outputs) it is the mean over the members.
         """
         xp = device_of(y).xp
-        if y.shape[1] > 1:
+        if y.ndim == 3:
+            return xp.mean(self._probabilities(y, xp), axis=1)
+        return self._probabilities(y, xp)
+
+    def _probabilities(self, y: Array, xp: Namespace) -> Array:
+        if y.shape[-1] > 1:
             return self.activated(y, xp)
         if self.takes_raw:  # 1 − σ(y) = σ(−y), without cancellation
-            return xp.concat([logistic(-y, xp=xp), logistic(y, xp=xp)], axis=1)
-        return xp.concat([1.0 - y, y], axis=1)
+            return xp.concat([logistic(-y, xp=xp), logistic(y, xp=xp)], axis=-1)
+        return xp.concat([1.0 - y, y], axis=-1)
+
+    def values(self, y: Array) -> Array:
+        """Return the values (rows, outputs) for a regressor's outputs, the mean over members."""
+        xp = device_of(y).xp
+        values = self.activated(y, xp)
+        return xp.mean(values, axis=1) if y.ndim == 3 else values
 
     def choice(self, y: Array, *, multilabel: bool) -> Array:
         """Return the most probable class (rows,) or, with `multilabel`, a boolean per label."""
+        if y.ndim == 3:  # of the mean probabilities
+            p = self.probabilities(y)
+            return p > 0.5 if multilabel else device_of(p).xp.argmax(p, axis=1)
         probable = y > (0.0 if self.takes_raw else 0.5)
         if multilabel:
             return probable

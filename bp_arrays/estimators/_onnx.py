@@ -76,8 +76,16 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str], *, dtype: str | None =
     if dtype not in (None, "float32", "float64"):
         raise InputError(f"to_onnx(dtype=): expected 'float32' or 'float64', got {dtype!r}")
     steps = steps_of(estimator, "to_onnx")
+    if steps.estimator._trained().is_ensemble:
+        raise InputError(
+            "to_onnx: expected a net without Ensemble, whose members ONNX files do not average; "
+            "write estimator.model_.to_onnx(path), whose outputs are those of the members"
+        )
     model = extended_model(
-        steps.estimator.model_, steps.scalers, _predictions_of(steps.estimator), dtype
+        steps.estimator.model_,
+        steps.scalers,
+        _predictions_of(steps.estimator),
+        dtype or steps.estimator.model_.dtype,
     )
     meaning = json.loads(model.metadata[MEANING]) | {"feature_names": steps.feature_names}
     model.metadata = {

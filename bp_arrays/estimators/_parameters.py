@@ -11,6 +11,7 @@ import numpy as np
 
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import InputError
+from bp_arrays.model import check_compute_dtype
 from bp_arrays.optimizers import Optimizer
 from bp_arrays.schedules import Schedule
 from bp_arrays.training import Callback
@@ -78,6 +79,7 @@ class Parameters(StochasticParameters, Protocol):
     warm_start: bool
     max_fun: int
     device: str | Device | None
+    compute_dtype: str | None
 
 
 def check_parameters(estimator: Parameters, *, incremental: bool) -> None:
@@ -97,6 +99,11 @@ def check_parameters(estimator: Parameters, *, incremental: bool) -> None:
         raise InputError(
             "dropout requires solver='sgd' or 'adam': lbfgs minimizes one fixed function, and "
             "with dropout the loss changes at every call"
+        )
+    if is_lbfgs(estimator) and estimator.compute_dtype is not None:
+        raise InputError(
+            "compute_dtype requires solver='sgd' or 'adam': the line search of lbfgs needs exact "
+            "gradients"
         )
     check_together(estimator, incremental=incremental)
 
@@ -136,6 +143,8 @@ def check_values(estimator: Any) -> None:
             alternative = "" if other is None else f" or {other!r}"
             _refuse(estimator, name, f"an integer >= 1{alternative}")
     _check_callbacks(estimator)
+    if estimator.compute_dtype is not None:
+        check_compute_dtype(type(estimator).__name__, estimator.compute_dtype, "float32")
     if estimator.device is not None:
         find_device(estimator.device).require()
 

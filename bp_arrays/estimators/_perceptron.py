@@ -24,7 +24,7 @@ from bp_arrays.estimators._network import (
 from bp_arrays.estimators._objectives import TrainingObjective
 from bp_arrays.estimators._parameters import check_parameters, hidden_sizes, is_lbfgs
 from bp_arrays.estimators._record import TrainingRecord
-from bp_arrays.estimators._samples import Samples, computing_device, dtype_name
+from bp_arrays.estimators._samples import Samples, computing_device
 from bp_arrays.estimators._stochastic import fit_stochastic
 from bp_arrays.layers import Layer
 from bp_arrays.model import Model
@@ -61,6 +61,7 @@ class Perceptron(NetworkEstimator):
     max_fun: int = 15000
     dropout: float = 0.0
     device: str | Device | None = None
+    compute_dtype: str | None = None
     callbacks: Sequence[Callback] = ()
 
     # -- fitting -------------------------------------------------------------------------------
@@ -85,17 +86,20 @@ class Perceptron(NetworkEstimator):
             (X.shape[1],),
             first_values(self._random_state, self.activation),
             device=device,
-            dtype=dtype_name(X.dtype, device),
+            dtype=self._dtype_for(X, device),
+            compute_dtype=self.compute_dtype,
         )
 
     def _next_model(self, net: Layer, X: Any) -> Model:
         """Return the trained model, or one with its weights if `set_params` changed the net."""
         device = computing_device(self.device, X)
         old = self._trained().model if hasattr(self, "_network") else None
-        if old is not None and old.net == net and old.device == device:
+        computed = self.compute_dtype
+        if old is not None and (old.net, old.device, old.compute_dtype) == (net, device, computed):
             return old
-        dtype = dtype_name(X.dtype if old is None else old.dtype, device)
-        model = Model(net, np.shape(self.coefs_[0])[0], device=device, dtype=dtype)
+        dtype = self._dtype_for(X if old is None else old, device)
+        features = np.shape(self.coefs_[0])[0]
+        model = Model(net, features, device=device, dtype=dtype, compute_dtype=computed)
         set_weights(model, self.coefs_, self.intercepts_)
         if old is not None and old.training_state is not None:
             model.training_state = old.training_state.moved_to(device, dtype)

@@ -99,7 +99,7 @@ def extended_model(
     Returns
     -------
     Model
-        On the CPU, without a training state.
+        On the CPU, or in mixed precision on the device of the model; without a training state.
     """
     sequential = isinstance(model.net, Sequential)
     layers = model.net.layers if isinstance(model.net, Sequential) else (model.net,)
@@ -118,8 +118,14 @@ def extended_model(
     def value_of(entry: Entry) -> HostArray:
         return named[entry.name]
 
+    compute_dtype = model.compute_dtype if dtype is None else None
     extended = Model.from_values(
-        net, model.inputs, value_of, device="cpu", dtype=dtype or model.dtype
+        net,
+        model.inputs,
+        value_of,
+        device="cpu" if compute_dtype is None else model.device,
+        dtype=dtype or model.dtype,
+        compute_dtype=compute_dtype,
     )
     extended.seed, extended.metadata = model.seed, dict(model.metadata)
     return extended
@@ -143,7 +149,9 @@ def stripped_model(model: Model, net: Layer) -> Model:
     """Return a model without its first layers, which scale the input: the inverse of the above."""
     shape: Any = model.inputs
     assert isinstance(shape, InputSpec)
-    inner = Model(net, shape, device=model.device, dtype=model.dtype)
+    inner = Model(
+        net, shape, device=model.device, dtype=model.dtype, compute_dtype=model.compute_dtype
+    )
     theta, state = model.current_vectors()
     with model.device.activate():
         inner.set_vectors(theta, state[state.shape[0] - inner.current_vectors()[1].shape[0] :])

@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
-from bp_arrays.devices import device_of
 from bp_arrays.estimators._estimator import NetworkEstimator
 from bp_arrays.estimators._network import Network
 from bp_arrays.estimators._objectives import TrainingObjective, regressing
@@ -88,5 +87,9 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
 
 
 def _predicted(objective: TrainingObjective, y: Array) -> Array:
-    y = objective.activated(y, device_of(y).xp)
+    return one_column(objective.values(y))
+
+
+def one_column(y: Array) -> Array:
+    """Return values of one output as (samples,)."""
     return y[:, 0] if y.shape[1] == 1 else y

@@ -91,6 +91,9 @@ class MLPRegressor(NetworkRegressor, Perceptron):
     device : str, Device or None, default None
         The device to compute on: "cuda", "torch:cpu", ..., see `bp.device`; None is the device of
         X. Output is on the device of the input.
+    compute_dtype : str or None, default None
+        "bfloat16" or "float16" for mixed precision, in a float32 model whatever the dtype of X, see
+        `bp.Model`; not for "lbfgs", whose line search needs exact gradients.
     callbacks : list of Callback, default ()
         Called at the start, after each epoch and at the end, such as
         `bp.EarlyStopping(monitor="loss")`. A clone, and so each fit of a search, gets copies.

@@ -249,7 +249,7 @@ def load_estimator(
     """
     custom = {kind.__name__: kind for kind in classes}
     layers = [kind for kind in classes if isinstance(kind, type) and issubclass(kind, Layer)]
-    model = load(path, "cpu", layers=layers)
+    model = load(path, "cpu", compute_dtype=None, layers=layers)
     if KEY not in model.metadata:
         raise DataError(
             f"{path}: expected an estimator written by its save(), got a model, as Model.save and "
@@ -274,6 +274,9 @@ def load_estimator(
     except DeviceUnavailableError as error:
         advice = "" if device is not None else "; or pass load_estimator(path, device='cpu')"
         raise DeviceUnavailableError(f"{error}{advice}") from None
+    if parameters.get("compute_dtype") is not None:  # which the CPU may lack
+        model = load(path, target, layers=layers)
+        model.metadata.pop(KEY)
     if device is not None:
         parameters["device"] = str(target)
     try:

@@ -6,11 +6,13 @@ import copy
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
+from sklearn.utils.validation import check_is_fitted
+
 from bp_arrays.activations import LogSoftmax, ReLU, Sigmoid, Softmax
-from bp_arrays.devices import Device
+from bp_arrays.devices import Device, device_of
 from bp_arrays.errors import InputError
 from bp_arrays.estimators._classifying import NetworkClassifier
 from bp_arrays.estimators._estimator import NetworkEstimator
@@ -19,23 +21,23 @@ from bp_arrays.estimators._network import Network
 from bp_arrays.estimators._objectives import TrainingObjective
 from bp_arrays.estimators._parameters import check_together, check_values
 from bp_arrays.estimators._record import TrainingRecord
-from bp_arrays.estimators._regressing import NetworkRegressor
+from bp_arrays.estimators._regressing import NetworkRegressor, one_column
 from bp_arrays.estimators._samples import (
     FLOATS,
     Samples,
     computing_device,
-    dtype_name,
     has_dtype,
     input_device,
 )
 from bp_arrays.estimators._stochastic import fit_stochastic
 from bp_arrays.formats import STORED_AS
-from bp_arrays.layers import Flatten, Layer, Linear, Sequential
+from bp_arrays.layers import Ensemble, Flatten, Layer, Linear, Sequential
 from bp_arrays.losses import CrossEntropy, Loss
-from bp_arrays.model import Model
+from bp_arrays.model import Model, check_compute_dtype, mean_and_spread
 from bp_arrays.optimizers import OPTIMIZERS, Optimizer, optimizer_named
 from bp_arrays.schedules import Schedule
 from bp_arrays.training import Callback, Checkpoint
+from bp_arrays.typing import Shape
 
 DEFAULT_NET = Sequential(Linear(100), ReLU())
 
@@ -92,6 +94,7 @@ class SequentialEstimator(NetworkEstimator):
     verbose: bool | int = False
     device: str | Device | None = None
     dtype: str | None = None
+    compute_dtype: str | None = None
     callbacks: Sequence[Callback] = ()
 
     def _check_parameters(self, *, incremental: bool) -> None:
@@ -117,6 +120,8 @@ class SequentialEstimator(NetworkEstimator):
                 f"got {self.dtype!r:.80}"
             )
         check_values(self)
+        if self.dtype is not None:
+            check_compute_dtype(name, self.compute_dtype, self.dtype)
         check_together(self, incremental=incremental)
 
     def _optimizer(self) -> Optimizer:
@@ -128,13 +133,35 @@ class SequentialEstimator(NetworkEstimator):
 
     def _accepted(self, X: Any) -> dict[str, Any]:
         accepted = super()._accepted(X) | {"allow_nd": True}
-        if self.dtype in FLOATS and has_dtype(input_device(X), self.dtype):
-            accepted["dtype"] = [input_device(X).dtype(self.dtype)]
+        dtype = self.dtype if self.compute_dtype is None else "float32"
+        if dtype in FLOATS and has_dtype(input_device(X), dtype):
+            accepted["dtype"] = [input_device(X).dtype(dtype)]
         return accepted
 
     def _net_for(self, objective: TrainingObjective, outputs: int, X: Any) -> Layer:
         net = DEFAULT_NET if self.net is None else self.net
-        name, shape = type(self).__name__, tuple(X.shape[1:])
+        return self._completed(net, objective, outputs, tuple(X.shape[1:]))
+
+    def _completed(
+        self, net: Layer, objective: TrainingObjective, outputs: int, shape: Shape
+    ) -> Layer:
+        """Return a net with its output layer and activation; those of an ensemble in its members.
+
+        Parameters
+        ----------
+        net : Layer
+        objective : TrainingObjective
+        outputs : int
+        shape : tuple of int
+            The shape of one sample, as it enters this net.
+        """
+        name = type(self).__name__
+        if isinstance(net, Ensemble):
+            return replace(net, net=self._completed(net.net, objective, outputs, shape))
+        if isinstance(net, Sequential) and ends_in_ensemble(net):
+            *front, last = net.layers
+            _, shape = Sequential(*front).init(shape)
+            return Sequential(*front, self._completed(last, objective, outputs, shape))
         _, out_shape = net.init(shape)
         is_shape = isinstance(out_shape, tuple) and all(isinstance(n, int) for n in out_shape)
         if not is_shape or not out_shape:
@@ -169,7 +196,8 @@ class SequentialEstimator(NetworkEstimator):
             net,
             tuple(X.shape[1:]),
             device=device,
-            dtype=dtype_name(X.dtype, device) if self.dtype is None else self.dtype,
+            dtype=self.dtype or self._dtype_for(X, device),
+            compute_dtype=self.compute_dtype,
             seed=int(self._random_state.randint(2**31)),
         )
 
@@ -179,6 +207,11 @@ class SequentialEstimator(NetworkEstimator):
             raise InputError(
                 f"{type(self).__name__}(net=): expected the net of the first fit, got another "
                 "one; to train it, fit with warm_start=False"
+            )
+        if model.compute_dtype != self.compute_dtype:
+            raise InputError(
+                f"{type(self).__name__}(compute_dtype={self.compute_dtype!r}): expected that of "
+                f"the first fit, {model.compute_dtype!r}; to change it, fit with warm_start=False"
             )
         return model if model.device == device else copy.copy(model).to(device)
 
@@ -215,10 +248,17 @@ class SequentialEstimator(NetworkEstimator):
 
 
 def last_layer(net: Layer) -> Layer:
-    """Return the last layer of a net, within nested `Sequential`s."""
+    """Return the last layer of a net, within nested `Sequential`s; of an ensemble a member's."""
+    while isinstance(net, Ensemble) or (isinstance(net, Sequential) and net.layers):
+        net = net.net if isinstance(net, Ensemble) else net.layers[-1]
+    return net
+
+
+def ends_in_ensemble(net: Layer) -> bool:
+    """Return whether the last layer of a net, within nested `Sequential`s, is an `Ensemble`."""
     while isinstance(net, Sequential) and net.layers:
         net = net.layers[-1]
-    return net
+    return isinstance(net, Ensemble)
 
 
 @dataclass(eq=False, repr=False)
@@ -230,7 +270,8 @@ class SequentialClassifier(NetworkClassifier, SequentialEstimator):
     net : Layer or None, default None
         The net, such as `bp.Sequential(bp.Linear(64), bp.ReLU())`; None is one hidden layer of
         100 ReLUs. The shape of its input is that of a sample of X: (features,), or
-        (height, width, channels) for images.
+        (height, width, channels) for images. A net that ends in an `Ensemble` is trained with
+        `EnsembleLoss`, and `predict_proba` is the mean of the members' probabilities.
     output_layer : bool or None, default None
         True appends an output layer, `bp.Linear(outputs)`, after a `bp.Flatten` where the net ends
         in several axes; False takes the net as it is; None appends one unless the net ends in a
@@ -267,6 +308,8 @@ class SequentialClassifier(NetworkClassifier, SequentialEstimator):
         X. Output is on the device of the input.
     dtype : str or None, default None
         The dtype of the model: "float32", "float64", ...; None is that of X, float64 for integers.
+    compute_dtype : str or None, default None
+        "bfloat16" or "float16" for mixed precision, see `bp.Model`; the dtype is then float32.
     callbacks : list of Callback, default ()
         Called at the start, after each epoch and at the end. A clone gets copies.
     loss : str or Loss, default "log_loss"
@@ -392,7 +435,8 @@ class SequentialRegressor(NetworkRegressor, SequentialEstimator):
     Parameters
     ----------
     net : Layer or None, default None
-        As for `SequentialClassifier`.
+        As for `SequentialClassifier`. A net that ends in an `Ensemble` predicts the mean of its
+        members, with their standard deviation if `return_std=True`.
     output_layer : bool or None, default None
         As for `SequentialClassifier`; a net that ends in an activation of its own, such as
         Sigmoid for values from 0 to 1, is passed with False.
@@ -410,6 +454,7 @@ class SequentialRegressor(NetworkRegressor, SequentialEstimator):
     verbose : bool or int, default False
     device : str, Device or None, default None
     dtype : str or None, default None
+    compute_dtype : str or None, default None
     callbacks : list of Callback, default ()
         These as for `SequentialClassifier`.
     loss : str or Loss, default "squared_error"
@@ -448,6 +493,50 @@ class SequentialRegressor(NetworkRegressor, SequentialEstimator):
         """Train on data; parameters as in `SequentialClassifier.fit`, y (samples, outputs) too."""
         self._fit(X, y, sample_weight, validation, checkpoint, resume, incremental=False)
         return self
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict the values, of an ensemble the mean of its members.
+
+        Parameters
+        ----------
+        X : array (samples, ...), sparse matrix or table (samples, features)
+        return_std : bool, default False
+            Whether to return the standard deviation over the members of an `Ensemble`, too.
+
+        Returns
+        -------
+        array (samples,), or (samples, outputs) if there are several; with return_std=True a tuple
+        of two of them, mean and standard deviation
+
+        Raises
+        ------
+        InputError
+            With return_std=True if the net does not end in an `Ensemble`.
+
+        Examples
+        --------
+        >>> import bp_arrays as bp
+        >>> from sklearn.datasets import make_regression
+        >>> X, y = make_regression(100, 3, random_state=0)
+        >>> net = bp.Ensemble(bp.Sequential(bp.Linear(8), bp.Tanh()), 5)
+        >>> regressor = bp.SequentialRegressor(net, epochs=5, random_state=0).fit(X, y)
+        >>> mean, std = regressor.predict(X, return_std=True)
+        >>> mean.shape, std.shape
+        ((100,), (100,))
+        """
+        if not return_std:
+            return super().predict(X)
+        check_is_fitted(self)
+        if not self._trained().is_ensemble:
+            raise InputError(
+                "predict(return_std=True): expected a net that ends in an Ensemble, got one "
+                "without; fit SequentialRegressor(bp.Ensemble(net, 5))"
+            )
+        network, y = self._outputs_for(X, "predict")
+        xp = device_of(y).xp
+        with network.input_device.activate():
+            mean, spread = mean_and_spread(network.objective.activated(y, xp), xp)
+            return one_column(mean), one_column(spread)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> SequentialRegressor:
         """Train for one epoch, from the current weights; parameters as in `fit`."""

@@ -86,7 +86,7 @@ def fit_stochastic(
             network.model,
             network.moved(samples.X),
             samples.targets,
-            loss=network.objective.loss,
+            loss=network.training_loss,
             optimizer=optimizer,
             epochs=1 if one_epoch else int(estimator.max_iter),
             batch_size=_batch_rows(estimator, len(samples.y)),

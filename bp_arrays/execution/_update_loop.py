@@ -47,10 +47,11 @@ class LoopRequest:
         self._lock = threading.Lock()
         self._outlay = Outlay()
         self._on_disk: bool | None = None
+        self._ended = False  # whether there is no thread to compile, and never will be
 
     def spend(self, seconds: float, steps_to_come: int = 0) -> None:
         """Add the time of an update without the loop; compile when it is worth it."""
-        if self._thread is not None:
+        if self._ended or self._thread is not None:
             return
         if self._on_disk is None:
             self._on_disk = is_on_disk(source_of(self._formula, self._dtype), "update")
@@ -61,18 +62,17 @@ class LoopRequest:
     def start(self) -> None:
         """Start to compile in a second thread; does nothing if called again."""
         with self._lock:
-            if self._thread is None:
+            if self._thread is None and not self._ended:
                 try:
                     self._thread = started(self._compile)
                 except RuntimeError as error:  # the system has no more threads
                     logger.info("no thread to compile an update, NumPy continues: %s", error)
-                    self._thread = threading.current_thread()
+                    self._ended = True
 
     def wait(self) -> Loop | None:
         """Wait for the loop and return it; None if it cannot be compiled."""
         self.start()
-        assert self._thread is not None
-        if self._thread is not threading.current_thread():
+        if self._thread is not None:
             self._thread.join()
         return self.loop
 

@@ -1,4 +1,4 @@
-"""Backward pass through a chain of stages: δ, and gradients of Linear layers and convolutions."""
+"""Backward pass through a chain of stages: δ, and the gradients of their weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bp_arrays.explanation._convolution_stage import ConvolutionStage
+from bp_arrays.explanation._shared_weight_stages import SharedWeightStage
 from bp_arrays.explanation._stages import LinearStage, ResidualStage, Stage, Vector
 
 
@@ -19,12 +19,12 @@ def deltas_of(stages: Sequence[Stage], delta: Vector) -> list[Vector]:
 
 
 def linear_gradients(stage: Stage, delta: Vector) -> Iterator[tuple[str, Vector]]:
-    """Yield ∂L/∂w and ∂L/∂b of every Linear layer and convolution in a stage, by name."""
+    """Yield ∂L/∂w and ∂L/∂b of every layer in a stage that has a formula, by name."""
     if isinstance(stage, LinearStage):
         yield stage.parameter("weight"), np.outer(stage.x, delta)
         if "bias" in stage.params:
             yield stage.parameter("bias"), delta
-    elif isinstance(stage, ConvolutionStage):
+    elif isinstance(stage, SharedWeightStage):
         yield from stage.gradients(delta)
     elif isinstance(stage, ResidualStage):
         for part, part_delta in zip(stage.body, deltas_of(stage.body, delta), strict=True):

@@ -1,25 +1,25 @@
 """A net as a chain of stages for one sample: which follows which, and what each value is called.
 
-The sample goes through the net once, and each layer is noted with what it takes and gives. A
-container whose parts pass one array on from each to the next is a chain, whatever its class: its
+A container whose parts pass one array on from each to the next is a chain, whatever its class: its
 parts become stages. A residual block is y = x + f(x). Any other container is one stage, measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from bp_arrays.activations import LogSoftmax, Softmax
+from bp_arrays.attention import MultiHeadAttention
 from bp_arrays.checks import array_error
 from bp_arrays.convolution import Conv1d, Conv2d
 from bp_arrays.errors import InputError
+from bp_arrays.explanation._attention_stages import attention_stages
 from bp_arrays.explanation._convolution_stage import ConvolutionStage
 from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import ELEMENTWISE
+from bp_arrays.explanation._shared_weight_stages import PositionStage
 from bp_arrays.explanation._stages import (
     ElementwiseStage,
     InnerLayer,
@@ -32,84 +32,18 @@ from bp_arrays.explanation._stages import (
     Stage,
     Vector,
 )
+from bp_arrays.explanation._visited import Visited
 from bp_arrays.layers import (
     Context,
     Dropout,
     Flatten,
     Layer,
     Linear,
+    Reshape,
     Residual,
-    Sequential,
     Standardize,
 )
 from bp_arrays.trees import described_tree, map_tree
-from bp_arrays.typing import Backward, ParameterTree
-
-
-@dataclass
-class Visited:
-    """One layer with the arrays that it took and gave, and the layers in it.
-
-    Parameters
-    ----------
-    layer : Layer
-    path : str
-    params : nested dict of arrays
-    x, y : arrays (1, *shape)
-    delta : array (1, *shape) or None
-        ∂L/∂y as the layers' backward gives it, once the error has come back.
-    parts : list of Visited
-        In the order in which they ran.
-    """
-
-    layer: Layer
-    path: str
-    params: ParameterTree
-    x: Vector
-    y: Vector
-    delta: Vector | None = None
-    parts: list[Visited] = field(default_factory=list)
-
-    @property
-    def is_chain(self) -> bool:
-        """Whether it is nothing but its parts, one after the other."""
-        passed = self.x
-        for part in self.parts:
-            if part.x is not passed:
-                return False
-            passed = part.y
-        return passed is self.y and (len(self.parts) > 0 or isinstance(self.layer, Sequential))
-
-    @property
-    def inner(self) -> Iterator[Visited]:
-        """The layers in it that are more than a chain, outer before inner."""
-        for part in self.parts:
-            if not part.is_chain:
-                yield part
-            yield from part.inner
-
-
-def follow(
-    net: Layer, params: ParameterTree, x: Vector, context: Context
-) -> tuple[Visited, Backward]:
-    """Send a sample (1, *input_shape) through a net: what was visited, and the way back."""
-    outer: list[list[Visited]] = [[]]
-
-    def visit(layer: Layer, own: ParameterTree, x: Vector, ctx: Context) -> tuple[Vector, Backward]:
-        outer.append([])
-        y, layer_backward = layer.forward(own, x, ctx)
-        visited = Visited(layer, ".".join(ctx.path), own, x, y, parts=outer.pop())
-        outer[-1].append(visited)
-
-        def backward(delta: Vector) -> tuple[Vector, ParameterTree]:
-            visited.delta = delta
-            return layer_backward(delta)
-
-        return y, backward
-
-    _, backward = replace(context, visit=visit).forward("", net, params, x)
-    [[root]] = outer
-    return root, backward
 
 
 def chain_of(net: Visited, context: Context) -> list[Stage]:
@@ -128,7 +62,7 @@ class _Names:
 
     def __init__(self, linears: int, stages: int) -> None:
         self.linears, self.stages = linears, stages
-        self.linear = self.seen = self.since = 0
+        self.linear = self.seen = self.since = self.attentions = 0
         self.current = Name("x")
 
     def next(self, layer: Layer) -> tuple[Name, Name]:
@@ -136,7 +70,7 @@ class _Names:
         before = self.current
         self.seen += 1
         last = self.seen == self.stages
-        if isinstance(layer, (Flatten, Dropout)):  # changes no number: the name stays
+        if isinstance(layer, (Flatten, Reshape, Dropout)):  # changes no number: the name stays
             self.current = Name("y") if last and before.letter != "x" else before
             return before, self.current
         if isinstance(layer, Linear):
@@ -154,7 +88,13 @@ class _Names:
         """The names inside a block that takes `before`: none of them is the output of the net."""
         names = _Names(self.linears, stages=0)
         names.linear, names.since, names.current = self.linear, self.since, before
+        names.attentions = self.attentions
         return names
+
+    def prime(self) -> str:
+        """The mark of the names in the attention layer just met: none, ′, ′′."""
+        self.attentions += 1
+        return "′" * (self.attentions - 1)
 
     def weights(self) -> dict[str, Any]:
         """The names that go with the Linear layer just met: w and u, or numbered."""
@@ -212,12 +152,16 @@ class _Chain:
             body = _Chain(self.context, self.names.inside(before))
             body.add(visited.parts[0])
             self.names.linear = body.names.linear
+            self.names.attentions = body.names.attentions
             self.stages.append(ResidualStage(**values, body=body.stages))
+            return
+        if isinstance(visited.layer, MultiHeadAttention) and not visited.layer.rotary:
+            self.stages += attention_stages(values, self.names.prime())
             return
         self.stages.append(self._stage(visited.layer, values, visited.x))
 
     def _stage(self, layer: Layer, values: dict[str, Any], x: Vector) -> Stage:
-        if isinstance(layer, (Linear, Softmax, LogSoftmax)) and x.ndim > 2:
+        if isinstance(layer, (Softmax, LogSoftmax)) and x.ndim > 2:
             raise array_error(
                 "explain",
                 "x",
@@ -225,6 +169,8 @@ class _Chain:
                 f"shape {tuple(x.shape[1:])}",
                 "put Flatten() before it",
             )
+        if isinstance(layer, Linear) and x.ndim > 2:
+            return PositionStage(**values)
         if isinstance(layer, Linear):
             return LinearStage(**values, **self.names.weights())
         if isinstance(layer, (Conv1d, Conv2d)):
@@ -235,7 +181,7 @@ class _Chain:
             return SoftmaxStage(**values)
         if isinstance(layer, Standardize):
             return ScaledStage(**values)
-        if isinstance(layer, (Flatten, Dropout)):
+        if isinstance(layer, (Flatten, Reshape, Dropout)):
             return PassingStage(**values)
         return MeasuredStage(**values, context=self.context)
 

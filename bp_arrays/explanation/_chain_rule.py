@@ -6,16 +6,12 @@ the loss this is the derivation of the notes, for any net.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bp_arrays.explanation._convolution_stage import ABBREVIATED
 from bp_arrays.explanation._expression import Number, Product, Sum, Symbol, Term
+from bp_arrays.explanation._largest_terms import largest
 from bp_arrays.explanation._stages import LinearStage, Stage, Vector
-
-MOST_TERMS = 6
-"""Terms of a sum that are written out; the smaller ones are added up into one."""
 
 NOTES_LAYERS = 2
 """Number of Linear layers up to which a net is written out completely, as in the notes. In larger
@@ -72,8 +68,7 @@ class ChainRule:
         stage = self.stages[s]
         if isinstance(stage, LinearStage):
             depth -= 1
-        abbreviated = isinstance(stage, ABBREVIATED)
-        return self._total(s, stage.factors(j), None if abbreviated else depth)
+        return self._total(s, stage.factors(j), None if stage.abbreviated else depth)
 
     def total(self, s: int, factors: list[tuple[int, Term]]) -> Term:
         """Write Σ_k ∂L/∂y_k · factor_k for outputs k of a stage, with ∂L/∂y_k as symbols."""
@@ -81,9 +76,9 @@ class ChainRule:
 
     def _total(self, s: int, factors: list[tuple[int, Term]], depth: int | None) -> Term:
         """Write the largest terms of the sum, and the others as one symbol."""
-        largest, rest = _largest(factors, self.deltas[s])
+        shown, rest = largest(factors, self.deltas[s])
         terms: list[Term] = []
-        for k, factor in largest:
+        for k, factor in shown:
             error = self._error(s, k) if depth is None else self._at_output(s, k, depth)
             terms.append(product(error, factor))
         if rest is not None:
@@ -112,21 +107,3 @@ def product(*terms: Term) -> Term:
     if not factors:
         return Number(1.0, "1", "1")
     return Product(factors) if len(factors) > 1 else factors[0]
-
-
-def _largest(
-    factors: list[tuple[int, Term]], delta: Vector
-) -> tuple[list[tuple[int, Term]], Symbol | None]:
-    """Return the largest terms, in order, and the sum of the others as one symbol."""
-    if len(factors) > MOST_TERMS + 1:  # a sum over the outputs that are reached, if by any
-        factors = [(k, factor) for k, factor in factors if factor.value != 0.0] or factors[:1]
-    if len(factors) <= MOST_TERMS + 1:
-        return factors, None
-    sizes = {k: factor.value * float(delta[k]) for k, factor in factors}
-    largest = set(sorted(sizes, key=lambda k: -abs(sizes[k]))[:MOST_TERMS])
-    rest = math.fsum(size for k, size in sizes.items() if k not in largest)
-    label = f"{len(factors) - MOST_TERMS} smaller terms"
-    return (
-        [(k, factor) for k, factor in factors if k in largest],
-        Symbol(f"({label})", rf"(\text{{{label}}})", rest),
-    )

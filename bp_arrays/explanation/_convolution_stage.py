@@ -18,32 +18,22 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.convolution import same_sides
-from bp_arrays.explanation._expression import Symbol, Term
+from bp_arrays.explanation._expression import Term
 from bp_arrays.explanation._notation import ONE
-from bp_arrays.explanation._stages import (
-    MeasuredStage,
-    ResidualStage,
-    Stage,
-    Vector,
-    indexed_symbol,
-)
+from bp_arrays.explanation._shared_weight_stages import SharedWeightStage
+from bp_arrays.explanation._stages import Vector
 
 Position = tuple[int, ...]
 
 
 @dataclass
-class ConvolutionStage(Stage):
+class ConvolutionStage(SharedWeightStage):
     """The stage of a `Conv1d` or `Conv2d`; its places have one number per axis."""
 
     @cached_property
     def size(self) -> Position:
         """The axes of x without the channels."""
         return self.shape[:-1]
-
-    @cached_property
-    def weight(self) -> Any:
-        w: Any = self.params["weight"]
-        return w
 
     @cached_property
     def _steps(self) -> list[tuple[int, int, int]]:
@@ -75,12 +65,7 @@ class ConvolutionStage(Stage):
         count: int = self.layer.groups  # type: ignore[attr-defined]
         return self.weight.shape[-2], self.weight.shape[-1] // count
 
-    def symbol(self, leaf: str, at: tuple[int, ...]) -> Symbol:
-        """Return the symbol of a weight or bias: 0.weight[1,1,1,2]."""
-        return indexed_symbol(self.parameter(leaf), at, float(self.params[leaf][at]))
-
     def terms(self, leaf: str, at: tuple[int, ...]) -> list[tuple[int, Term]]:
-        """Return (k, ∂a_k/∂w) for every output that a weight reaches: the x there; 1 for a bias."""
         channels = self.weight.shape[-1]
         places = itertools.product(*map(range, self.positions))
         if leaf == "bias":
@@ -164,7 +149,3 @@ class ConvolutionStage(Stage):
     def _flat(self, place: Position, size: Position, channels: int, channel: int) -> int:
         number = int(np.ravel_multi_index(place, size)) if math.prod(size) else 0
         return number * channels + channel
-
-
-ABBREVIATED = (ResidualStage, MeasuredStage, ConvolutionStage)
-"""Stages whose errors are written as symbols: written out they would be sums of sums."""

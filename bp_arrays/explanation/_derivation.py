@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from bp_arrays.explanation._backward import deltas_of, linear_gradients
 from bp_arrays.explanation._chain_rule import ChainRule
 from bp_arrays.explanation._differences import central_difference
 from bp_arrays.explanation._expression import Term
-from bp_arrays.explanation._stages import InnerLayer, Stage, Vector
+from bp_arrays.explanation._stages import InnerLayer, ResidualStage, Stage, Vector
 from bp_arrays.explanation._weight_explanation import WeightExplanation
 from bp_arrays.explanation._weight_names import weight_named
 from bp_arrays.explanation._weight_rule import weight_rule
@@ -210,11 +210,12 @@ class Derivation:
         return float(central_difference(loss, float(self.model.vector[index])))
 
     def _values(self, stage: Stage, delta: Vector) -> LayerValues:
-        prefix = f"{stage.path}." if stage.path else ""
+        paths = list(_paths(stage))
         parameters = {
             name: value
             for name, value in self.model.parameters.items()
-            if name.startswith(prefix) and (prefix or "." not in name or len(self.stages) == 1)
+            if any(name.startswith(f"{path}.") for path in paths if path)
+            or ("" in paths and ("." not in name or len(self.stages) == 1))
         }
         gradients = {name: self.gradients[name] for name in parameters if name in self.gradients}
         slopes: Callable[[], Vector] | None = getattr(stage, "slopes", None)
@@ -231,3 +232,12 @@ class Derivation:
             updated={name: parameters[name] - self.eta * g for name, g in gradients.items()},
             inner=tuple(stage.inner),
         )
+
+
+def _paths(stage: Stage) -> Iterator[str]:
+    """Yield the paths of the layers in a stage."""
+    if isinstance(stage, ResidualStage):
+        for part in stage.body:
+            yield from _paths(part)
+    else:
+        yield stage.path

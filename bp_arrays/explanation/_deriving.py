@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bp_arrays.errors import InputError
-from bp_arrays.explanation._chain import chain_of, follow
+from bp_arrays.explanation._chain import chain_of
 from bp_arrays.explanation._derivation import Derivation
 from bp_arrays.explanation._differences import central_difference
 from bp_arrays.explanation._expression import Symbol, Term, partial
 from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import loss_derivative
+from bp_arrays.explanation._opened_blocks import open_blocks
 from bp_arrays.explanation._stages import Stage, Vector
+from bp_arrays.explanation._visited import follow
 from bp_arrays.inputs import as_numpy, only_output, only_shape, prepare_targets
 from bp_arrays.layers import Context
 from bp_arrays.losses import Loss
@@ -54,6 +56,7 @@ def derived(kind: type[Kind], model: Any, x: Any, t: Any, loss: Any, eta: float)
         visited, backward = follow(copy.net, copy.tree(), sample, context)
         checked = prepare_targets(target, 1, loss, copy.output_shape, copy.device, copy.dtype)
         backward(loss.forward(visited.y, checked, replace(context, x=sample))[1]())
+        open_blocks(visited)
         stages = chain_of(visited, context)
         # not copy.gradients, which refuses a sample that does not count
         objective = Objective(copy.net, copy.layout, loss)

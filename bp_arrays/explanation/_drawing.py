@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bp_arrays.explanation._convolution_stage import ABBREVIATED
 from bp_arrays.explanation._derivation import Derivation
 from bp_arrays.explanation._stages import (
     ElementwiseStage,
@@ -64,7 +63,7 @@ class Column:
     @property
     def mixes(self) -> bool:
         """True if a unit depends on more than its own sum: after softmax, after a block."""
-        return any(isinstance(s, (SoftmaxStage, *ABBREVIATED)) for s in self.stages)
+        return any(s.abbreviated or isinstance(s, SoftmaxStage) for s in self.stages)
 
     def outputs(self, explanation: Derivation) -> Vector:
         return np.ravel(explanation.x) if self.last < 0 else explanation.stages[self.last].y
@@ -160,7 +159,8 @@ def _columns(explanation: Derivation) -> list[Column]:
     start = 0
     for s, stage in enumerate(stages):
         last = s == len(stages) - 1
-        if not last and not isinstance(stages[s + 1], (LinearStage, *ABBREVIATED)):
+        follower = None if last else stages[s + 1]
+        if follower and not (follower.abbreviated or isinstance(follower, LinearStage)):
             continue
         part = stages[start : s + 1]
         if last or any(not isinstance(stage, PassingStage) for stage in part):

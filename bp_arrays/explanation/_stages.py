@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -75,6 +75,9 @@ class Stage(ABC):
     y_name: Name
     shape: tuple[int, ...] = ()
     inner: list[InnerLayer] = field(default_factory=list)
+    abbreviated: ClassVar[bool] = False
+    """Whether the errors of its outputs are written as symbols: written out they would be sums of
+    sums."""
 
     def input(self, j: int) -> Symbol:
         """x_j, counted from 0 here and from 1 on paper."""
@@ -206,7 +209,7 @@ class ScaledStage(Stage):
 
 @dataclass
 class PassingStage(Stage):
-    """What changes no number here: Flatten, and Dropout when nothing is trained."""
+    """What changes no number here: Flatten, Reshape, and Dropout when nothing is trained."""
 
     def factors(self, j: int) -> list[tuple[int, Term]]:
         return [(j, ONE)]
@@ -218,6 +221,8 @@ class PassingStage(Stage):
 @dataclass
 class ResidualStage(Stage):
     """y = x + f(x): two paths, the identity and the stages of f."""
+
+    abbreviated: ClassVar[bool] = True
 
     body: list[Stage] = field(default_factory=list)
 
@@ -236,6 +241,8 @@ class ResidualStage(Stage):
 @dataclass
 class MeasuredStage(Stage):
     """A layer nobody has written a formula for: its derivative by central differences."""
+
+    abbreviated: ClassVar[bool] = True
 
     context: Context = field(default_factory=lambda: Context(np))
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.explanation._backward import deltas_of
-from bp_arrays.explanation._chain_rule import MOST_TERMS, ChainRule, product
-from bp_arrays.explanation._convolution_stage import ConvolutionStage
+from bp_arrays.explanation._chain_rule import ChainRule, product
 from bp_arrays.explanation._differences import central_difference
 from bp_arrays.explanation._expression import Sum, Symbol, Term, partial
+from bp_arrays.explanation._largest_terms import MOST_TERMS
+from bp_arrays.explanation._shared_weight_stages import SharedWeightStage
 from bp_arrays.explanation._stages import (
     LinearStage,
     MeasuredStage,
@@ -38,8 +39,8 @@ def weight_rule(
 ) -> WeightRule | None:
     """Return the chain rule of a weight by name and indices, from 0; None if no stage has it.
 
-    For a Linear layer it is ∂L/∂w_ij = δ_j x_i and ∂L/∂b_j = δ_j; for a convolution the sum of δ x
-    over all positions.
+    For a Linear layer it is ∂L/∂w_ij = δ_j x_i and ∂L/∂b_j = δ_j; for a convolution, or a Linear
+    layer of a sequence, the sum of δ x over all positions.
     """
     path, _, leaf = name.rpartition(".")
     for s, stage in enumerate(stages):
@@ -49,7 +50,7 @@ def weight_rule(
                 return WeightRule(stage.bias_symbol(at[0]), delta, rule.where())
             symbol = stage.weight_symbol(*at)
             return WeightRule(symbol, product(delta, stage.input(at[0])), rule.where())
-        if isinstance(stage, ConvolutionStage) and stage.path == path:
+        if isinstance(stage, SharedWeightStage) and stage.path == path:
             expression = rule.total(s, stage.terms(leaf, at))
             return WeightRule(stage.symbol(leaf, at), expression, rule.where())
         if isinstance(stage, MeasuredStage) and name.startswith(stage.parameter("")):

@@ -56,17 +56,38 @@ function draw() {
     svg("line", { x1, y1, x2, y2, class: "reach" }, group);
     if (labelled && x2 - x1 - 2 * radius > 110 || (chosen && x2 - x1 > 110 + 2 * radius)) {
       const number = brief(stepIs("Gradients") ? gradient(k) : value(k), 3);
-      const angle = Math.atan2(y2 - y1, x2 - x1) * 180 / Math.PI;
-      labels.push([x1, y1, angle, -5 - thick / 2, `${edge.name} ${number}`, lit]);
+      labels.push({
+        x: x1, y: y1, angle: Math.atan2(y2 - y1, x2 - x1), length: Math.hypot(x2 - x1, y2 - y1),
+        thick, text: `${edge.name} ${number}`, lit,
+      });
     }
   });
-  /* Beginning at the unit they come from, where lines do not cross yet. */
-  labels.forEach(([x, y, angle, above, text, lit]) => svg("text", {
-    transform: `translate(${x} ${y}) rotate(${angle}) translate(${radius + (labelled ? 18 : 8)} ${above})`,
+  placed(labels, radius, labelled ? 18 : 8).forEach(({ x, y, angle, along, across, text, lit }) => svg("text", {
+    transform: `translate(${x} ${y}) rotate(${angle * 180 / Math.PI}) translate(${along} ${across})`,
     class: `paper left ${lit ? "value" : "quiet"}`,
   }, drawing, text));
   columns.forEach((column, c) => drawColumn(drawing, c, k => place(c, k), { radius, labelled, path, frame }));
   if (focused !== undefined) drawing.querySelector(`[data-edge="${focused}"]`)?.focus();
+}
+
+/* Labels of lines with a place each: at the unit that the line comes from, where lines do not cross
+   yet, or, if another label is in the way there, further along. Those of the path come first. */
+function placed(labels, radius, gap) {
+  const apart = 14, taken = [];
+  [...labels].reverse().forEach(label => {
+    const { x, y, angle, length, thick, text, lit } = label, width = text.length * (lit ? 7.6 : 6.8);
+    const first = radius + gap, last = Math.max(first, length - radius - 8 - width);
+    const points = along => Array.from({ length: Math.ceil(width / 8) + 1 }, (_, k) => {
+      const u = along + 8 * k, v = label.across - 4;
+      return [x + u * Math.cos(angle) - v * Math.sin(angle), y + u * Math.sin(angle) + v * Math.cos(angle)];
+    });
+    const isFree = along => points(along).every(([a, b]) => taken.every(([c, d]) => Math.hypot(a - c, b - d) > apart));
+    label.across = -5 - thick / 2;
+    const candidates = [0, 0.15, 0.3, 1, 0.85, 0.7, 0.5].map(share => first + share * (last - first));
+    label.along = candidates.find(isFree) ?? first;
+    taken.push(...points(label.along));
+  });
+  return labels;
 }
 
 function drawColumn(drawing, c, place, { radius, labelled, path, frame }) {

@@ -13,7 +13,13 @@ from bp_arrays.formats._checkpoint_file import (
     packed,
     unpacked,
 )
-from bp_arrays.formats._header import MONITORED, STORED_AS, Header, vector_names
+from bp_arrays.formats._header import (
+    COMPUTE_DTYPES,
+    MONITORED,
+    STORED_AS,
+    Header,
+    vector_names,
+)
 from bp_arrays.formats._safetensors import encode, open_model_file
 
 if TYPE_CHECKING:
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from bp_arrays.formats._pytorch import from_module, to_module
 
 __all__ = [
+    "COMPUTE_DTYPES",
     "MONITORED",
     "PREFIX",
     "STORED_AS",

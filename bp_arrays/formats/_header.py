@@ -32,6 +32,13 @@ STORED_AS = {"float32": "F32", "float64": "F64", "float16": "F16", "bfloat16": "
 """The stored dtype by the model's: NumPy lacks bfloat16, and float32 represents it exactly."""
 
 
+COMPUTE_DTYPES = ("bfloat16", "float16")
+"""The compute dtypes of models in mixed precision."""
+
+MIXED = [("float32", compute_dtype) for compute_dtype in COMPUTE_DTYPES]
+"""The pairs of dtype and compute dtype that there are."""
+
+
 @dataclass(frozen=True)
 class Header:
     """The description of a model: all but the values of its parameters.
@@ -49,6 +56,8 @@ class Header:
         Without its vectors, which are arrays of the file.
     checksums : mapping of str to str, optional
         Of each array of the file; None in files of schemas 1 and 2.
+    compute_dtype : str, optional
+        One of COMPUTE_DTYPES.
     """
 
     net: Layer
@@ -58,6 +67,7 @@ class Header:
     metadata: Mapping[str, str]
     training: TrainingState | None = None
     checksums: Mapping[str, str] | None = None
+    compute_dtype: str | None = None
 
     def to_json(self) -> str:
         """Return this header as JSON text.
@@ -72,6 +82,7 @@ class Header:
             "net": to_json(self.net),
             "inputs": _inputs_to_json(self.inputs),
             "dtype": self.dtype,
+            **({} if self.compute_dtype is None else {"compute_dtype": self.compute_dtype}),
             "seed": self.seed,
             "metadata": {str(key): str(value) for key, value in self.metadata.items()},
             "training": None if self.training is None else _describe(self.training),
@@ -116,10 +127,17 @@ class Header:
             raise DataError(f"dtype: expected one of {', '.join(STORED_AS)}, got {dtype!r:.80}")
         if not (isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())):
             raise DataError("metadata: expected a string for each name")
+        compute_dtype = content.get("compute_dtype")
+        if compute_dtype is not None and (dtype, compute_dtype) not in MIXED:
+            raise DataError(
+                f"compute_dtype: expected one of {', '.join(COMPUTE_DTYPES)}, of a float32 model, "
+                f"got {compute_dtype!r:.80} of {dtype}"
+            )
         net = layer_from_json(content.get("net"), classes)
         training = _training(content.get("training"))
         checksums = content.get("checksums") if schema >= 3 else None
-        return cls(net, inputs, dtype, _count(content, "seed"), metadata, training, checksums)
+        seed = _count(content, "seed")
+        return cls(net, inputs, dtype, seed, metadata, training, checksums, compute_dtype)
 
 
 def array_checksum(array: HostArray) -> str:

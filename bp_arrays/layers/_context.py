@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bp_arrays.checks import array_error
 from bp_arrays.devices import device_of_or_none
-from bp_arrays.kernels import wide_dtype
-from bp_arrays.trees import Tree, leaves
+from bp_arrays.kernels import narrowed, wide_dtype
+from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import Array, Backward, ParameterTree
 
 if TYPE_CHECKING:
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 class AnyLayer(Protocol):
     """The part of `Layer` that a context uses; `_layer.py` imports this file, not it that one."""
+
+    @property
+    def computes_in_float32(self) -> bool: ...
+
+    @property
+    def passes_input_on(self) -> bool: ...
 
     def parts(self) -> Mapping[str, Any]: ...
 
@@ -60,6 +66,8 @@ class Context:
         it. By default float32 for half precision, else that of the numbers.
     x : array, or tuple or dict of arrays, default None
         The samples of the batch, as they entered the net, for losses and metrics; None in layers.
+    compute_dtype : dtype or None, default None
+        In mixed precision, the dtype to which `forward` rounds what layers receive in float32.
     trail : list of (str, Layer)
         The layers running at this moment with their names, innermost last; set by `forward`.
     """
@@ -75,6 +83,7 @@ class Context:
     visit: Visit | None = None
     sum_dtype: Any = None
     x: Any = field(default=None, compare=False, repr=False)
+    compute_dtype: Any = None
     trail: list[tuple[str, AnyLayer]] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
@@ -149,6 +158,21 @@ class Context:
         >>> dx.shape, sorted(gradients)
         ((1, 2), ['bias', 'weight'])
         """
+        if self.compute_dtype is None or not self._has_float32(x):
+            return self._forward(name, layer, params, x, needs_input_gradient)
+        rounded = self.rounded_for(layer, x)
+        y, backward = self._forward(name, layer, params, rounded, needs_input_gradient)
+        return y, in_dtypes_of(x, backward, self.xp)
+
+    def _forward(
+        self,
+        name: str,
+        layer: AnyLayer,
+        params: ParameterTree,
+        x: Array,
+        needs_input_gradient: bool,
+    ) -> tuple[Array, Backward]:
+        """Run a part of a container on x as it is."""
         part_params = params.get(name, {}) if name else params
         ctx = self
         if needs_input_gradient is not self.needs_input_gradient:
@@ -165,6 +189,19 @@ class Context:
             return run(part_params, x, ctx)
         finally:
             self.trail.pop()
+
+    def rounded_for(self, layer: AnyLayer, x: Tree) -> Tree:
+        """Return x in the dtype in which a layer receives it, in mixed precision."""
+        if self.compute_dtype is None or layer.computes_in_float32 or layer.passes_input_on:
+            return x
+        xp, dtype = self.xp, self.compute_dtype
+        return map_tree(lambda a: xp.astype(a, dtype) if a.dtype == xp.float32 else a, x)
+
+    def _has_float32(self, x: Tree) -> bool:
+        if isinstance(x, (dict, tuple)):
+            return any(map(self._has_float32, leaves(x)))
+        is_float32: bool = x.dtype == self.xp.float32
+        return is_float32
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -214,6 +251,25 @@ class Context:
     @cached_property
     def _without_input_gradient(self) -> Context:
         return replace(self, needs_input_gradient=False)
+
+
+def in_dtypes_of(x: Tree, backward: Backward, xp: Namespace) -> Backward:
+    """Return a backward whose ∂L/∂x has the dtypes of x, for a layer that received x rounded."""
+
+    def converted(x: Tree, dx: Tree) -> Tree:
+        if dx is None:
+            return None
+        if isinstance(x, dict):
+            return {name: converted(part, dx[name]) for name, part in x.items()}
+        if isinstance(x, tuple):
+            return tuple(converted(*pair) for pair in zip(x, dx, strict=True))
+        return narrowed(dx, x.dtype, xp)
+
+    def converted_backward(delta: Tree) -> tuple[Tree, ParameterTree]:
+        dx, gradients = backward(delta)
+        return converted(x, dx), gradients
+
+    return converted_backward
 
 
 Visit = Callable[[Any, ParameterTree, Array, Context], tuple[Array, Backward]]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from bp_arrays.checks import array_error, check_integer, check_kind
 from bp_arrays.initializers import Stacked
-from bp_arrays.layers._context import Context
+from bp_arrays.layers._context import Context, in_dtypes_of
 from bp_arrays.layers._dropout import Dropout
 from bp_arrays.layers._layer import Layer, Parameter, Specification
 from bp_arrays.layers._linear import Linear
@@ -62,13 +62,16 @@ class Ensemble(Layer):
     >>> x = np.random.default_rng(0).normal(size=(100, 2))
     >>> history = bp.fit(model, x, x[:, :1], loss=loss, optimizer=bp.Adam(0.01))
     >>> members = model.predict(x)
-    >>> members.shape, members.mean(axis=1).shape, members.std(axis=1).shape
+    >>> mean, spread = model.predict(x, spread=True)
+    >>> members.shape, mean.shape, spread.shape
     ((100, 5, 1), (100, 1), (100, 1))
     >>> second = bp.Model(net.net, input_shape=2, device="cpu")
     >>> second.set_parameters({name: w[1] for name, w in model.parameters.items()})
     >>> bool(np.allclose(second.predict(x), members[:, 1], atol=1e-6))
     True
     """
+
+    passes_input_on: ClassVar[bool] = True
 
     net: Layer
     members: int
@@ -129,6 +132,21 @@ class _Run:
     ctx: Context
 
     def layer(
+        self,
+        layer: Layer,
+        path: tuple[str, ...],
+        params: ParameterTree,
+        x: Any,
+        shared: bool,
+        ctx: Context,
+    ) -> Stage:
+        rounded = ctx.rounded_for(layer, x)
+        if ctx.compute_dtype is None or isinstance(layer, Sequential):
+            return self._layer(layer, path, params, x, shared, ctx)
+        y, shared, backward = self._layer(layer, path, params, rounded, shared, ctx)
+        return y, shared, in_dtypes_of(x, backward, ctx.xp)
+
+    def _layer(
         self,
         layer: Layer,
         path: tuple[str, ...],
@@ -285,7 +303,19 @@ def layers_of(net: Layer) -> Iterator[Layer]:
     >>> [type(layer).__name__ for layer in layers_of(Sequential(Ensemble(Tanh(), 2)))]
     ['Sequential', 'Ensemble', 'Tanh']
     """
+    for _, layer in layers_by_path(net):
+        yield layer
+
+
+def layers_by_path(net: Layer) -> Iterator[tuple[str, Layer]]:
+    """Yield the layers of `layers_of`, each with the path of its parameters.
+
+    >>> from bp_arrays import Tanh
+    >>> [path for path, _ in layers_by_path(Sequential(Ensemble(Sequential(Tanh()), 2)))]
+    ['', '0', '0', '0.0']
+    """
     for node in walk(net):
-        yield node.layer
+        yield node.path, node.layer
         if isinstance(node.layer, Ensemble):
-            yield from layers_of(node.layer.net)
+            for path, layer in layers_by_path(node.layer.net):
+                yield ".".join(filter(None, (node.path, path))), layer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bp_arrays.layers._context import Context
 from bp_arrays.layers._layer import Layer, Specification, check_one_array
@@ -20,6 +21,8 @@ class Flatten(Layer):
     >>> bp.Model(bp.Flatten(), input_shape=(28, 28), device="cpu").output_shape
     (784,)
     """
+
+    passes_input_on: ClassVar[bool] = True
 
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
         check_one_array(self, input_shape)

@@ -63,7 +63,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bp_arrays.checks import array_error
 from bp_arrays.trees import Tree, described_tree, is_shape
@@ -110,6 +110,16 @@ Specification = dict[str, Any]
 @dataclass(frozen=True)
 class Layer:
     """Base class of layers: a function of arrays with parameters, and its derivative."""
+
+    computes_in_float32: ClassVar[bool] = False
+    """Whether the layer computes in float32 in a model with a `compute_dtype`, as BatchNorm does.
+    It then receives its parameters in float32, x in either dtype, and returns dx in the dtype of x
+    and the gradients in that of the parameters. By default all are in the compute dtype."""
+
+    passes_input_on: ClassVar[bool] = False
+    """Whether the layer does not compute with x, but passes it on, as a container does to its
+    parts. In a model with a `compute_dtype`, samples are rounded by the first layers for which
+    this is False, so that one that computes in float32 receives them as they are."""
 
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:
         """Return the parameters for inputs of this shape, and the output shape.

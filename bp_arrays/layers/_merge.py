@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import accumulate
 from operator import add, mul
+from typing import ClassVar
 
 from bp_arrays.checks import argument_error, array_error, check_integer
 from bp_arrays.layers._context import Context
@@ -39,6 +40,8 @@ class Concatenate(Layer):
     >>> model.predict({"left": [[1.0, 2.0]], "right": [[3.0]]}).tolist()
     [[1.0, 2.0, 3.0]]
     """
+
+    passes_input_on: ClassVar[bool] = True
 
     axis: int = -1
 

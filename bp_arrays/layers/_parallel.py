@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bp_arrays.checks import argument_error, array_error
 from bp_arrays.errors import InputError, unknown_name
@@ -63,6 +64,8 @@ class Parallel(Layer):
     >>> bp.Model(bp.Sequential(bp.Linear(8), bp.Tanh(), heads), 5, device="cpu").output_shape
     {'kind': (3,), 'size': (1,)}
     """
+
+    passes_input_on: ClassVar[bool] = True
 
     layers: tuple[Layer, ...]
     names: tuple[str, ...] | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bp_arrays.checks import argument_error, array_error
 from bp_arrays.layers._context import Context
@@ -35,6 +36,8 @@ class Select(Layer):
     >>> bp.Model(net, input_shape=4, device="cpu").output_shape
     (3,)
     """
+
+    passes_input_on: ClassVar[bool] = True
 
     key: str | int
 

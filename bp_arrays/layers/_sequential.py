@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bp_arrays.errors import InputError
 from bp_arrays.layers._context import Context
@@ -34,6 +35,8 @@ class Sequential(Layer):
     >>> list(bp.Model(net, input_shape=(2,), device="cpu").parameters)
     ['0.weight', '0.bias', '2.weight', '2.bias']
     """
+
+    passes_input_on: ClassVar[bool] = True
 
     layers: tuple[Layer, ...]
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from bp_arrays.checks import argument_error, array_error, as_number
 from bp_arrays.initializers import Initializer, Ones, Values, Zeros, mean_and_scale
+from bp_arrays.kernels import narrowed
 from bp_arrays.layers._context import Context
 from bp_arrays.layers._layer import Layer, Parameter, Specification, check_one_array
 from bp_arrays.typing import Array, Backward, ParameterTree, Shape
@@ -45,6 +46,8 @@ class Standardize(Layer):
     >>> model.predict(x).tolist(), bp.Model(scaled, 1, device="cpu").predict(x).tolist()
     ([[6.0], [14.0]], [[-1.0], [1.0]])
     """
+
+    computes_in_float32: ClassVar[bool] = True
 
     mean: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
@@ -119,7 +122,7 @@ class Standardize(Layer):
         scale = params["scale"]
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
-            return delta / scale, {}
+            return narrowed(delta / scale, x.dtype, ctx.xp), {}
 
         return (x - params["mean"]) / scale, backward
 

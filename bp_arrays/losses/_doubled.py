@@ -8,16 +8,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bp_arrays.activations import Hardsigmoid, Identity, LogSoftmax, Sigmoid, Softmax
-from bp_arrays.layers import Dropout, Flatten, Layer, Parallel, Select, Sequential
+from bp_arrays.layers import (
+    Dropout,
+    Ensemble,
+    Flatten,
+    Layer,
+    Parallel,
+    Reshape,
+    Select,
+    Sequential,
+)
 from bp_arrays.losses._combined import CombinedLoss
 from bp_arrays.losses._cross_entropy import BinaryCrossEntropy, CrossEntropy
 from bp_arrays.losses._ctc import CTC
 from bp_arrays.losses._divergence import KLDivergence
+from bp_arrays.losses._ensemble import EnsembleLoss
 from bp_arrays.losses._hinge import Hinge, MultiMargin, SquaredHinge
 from bp_arrays.losses._loss import Loss
 
 SQUASHING = (Sigmoid, Hardsigmoid, Softmax, LogSoftmax)
-PASSING = (Identity, Dropout, Flatten)
+PASSING = (Identity, Dropout, Flatten, Reshape)
 """Layers after which the outputs are still those of the activation before."""
 
 End = tuple[str, Layer]
@@ -48,6 +58,7 @@ def doubled_activations(net: Layer, loss: Loss) -> list[str]:
     lines = []
     for key, part, what in parts:
         end = last_layer(net, key)
+        part = part.loss if isinstance(part, EnsembleLoss) else part
         advice = None if end is None else _advice(end[1], part)
         if end is not None and advice is not None:
             name = f"{type(end[1]).__name__} (layer {end[0]})" if end[0] else type(end[1]).__name__
@@ -83,7 +94,10 @@ def last_layer(net: Layer, key: str | int | None = None) -> End | None:
 
 
 def _backwards(path: str, layer: Layer) -> Iterator[End]:
-    """Yield the layers of nested chains, the last first."""
+    """Yield the layers of nested chains, the last first; of an ensemble those of a member."""
+    if isinstance(layer, Ensemble):
+        yield from _backwards(path, layer.net)
+        return
     if not isinstance(layer, Sequential):
         yield path, layer
         return

@@ -28,6 +28,11 @@ class EnsembleLoss(Loss):
     loss : Loss
         The loss of one member. Its targets, weights and reduction are those of the ensemble.
 
+    Notes
+    -----
+    Sample weights are (batch,), or (batch, members): each member then has its own, such as those of
+    `bp.data.bootstrap_weights`. The mean is taken with the total weight of a member on average.
+
     Raises
     ------
     InputError
@@ -91,14 +96,16 @@ class EnsembleLoss(Loss):
         self.check_shapes(tuple(y.shape), tuple(t.shape))
         batch, members = y.shape[:2]
         axes = (1, 0, *range(2, y.ndim))
-        rows = xp.reshape(xp.permute_dims(y, axes), (members * batch, *y.shape[2:]))
+        if weight is not None:
+            self.check_weight_shape(tuple(y.shape), tuple(weight.shape))
+            weight = self._row_weights(weight, y, xp)
 
         def repeated(array: Array) -> Array:
             return _repeated(array, members, xp)
 
         ctx = replace(ctx, x=map_tree(repeated, ctx.x))
-        weights = None if weight is None else repeated(weight)
-        value, rows_backward = self.loss.forward(rows, repeated(t), ctx, weights)
+        rows = _member_rows(y, xp)
+        value, rows_backward = self.loss.forward(rows, repeated(t), ctx, weight)
         # the mean over the rows of all members is that of one member on average
         factor = float(members) if self.reduction == "mean" else 1.0
 
@@ -115,7 +122,21 @@ class EnsembleLoss(Loss):
         return self.loss.positions(_of_member(y))
 
     def weighted_positions(self, y: Shape) -> Shape:
-        return self.loss.weighted_positions(_of_member(y))
+        """Return (batch, members); for a loss of the positions of a sample, their shape."""
+        of_member = self.loss.weighted_positions(_of_member(y))
+        return y[:2] if of_member == y[:1] else of_member
+
+    def _row_weights(self, weight: Array, y: Array, xp: Namespace) -> Array:
+        """Return the weights of the rows of all members: (members * batch, ...)."""
+        if self._has_own_weights(weight, y):
+            return _member_rows(weight, xp)
+        return _repeated(weight, y.shape[1], xp)
+
+    def _has_own_weights(self, weight: Array | None, y: Array) -> bool:
+        """Return whether weights are (batch, members), and not those of positions."""
+        shape = tuple(y.shape)
+        positions = self.loss.weighted_positions(_of_member(shape))
+        return weight is not None and weight.ndim == 2 and positions == shape[:1]
 
     def target_shape(self, y: Shape) -> Shape:
         return self.loss.target_shape(_of_member(y))
@@ -130,8 +151,13 @@ class EnsembleLoss(Loss):
         return self.loss.counted(t)
 
     def total_weight(self, t: Tree, y: Array, ctx: Context, weight: Array | None) -> Any:
-        """Return the divisor of the mean of a batch: that of one member."""
-        return self.loss.total_weight(t, y[:, 0, ...], ctx, weight)
+        """Return the divisor of the mean of a batch: that of one member, or of all on average."""
+        if weight is None or not self._has_own_weights(weight, y):
+            return self.loss.total_weight(t, y[:, 0, ...], ctx, weight)
+        xp, members = ctx.xp, y.shape[1]
+        t = _repeated(t, members, xp)
+        weight = _member_rows(weight, xp)
+        return self.loss.total_weight(t, _member_rows(y, xp), ctx, weight) / float(members)
 
     def check_shapes(self, y: Shape, t: Shape) -> None:
         if len(y) < 2 or len(y) == 2 <= len(t):
@@ -143,6 +169,13 @@ class EnsembleLoss(Loss):
 def _of_member(y: Shape) -> Shape:
     """Return the shape of the outputs of one member."""
     return (*y[:1], *y[2:])
+
+
+def _member_rows(array: Array, xp: Namespace) -> Array:
+    """Return arrays (batch, members, ...) as rows, the members one after the other."""
+    batch, members = array.shape[:2]
+    axes = (1, 0, *range(2, array.ndim))
+    return xp.reshape(xp.permute_dims(array, axes), (members * batch, *array.shape[2:]))
 
 
 def _repeated(array: Array, members: int, xp: Namespace) -> Array:

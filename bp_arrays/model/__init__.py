@@ -2,10 +2,11 @@
 
 from bp_arrays.model._generate import generate
 from bp_arrays.model._layout import Entry, Layout
-from bp_arrays.model._model import Model
+from bp_arrays.model._model import Model, check_compute_dtype
 from bp_arrays.model._objective import Forward, Gradient, Objective, PartFactors, Penalty
 from bp_arrays.model._open import from_torch, load
 from bp_arrays.model._parameters import NamedParameters
+from bp_arrays.model._prediction import Prediction, mean_and_spread as mean_and_spread
 
 __all__ = [
     "Entry",
@@ -17,6 +18,8 @@ __all__ = [
     "Objective",
     "PartFactors",
     "Penalty",
+    "Prediction",
+    "check_compute_dtype",
     "from_torch",
     "generate",
     "load",

@@ -18,6 +18,7 @@ from bp_arrays.devices import Device, device as find_device, device_of, memory_a
 from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.files import write_atomically
 from bp_arrays.formats import (
+    COMPUTE_DTYPES,
     MONITORED,
     STORED_AS,
     Header,
@@ -54,12 +55,19 @@ from bp_arrays.inputs import (
     shapes_of,
     target_on_device,
 )
-from bp_arrays.layers import Context, Layer, Parameter, walk
+from bp_arrays.layers import Context, InPrecision, Layer, Parameter, walk
 from bp_arrays.losses import Loss
 from bp_arrays.model._jacobian import complete_gradient, jacobian
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._objective import Objective
 from bp_arrays.model._parameters import NamedParameters
+from bp_arrays.model._prediction import (
+    Prediction,
+    activated,
+    checked_activation,
+    members_of,
+    prediction_of,
+)
 from bp_arrays.model._summary import Summary, summary_of
 from bp_arrays.optimizers import EMA, Optimizer, TrainingState
 from bp_arrays.random import BatchPart, Stream, checked_seed, host_generator
@@ -91,11 +99,16 @@ class Model:
         "float32" or "float64"; "float16" or "bfloat16" if the device has them.
     seed : int, default 0
         Seed of the initial weights, which are drawn on the host and the same on every device.
+    compute_dtype : str, optional
+        "bfloat16" or "float16" for mixed precision, if the device has it: the layers compute in
+        it, while parameters, losses, gradients and updates stay in float32, the dtype of the
+        model and of its outputs.
 
     Raises
     ------
     InputError
-        If the layers do not fit each other or the input, or the device lacks the dtype.
+        If the layers do not fit each other or the input, or the device lacks the dtype; for a
+        compute_dtype with another dtype than float32.
     DeviceUnavailableError
         If the device cannot compute on this machine; the message says why and what to do.
 
@@ -126,12 +139,13 @@ class Model:
         device: str | Device = "auto",
         dtype: str = "float32",
         seed: int = 0,
+        compute_dtype: str | None = None,
     ) -> None:
         def draw(entry: Entry) -> np.ndarray[Any, Any]:
             generator = host_generator(seed, *entry.path)
             return np.asarray(entry.parameter.initializer.draw(entry.shape, generator))
 
-        self._assemble(net, input_shape, find_device(device), dtype, seed, draw)
+        self._assemble(net, input_shape, find_device(device), dtype, compute_dtype, seed, draw)
 
     @classmethod
     def from_values(
@@ -142,10 +156,11 @@ class Model:
         *,
         device: str | Device = "auto",
         dtype: str = "float32",
+        compute_dtype: str | None = None,
     ) -> Model:
         """Return a model whose parameters are `values(entry)` instead of drawn ones."""
         model = cls.__new__(cls)
-        model._assemble(net, input_shape, find_device(device), dtype, 0, values)
+        model._assemble(net, input_shape, find_device(device), dtype, compute_dtype, 0, values)
         return model
 
     def _assemble(
@@ -154,6 +169,7 @@ class Model:
         input_shape: Any,
         device: Device,
         dtype: str,
+        compute_dtype: str | None,
         seed: int,
         values: Callable[[Entry], np.ndarray[Any, Any]],
     ) -> None:
@@ -165,6 +181,7 @@ class Model:
         self.dtype = str(dtype)
         if self.dtype not in STORED_AS:
             raise argument_error("Model", "dtype", self.dtype, f"one of {', '.join(STORED_AS)}")
+        self.compute_dtype = check_compute_dtype("Model", compute_dtype, self.dtype)
         self.seed = seed
         self.metadata: dict[str, str] = {}
         self.training_state: Any = None
@@ -172,6 +189,7 @@ class Model:
         self.inputs = _with_sizes(self.inputs, net)
         self.input_shape: Any = shapes_of(self.inputs)
         device.dtype(self.dtype)  # raises if the device lacks it, before weights are drawn
+        self.computed_net = self._net_on(device)
 
         def checked(entry: Entry) -> np.ndarray[Any, Any]:
             value = values(entry)
@@ -183,6 +201,24 @@ class Model:
             for entries in (self.layout.trainable, self.layout.fixed)
         )
         self._theta_is_shared = self._state_is_shared = False
+
+    def _net_on(self, device: Device) -> Layer:
+        """Return the net as passes run it on a device: in mixed precision, within `InPrecision`.
+
+        Raises
+        ------
+        InputError
+            If the device lacks the compute dtype.
+        """
+        if self.compute_dtype is None:
+            return self.net
+        try:
+            return InPrecision(self.net, device.dtype(self.compute_dtype))
+        except InputError as error:
+            raise InputError(
+                f"compute_dtype: {error}; leave it out, or load(path, compute_dtype=None), to "
+                "compute in float32"
+            ) from None
 
     def __copy__(self) -> Model:
         """Return a model with the same parameters; training one leaves the other as it is."""
@@ -198,7 +234,7 @@ class Model:
     def without_parameters(self) -> Model:
         """Return the net, device and dtype of this model without arrays: enough for `context`."""
         bare = Model.__new__(Model)
-        for name in ("net", "inputs", "layout", "device", "dtype", "seed"):
+        for name in ("net", "inputs", "layout", "device", "dtype", "compute_dtype", "seed"):
             setattr(bare, name, getattr(self, name))
         return bare
 
@@ -208,7 +244,8 @@ class Model:
         def moved(array: Array) -> Array:
             return array if self.device.owns(array) else self.device.asarray(array)
 
-        vars(self).update(state)
+        earlier = {"compute_dtype": None, "computed_net": state["net"]}  # pickled before these
+        vars(self).update(earlier | state)
         self._theta, self._state = moved(self._theta), moved(self._state)
         if self.training_state is not None:
             vectors = tuple(map(moved, self.training_state.vectors))
@@ -479,7 +516,7 @@ class Model:
             x = samples_to_device(x, self.inputs, device, self.dtype)
             context = self.context(training=training, needs_input_gradient=True, **options)
             theta = self.vector
-            y, net_backward = self.net.forward(self.tree(theta), x, context)
+            y, net_backward = self.computed_net.forward(self.tree(theta), x, context)
 
         def backward(delta: Tree) -> tuple[Tree, dict[str, Array]]:
             with device.activate():
@@ -541,7 +578,7 @@ class Model:
                 spec.check_counted(host, sample_weight)
             t = target_on_device(t, host, device, t_dtype)
             context = self.context(training=training, needs_input_gradient=False, **options)
-            objective = Objective(self.net, self.layout, loss)
+            objective = Objective(self.computed_net, self.layout, loss)
             result = objective.gradient(self.vector, self.state_vector, (x, t, weight), context)
             return result.loss, self.layout.named_gradients(result.g, device.xp)
 
@@ -588,7 +625,9 @@ class Model:
             "jacobian",
             x,
             None,
-            lambda params, batch, ctx: jacobian(self.net, params, batch, self.output_shape, ctx),
+            lambda params, batch, ctx: jacobian(
+                self.computed_net, params, batch, self.output_shape, ctx
+            ),
             needs_input_gradient=True,
         )
 
@@ -634,7 +673,7 @@ class Model:
                 training=False, needs_input_gradient=True, needs_parameter_gradients=False
             )
             params = self.layout.tree(*self.current_vectors(), device.xp)
-            y, backward = self.net.forward(params, samples, context)
+            y, backward = self.computed_net.forward(params, samples, context)
             dx, _ = backward(error_on_device(delta, y, device, self.dtype))
             dx = complete_gradient(dx, samples, device.xp)
             return map_tree(device.to_numpy, dx) if to_host else dx
@@ -783,7 +822,14 @@ class Model:
             moved[name] = array
         return moved
 
-    def predict(self, x: Any, batch_size: int | None = None) -> Tree:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        *,
+        spread: bool = False,
+        activation: Layer | Tree = None,
+    ) -> Tree:
         """Return the output for each row of x: NumPy for host data, else on the model's device.
 
         Of a net of several outputs it is a tuple or dict of arrays.
@@ -796,20 +842,49 @@ class Model:
             `bp.data.Batches` are not shuffled; for them the output is NumPy.
         batch_size : int, optional
             Rows of an array per forward pass; 8192 by default.
+        spread : bool, default False
+            Whether to return the mean and the spread over the members of an `Ensemble` instead of
+            the outputs of each. They are those of the outputs as they are: of logits, pass
+            `activation`.
+        activation : Layer, optional
+            A layer without parameters that is applied to the outputs, to those of each member
+            before they are averaged: `Softmax()` turns the logits of CrossEntropy into
+            probabilities, `Sigmoid()` those of BinaryCrossEntropy. Of several outputs, a tuple or
+            dict of layers, or one for all.
+
+        Returns
+        -------
+        array (batch, *output_shape), or tuple or dict of arrays
+            With spread=True a `Prediction`, to unpack as mean and spread, each without the axis of
+            the members. Of several outputs, both are tuples or dicts; an output that is of no
+            ensemble is its mean, and its spread is None.
 
         Raises
         ------
         InputError, DeviceMismatchError
             If x has the wrong shape, does not hold real numbers, has numbers beyond the model's
-            dtype, or is on another device; if one batch is host data and another is not.
+            dtype, or is on another device; if one batch is host data and another is not; with
+            spread=True if the net does not end in an `Ensemble`.
+
+        Examples
+        --------
+        >>> import bp_arrays as bp
+        >>> model = bp.Model(bp.Ensemble(bp.Linear(3), 5), input_shape=2, device="cpu", seed=0)
+        >>> mean, spread = model.predict([[0.1, 0.2]], spread=True, activation=bp.Softmax())
+        >>> mean.shape, spread.shape, round(float(mean.sum()), 6)
+        ((1, 3), (1, 3), 1.0)
         """
-        return self._over_batches(
-            "predict",
-            x,
-            batch_size,
-            lambda params, batch, context: self.net.forward(params, batch, context)[0],
-            needs_input_gradient=False,
-        )
+        if not isinstance(spread, bool):
+            raise argument_error("predict", "spread", spread, "True or False")
+        of_members = members_of(self.net, self.output_shape) if spread else None
+        activation = checked_activation(activation, self.output_shape)
+
+        def outputs(params: ParameterTree, batch: Tree, context: Context) -> Tree:
+            y = activated(self.computed_net.forward(params, batch, context)[0], activation, context)
+            return prediction_of(y, of_members, context.xp) if spread else y
+
+        y = self._over_batches("predict", x, batch_size, outputs, needs_input_gradient=False)
+        return Prediction(*y) if spread else y
 
     def _over_batches(
         self,
@@ -927,17 +1002,19 @@ class Model:
         Raises
         ------
         InputError
-            If the device lacks the model's dtype.
+            If the device lacks the model's dtype or compute dtype.
         DeviceUnavailableError
             If the device cannot compute on this machine; the model stays where it was.
         """
         target = find_device(device).require()
         target.dtype(self.dtype)
+        computed_net = self._net_on(target)
         theta, others = (target.asarray(v, self.dtype) for v in self.current_vectors())
         state = self.training_state
         if state is not None:
             state = state.moved_to(target, self.dtype)
         self.device, self.training_state = target, state
+        self.computed_net = computed_net
         self._theta, self._state = theta, others
         self._theta_is_shared = self._state_is_shared = False
         return self
@@ -947,12 +1024,20 @@ class Model:
 
         It prints as text and is shown as an HTML table in a notebook.
         """
-        return summary_of(self.net, self.input_shape, description=f"{self.dtype}, on {self.device}")
+        description = f"{self.described_dtype}, on {self.device}"
+        return summary_of(self.net, self.input_shape, description)
+
+    @property
+    def described_dtype(self) -> str:
+        """The dtype in words: "float32", or "float32, computed in bfloat16"."""
+        computed = "" if self.compute_dtype is None else f", computed in {self.compute_dtype}"
+        return f"{self.dtype}{computed}"
 
     def __repr__(self) -> str:
+        computed = "" if self.compute_dtype is None else f", compute_dtype={self.compute_dtype!r}"
         return (
             f"Model({self.net!r}, input_shape={self._shown_inputs}, "
-            f"device={str(self.device)!r}, dtype={self.dtype!r})"
+            f"device={str(self.device)!r}, dtype={self.dtype!r}{computed})"
         )
 
     @property
@@ -996,7 +1081,15 @@ class Model:
         }
         if state is not None:
             arrays[MONITORED] = np.asarray(state.monitored, dtype=np.float64)
-        header = Header(self.net, self.inputs, self.dtype, int(self.seed), self.metadata, state)
+        header = Header(
+            self.net,
+            self.inputs,
+            self.dtype,
+            int(self.seed),
+            self.metadata,
+            state,
+            compute_dtype=self.compute_dtype,
+        )
         write_atomically(path, encode(header, arrays))
 
     def to_onnx(
@@ -1012,7 +1105,7 @@ class Model:
         outputs each is named "output_" and its key or position. Parameters
         keep their names, and `metadata` is included, as text. Layers are written with ONNX's own
         operators if there is one for the model's dtype, others as the operations that their
-        forward calls in `xp`.
+        forward calls in `xp`. A model with a `compute_dtype` is written in float32.
 
         Parameters
         ----------
@@ -1045,7 +1138,8 @@ class Model:
         """Return the network as a `torch.nn.Sequential`, on the CPU, in the model's dtype.
 
         It is in evaluation mode, so that it computes what `predict` does: call its `train()`
-        before you train it. It shares no memory with this model.
+        before you train it. It shares no memory with this model. Of a model with a `compute_dtype`
+        it computes in float32: run it under `torch.autocast` for mixed precision.
 
         Where a layer takes channels, as `Conv2d` does, the module expects them where PyTorch has
         them: images (batch, channels, height, width), signals (batch, channels, time). So are its
@@ -1069,6 +1163,19 @@ class Model:
         """Return the parameters nested like the layers, as NumPy arrays."""
         theta, state = map(self.device.to_numpy, self.current_vectors())
         return self.layout.tree(theta, state, np)
+
+
+def check_compute_dtype(where: str, compute_dtype: Any, dtype: str) -> str | None:
+    """Return the compute dtype of a model of a dtype, checked; None for none."""
+    if compute_dtype is None:
+        return None
+    if not (isinstance(compute_dtype, str) and compute_dtype in COMPUTE_DTYPES):
+        expected = f"{' or '.join(map(repr, COMPUTE_DTYPES))}, or None to compute in the dtype"
+        raise argument_error(where, "compute_dtype", compute_dtype, expected)
+    if dtype != "float32":
+        advice = "leave out compute_dtype to compute in the dtype itself"
+        raise argument_error(where, "dtype", dtype, "'float32' with a compute_dtype", advice)
+    return compute_dtype
 
 
 def _random_options(where: str, step: Any, seed: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from bp_arrays.inputs import InputSpec, as_inputs, only_shape, shapes_of
 from bp_arrays.layers import Layer
 from bp_arrays.losses import last_layer
 from bp_arrays.model._layout import Layout
-from bp_arrays.model._model import Model
+from bp_arrays.model._model import Model, check_compute_dtype
 from bp_arrays.typing import Shape
 
 
@@ -33,6 +33,7 @@ def load(
     device: str | Device = "auto",
     *,
     dtype: str | None = None,
+    compute_dtype: str | None = "stored",
     layers: Sequence[type[Layer]] = (),
 ) -> Model:
     """Read a model written by `Model.save` onto any device. No code in the file is run.
@@ -51,6 +52,9 @@ def load(
     dtype : str, optional
         By default the dtype in which the model was saved. Use "float32" for a bfloat16 model on a
         device that lacks bfloat16.
+    compute_dtype : str or None, default "stored"
+        By default that in which the model was saved; "bfloat16" or "float16" for mixed precision,
+        None to compute in float32, for example on a device that lacks the other.
     layers : sequence of Layer classes, optional
         The custom layer classes of the model.
 
@@ -62,7 +66,7 @@ def load(
         If it is truncated, damaged, not a model of this library, or of a later version. Sizes
         are compared with those in the file before memory is allocated.
     InputError
-        If the device lacks the dtype.
+        If the device lacks the dtype or the compute dtype.
     DeviceUnavailableError
         If the device cannot compute on this machine.
 
@@ -81,6 +85,11 @@ def load(
         file.check_arrays(_expected_arrays(header))
         target, dtype = find_device(device), dtype or header.dtype
         _check_dtype(target, dtype)
+        if compute_dtype == "stored":
+            compute_dtype = header.compute_dtype
+        check_compute_dtype("load", compute_dtype, dtype)
+        if compute_dtype is not None:
+            _check_dtype(target, compute_dtype, "compute_dtype=None) computes in float32")
         try:
             model = Model.from_values(
                 header.net,
@@ -88,6 +97,7 @@ def load(
                 lambda entry: file.read(entry.name),
                 device=target,
                 dtype=dtype,
+                compute_dtype=compute_dtype,
             )
         except InputError as error:  # a value that its parameter, or the dtype, does not have
             raise DataError(str(error)) from None
@@ -121,13 +131,13 @@ def _expected_arrays(header: Header) -> dict[str, tuple[Shape, tuple[str, ...]]]
     return expected
 
 
-def _check_dtype(device: Device, dtype: str) -> None:
+def _check_dtype(
+    device: Device, dtype: str, advice: str = "dtype=...) converts a model to another one"
+) -> None:
     try:
         device.dtype(dtype)
     except InputError as error:
-        raise InputError(
-            f"{error}; load(path, dtype=...) converts a model to another one"
-        ) from None
+        raise InputError(f"{error}; load(path, {advice}") from None
 
 
 def from_torch(

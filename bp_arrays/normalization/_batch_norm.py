@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bp_arrays.checks import array_error, check_bool, check_number, last_axis
 from bp_arrays.initializers import Ones, Zeros
@@ -79,6 +80,8 @@ class BatchNorm(Layer):
     >>> {name: model.parameters[name].round(3).tolist() for name in ("mean", "variance")}
     {'mean': [0.2], 'variance': [1.0]}
     """
+
+    computes_in_float32: ClassVar[bool] = True
 
     momentum: float = 0.1
     epsilon: float = 1e-5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bp_arrays.checks import array_error, check_bool, check_integer, check_number, last_axis
 from bp_arrays.kernels import sum_rows
@@ -54,6 +55,8 @@ class GroupNorm(Layer):
     >>> model.predict([[1.0, 3.0, 10.0, 50.0]]).round(4).tolist()
     [[-1.0, 1.0, -1.0, 1.0]]
     """
+
+    computes_in_float32: ClassVar[bool] = True
 
     groups: int
     epsilon: float = 1e-5

@@ -17,8 +17,8 @@ Forward = Callable[[L, ParameterTree, Array, Context], tuple[Array, Backward]]
 def in_float32(forward: Forward[L]) -> Forward[L]:
     """Decorate a forward that loses too many digits in float16 or bfloat16.
 
-    Its arguments are widened to float32, its results are rounded to the dtype of x again. Other
-    dtypes are not touched.
+    Its arguments are widened to float32; the output and dx are rounded to the dtype of x again, the
+    gradients to that of the parameters. Other dtypes are not touched.
     """
 
     @functools.wraps(forward)
@@ -33,7 +33,7 @@ def in_float32(forward: Forward[L]) -> Forward[L]:
 
         def backward(delta: Array) -> tuple[Array, ParameterTree]:
             dx, gradients = wide_backward(widened(delta, xp))
-            narrow = {name: narrowed(g, dtype, xp) for name, g in gradients.items()}
+            narrow = {name: narrowed(g, params[name].dtype, xp) for name, g in gradients.items()}
             return None if dx is None else narrowed(dx, dtype, xp), narrow
 
         return narrowed(y, dtype, xp), backward

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from bp_arrays.checks import check_bool, check_number, last_axis
 from bp_arrays.kernels import sum_rows
@@ -51,6 +51,8 @@ class LayerNorm(Layer):
     >>> model.predict([[1.0, 1.0, 3.0, 3.0]]).round(4).tolist()
     [[-1.0, -1.0, 1.0, 1.0]]
     """
+
+    computes_in_float32: ClassVar[bool] = True
 
     epsilon: float = 1e-5
     scale: bool = True
@@ -127,6 +129,8 @@ class RMSNorm(Layer):
     >>> model.predict([[1.0, 7.0]]).round(4).tolist()
     [[0.2, 1.4]]
     """
+
+    computes_in_float32: ClassVar[bool] = True
 
     epsilon: float = 1e-5
     scale: bool = True

@@ -239,6 +239,7 @@ def read(
         left_out |= _counting(cells)
     rows = np.arange(len(cells.values))
     t, classes, notes = None, None, [f"passed    {k}: {v}" for k, v in opened.passed_over.items()]
+    notes += reading.notes
     if target is not None:
         t, classes = _targets(opened, reading.target, target, task)
         has_target = t >= 0 if classes is not None else ~np.isnan(t[:, 0])

@@ -345,6 +345,8 @@ def targets_from_numbers(
     if task == "regression":
         return _as_values(values, describe_location)[:, None], None
     kinds, t = np.unique(values, return_inverse=True)
+    if values.dtype.kind == "b":
+        return t.astype(np.int64), tuple(str(bool(kind)) for kind in kinds)
     names = (str(int(kind)) if kind == int(kind) else repr(float(kind)) for kind in kinds)
     return t.astype(np.int64), tuple(names)
 

@@ -89,12 +89,21 @@ def _is_missing(value: Any) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
 
 
+def _are_truths(values: list[Any]) -> bool:
+    """Return whether all values that are not missing are true or false, and there are any."""
+    present = [value for value in values if not _is_missing(value)]
+    return bool(present) and all(isinstance(value, (bool, np.bool_)) for value in present)
+
+
 def _values(series: Any, kind: Kind) -> list[str] | HostArray:
-    """Return texts, "" for a missing one; or numbers, NaN for that."""
+    """Return texts, "" for a missing one; or numbers, NaN for that.
+
+    True and False with gaps are texts: they are 1 and 0 as numbers, and have names as classes.
+    """
     array = np.asarray(series)
     if kind == "number" and array.dtype.kind in "biuf":
-        return array.astype(np.uint8) if array.dtype.kind == "b" else array
+        return array
     values = series.to_list()
-    if kind == "number":
+    if kind == "number" and not _are_truths(values):
         return np.array([np.nan if _is_missing(v) else float(v) for v in values], np.float64)
     return ["" if _is_missing(value) else str(value) for value in values]

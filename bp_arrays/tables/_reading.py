@@ -37,11 +37,14 @@ class Reading(NamedTuple):
         The column of the targets as it is.
     left_out : dict of str to str
         Columns that cannot be learned from, and why.
+    notes : list of str
+        What else was noticed, in lines.
     """
 
     cells: Cells
     target: Any
     left_out: dict[str, str]
+    notes: list[str]
 
 
 def read_cells(
@@ -89,10 +92,13 @@ def read_cells(
             break
         first_texts |= found
         texts |= found.keys()
+    notes = []
     for name, parser in parsers.items():
         reason = _reason(source, name, parser, len(values), first_texts.get(name))
         if reason is not None:
             left_out[name] = reason
+        elif name in first_texts and _is_mostly_numbers(source, name, parser):
+            notes.append(_mixed(name, parser, first_texts[name][1].strip()))
     for name in names:
         if name in left_out and name in asked_for:
             raise DataError(
@@ -100,7 +106,7 @@ def read_cells(
                 f"{left_out[name]}; do not name it in --columns"
             )
     columns = tuple(tuple(parsers[name].texts) if name in parsers else None for name in names)
-    return Reading(Cells(tuple(names), columns, values), targets, left_out)
+    return Reading(Cells(tuple(names), columns, values), targets, left_out, notes)
 
 
 def cells_like(
@@ -250,7 +256,7 @@ def _reason(
         return (
             f"dates, such as {parser.texts[0]}; learn from numbers made of them, such as the year"
         )
-    mostly_numbers = source.kinds[name] == "cells" and 2 * parser.numbers > present
+    mostly_numbers = _is_mostly_numbers(source, name, parser)
     are_categories = few <= FEW and 2 * few <= present and parser.numbers <= MOST * present
     if parser.is_given_up:  # of ticket numbers such as 113803 and PC 17599, many are texts
         mostly_numbers &= sum(map(is_number, parser.texts)) >= MOST * few
@@ -261,6 +267,22 @@ def _reason(
     if 2 * few > present and few > 2:
         return f"texts that hardly recur, {few} different ones in {rows} rows"
     return None
+
+
+def _is_mostly_numbers(source: Source, name: str, parser: TextParser) -> bool:
+    """Return whether most cells of a column without a type are numbers."""
+    return source.kinds[name] == "cells" and 2 * parser.numbers > parser.present
+
+
+def _mixed(name: str, parser: TextParser, example: str) -> str:
+    """Describe a column of numbers and a few texts, which is read as categories."""
+    texts = parser.present - parser.numbers
+    are_texts = "are texts" if texts > 1 else "is a text"
+    return (
+        f"mixed     {name!r}: {texts} of {parser.present} cells {are_texts}, such as "
+        f"{example!r:.40}, so the column is {len(parser.texts)} categories; for numbers empty such "
+        f"cells, which --missing then fills, or leave the column out with --drop {name}"
+    )
 
 
 def _text_among_numbers(
@@ -294,7 +316,7 @@ def _notes(
                 notes.append(f"{column.name!r}: {count} missing, filled with {column.fill:.6g}")
             continue
         if len(missing):
-            how = "as in the training" if column.has_missing else "in none of the categories"
+            how = "as in training" if column.has_missing else "in none of the categories"
             notes.append(f"{column.name!r}: {_cells(len(missing))} missing, {how}")
         unseen = parsers[column.name].unseen
         if unseen:

@@ -1,6 +1,7 @@
 """Training: the loop, its batches, metrics, callbacks and history."""
 
 from bp_arrays.training._confusion import ConfusionMatrix
+from bp_arrays.training._ensemble_metric import EnsembleMetric
 from bp_arrays.training._evaluate import evaluate
 from bp_arrays.training._fit import fit
 from bp_arrays.training._history import History
@@ -28,6 +29,7 @@ __all__ = [
     "ConfusionMatrix",
     "Diagnosis",
     "EarlyStopping",
+    "EnsembleMetric",
     "GradientNorms",
     "History",
     "L2Penalty",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from dataclasses import replace
@@ -13,6 +14,7 @@ from bp_arrays.devices import name_of_dtype
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError
 from bp_arrays.model import Model
+from bp_arrays.training._described import described, has_code
 from bp_arrays.typing import HostArray
 
 TOLERANCE = 1e-4
@@ -33,9 +35,9 @@ def agree_on_model(group: ProcessGroup, model: Model, **settings: Any) -> None:
         version_of_bp_arrays=__version__,
         version_of_numpy=np.__version__,
         model=f"{model.parameter_count} parameters {_checksum(map(str, entries)):08x}",
-        dtype=model.dtype,
+        dtype=model.described_dtype,
         library=model.device.backend,
-        **{name: described(value) for name, value in settings.items()},
+        **{name: as_text(value) for name, value in settings.items()},
         updates_so_far=state.step,
         epochs_so_far=state.epoch,
     )
@@ -77,9 +79,12 @@ def share_parameters(group: ProcessGroup, model: Model, *, only_parameters: bool
     model.training_state = replace(training_state, vectors=shared)
 
 
-def described(value: Any) -> str:
-    """Return a setting as text that is equal in all processes."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+def as_text(value: Any) -> str:
+    """Return a setting as text that is equal for equal settings, in all processes."""
+    text, description = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value)), described(value)
+    if text == repr(value) and not has_code(description):
+        return text
+    return f"{text} {_checksum([json.dumps(description)]):08x}"
 
 
 def _vectors(model: Model) -> list[HostArray]:

@@ -18,7 +18,7 @@ from bp_arrays.kernels import narrowed
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
 from bp_arrays.training._metrics import Metric, with_part_losses
-from bp_arrays.training._table import check_table
+from bp_arrays.training._table import check_table, spec_of
 from bp_arrays.typing import Namespace
 
 EVALUATION_ROWS = 1024
@@ -81,6 +81,8 @@ class Totals:
                 self._read()
         elif self._total is None:
             self._total = _converted(self._as_float64, *batch)
+        elif not self.metrics:  # as `merged`, without its calls
+            self._total = (self._total[0] + value, self._total[1] + weight, ())
         else:
             self._total = merged(self.metrics, self._total, batch, self._device.xp)
 
@@ -188,7 +190,7 @@ def evaluate(
             f"evaluate(loss=): expected a loss such as CrossEntropy(), got {loss!r:.80}"
         )
     metrics = with_part_losses(metrics, loss)
-    check_table(x, model, "evaluate")
+    check_table(x, spec_of(model), "evaluate")
     batches = as_batches(x, t, sample_weight, batch_size=batch_size)
     rows = batches.batch_size if batches is x else batch_size or EVALUATION_ROWS
     return evaluate_feed(
@@ -219,7 +221,7 @@ def evaluate_feed(
     The processes of a group share the rows of each batch, and all return the same values.
     `between` is called after each batch, and may raise an exception.
     """
-    objective = Objective(model.net, model.layout, loss, tuple(metrics))
+    objective = Objective(model.computed_net, model.layout, loss, tuple(metrics))
     totals = Totals(loss, metrics, model.device)
     sum_dtype = model.device.dtype(model.device.sum_dtype)
     quiet = np.errstate(under="ignore")  # an underflow to 0 is meant

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from bp_arrays.layers import Standardize, walk
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import EMA, Optimizer, TrainingState
-from bp_arrays.training._agreement import described, share_parameters
+from bp_arrays.training._agreement import as_text, share_parameters
 from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed, nothing
 from bp_arrays.training._history import History, joined_series
 from bp_arrays.training._metrics import Metric, with_part_losses
@@ -212,12 +213,11 @@ def _fit(
 ) -> History:
     with checked_together(group):
         epochs = as_integer("fit", "epochs", epochs, at_least=1)
-        if isinstance(samples[0], Table):
-            model.metadata |= samples[0].metadata
         _check_callbacks(callbacks)
         checkpoint = as_checkpoint(checkpoint)
         metrics = with_part_losses(metrics, loss)
         accumulate = as_integer("fit", "accumulate", accumulate, at_least=1)
+    before = model.training_state
     with memory_advice("fit", model.device, batch_size, KEPT):
         trainer = Trainer(
             model,
@@ -230,16 +230,18 @@ def _fit(
             accumulate=accumulate,
             distributed=group,
         )
-    with checked_together(group):
+    with checked_together(group), _restored_state(model, before):
         spec = BatchSpec.of(model, loss, metrics)
         data = as_batches(*samples, batch_size=batch_size, shuffle=shuffle, seed=seed)
         rows = data.batch_size
         if isinstance(samples[0], Table):
-            check_table(validation, model, "fit(validation=)")
+            check_table(validation, samples[0].spec, "fit(validation=)")
         with memory_advice("fit", model.device, rows, KEPT):  # targets are moved there at once
             feed = data.feed(spec)
             validation_feed = _validation_feed(validation, spec)
         _check_passes(feed, validation_feed, epochs)
+    if isinstance(samples[0], Table):
+        model.metadata |= samples[0].metadata
     _warn_of_identities(model)
     if group is not None:
         group.require_same(
@@ -247,7 +249,7 @@ def _fit(
             validation_data=_fingerprint(validation_feed),
             batch_size=rows,
             epochs=epochs,
-            shuffle=described(data.shuffle),
+            shuffle=as_text(data.shuffle),
             order_seed=data.seed,
         )
 
@@ -257,7 +259,7 @@ def _fit(
 
     def settings() -> list[Setting]:
         return [
-            setting("model", [model.net, model.inputs, model.dtype], repr(model)),
+            setting("model", _described_model(model), repr(model)),
             setting("data", feed.fingerprint(), _described_rows(feed)),
             setting(
                 "validation data",
@@ -340,6 +342,21 @@ def _fit(
             trainer.runner.keep()
             _keep_history(model, session.earlier, run.history)
     return run.history
+
+
+@contextmanager
+def _restored_state(model: Model, before: TrainingState | None) -> Iterator[None]:
+    """Give the model its training state back if the data are refused."""
+    try:
+        yield
+    except BaseException:
+        model.training_state = before
+        raise
+
+
+def _described_model(model: Model) -> list[Any]:
+    described = [model.net, model.inputs, model.dtype]
+    return described if model.compute_dtype is None else [*described, model.compute_dtype]
 
 
 def _fingerprint(feed: Feed | None) -> str:

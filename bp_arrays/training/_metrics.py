@@ -30,7 +30,7 @@ from bp_arrays.inputs import (
     first_outside,
 )
 from bp_arrays.layers import Context
-from bp_arrays.losses import CombinedLoss, Loss
+from bp_arrays.losses import CombinedLoss, EnsembleLoss, Loss
 from bp_arrays.trees import described_tree, is_shape
 from bp_arrays.typing import Array, HostArray, Namespace, Shape
 
@@ -134,7 +134,7 @@ class Accuracy(Metric):
         return "accuracy"
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
-        _check_one_output(self, output_shape)
+        _check_one_output(self, output_shape, loss)
         shape, classes = (len(t), *output_shape), (output_shape or (1,))[-1]
         if classes < 2:
             raise InputError(
@@ -223,7 +223,7 @@ class BinaryAccuracy(Metric):
         return "accuracy"
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
-        _check_one_output(self, output_shape)
+        _check_one_output(self, output_shape, loss)
         one_of_several = loss.takes_classes or loss.targets_sum_to_one
         if not one_of_several:
             _check_same_shape(self, t, output_shape, loss)
@@ -280,7 +280,7 @@ class R2(Metric):
         return "r2"
 
     def check_targets(self, t: HostArray, output_shape: Shape, loss: Loss) -> None:
-        _check_one_output(self, output_shape)
+        _check_one_output(self, output_shape, loss)
         if loss.output_kind in (None, "values") and not loss.takes_classes:
             _check_same_shape(self, t, output_shape, loss)
         if loss.output_kind in ("logits", "logarithms") or t.shape != (len(t), *output_shape):
@@ -518,8 +518,14 @@ def with_part_losses(metrics: Sequence[Metric], loss: Loss) -> tuple[Metric, ...
     return every
 
 
-def _check_one_output(metric: Metric, output_shape: Any) -> None:
-    """Raise InputError if a metric of one output is to measure several."""
+def _check_one_output(metric: Metric, output_shape: Any, loss: Loss) -> None:
+    """Raise InputError if a metric of one output is to measure several, or those of members."""
+    if isinstance(loss, EnsembleLoss):
+        kind = type(metric).__name__
+        raise InputError(
+            f"{kind}: expected one output, got those of the members of an ensemble; write "
+            f"EnsembleMetric({kind}())"
+        )
     if not is_shape(output_shape):
         kind = type(metric).__name__
         keys = output_shape if isinstance(output_shape, dict) else range(len(output_shape))

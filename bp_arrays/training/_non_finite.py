@@ -23,7 +23,7 @@ def non_finite_loss(
     if not is_finite(batch.x, context.xp):
         origin: str | None = "the samples x of that batch, before any layer"
     else:
-        origin = _first_non_finite(model.net, model.tree(theta), batch.x, context)
+        origin = _first_non_finite(model.computed_net, model.tree(theta), batch.x, context)
     where = origin or f"the loss {type(loss).__name__}, all layers being finite"
     return NonFiniteLossError(
         f"the loss became NaN or infinite in epoch {state.epoch + 1}, batch {index + 1}: the "

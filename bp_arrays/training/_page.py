@@ -16,7 +16,7 @@ from bp_arrays.plots import Best, TrainingPage
 from bp_arrays.training._confusion import ConfusionMatrix
 from bp_arrays.training._history import History
 from bp_arrays.training._metrics import R2
-from bp_arrays.training._table import check_table
+from bp_arrays.training._table import check_table, spec_of
 from bp_arrays.typing import HostArray
 
 
@@ -74,7 +74,7 @@ def _outputs(
     model: Model, test: Any, classes: Sequence[str]
 ) -> tuple[HostArray, HostArray, Sequence[str]]:
     """Return outputs (rows, outputs), targets, and the names of the classes."""
-    check_table(test, model, "History.to_html(test=)")
+    check_table(test, spec_of(model), "History.to_html(test=)")
     if isinstance(test, Table):
         x, t, classes = test.x, test.t, classes or test.classes or ()
     elif isinstance(test, tuple) and len(test) == 2:
@@ -124,5 +124,5 @@ def _layer_lines(model: Model) -> dict[str, str]:
     rows = {row.path or "net": row.kind for row in model.summary().rows}
     return rows | {
         "parameters": f"{model.parameter_count:,}",
-        "device": f"{model.device}, {model.dtype}",
+        "device": f"{model.device}, {model.described_dtype}",
     }

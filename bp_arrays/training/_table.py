@@ -8,20 +8,23 @@ import numpy as np
 
 from bp_arrays.data import Table
 from bp_arrays.errors import InputError
-from bp_arrays.model import Model
 from bp_arrays.tables import TableSpec
 
 
-def check_table(data: Any, model: Model, where: str) -> None:
-    """Raise InputError for a table whose inputs or classes mean something else to the model.
+def spec_of(model: Any) -> TableSpec | None:
+    """Return the specification of the table that a model was trained on, if it was on one."""
+    return TableSpec.from_metadata(model.metadata, "model.metadata")
+
+
+def check_table(data: Any, known: TableSpec | None, where: str) -> None:
+    """Raise InputError for a table whose inputs or classes mean something else to a model.
+
+    `known` is the specification of its training table; None if it was not trained on one.
 
     Two tables that were read each by itself have other scales, fillings, categories, and
     numbers of the classes: the scores would be those of another task.
     """
-    if not isinstance(data, Table):
-        return
-    known = TableSpec.from_metadata(model.metadata, "model.metadata")
-    if known is None:
+    if not isinstance(data, Table) or known is None:
         return
     advice = "read it with bp.data.read(..., like=model), or split one table with table.split()"
     if data.spec.columns != known.columns:

@@ -125,13 +125,11 @@ class Trainer:
         """Return what runs the steps on the model's present device."""
         model = self.model
         penalty = None if self._penalty is None else self._penalty.on(model)
-        objective = Objective(model.net, model.layout, self.loss, self._metrics, penalty)
+        objective = Objective(model.computed_net, model.layout, self.loss, self._metrics, penalty)
         step = TrainingStep(model, objective, self.optimizer, self._seed, model.device.xp)
         self._spec = BatchSpec.of(model, self.loss, self._metrics)
-        division, key = self._division, None
-        if division.is_trivial:
-            key = step_key(model, self.loss, self._metrics, self._penalty, self._seed)
-        return runner_for(step, compiled=self._compiled, key=key, division=division)
+        key = step_key(model, self.loss, self._metrics, self._penalty, self._seed)
+        return runner_for(step, compiled=self._compiled, key=key, division=self._division)
 
     def resume(self) -> Runner:
         """Continue with this trainer's own optimizer state; return what runs the steps.

@@ -117,7 +117,7 @@ CONTENTS = {
     "bad.npz": ("PK", "not a readable .npz archive"),
     "bad.npy": ("", "expected two .npy files, got one"),
     "images-idx3-ubyte": ("\0\0\x08\x03", "truncated"),
-    "other.txt": ("hello", "got a file of unknown format"),
+    "other.bin": ("hello", "got a file of unknown format"),
 }
 
 

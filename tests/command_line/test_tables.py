@@ -137,3 +137,13 @@ def test_a_table_of_texts_alone_needs_no_standardization(run, tmp_path, layers):
     assert result.code == 0 and "network   Linear(" in result.out
     result = run("predict", "m", "t.csv", "--device", "cpu", "--out", "p.csv")
     assert result.code == 0 and "predicted 60 rows: mean squared error" in result.out
+
+
+@pytest.mark.parametrize("name", ["r.pdf", "r", "r.html.gz"])
+def test_a_report_in_no_known_format_is_refused_at_the_door(run, penguins, tmp_path, name):
+    result = run(*WORDS, "--report", name, "--out", "m")
+    assert result.code == 2 and result.out == "" and not (tmp_path / "m").exists()
+    assert f"--report {name}: expected a name that ends in .html or .json, got" in result.err
+    run(*WORDS, "--out", "m", "--quiet")
+    result = run("predict", "m", "penguins.csv", "--report", "r.html")
+    assert result.code == 2 and "--report r.html: expected a name that ends in .json" in result.err

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import bp_arrays as bp
+from bp_arrays.data import RowFeed
+from bp_arrays.inputs import BatchSpec
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(23, 4))
@@ -42,6 +44,24 @@ def test_an_epoch_has_every_row_once_with_its_target_and_weight(device):
     np.testing.assert_array_equal(x, X[found].astype(np.float32))
     np.testing.assert_array_equal(t, T[found])
     np.testing.assert_array_equal(w, W[found].astype(np.float32))
+
+
+def test_small_batches_gathered_together_are_the_rows_of_the_order():
+    x = RNG.normal(size=(23, 4096)).astype(np.float32)  # eight rows are gathered at once
+    model = bp.Model(bp.Linear(3), 4096, device="cpu")
+    feed = RowFeed(BatchSpec.of(model, bp.CrossEntropy()), x, T, W)
+    order = RNG.permutation(23)
+    epoch = list(feed.epoch(3, order, start=1))
+    assert [len(batch.x) for batch in epoch] == [3, 3, 3, 3, 3, 3, 2]
+    for k, batch in enumerate(epoch):
+        rows = order[3 * (k + 1) : 3 * (k + 2)]
+        np.testing.assert_array_equal(batch.x, x[rows])
+        np.testing.assert_array_equal(batch.t, T[rows])
+        np.testing.assert_array_equal(batch.weight, W[rows].astype(np.float32))
+    for rank in range(2):  # shares of batches, with gaps between them
+        for piece, start in zip(feed.pieces(3, order, rank, 2), range(0, 23, 3), strict=True):
+            rows = order[start:][piece.first :][: len(piece.batch.x)]
+            np.testing.assert_array_equal(piece.batch.x, x[rows])
 
 
 def test_each_iteration_is_an_epoch_of_its_own_and_the_same_on_every_device(device):

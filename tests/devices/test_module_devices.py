@@ -141,3 +141,15 @@ def absent(find):
         return find("cuda:999") if spec == "torch:cpu" else find(spec)
 
     return found
+
+
+def test_a_module_that_wraps_its_dtypes_is_reported_in_a_line(mylib, capsys):
+    module = sys.modules["mylib.array_api"]
+    float64 = module.float64
+    module.float64 = lambda *arguments: float64(*arguments)
+    code = main(["check", "--device", "mylib.array_api", "--only", "tanh", "--require",
+                 "mylib.array_api"])  # fmt: skip
+    printed = capsys.readouterr()
+    assert code == 1 and "Traceback" not in printed.out + printed.err
+    assert "mylib.array_api.float64 is <function" in printed.out
+    assert "not a dtype" in printed.out

@@ -192,6 +192,18 @@ def step_by_step(group):
     np.testing.assert_allclose(*results, rtol=1e-10, atol=1e-12)
 
 
+@case
+def repeated_calls_use_what_the_first_has_recorded(group):
+    vectors = []
+    for of in (group, None):
+        model = bp.Model(MLP, 5, device="cpu", dtype="float64", seed=0)
+        options = {"loss": bp.CrossEntropy(), "optimizer": bp.Adam(0.01), "batch_size": 16}
+        for _ in range(3):
+            bp.fit(model, X, CLASSES, distributed=of, **options)
+        vectors.append(model.vector)
+    np.testing.assert_allclose(*vectors, rtol=1e-10, atol=1e-12)
+
+
 def refused(kind, words, function, *args, **options):
     try:
         function(*args, **options)
@@ -209,6 +221,8 @@ def differences_are_refused(group):
     refused(kind, [*where, "batch size"], trained, group, batch_size=4 + last)
     refused(kind, [*where, "seed"], trained, group, seed=int(last))
     refused(kind, [*where, "optimizer"], trained, group, optimizer=bp.SGD(0.1 + last))
+    order = lambda epoch: np.roll(np.arange(53), last)  # noqa: E731
+    refused(kind, [*where, "shuffle"], trained, group, shuffle=order)
     refused(kind, [*where, "model"], trained, group, net=bp.Linear(3, bias=last))
     refused(kind, [*where, "data", "rows"], trained, group, x=X[last:], t=CLASSES[last:])
     refused(kind, [*where, "data"], trained, group, x=X + 1e-3 * last)

@@ -23,8 +23,8 @@ PAIRS = [
 ]
 KINDS = [ours for ours, _ in PAIRS]
 ADDED = {
-    bp.MLPClassifier: {"loss", "class_weight", "dropout", "device", "callbacks"},
-    bp.MLPRegressor: {"dropout", "device", "callbacks"},
+    bp.MLPClassifier: {"loss", "class_weight", "dropout", "device", "compute_dtype", "callbacks"},
+    bp.MLPRegressor: {"dropout", "device", "compute_dtype", "callbacks"},
 }
 X = np.array([[0.0, 1.0], [1.0, 0.5], [2.0, 0.0], [3.0, 1.5], [0.5, 2.0], [2.5, 2.5]])
 y = np.array([0, 0, 1, 1, 0, 1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -148,6 +150,20 @@ def test_the_compiler_is_asked_at_once_for_a_long_training_run(monkeypatch):
         short.spend(cost / 1e4, steps_to_come=10**4)
         long.spend(cost / 1e4, steps_to_come=10**5)
     assert asked == [long]
+
+
+def test_without_a_thread_numpy_continues(monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "bp_arrays")
+
+    def fails(thread):
+        raise RuntimeError("can't start new thread")
+
+    request = loops.LoopRequest(one_operation(), "float64")
+    with monkeypatch.context() as patched:
+        patched.setattr("threading.Thread.start", fails)
+        for _ in range(2):
+            request.spend(1e6)
+    assert request.wait() is None and caplog.text.count("can't start new thread") == 1
 
 
 def one_operation():

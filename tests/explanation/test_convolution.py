@@ -68,10 +68,10 @@ def test_a_net_of_images_has_a_page_and_a_text():
 @pytest.mark.parametrize(
     ("layer", "name", "at"),
     [
-        (bp.MultiHeadAttention(2), "0.qkv.weight", (1, 2)),
+        (bp.MultiHeadAttention(2, rotary=True), "0.qkv.weight", (1, 2)),
         (bp.LSTM(3), "0.input_weight", (2, 3)),
         (bp.LayerNorm(), "0.scale", (2,)),
-        (bp.TransformerBlock(2), "0.feed_forward.up.weight", (1, 1)),
+        (bp.TransformerBlock(2), "0.norm1.scale", (3,)),
     ],
 )
 def test_layers_without_a_formula_are_measured(layer, name, at):

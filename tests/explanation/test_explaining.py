@@ -437,8 +437,8 @@ def test_parameters_that_are_not_trained_or_not_finite_are_told():
 
 
 def test_a_layer_that_acts_on_positions_is_refused_by_name():
-    model = bp.Model(bp.Sequential(bp.Tanh(), bp.Linear(2)), (3, 4), device="cpu")
-    with pytest.raises(bp.InputError, match=r"one vector per sample at layer '1' \(Linear\)"):
+    model = bp.Model(bp.Sequential(bp.Linear(2), bp.Softmax()), (3, 4), device="cpu")
+    with pytest.raises(bp.InputError, match=r"one vector per sample at layer '1' \(Softmax\)"):
         bp.explain(model, np.ones((3, 4)), np.ones((3, 2)), bp.L2Loss())
 
 

@@ -122,7 +122,7 @@ def test_what_does_not_fit_is_refused():
             make()
     model = bp.Model(bp.Ensemble(bp.Linear(1), 2), 4, device="cpu")
     loss = bp.EnsembleLoss(bp.MeanSquaredError())
-    with pytest.raises(bp.InputError, match="R2: expected targets of the shape of the outputs"):
+    with pytest.raises(bp.InputError, match=r"R2: .* ensemble; write EnsembleMetric\(R2\(\)\)"):
         bp.evaluate(model, X, X[:, :1], loss=loss, metrics=[bp.R2()])
     with pytest.raises(bp.InputError, match=r"expected the shape of the output, \(48, 1\)"):
         bp.evaluate(model, X, X[:, :2], loss=loss)
@@ -131,3 +131,118 @@ def test_what_does_not_fit_is_refused():
         bp.InputError, match=r"\(batch, members, ...\) of an Ensemble, got \(48, 1\)"
     ):
         bp.evaluate(plain, X, X[:, :1], loss=loss)
+
+
+def test_predict_returns_mean_and_spread(device):
+    net = bp.Ensemble(bp.Sequential(bp.Linear(5), bp.Tanh(), bp.Linear(3)), 4)
+    model = bp.Model(net, 4, device=device, dtype="float64", seed=1)
+    members = model.predict(X)
+    for batch_size in (None, 7):
+        prediction = model.predict(X, batch_size, spread=True)
+        np.testing.assert_allclose(prediction.mean, members.mean(axis=1), rtol=1e-12)
+        np.testing.assert_allclose(prediction.spread, members.std(axis=1), rtol=1e-12)
+    p = np.exp(members) / np.exp(members).sum(axis=2, keepdims=True)
+    mean, spread = model.predict(X, spread=True, activation=bp.Softmax())
+    np.testing.assert_allclose(mean, p.mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(spread, p.std(axis=1), rtol=1e-10)
+    np.testing.assert_allclose(model.predict(X, activation=bp.Softmax()), p, rtol=1e-12)
+
+
+def test_each_of_several_outputs_has_a_mean_and_a_spread():
+    heads = bp.Parallel(
+        value=bp.Sequential(bp.Ensemble(bp.Linear(2), 3), bp.Standardize()), kind=bp.Linear(2)
+    )
+    model = bp.Model(bp.Sequential(bp.Linear(5), heads), 4, device="cpu", seed=1)
+    y = model.predict(X)
+    mean, spread = model.predict(X, spread=True, activation={"kind": bp.Softmax()})
+    np.testing.assert_allclose(mean["value"], y["value"].mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(spread["value"], y["value"].std(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(mean["kind"].sum(axis=1), 1.0, rtol=1e-6)
+    assert spread["kind"] is None
+    pair = bp.Parallel(bp.Linear(1), bp.Ensemble(bp.Linear(2), 3))
+    mean, spread = bp.Model(pair, 4, device="cpu").predict(X, spread=True)
+    assert spread[0] is None and spread[1].shape == (48, 2)
+
+
+def test_a_prediction_that_does_not_fit_is_refused():
+    plain = bp.Model(bp.Linear(3), 4, device="cpu")
+    flat = bp.Model(bp.Sequential(bp.Ensemble(bp.Linear(3), 2), bp.Flatten()), 4, device="cpu")
+    for predict, message in (
+        (lambda: plain.predict(X, spread=True), "expected a net that ends in an Ensemble"),
+        (lambda: flat.predict(X, spread=True), "expected a net that ends in an Ensemble"),
+        (lambda: plain.predict(X, spread=bp.Softmax()), "expected True or False"),
+        (lambda: plain.predict(X, activation="softmax"), "a layer without parameters"),
+        (lambda: plain.predict(X, activation=bp.Linear(3)), "a layer without parameters"),
+        (lambda: plain.predict(X, activation={"a": bp.Tanh()}), "a layer without parameters"),
+        (lambda: bp.data.bootstrap_weights(0, 3), "rows"),
+    ):
+        with pytest.raises(bp.InputError, match=message) as error:
+            predict()
+        assert "\n" not in str(error.value)
+
+
+def test_weights_of_each_member_train_it_on_its_own_rows(device):
+    net = bp.Ensemble(bp.Sequential(bp.Linear(6), bp.Tanh(), bp.Linear(3)), MEMBERS)
+    model = bp.Model(net, 4, device=device, dtype="float64", seed=2)
+    weights = bp.data.bootstrap_weights(48, MEMBERS, seed=1)
+    assert len(np.unique(weights, axis=1).T) == MEMBERS
+    # sums, which do not depend on the weight of the other members
+    options = {"epochs": 3, "batch_size": 20, "optimizer": bp.SGD(0.01)}
+    loss = bp.CrossEntropy(reduction="sum")
+    separate = list(members_of(model))
+    for m, member in enumerate(separate):
+        bp.fit(member, X, T, loss=loss, sample_weight=weights[:, m], **options)
+    bp.fit(model, X, T, loss=bp.EnsembleLoss(loss), sample_weight=weights, **options)
+    for right, member in zip(separate, members_of(model), strict=True):
+        np.testing.assert_allclose(member.predict(X), right.predict(X), rtol=1e-9, atol=1e-12)
+
+
+def test_the_mean_has_the_weight_of_a_member_on_average():
+    y, t = RNG.normal(size=(5, 3, 2)), RNG.normal(size=(5, 2))
+    weight = RNG.uniform(0.5, 2.0, (5, 3))
+    loss = bp.EnsembleLoss(bp.L2Loss())
+    value, delta = loss(y, t, weight)
+    squares = 0.5 * np.sum((y - t[:, None]) ** 2, axis=2)
+    np.testing.assert_allclose(value, np.sum(weight * squares) / (weight.sum() / 3))
+    np.testing.assert_allclose(delta, (weight / (weight.sum() / 3))[:, :, None] * (y - t[:, None]))
+    ctx = bp.Context.of(y)
+    np.testing.assert_allclose(loss.total_weight(t, y, ctx, weight), weight.sum() / 3)
+    np.testing.assert_allclose(loss(y, t, np.repeat(weight[:, :1], 3, axis=1))[0],
+                               loss(y, t, weight[:, 0])[0])  # fmt: skip
+    with pytest.raises(bp.InputError, match="expected one number per sample"):
+        loss(y, t, weight.T)
+    half, whole = (bp.Model(bp.Ensemble(bp.Linear(2), 3), 4, device="cpu") for _ in range(2))
+    x, options = X[:5], {"loss": loss, "optimizer": bp.SGD(0.1), "shuffle": False, "epochs": 2}
+    bp.fit(half, x, t, sample_weight=weight, batch_size=3, accumulate=2, **options)
+    bp.fit(whole, x, t, sample_weight=weight, batch_size=5, **options)
+    np.testing.assert_allclose(half.predict(x), whole.predict(x), rtol=1e-4, atol=1e-6)
+
+
+def test_metrics_of_an_ensemble_are_those_of_its_mean(device):
+    net = bp.Ensemble(bp.Sequential(bp.Linear(6), bp.Tanh(), bp.Linear(3)), MEMBERS)
+    model = bp.Model(net, 4, device=device, dtype="float64", seed=2)
+    metric = bp.EnsembleMetric(bp.Accuracy(), bp.Softmax())
+    loss = bp.EnsembleLoss(bp.CrossEntropy())
+    weights = bp.data.bootstrap_weights(48, MEMBERS)
+    history = bp.fit(
+        model, X, T, loss=loss, optimizer=bp.Adam(0.05), epochs=2, metrics=[metric],
+        sample_weight=weights, validation=(X, T),
+    )  # fmt: skip
+    assert history.not_compiled == ""
+    p, _ = model.predict(X, spread=True, activation=bp.Softmax())
+    right = p.argmax(axis=1) == T
+    np.testing.assert_allclose(history["val_accuracy"][-1], right.mean())
+    values = bp.evaluate(model, X, T, loss=loss, metrics=[metric], sample_weight=weights)
+    expected = np.average(right, weights=weights.mean(axis=1))
+    np.testing.assert_allclose(values["accuracy"], expected, rtol=1e-6)
+    with pytest.raises(bp.InputError, match=r"expected an EnsembleLoss.* use Accuracy\(\)"):
+        plain = bp.Model(bp.Linear(3), 4, device="cpu")
+        bp.evaluate(plain, X, T, loss=bp.CrossEntropy(), metrics=[metric])
+
+
+def test_a_softmax_in_the_members_is_warned_of():
+    net = bp.Ensemble(bp.Sequential(bp.Linear(3), bp.Softmax()), 2)
+    model = bp.Model(net, 4, device="cpu")
+    loss = bp.EnsembleLoss(bp.CrossEntropy())
+    with pytest.warns(bp.BpArraysWarning, match=r"ends in Softmax \(layer 1\), but CrossEntropy"):
+        bp.fit(model, X, T, loss=loss, optimizer=bp.SGD(0.1), epochs=1)

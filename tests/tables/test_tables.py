@@ -294,3 +294,53 @@ def test_a_task_that_is_none_is_refused(tmp_path):
     for read in (bp.data.read, bp.data.open_dataset):
         with pytest.raises(bp.InputError, match="did you mean 'regression'"):
             read(str(tmp_path / "t.csv"), target="y", task="regresion")
+
+
+def test_true_and_false_are_the_classes_of_a_frame():
+    frame = penguins()
+    gaps = frame["ringed"].astype(object)
+    gaps[4] = None
+    nullable = frame["ringed"].astype("boolean")
+    nullable[4] = pd.NA
+    for column in (frame["ringed"], gaps, nullable):
+        table = bp.data.read(frame.assign(ringed=column), target="ringed")
+        assert table.classes == ("False", "True")
+        expected = frame["ringed"][column.notna()].astype(int)
+        np.testing.assert_array_equal(table.t, expected)
+        features = bp.data.read(frame.assign(ringed=column), target="species")
+        number = features.x[:][:, features.feature_names.index("ringed")]
+        assert len(np.unique(number[~np.isclose(number, number[4])])) <= 2
+        assert features.spec.columns[-1] == NumberColumn(
+            "ringed", *(getattr(features.spec.columns[-1], k) for k in ("fill", "mean", "scale"))
+        )
+    assert bp.data.read(pl.from_pandas(frame), target="ringed").classes == ("False", "True")
+
+
+def test_a_few_texts_among_numbers_are_said(tmp_path):
+    rng = np.random.default_rng(0)
+    doors = rng.integers(2, 6, 100).astype(str)
+    doors[[7, 30, 50, 80, 90, 95]] = ["5+", "many", "5+", "many", "5+", "many"]
+    pd.DataFrame({"doors": doors, "y": rng.normal(size=100)}).to_csv(tmp_path / "t.csv")
+    notes = bp.data.read(tmp_path / "t.csv", target="y").notes
+    [note] = [note for note in notes if note.startswith("mixed")]
+    assert note.startswith("mixed     'doors': 6 of 100 cells are texts, such as '5+'")
+    assert "6 categories" in note and "--missing" in note and "--drop doors" in note
+    doors[:] = rng.choice(["a", "b", "3"], 100)
+    pd.DataFrame({"doors": doors, "y": rng.normal(size=100)}).to_csv(tmp_path / "t.csv")
+    notes = bp.data.read(tmp_path / "t.csv", target="y").notes
+    assert not any(note.startswith("mixed") for note in notes)
+
+
+def test_a_fit_that_is_refused_leaves_the_model_as_it_is():
+    table = bp.data.read(penguins(), target="species")
+    model = bp.Model(bp.Linear(2), table.features, device="cpu")
+    optimizer = bp.SGD(0.1)
+    bp.fit(model, table.x[:], table.t, loss=bp.CrossEntropy(), optimizer=optimizer, epochs=1)
+    state = model.training_state
+    options = {"loss": bp.CrossEntropy(), "optimizer": bp.Adam(0.1), "epochs": 1}
+    for change in ({"loss": bp.MeanSquaredError()}, {"validation": (np.ones((2, 9)), [0, 1])}):
+        with pytest.raises(bp.InputError):
+            bp.fit(model, table, **options | change)
+        assert model.metadata == {} and model.training_state is state
+    bp.fit(model, table, **options)
+    assert model.metadata == table.metadata

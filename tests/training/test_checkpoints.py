@@ -6,16 +6,20 @@ import errno
 import functools
 import json
 import logging
+import os
+import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import bp_arrays as bp
 from bp_arrays.data import ArrayBlocks, Batches
+from bp_arrays.training._agreement import as_text
+from bp_arrays.training._described import described
 from bp_arrays.training.checkpoints import _folder
 from bp_arrays.training.checkpoints._folder import CheckpointFolder
-from bp_arrays.training.checkpoints._settings import described
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(70, 4)).astype("float32")
@@ -286,6 +290,83 @@ def test_a_folder_without_a_checkpoint_is_refused_in_one_line(tmp_path):
     refused(3, "expected the path of a folder")
 
 
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    bp.fit(make(), X, T, checkpoint=bp.Checkpoint(folder, keep=2), **settings(epochs=2))
+    return folder
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.ESTALE, errno.ENOENT])
+def test_a_checkpoint_that_may_not_be_read_is_not_damaged(
+    number, two_checkpoints, tmp_path, monkeypatch
+):
+    """Training must not go on silently from an older one: the newest may be intact."""
+    run, readable = tmp_path / "run", Path.read_bytes
+    shutil.copytree(two_checkpoints, run)
+    newest = run / names(run)[-1]
+    if number == errno.ENOENT:  # on a disk that is not mounted, not removed by another process
+        newest.unlink()
+        newest.symlink_to(tmp_path / "elsewhere")
+
+    def refused(path):
+        if path == newest and number != errno.ENOENT:
+            raise OSError(number, os.strerror(number), str(path))
+        return readable(path)
+
+    reason = "a link to a file" if number == errno.ENOENT else os.strerror(number)
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(bp.InputError, match=f"{newest.name} cannot be: .*{reason}") as error:
+        bp.fit(make(), X, T, checkpoint=run, resume=run, **settings(epochs=3))
+    assert not isinstance(error.value, bp.DataError) and "\n" not in str(error.value)
+    assert names(run)[-1] == newest.name
+
+
+def test_a_folder_that_may_not_be_read_is_refused_in_one_line(two_checkpoints, monkeypatch):
+    def refused(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(bp.InputError, match="cannot be: Permission denied") as error:
+        bp.fit(make(), X, T, resume=two_checkpoints, **settings(epochs=3))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("how", ["disk error", "folder"])
+def test_a_checkpoint_whose_content_is_lost_is_reported_and_passed_over(
+    how, two_checkpoints, tmp_path, monkeypatch, caplog
+):
+    run, readable = tmp_path / "run", Path.read_bytes
+    shutil.copytree(two_checkpoints, run)
+    before, newest = (run / name for name in names(run))
+
+    def damaged(path):
+        if path == newest:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return readable(path)
+
+    if how == "folder":
+        newest.unlink()
+        newest.mkdir()
+    else:
+        monkeypatch.setattr(Path, "read_bytes", damaged)
+    history = bp.fit(
+        make(), X, T, checkpoint=bp.Checkpoint(run, keep=1), resume=run, **settings(epochs=3)
+    )
+    assert history.epochs == 3 and f"continues from the one before, {before.name}" in caplog.text
+    assert "could not be written" not in caplog.text
+    assert (run / f"{newest.name}.damaged").exists()
+
+
+def test_an_older_folder_in_place_of_a_checkpoint_stays(two_checkpoints, tmp_path, caplog):
+    run = tmp_path / "run"
+    shutil.copytree(two_checkpoints, run)
+    (run / "step-000000000001.safetensors").mkdir()
+    checkpoint = bp.Checkpoint(run, keep=1)
+    bp.fit(make(), X, T, checkpoint=checkpoint, resume=run, **settings(epochs=3))
+    assert len(names(run)) == 2 and not caplog.records
+
+
 def test_a_later_version_is_refused(tmp_path, monkeypatch):
     from bp_arrays.formats import _checkpoint_file
 
@@ -362,6 +443,98 @@ def test_settings_are_described_by_their_values_in_any_process():
     orders = [functools.partial(np.roll, shift=k) for k in (1, 2, 1)]
     first, other, same = map(described, orders)
     assert first == same != other
+
+
+SHIFT, TABLE = 1, np.arange(70)
+
+
+def shifted(by):
+    return lambda epoch: np.roll(np.arange(70), by * epoch)
+
+
+def doubled(epoch):
+    """Return another order."""
+    return np.roll(np.arange(70), 2 * epoch)
+
+
+class Shifts(bp.schedules.Schedule):
+    """A schedule of the user, of a function that it keeps."""
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, step, monitored=()):
+        return 0.1 + float(self._function(step)[0])
+
+    def order(self, epoch):
+        return self._function(epoch)
+
+
+def recursive():
+    def down(epoch):
+        return down(epoch - 1) if epoch else TABLE
+
+    return down
+
+
+EQUAL = [
+    (shifted(2), shifted(2)),
+    (lambda epoch: np.roll(np.arange(70), 2 * epoch), doubled),
+    (lambda step: TABLE[SHIFT:], lambda epoch: TABLE[SHIFT:]),
+    (lambda epoch: epoch in {"a", "b", "c", "d"}, lambda epoch: epoch in {"d", "c", "b", "a"}),
+    (Shifts(shifted(1)), Shifts(shifted(1))),
+    (functools.lru_cache(doubled), functools.lru_cache(doubled)),
+    (recursive(), recursive()),
+]
+DIFFERENT = [
+    (shifted(2), shifted(3)),
+    (lambda epoch: TABLE, lambda epoch: TABLE[::-1]),
+    (lambda epoch: epoch + 1, lambda epoch: epoch + 2),
+    (lambda epoch: np.sort(TABLE), lambda epoch: np.argsort(TABLE)),
+    (lambda epoch: SHIFT, lambda epoch: STEPS),
+    (lambda epoch, by=1: by, lambda epoch, by=2: by),
+    (lambda epoch: [e + 1 for e in TABLE], lambda epoch: [e + 2 for e in TABLE]),
+    (Shifts(shifted(1)), Shifts(shifted(2))),
+    (Shifts(shifted(1)).order, Shifts(shifted(2)).order),
+    (functools.lru_cache(doubled), functools.lru_cache(shifted(2))),
+    (lambda epoch: "a", lambda epoch: "b"),
+    (np.sin, np.cos),
+    (np.asarray(["a"]), np.asarray(["b"])),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), EQUAL)
+def test_functions_of_equal_code_and_values_are_the_same_setting(one, other):
+    assert described(one) == described(other)
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_functions_of_other_code_or_values_are_another_setting(one, other):
+    assert described(one) != described(other)
+    assert as_text(one) != as_text(other)
+
+
+def test_a_global_number_that_a_function_reads_is_a_part_of_it(monkeypatch):
+    before = described(function := lambda epoch: TABLE + SHIFT)
+    monkeypatch.setitem(globals(), "SHIFT", 2)
+    assert described(function) != before
+
+
+def test_a_checkpoint_knows_the_function_of_its_order(tmp_path, monkeypatch, caplog):
+    bp.fit(
+        make(), X, T, checkpoint=bp.Checkpoint(tmp_path), **settings(epochs=2, shuffle=shifted(1))
+    )
+    history = bp.fit(make(), X, T, resume=tmp_path, **settings(epochs=3, shuffle=shifted(1)))
+    assert history.epochs == 3 and not caplog.records
+    with pytest.raises(bp.InputError, match="got one of other code or values") as error:
+        bp.fit(make(), X, T, resume=tmp_path, **settings(epochs=3, shuffle=shifted(2)))
+    assert "\n" not in str(error.value)
+    with monkeypatch.context() as patch:  # as if compiled by another Python: only values compare
+        patch.setattr("platform.python_version_tuple", lambda: ("3", "99", "0"))
+        bp.fit(make(), X, T, resume=tmp_path, **settings(epochs=3, shuffle=shifted(1)))
+        assert "the code of the shuffle cannot be compared" in caplog.text
+        with pytest.raises(bp.InputError, match="got one of other code or values"):
+            bp.fit(make(), X, T, resume=tmp_path, **settings(epochs=3, shuffle=shifted(2)))
 
 
 def test_a_callback_may_not_keep_what_no_file_can(tmp_path):

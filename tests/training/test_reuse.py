@@ -69,6 +69,30 @@ def test_a_step_is_recorded_once_for_many_training_runs(recorded):
     assert recorded == [(10, 6)]
 
 
+def test_a_step_in_parts_is_recorded_once_for_many_training_runs(recorded):
+    model = new_model()
+    for _ in range(3):
+        train(model, accumulate=2)
+    train(new_model(seed=1), accumulate=2)
+    assert recorded == [(10, 6)]
+    train(model)  # of one part, which is another step
+    train(model, accumulate=4)  # masks of as many rows as before, of a larger batch
+    assert recorded == [(10, 6)] * 3
+
+
+@pytest.mark.parametrize("net", [NET, bp.Sequential(bp.Linear(8), bp.Tanh(), bp.Linear(3))])
+def test_a_step_in_parts_continues_as_with_nothing_kept(net):
+    """After a step of one part with batches of this shape, and with another number of parts."""
+    model = new_model(net)
+    settings = {"penalty": bp.L2Penalty(0.1), "batch_size": 10}
+    train(model, **settings)
+    for accumulate in (2, 2, 4, 1):
+        model.training_state = None
+        expected = fresh(model, accumulate=accumulate, **settings)
+        train(model, accumulate=accumulate, **settings)
+        np.testing.assert_array_equal(model.vector, expected)
+
+
 CHANGES = {
     "loss": {"loss": bp.CrossEntropy(label_smoothing=0.1)},
     "loss, reduction": {"loss": bp.CrossEntropy(reduction="sum")},
@@ -242,6 +266,26 @@ def test_jax_compiles_an_equal_step_once():
     models[1].training_state = None
     train(models[1], penalty=bp.L2Penalty(0.5))
     np.testing.assert_array_equal(np.asarray(models[1].vector), expected)
+    models.clear()
+    gc.collect()
+    assert reference() is None
+
+
+def test_jax_compiles_an_equal_step_in_parts_once():
+    pytest.importorskip("jax", reason="JAX is not installed")
+    _reuse.compiled_steps.clear()
+    models = [bp.Model(NET, 6, device="jax:cpu", seed=k) for k in range(2)]
+    train(models[0], accumulate=2)
+    compiled = set(map(id, _reuse.compiled_steps.values()))
+    assert len(compiled) == 2  # the gradient of a part, and the update
+    train(models[0], accumulate=2, optimizer=bp.Adam(0.5))
+    train(models[1], accumulate=2)
+    assert set(map(id, _reuse.compiled_steps.values())) == compiled
+    models[1].training_state = None
+    expected = fresh_on_jax(models[1], accumulate=2, penalty=bp.L2Penalty(0.5))
+    train(models[1], accumulate=2, penalty=bp.L2Penalty(0.5))
+    np.testing.assert_array_equal(np.asarray(models[1].vector), expected)
+    reference = weakref.ref(models[0])
     models.clear()
     gc.collect()
     assert reference() is None

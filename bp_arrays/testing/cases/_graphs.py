@@ -91,7 +91,7 @@ def graph_cases() -> Iterator[Case]:
 
 def ensemble_loss_cases() -> Iterator[Case]:
     """Yield the cases of the sum over members: means and sums, with weights and without."""
-    for variant in ("mean", "weighted mean", "weighted sum"):
+    for variant in ("mean", "weighted mean", "weighted sum", "weighted members, mean"):
         reduction = variant.split()[-1]
         yield loss_case(
             EnsembleLoss(MeanSquaredError(reduction=reduction)),
@@ -109,7 +109,8 @@ def _outputs_of_members(variant: str) -> HostArrays:
         for name, shape in {"y": (5, 3, 2), "t": (5, 2)}.items()
     }
     if "weighted" in variant:
-        arrays["weight"] = np.abs(normal("EnsembleLoss", variant, "weight", shape=(5,)))
+        shape = (5, 3) if "members" in variant else (5,)
+        arrays["weight"] = np.abs(normal("EnsembleLoss", variant, "weight", shape=shape))
     return arrays
 
 

@@ -130,11 +130,17 @@ def members_one_by_one(inputs: HostArrays) -> HostArrays:
 
 
 def loss_of_members(reduction: str, inputs: HostArrays) -> HostArrays:
-    """The sum of the mean squared errors of the members."""
+    """The sum of the mean squared errors of the members, each with weights of its own if any."""
     y, values = inputs["y"], []
+    own = "weight" in inputs and inputs["weight"].ndim == 2
     for m in range(y.shape[1]):
-        values.append(values_of_targets("MeanSquaredError", reduction, inputs | {"y": y[:, m]}))
-    return {"value": np.asarray(math.fsum(float(v["value"]) for v in values))}
+        arrays = inputs | {"y": y[:, m]} | ({"weight": inputs["weight"][:, m]} if own else {})
+        summed = "sum" if own else reduction
+        values.append(values_of_targets("MeanSquaredError", summed, arrays))
+    total = math.fsum(float(v["value"]) for v in values)
+    if own and reduction == "mean":
+        total /= math.fsum(inputs["weight"].ravel().tolist()) / y.shape[1]
+    return {"value": np.asarray(total)}
 
 
 def combined_loss(reduction: str, factors: dict[str, float], inputs: HostArrays) -> HostArrays:

@@ -30,6 +30,10 @@ _NAME = re.compile(r"step-(\d{12,})\.safetensors")
 LOCKED = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 """The errors of a lock that another process has; others come from file systems without locks."""
 
+DAMAGE = {errno.EIO, errno.EISDIR, getattr(errno, "EUCLEAN", errno.EIO)}
+"""The errors of a file whose content is lost. After others, such as a missing permission, too many
+open files or a network that is down, the file may be intact."""
+
 _in_use: set[str] = set()
 """The folders that this process writes to: a lock of the system does not refuse its own process."""
 
@@ -43,34 +47,22 @@ def checkpoints_in(folder: Path) -> list[tuple[int, Path]]:
 
 
 def newest_intact(folder: Path, where: str) -> tuple[Path, CheckpointContent, list[Path]]:
-    """Return the newest checkpoint that can be read, and the later ones, which are damaged.
+    """Return the newest checkpoint that is intact, and the later ones, which are damaged.
+
+    A file that the system does not let this process read is not taken for damaged: training would
+    continue from an older one, and write over what it has not read.
 
     Raises
     ------
     InputError
-        If there is no folder, or no checkpoint in it.
+        If there is no folder, or no checkpoint in it, or the folder or a checkpoint cannot be read.
     DataError
-        If none can be read, or the newest is of a later version.
+        If all are damaged, or the newest is of a later version.
     """
-    if not folder.is_dir():
-        got = "a file" if folder.exists() else "no such folder"
-        raise InputError(
-            f"{where}: expected a folder of checkpoints, got {got}; pass the folder of "
-            "checkpoint=bp.Checkpoint(folder)"
-        )
-    found = checkpoints_in(folder)
-    if not found:
-        names = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
-        if not names:
-            got = "an empty folder"
-        elif all(PART.fullmatch(name) for name in names):
-            got = "only one that was not written to its end"
-        else:
-            got = f"other files, such as {names[0]:.60}"
-        raise InputError(
-            f"{where}: expected a folder with checkpoints, step-....safetensors, got {got}; leave "
-            "out resume to start training"
-        )
+    try:
+        found = _found(folder, where)
+    except OSError as error:
+        raise InputError(_unreadable(where, folder, error)) from None
     damaged: list[Path] = []
     errors: list[str] = []
     for _, path in reversed(found):
@@ -78,9 +70,11 @@ def newest_intact(folder: Path, where: str) -> tuple[Path, CheckpointContent, li
             content = decode_checkpoint(path)
         except LaterVersion:
             raise
-        except FileNotFoundError:  # the process that writes to the folder has removed it
-            continue
         except (DataError, OSError) as error:
+            if isinstance(error, FileNotFoundError) and not path.is_symlink():
+                continue  # the process that writes to the folder has removed it
+            if isinstance(error, OSError) and not _is_damage(error, path):
+                raise InputError(_unreadable(where, path, error)) from None
             damaged.append(path)
             errors.append(" ".join(str(error).split()))
             continue
@@ -90,6 +84,45 @@ def newest_intact(folder: Path, where: str) -> tuple[Path, CheckpointContent, li
     raise DataError(
         f"{where}: expected a checkpoint that is intact, got {len(damaged)} that are damaged, the "
         f"last of them {errors[0] if errors else 'removed'}; start again in another folder"
+    )
+
+
+def _found(folder: Path, where: str) -> list[tuple[int, Path]]:
+    """Return the checkpoints of a folder; InputError if there are none."""
+    if not folder.is_dir():
+        got = "a file" if folder.exists() else "no such folder"
+        raise InputError(
+            f"{where}: expected a folder of checkpoints, got {got}; pass the folder of "
+            "checkpoint=bp.Checkpoint(folder)"
+        )
+    found = checkpoints_in(folder)
+    if found:
+        return found
+    names = sorted(path.name for path in folder.iterdir() if path.name != LOCK)
+    if not names:
+        got = "an empty folder"
+    elif all(PART.fullmatch(name) for name in names):
+        got = "only one that was not written to its end"
+    else:
+        got = f"other files, such as {names[0]:.60}"
+    raise InputError(
+        f"{where}: expected a folder with checkpoints, step-....safetensors, got {got}; leave "
+        "out resume to start training"
+    )
+
+
+def _is_damage(error: OSError, path: Path) -> bool:
+    """Return True if what a checkpoint contained is lost, whatever is done about the error."""
+    return error.errno in DAMAGE or path.is_dir()  # on Windows, a folder is a missing permission
+
+
+def _unreadable(where: str, path: Path, error: OSError) -> str:
+    reason = error.strerror or " ".join(str(error).split())
+    if isinstance(error, FileNotFoundError):
+        reason = "it is a link to a file that does not exist"
+    return (
+        f"{where}: expected checkpoints that can be read, {path} cannot be: {reason}; it is not "
+        "taken for damaged: make it readable, or move it away to continue from an older one"
     )
 
 
@@ -129,7 +162,8 @@ class CheckpointFolder:
         path = self.path / f"step-{step:012d}.safetensors"
         write_atomically(path, content)
         if self.keep is not None:
-            for _, old in checkpoints_in(self.path)[: -self.keep]:
+            files = [old for _, old in checkpoints_in(self.path) if not old.is_dir()]
+            for old in files[: -self.keep]:
                 if old != path:
                     old.unlink(missing_ok=True)
         return path

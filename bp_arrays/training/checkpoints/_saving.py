@@ -24,6 +24,7 @@ from bp_arrays.formats import (
 )
 from bp_arrays.model import Model
 from bp_arrays.optimizers import Optimizer, TrainingState
+from bp_arrays.training._described import described, same
 from bp_arrays.training._evaluate import Sums
 from bp_arrays.training._history import History, cost, monitored
 from bp_arrays.training._interrupts import Interruptible
@@ -32,7 +33,7 @@ from bp_arrays.training._pauses import Pauses, batch_fingerprint
 from bp_arrays.training.callbacks import Callback, Run
 from bp_arrays.training.checkpoints._checkpoint import Checkpoint
 from bp_arrays.training.checkpoints._folder import CheckpointFolder
-from bp_arrays.training.checkpoints._settings import Setting, check_settings, described, to_json
+from bp_arrays.training.checkpoints._settings import Setting, check_settings, to_json
 from bp_arrays.typing import HostArray
 
 logger = logging.getLogger("bp_arrays")
@@ -85,7 +86,7 @@ class Resumed(NamedTuple):
         unchecked = {SHARING} if self.position is None else set()
         if epochs > self.values["epochs"]:
             today = next(described(s.value) for s in settings if s.name == "optimizer")
-            if _without_rate(today) == _without_rate(stored["optimizer"]["value"]):
+            if same(_without_rate(stored["optimizer"]["value"]), _without_rate(today)):
                 unchecked.add("optimizer")
         check_settings(settings, stored, str(self.path), unchecked=unchecked)
 
@@ -309,7 +310,14 @@ def _no_sums() -> Sums | None:
 
 def _header(model: Model) -> Header | None:
     """Return the description of the model; None if it has none, as with some custom layers."""
-    header = Header(model.net, model.inputs, model.dtype, int(model.seed), model.metadata)
+    header = Header(
+        model.net,
+        model.inputs,
+        model.dtype,
+        int(model.seed),
+        model.metadata,
+        compute_dtype=model.compute_dtype,
+    )
     try:
         header.to_json()
     except InputError:

@@ -36,8 +36,8 @@ def runner_for(
     device = step.model.device
     if not division.is_trivial:
         if device.runs_as == "replay":
-            return ReplayPartsRunner(step, division, compiled=compiled)
-        return EagerPartsRunner(step, division, compiled=compiled)
+            return ReplayPartsRunner(step, division, compiled=compiled, key=key)
+        return EagerPartsRunner(step, division, compiled=compiled, key=key)
     if device.runs_as == "replay":
         return ReplayRunner(step, compiled=compiled, key=key)
     if device.runs_as != "cuda graph" or not compiled:

@@ -64,7 +64,7 @@ class EagerRunner(Runner):
         """Return the step compiled by jax.jit: that of an equal step, if there was one."""
         model, update, step = self.model, update_key(self.optimizer), self.step
         whole = None if key is None or update is None else (key, update)
-        if self.has_custom_parts or _is_large(step):
+        if self.has_custom_parts or is_large(step):
             whole = None
         kept = None if whole is None else compiled_steps.get(whole)
         if kept is not None:
@@ -181,7 +181,7 @@ class EagerRunner(Runner):
             result = self.compute(*arguments)
             to_numpy = self.model.device.to_numpy
             fast, slow = ([to_numpy(a) for a in leaves(each)] for each in (result, eager))
-            check_equal(fast, slow, self.model.dtype)
+            check_equal(fast, slow, self.model.compute_dtype or self.model.dtype)
         except Exception as error:  # of any kind: custom code may do anything to a tracer
             self.refuse("steps run operation by operation, they cannot be compiled", error)
             self.jitted, self.compute, result = False, self.step, eager
@@ -195,6 +195,6 @@ class EagerRunner(Runner):
         return self.model.current_vectors()
 
 
-def _is_large(step: TrainingStep) -> bool:
+def is_large(step: TrainingStep) -> bool:
     """Return True if the compiled step holds a constant of the size of a large model."""
     return step.objective.penalty is not None and step.model.parameter_count > KEPT_PARAMETERS

@@ -13,20 +13,20 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from bp_arrays.data import Batch, Feed, rows_of
+from bp_arrays.data import Batch, Feed
 from bp_arrays.errors import NonFiniteLossError
 from bp_arrays.execution import compiled as compile_function
-from bp_arrays.kernels import narrowed
 from bp_arrays.losses import CombinedLoss
 from bp_arrays.model import PartFactors
 from bp_arrays.optimizers import TrainingState
-from bp_arrays.random import BatchPart
 from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._parts import EXTRAS, Division, Part, combined_shares, draws_random_numbers
 from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
-from bp_arrays.training.runners._eager import EagerRunner
+from bp_arrays.training.runners._eager import EagerRunner, is_large
+from bp_arrays.training.runners._part_functions import PartFunctions
+from bp_arrays.training.runners._reuse import compiled_steps, update_key
 from bp_arrays.training.runners._runner import Vectors
 from bp_arrays.typing import Array
 
@@ -40,25 +40,48 @@ class EagerPartsRunner(EagerRunner):
     division : Division
     compiled : bool
         Whether computations may be compiled where the device has a compiler.
+    key : bytes, optional
+        The `step_key` under which compiled computations are kept.
     """
 
-    def __init__(self, step: TrainingStep, division: Division, *, compiled: bool) -> None:
-        self.penalty = step.objective.penalty
+    def __init__(
+        self,
+        step: TrainingStep,
+        division: Division,
+        *,
+        compiled: bool,
+        key: bytes | None = None,
+    ) -> None:
+        penalty = step.objective.penalty
         without = replace(step, objective=replace(step.objective, penalty=None))
         super().__init__(without, compiled=False)
         self.division, self.group = division, division.group
-        self.is_mean = step.objective.loss.reduction == "mean"
         device = self.model.device
         self.wide = "float64" if self.model.dtype == "float64" else "float32"
         self.is_jitted = compiled and device.runs_as == "jit"
-        self.traced = replace(without, traced=True) if self.is_jitted else without
         self.has_random = draws_random_numbers(step.objective.net)
+        self._key = None if self.has_custom_parts or is_large(step) else key
+        if self.is_jitted:  # what is kept must not refer to the parameters of a model
+            without = replace(without, model=self.model.without_parameters(), traced=True)
+        self.functions = PartFunctions(without, penalty, self.wide)
         self.computed: dict[int, Any] = {}  # the gradients of parts, by the rows of the batch
         self.pauses: Pauses | None = None  # of the present epoch
         self.due_together = False  # whether one of the processes has to pause
-        self.finish: Any = self._finish
-        if self.is_jitted:
-            self.finish = compile_function(self._finish, device)
+        update = update_key(self.optimizer)
+        name = None if update is None else ("update", update)
+        self.finish = self._compiled(self.functions.finish, name)
+
+    def _compiled(self, function: Any, name: Any) -> Any:
+        """Return a function compiled, where there is a compiler: one of its name that was kept."""
+        if not self.is_jitted:
+            return function
+        key = None if self._key is None or name is None else (self._key, name)
+        kept = None if key is None else compiled_steps.get(key)
+        if kept is None:
+            kept = compile_function(function, self.model.device)
+            if key is not None:
+                compiled_steps.put(key, kept)
+        return kept
 
     @property
     def compiled_by(self) -> str:
@@ -162,65 +185,13 @@ class EagerPartsRunner(EagerRunner):
     ) -> tuple[Array, Any]:
         total = part.total if self.has_random else 0
         if total not in self.computed:
-            function = partial(self._part, total)
-            self.computed[total] = (
-                compile_function(function, self.model.device) if self.is_jitted else function
-            )
+            function = partial(self.functions.part, total)
+            self.computed[total] = self._compiled(function, ("part", total))
         device = self.model.device
         first = device.asarray(np.asarray([part.first]), "int32")
         number: Any = np.int32(counter) if self.is_jitted else counter
         vector, sums = self.computed[total](theta, others, part.batch, number, first, scale)
         return vector, sums
-
-    def _part(
-        self,
-        total: int,
-        theta: Array,
-        others: Array,
-        batch: Batch,
-        counter: Any,
-        first: Array,
-        scale: PartFactors,
-    ) -> tuple[Array, Any]:
-        """Return ω_p g_p, the changes of the state and the sums in one vector; a pure function."""
-        xp, dtype = self.step.xp, self.model.device.dtype(self.wide)
-        rows = rows_of(batch)
-        part = BatchPart(first, rows, total or rows)
-        result = self.traced.gradient(theta, others, batch, counter, part, scale)
-        by_weight = scale.by_weight[0, ...]
-        one = xp.ones_like(by_weight)
-        divisor = one * result.weight
-        omega = by_weight * (rows if isinstance(result.weight, float) else result.weight)
-        if not self.is_mean:
-            omega = one
-        value = xp.where(omega > 0.0, omega * result.loss, 0.0 * one)
-        numbers = [omega, value, divisor, one * rows, 0.0 * one]
-        change = (narrowed(result.state, dtype, xp) - narrowed(others, dtype, xp)) * by_weight
-        extras = xp.stack([narrowed(number, dtype, xp) for number in numbers])
-        return xp.concat([narrowed(result.g, dtype, xp), change * rows, extras]), result.sums
-
-    def _finish(
-        self, theta: Array, others: Array, vectors: Any, vector: Array, scalars: tuple[Any, ...]
-    ) -> tuple[Array, Array, Any, Array, Any]:
-        """Return the parameters, the optimizer's state, the loss and its divisor after the update;
-        a pure function."""
-        xp, size = self.step.xp, theta.shape[0]
-        extras = vector[-EXTRAS:]
-        omega, loss, weight = extras[0, ...], extras[1, ...], extras[2, ...]
-        g = vector[:size]
-        if self.is_mean:
-            divisor = xp.where(omega > 0.0, omega, xp.ones_like(omega))
-            g, loss = g / divisor, loss / divisor
-        else:
-            weight = xp.ones_like(weight)
-        if self.penalty is not None:
-            value, gradient = self.penalty(theta, weight if self.is_mean else 1.0, xp)
-            loss, g = loss + value, g + narrowed(gradient, g.dtype, xp)
-        change = vector[size:-EXTRAS]
-        new_others = others + narrowed(change, others.dtype, xp)
-        g = narrowed(g, theta.dtype, xp)
-        theta, vectors = self.step.update(theta, g, vectors, scalars)
-        return theta, new_others, vectors, loss, weight
 
     def _scales(self, parts: Sequence[Part]) -> Iterator[PartFactors]:
         device, loss = self.model.device, self.step.objective.loss

@@ -110,9 +110,7 @@ class ReplayRunner(Runner):
         self._take_memory()
         if self.has_custom_parts:  # what they read from Python may have changed since
             self.recorded.clear()
-        self.update.steps_to_come = self.steps_to_come
-        for recorded in self.recorded.values():
-            recorded.steps_to_come = self.steps_to_come
+        self._announce_steps()
         theta, g, vectors = self.theta, self.g, state.vectors
         batches = pauses.batches(feed, batch_size, order)
         # bits depend on the number of threads: a run that is to be repeated may not measure it
@@ -171,9 +169,18 @@ class ReplayRunner(Runner):
             self.can_go_back = False
         self.theta, self.others = vectors
         self.good_others = None
+        self._bind_passes()
+
+    def _bind_passes(self) -> None:
         passes: list[Pass] = [self.eager, *self.recorded.values()]
         for batch_pass in passes:
             batch_pass.bind(self.theta, self.others, self.g)
+
+    def _announce_steps(self) -> None:
+        """Tell what is compiled when it is worth it how many steps are to come."""
+        self.update.steps_to_come = self.steps_to_come
+        for recorded in self.recorded.values():
+            recorded.steps_to_come = self.steps_to_come
 
     def _pass_for(self, batch: Batch, counter: int, part: PartOf | None = None) -> Pass:
         """Return the replayed pass for this batch shape, or the eager one."""
@@ -225,7 +232,7 @@ class ReplayRunner(Runner):
             results.append([self.g.copy(), self.others.copy(), *_numbers(measured)])
             self.g[...], self.others[...] = before, state
         replayed, eager = results
-        check_equal(replayed, eager, self.model.dtype)
+        check_equal(replayed, eager, self.model.compute_dtype or self.model.dtype)
 
     def _go_back(self, batch: Batch, index: int, state: Any) -> None:
         """Restore the last parameters with a finite loss, and raise NonFiniteLossError."""

@@ -27,6 +27,7 @@ from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._replay import ReplayRunner
 from bp_arrays.training.runners._replayed_pass import PartOf
+from bp_arrays.training.runners._reuse import parts_key
 from bp_arrays.training.runners._runner import Vectors
 from bp_arrays.typing import HostArray
 
@@ -43,12 +44,21 @@ class ReplayPartsRunner(ReplayRunner):
     division : Division
     compiled : bool
         Whether steps may be replayed and updates compiled.
+    key : bytes, optional
+        The `step_key` under which recordings are kept.
     """
 
-    def __init__(self, step: TrainingStep, division: Division, *, compiled: bool = True) -> None:
+    def __init__(
+        self,
+        step: TrainingStep,
+        division: Division,
+        *,
+        compiled: bool = True,
+        key: bytes | None = None,
+    ) -> None:
         self.penalty = step.objective.penalty
         without = replace(step, objective=replace(step.objective, penalty=None))
-        super().__init__(without, compiled=compiled)
+        super().__init__(without, compiled=compiled, key=parts_key(key))
         self.division, self.group = division, division.group
         self.is_mean = step.objective.loss.reduction == "mean"
         self.wide = np.result_type(self.theta.dtype, np.float32)
@@ -68,7 +78,7 @@ class ReplayPartsRunner(ReplayRunner):
         )
         if self.sent is not None and self.is_direct:
             self.g = self.sent[:size]
-            self.eager.bind(self.theta, self.others, self.g)
+            self._bind_passes()
 
     def epoch(
         self, feed: Feed, batch_size: int, order: Any, bar: Progress, pauses: Pauses
@@ -80,7 +90,7 @@ class ReplayPartsRunner(ReplayRunner):
         self._take_memory()
         if self.has_custom_parts:  # what they read from Python may have changed since
             self.recorded.clear()
-        self.update.steps_to_come = self.steps_to_come
+        self._announce_steps()
         updates = division.updates(feed, batch_size, order, pauses.start)
         done = pauses.start
         threads_in_use = self._threads.choosing(allowed=pauses.measures)  # see ReplayRunner.epoch

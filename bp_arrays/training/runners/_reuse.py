@@ -44,8 +44,13 @@ def step_key(
     By value: an object changed since is another key. Anything custom has no key, as a class or a
     function is written down by its name, and may have been defined again.
     """
-    place = str(model.device), model.dtype, model.inputs
+    place = str(model.device), model.dtype, model.compute_dtype, model.inputs
     return _pickled((model.net, loss, metrics, penalty, seed, place))
+
+
+def parts_key(key: bytes | None) -> bytes | None:
+    """Return the key of the same step in parts, which has more arguments."""
+    return None if key is None else b"parts " + key
 
 
 def update_key(optimizer: Optimizer) -> bytes | None:

@@ -16,6 +16,7 @@ from bp_arrays.errors import NonFiniteLossError
 from bp_arrays.layers import layers_of
 from bp_arrays.losses import CombinedLoss, EnsembleLoss, Loss
 from bp_arrays.optimizers import TrainingState
+from bp_arrays.training._ensemble_metric import EnsembleMetric
 from bp_arrays.training._evaluate import Totals
 from bp_arrays.training._metrics import OutputMetric
 from bp_arrays.training._non_finite import is_finite, non_finite_loss
@@ -80,7 +81,11 @@ class Runner(ABC):
         objective = step.objective
         parts: list[Any] = [*layers_of(objective.net), *_losses_of(objective.loss)]
         parts += [*objective.metrics, objective.penalty]
-        parts += [metric.metric for metric in objective.metrics if isinstance(metric, OutputMetric)]
+        for metric in objective.metrics:
+            if isinstance(metric, (OutputMetric, EnsembleMetric)):
+                parts.append(metric.metric)
+            if isinstance(metric, EnsembleMetric):
+                parts.append(metric.activation)
         self.has_custom_parts = not all(map(_is_of_library, parts))
 
     @property

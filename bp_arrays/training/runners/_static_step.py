@@ -149,7 +149,7 @@ class StaticStep:
         to_numpy = self.device.to_numpy
         fast, eager = ([to_numpy(a) for a in leaves(t)] for t in (replayed, self._changing))
         try:
-            check_equal(fast, eager, self.model.dtype)
+            check_equal(fast, eager, self.model.compute_dtype or self.model.dtype)
         except ValueError as error:
             self.graph.refuse(error)
 
