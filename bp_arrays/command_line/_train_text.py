@@ -33,8 +33,8 @@ from bp_arrays.losses import CrossEntropy
 from bp_arrays.model import Model
 from bp_arrays.training import Checkpoint, EarlyStopping, History, fit
 
-OF_TABLES = ("target", "columns", "drop", "missing", "sep", "task", "test", "standardize", "loss",
-             "optimizer", "schedule")  # fmt: skip
+OF_TABLES = ("target", "network", "columns", "drop", "missing", "sep", "task", "test",
+             "standardize", "loss", "optimizer", "schedule")  # fmt: skip
 """Options of `bp-arrays train` that a text does not take."""
 
 

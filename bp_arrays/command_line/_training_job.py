@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bp_arrays.command_line._recipe import SizedRecipe
+from bp_arrays.command_line._recipe import CONVOLUTIONAL, SizedRecipe
 from bp_arrays.command_line._target_units import TargetUnits
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.layers import Layer, Linear
@@ -59,6 +59,8 @@ class TrainingJob:
         """Short form of the net: "64-128-64-10 relu"."""
         sizes = (*self.model.input_shape, *self.recipe.layers, *self.model.output_shape)
         kind = self.recipe.activation if self.recipe.layers else "linear"
+        if self.recipe.network == CONVOLUTIONAL:
+            kind += f" {CONVOLUTIONAL}"
         return f"{'-'.join(map(str, sizes))} {kind}"
 
     @property

@@ -39,6 +39,7 @@ from bp_arrays.layers import (
     Flatten,
     Layer,
     Linear,
+    Reshape,
     Residual,
     Standardize,
 )
@@ -69,7 +70,7 @@ class _Names:
         before = self.current
         self.seen += 1
         last = self.seen == self.stages
-        if isinstance(layer, (Flatten, Dropout)):  # changes no number: the name stays
+        if isinstance(layer, (Flatten, Reshape, Dropout)):  # changes no number: the name stays
             self.current = Name("y") if last and before.letter != "x" else before
             return before, self.current
         if isinstance(layer, Linear):
@@ -180,7 +181,7 @@ class _Chain:
             return SoftmaxStage(**values)
         if isinstance(layer, Standardize):
             return ScaledStage(**values)
-        if isinstance(layer, (Flatten, Dropout)):
+        if isinstance(layer, (Flatten, Reshape, Dropout)):
             return PassingStage(**values)
         return MeasuredStage(**values, context=self.context)
 

@@ -209,7 +209,7 @@ class ScaledStage(Stage):
 
 @dataclass
 class PassingStage(Stage):
-    """What changes no number here: Flatten, and Dropout when nothing is trained."""
+    """What changes no number here: Flatten, Reshape, and Dropout when nothing is trained."""
 
     def factors(self, j: int) -> list[tuple[int, Term]]:
         return [(j, ONE)]

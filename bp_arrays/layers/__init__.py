@@ -10,6 +10,7 @@ from bp_arrays.layers._layer import Layer, Parameter, Specification
 from bp_arrays.layers._linear import Linear
 from bp_arrays.layers._merge import Add, Concatenate, Multiply
 from bp_arrays.layers._parallel import Parallel
+from bp_arrays.layers._reshape import Reshape
 from bp_arrays.layers._residual import Residual
 from bp_arrays.layers._select import Select
 from bp_arrays.layers._sequential import Sequential
@@ -31,6 +32,7 @@ __all__ = [
     "Node",
     "Parallel",
     "Parameter",
+    "Reshape",
     "Residual",
     "Select",
     "Sequential",

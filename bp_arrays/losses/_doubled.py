@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bp_arrays.activations import Hardsigmoid, Identity, LogSoftmax, Sigmoid, Softmax
-from bp_arrays.layers import Dropout, Ensemble, Flatten, Layer, Parallel, Select, Sequential
+from bp_arrays.layers import (
+    Dropout,
+    Ensemble,
+    Flatten,
+    Layer,
+    Parallel,
+    Reshape,
+    Select,
+    Sequential,
+)
 from bp_arrays.losses._combined import CombinedLoss
 from bp_arrays.losses._cross_entropy import BinaryCrossEntropy, CrossEntropy
 from bp_arrays.losses._ctc import CTC
@@ -18,7 +27,7 @@ from bp_arrays.losses._hinge import Hinge, MultiMargin, SquaredHinge
 from bp_arrays.losses._loss import Loss
 
 SQUASHING = (Sigmoid, Hardsigmoid, Softmax, LogSoftmax)
-PASSING = (Identity, Dropout, Flatten)
+PASSING = (Identity, Dropout, Flatten, Reshape)
 """Layers after which the outputs are still those of the activation before."""
 
 End = tuple[str, Layer]

@@ -47,6 +47,8 @@ class Dataset:
         Whether the order of the rows matters: then the last ones are the test rows.
     one_unit : bool, default False
         Whether all features have one unit, like the pixels of an image.
+    image_shape : (height, width, channels), optional
+        The shape of a sample that is an image.
 
     Raises
     ------
@@ -64,6 +66,7 @@ class Dataset:
     held_out: HostArray | None = None
     ordered: bool = False
     one_unit: bool = False
+    image_shape: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or 0 in self.x.shape:
@@ -122,3 +125,9 @@ def flat_rows(x: HostArray, source: str) -> HostArray:
     if x.ndim == 0:
         raise DataError(f"{source}: expected an array (rows, features), got a single number")
     return x.reshape(len(x), -1) if x.size else x
+
+
+def image_shape_of(x: HostArray) -> tuple[int, int, int] | None:
+    """Return (height, width, channels) of an array of images, gray or with channels last."""
+    shape = x.shape[1:]
+    return (*shape, 1) if len(shape) == 2 else shape if len(shape) == 3 else None

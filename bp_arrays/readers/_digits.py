@@ -34,4 +34,5 @@ def read_digits() -> Dataset:
             source="digits (UCI, Alpaydin and Kaynak, CC BY 4.0)",
             held_out=arrays["held_out"].astype(np.int64),
             one_unit=True,
+            image_shape=(8, 8, 1),
         )

@@ -23,7 +23,7 @@ import numpy as np
 
 from bp_arrays.errors import DataError
 from bp_arrays.readers._compressed import GZIP_MAGIC
-from bp_arrays.readers._dataset import Dataset, Task, flat_rows
+from bp_arrays.readers._dataset import Dataset, Task, flat_rows, image_shape_of
 from bp_arrays.readers._targets import convert_targets
 from bp_arrays.typing import HostArray
 
@@ -89,6 +89,7 @@ def read_idx(
         source=str(images),
         ordered=True,
         one_unit=True,
+        image_shape=image_shape_of(x),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from bp_arrays.errors import DataError
-from bp_arrays.readers._dataset import Dataset, Task, flat_rows
+from bp_arrays.readers._dataset import Dataset, Task, flat_rows, image_shape_of
 from bp_arrays.readers._parsing import parsing
 from bp_arrays.readers._targets import convert_targets
 from bp_arrays.typing import HostArray, Shape
@@ -163,6 +163,7 @@ def _dataset(
         source=str(path),
         held_out=held_out,
         one_unit=x.ndim > 2,
+        image_shape=image_shape_of(x),
     )
 
 

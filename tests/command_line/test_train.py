@@ -767,6 +767,30 @@ def test_training_resumes_from_a_folder(run, flowers):
         assert refused.code == 2 and message in refused.err and refused.err.count("\n") == 1
 
 
+def test_images_train_a_convolutional_network(run, tmp_path):
+    words = ("--network", "convolutional", "--device", "cpu", "--epochs", 4, "--seed", 1)
+    result = run("train", "digits", *words, "--out", "m", "--report", "r.json")
+    assert result.code == 0
+    assert "Reshape, Conv2d, ReLU, Conv2d, ReLU, MaxPool2d, Dropout, Flatten" in result.out
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["test_accuracy"] > 0.9  # of 360, after 92 updates
+    model = bp.load(tmp_path / "m", device="cpu")
+    data = bp.data.open_dataset("digits")
+    read = model.predict(data.x[data.held_out]).argmax(axis=1)
+    assert (read == data.t[data.held_out]).mean() == pytest.approx(report["test_accuracy"])
+
+
+def test_a_convolutional_network_expects_images(run, flowers, tmp_path):
+    np.savez(tmp_path / "small.npz", x=np.ones((20, 5, 9)), t=np.arange(20) % 2)
+    for data, more, message in (
+        (flowers, ("--target", "kind"), "expected images, IDX or an array"),
+        ("small.npz", (), "expected images of 6 pixels or more, got 5 x 9"),
+        ("notes", (), "--network: expected images, got notes"),
+    ):
+        result = run("train", data, *more, "--network", "convolutional", "--device", "cpu")
+        assert result.code == 2 and message in result.err and len(result.err.splitlines()) == 1
+
+
 def test_weights_are_averaged_where_training_may_stop_early(run, flowers, tmp_path):
     words = ("train", flowers, "--target", "kind", "--device", "cpu", "--epochs", 40)
     for options, decay in (

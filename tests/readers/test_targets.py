@@ -209,7 +209,7 @@ def test_rows_of_texts_are_no_classes():
 
 def test_text_and_booleans_in_arrays():
     assert targets_from_numbers(np.array(["b", "a", "b"]), None, place)[1] == ("a", "b")
-    assert targets_from_numbers(np.array([True, False] * 2), None, place)[1] == ("0", "1")
+    assert targets_from_numbers(np.array([True, False] * 2), None, place)[1] == ("False", "True")
 
 
 @pytest.mark.parametrize(

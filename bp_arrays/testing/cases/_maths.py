@@ -28,7 +28,16 @@ from bp_arrays.activations import (
     Tanh,
 )
 from bp_arrays.kernels import erfc
-from bp_arrays.layers import Dropout, Flatten, Layer, Linear, Residual, Sequential, Standardize
+from bp_arrays.layers import (
+    Dropout,
+    Flatten,
+    Layer,
+    Linear,
+    Reshape,
+    Residual,
+    Sequential,
+    Standardize,
+)
 from bp_arrays.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -194,6 +203,13 @@ def layer_cases() -> Iterator[Case]:
         component="Flatten",
         analytic=True,
         witnesses=formula(partial(layer_values, "Flatten")),
+    )
+    yield layer_case(
+        Reshape((3, 2, 2)),
+        partial(normal, "Reshape", "images", shape=(3, 2, 6)),
+        "images",
+        analytic=True,
+        witnesses=formula(partial(layer_values, "Reshape")),
     )
     yield layer_case(
         Dropout(0.3),

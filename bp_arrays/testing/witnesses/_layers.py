@@ -69,6 +69,13 @@ def layer_values(name: str, inputs: HostArrays) -> HostArrays:
     x = inputs["x"]
     if name == "Flatten":
         return {"y": np.array([sample.ravel().tolist() for sample in x])}
+    if name == "Reshape":  # to (3, 2, 2)
+        samples = [iter(sample.ravel().tolist()) for sample in x]
+        return {
+            "y": np.array(
+                [[[[next(s) for _ in "ab"] for _ in "ab"] for _ in "abc"] for s in samples]
+            )
+        }
     if name == "Dropout":
         return {"y": _dropped(x), "dx": _dropped(inputs["delta"])}
     rows = np.reshape(x, (-1, x.shape[-1])).tolist()
