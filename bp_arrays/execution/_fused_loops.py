@@ -852,14 +852,32 @@ def _worthwhile(item: Instruction | LoopGroup) -> list[Instruction | LoopGroup]:
     return [item]
 
 
-def read_elsewhere(
-    group: LoopGroup, steps: Sequence[Instruction], results: Iterable[Slot]
-) -> IsReadElsewhere:
-    """Return the function that tells whether a result of a group is read by others."""
-    inside = {id(step) for step in group.steps}
-    read: set[int] = {id(origin(slot)) for slot in results} | {id(slot.root) for slot in results}
-    for step in steps:
-        if id(step) not in inside:
+class Readers:
+    """Which instructions read which arrays of a program.
+
+    Parameters
+    ----------
+    steps : iterable of Instruction
+    results : iterable of Slot
+        Arrays that are read after the program.
+    """
+
+    def __init__(self, steps: Iterable[Instruction], results: Iterable[Slot]) -> None:
+        self._results = {id(part) for slot in results for part in (origin(slot), slot.root)}
+        self._readers: dict[int, set[int]] = {}
+        for step in steps:
             for slot in step.read:
-                read |= {id(origin(slot)), id(slot.root)}
-    return lambda slot: slot.base is not None or id(slot) in read or id(slot.root) in read
+                for part in (origin(slot), slot.root):
+                    self._readers.setdefault(id(part), set()).add(id(step))
+
+    def outside(self, group: LoopGroup) -> IsReadElsewhere:
+        """Return the function that tells whether a result of a group is read by others."""
+        inside = {id(step) for step in group.steps}
+
+        def is_read(slot: Slot) -> bool:
+            keys = {id(slot), id(slot.root)}
+            if slot.base is not None or keys & self._results:
+                return True
+            return any(self._readers.get(key, set()) - inside for key in keys)
+
+        return is_read

@@ -147,6 +147,8 @@ FAULTS = (
           "Embedding"),
     Fault(WRONG, "attention/_embedding.py", "input_shape.size > self.size", "False", "",
           "attention"),
+    Fault(LAST, "kernels/_add_rows.py", "range(2, int(lengths[0]))",
+          "range(2, int(lengths[0]) - 1)", "", "attention"),
     Fault(WRONG, "kernels/_add_rows.py", "distance *= 2", "distance += distance + 1", "add rows"),
     Fault(WRONG, "kernels/_add_rows.py", "xp.where(is_used[:, None], xp.take(rows, last, axis=0), "
           "0.0)", "xp.take(rows, last, axis=0)", "add rows"),
