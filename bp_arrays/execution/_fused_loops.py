@@ -65,6 +65,9 @@ ARGUMENTS = ("argument", "argument_view")
 OVERLAPS = 8
 """Pairs of arrays that LLVM compares before a loop; with more it does not vectorize."""
 
+NEAR = 16
+"""Instructions past which one may move to the loop of its operand: its result uses memory."""
+
 Layout = Literal["full", "row", "column", "tile", "strided", "total", "one", "number"]
 """How an operand is read in row i, column j: [i, j], [i], [j], [i % period, j], [start[i] + j],
 after the last row, [0], or as a literal."""
@@ -128,6 +131,10 @@ class LoopGroup:
         if layout == "column":
             self.complete_after_loop.add(id(step.result))
         return True
+
+    def computes_for(self, step: Instruction) -> bool:
+        """Return True if an operand is computed by the loop."""
+        return any(id(origin(slot)) in self.layouts for slot in step.read)
 
     def _layout_of_result(self, step: Instruction) -> Layout | None:
         reduced_by = _reduced_by(step)
@@ -683,29 +690,113 @@ def _flat_view(slot: Slot, layout: Layout, group: LoopGroup, number: int) -> Slo
 
 
 def groups_of(
-    steps: Sequence[Instruction], program: Iterable[Instruction]
+    steps: Sequence[Instruction], program: Iterable[Instruction], *, moves: bool = False
 ) -> list[Instruction | LoopGroup]:
-    """Return the instructions in order, those that can share a loop as a group.
+    """Return the instructions in an order in which those that can share a loop are one group.
 
     Parameters
     ----------
     steps : sequence of Instruction
     program : iterable of Instruction
         All that may read memory of the caller: a loop must not overwrite what one of them reads.
+    moves : bool, default False
+        Whether instructions may move past others, to join a loop that reads or computes the same.
     """
-    read = {id(slot.root) for step in program for slot in step.read}
-    plan: list[Instruction | LoopGroup] = []
-    group = LoopGroup()
-    for step in _views_first(steps):
-        root = step.result.root
-        overwrites = root.kind == "memory" and id(root) in read
-        if not overwrites and (_reduced_before(step, plan) or group.try_add(step)):
-            continue
-        group = _closed(group, plan)
-        if overwrites or not group.try_add(step):
-            plan.append(step)
-    _closed(group, plan)
-    return [item for part in plan for item in _worthwhile(part)]
+    read = {id(slot.root) for step in program for slot in step.read if slot.root.kind == "memory"}
+    ordered = _views_first(steps)
+    overwriting = [k for k, step in enumerate(ordered) if id(step.result.root) in read]
+    grouping = _Grouping(ordered, min(overwriting, default=len(ordered)), moves)
+    for number, step in enumerate(ordered):
+        if number in overwriting or not _may_be_in_loop(step):
+            grouping.emit_before(number, everything=number in overwriting)
+        else:
+            grouping.waiting.append(number)
+    grouping.emit_groups(grouping.waiting)
+    return [item for part in grouping.plan for item in _worthwhile(part)]
+
+
+class _Grouping:
+    """The instructions of a part: those that may be in a loop wait until they are needed.
+
+    Parameters
+    ----------
+    steps : sequence of Instruction
+    stop : int
+        The number of the first that overwrites memory of the caller, past which none moves.
+    moves : bool
+    """
+
+    def __init__(self, steps: Sequence[Instruction], stop: int, moves: bool) -> None:
+        self.steps, self._stop, self._moves = steps, stop, moves
+        self._sources, self._readers = _dependencies(steps)
+        self._done = [False] * len(steps)
+        self.plan: list[Instruction | LoopGroup] = []
+        self.waiting: list[int] = []
+        self._next: list[int] = []  # read what a new loop computes, and come later in the step
+
+    def emit_before(self, number: int, *, everything: bool = False) -> None:
+        """Add an instruction that no loop can contain, after those it needs."""
+        everything = everything or not self._moves
+        self.emit_groups(list(self.waiting) if everything else self._needed(number))
+        if not self._done[number]:
+            self._done[number] = True
+            self.plan.append(self.steps[number])
+
+    def emit_groups(self, needed: Sequence[int]) -> None:
+        """Add these instructions, in loops with others that wait."""
+        self._next = []
+        for number in needed:
+            if self._done[number]:
+                continue
+            step = self.steps[number]
+            if self._is_ready(number) and _reduced_before(step, self.plan):
+                self._done[number] = True
+                continue
+            group = LoopGroup()
+            if not group.try_add(step):
+                self._finish(number)
+                self.plan.append(step)
+                continue
+            self._finish(number)
+            self.plan.append(group)
+            self._extend(group, set(needed))
+        self.waiting = [number for number in self.waiting if not self._done[number]]
+
+    def _extend(self, group: LoopGroup, needed: set[int]) -> None:
+        """Add those that are needed now, or read what the group or the last one computes."""
+        added = True
+        while added:
+            added = False
+            for number in (*self.waiting, *self._next):
+                if self._done[number] or not self._is_ready(number):
+                    continue
+                step = self.steps[number]
+                if not (number in needed or number in self._next or group.computes_for(step)):
+                    continue  # in a later loop its result may need no memory
+                if group.try_add(step) or _reduced_before(step, self.plan):
+                    self._finish(number)
+                    added = True
+
+    def _finish(self, number: int) -> None:
+        self._done[number] = True
+        if self._moves:
+            stop = min(number + NEAR, self._stop)
+            readers = (k for k in self._readers[number] if k < stop)
+            self._next += [k for k in readers if _may_be_in_loop(self.steps[k])]
+
+    def _is_ready(self, number: int) -> bool:
+        return all(self._done[source] for source in self._sources[number])
+
+    def _needed(self, number: int) -> list[int]:
+        """Return the waiting instructions on which an instruction depends, in order."""
+        needed: set[int] = set()
+        sources = list(self._sources[number])
+        while sources:
+            source = sources.pop()
+            if not self._done[source] and source not in needed:
+                needed.add(source)
+                sources += self._sources[source]
+        return sorted(needed)
 
 
 def _views_first(steps: Sequence[Instruction]) -> list[Instruction]:
@@ -721,6 +812,29 @@ def _views_first(steps: Sequence[Instruction]) -> list[Instruction]:
     return views + others
 
 
+def _dependencies(steps: Sequence[Instruction]) -> tuple[list[set[int]], list[list[int]]]:
+    """Return the numbers of the instructions that each one reads, and of those that read it."""
+    made_by: dict[int, int] = {}
+    sources: list[set[int]] = [set() for _ in steps]
+    readers: list[list[int]] = [[] for _ in steps]
+    for number, step in enumerate(steps):
+        for slot in step.read:
+            part: Slot | None = slot
+            while part is not None:
+                if id(part) in made_by:
+                    sources[number].add(made_by[id(part)])
+                part = part.base
+        for source in sources[number]:
+            readers[source].append(number)
+        made_by |= {id(slot): number for slot in step.written}
+    return sources, readers
+
+
+def _may_be_in_loop(step: Instruction) -> bool:
+    known = step.function in OPERATIONS or step.function is copied or _is_reduction(step)
+    return known and not (step.assigned or step.also or step.into)
+
+
 def _reduced_before(step: Instruction, plan: Sequence[Instruction | LoopGroup]) -> bool:
     """Add a sum or maximum to the loop that computes its operand, if it can be part of it."""
     if not _is_reduction(step):
@@ -728,13 +842,6 @@ def _reduced_before(step: Instruction, plan: Sequence[Instruction | LoopGroup]) 
     source = id(origin(step.operands[0]))
     loops = (item for item in plan if isinstance(item, LoopGroup) and source in item.layouts)
     return any(loop.try_add(step) for loop in loops)
-
-
-def _closed(group: LoopGroup, plan: list[Instruction | LoopGroup]) -> LoopGroup:
-    """Add a group to the plan; return a new group."""
-    if group.steps:
-        plan.append(group)
-    return LoopGroup()
 
 
 def _worthwhile(item: Instruction | LoopGroup) -> list[Instruction | LoopGroup]:
@@ -745,14 +852,32 @@ def _worthwhile(item: Instruction | LoopGroup) -> list[Instruction | LoopGroup]:
     return [item]
 
 
-def read_elsewhere(
-    group: LoopGroup, steps: Sequence[Instruction], results: Iterable[Slot]
-) -> IsReadElsewhere:
-    """Return the function that tells whether a result of a group is read by others."""
-    inside = {id(step) for step in group.steps}
-    read: set[int] = {id(origin(slot)) for slot in results} | {id(slot.root) for slot in results}
-    for step in steps:
-        if id(step) not in inside:
+class Readers:
+    """Which instructions read which arrays of a program.
+
+    Parameters
+    ----------
+    steps : iterable of Instruction
+    results : iterable of Slot
+        Arrays that are read after the program.
+    """
+
+    def __init__(self, steps: Iterable[Instruction], results: Iterable[Slot]) -> None:
+        self._results = {id(part) for slot in results for part in (origin(slot), slot.root)}
+        self._readers: dict[int, set[int]] = {}
+        for step in steps:
             for slot in step.read:
-                read |= {id(origin(slot)), id(slot.root)}
-    return lambda slot: slot.base is not None or id(slot) in read or id(slot.root) in read
+                for part in (origin(slot), slot.root):
+                    self._readers.setdefault(id(part), set()).add(id(step))
+
+    def outside(self, group: LoopGroup) -> IsReadElsewhere:
+        """Return the function that tells whether a result of a group is read by others."""
+        inside = {id(step) for step in group.steps}
+
+        def is_read(slot: Slot) -> bool:
+            keys = {id(slot), id(slot.root)}
+            if slot.base is not None or keys & self._results:
+                return True
+            return any(self._readers.get(key, set()) - inside for key in keys)
+
+        return is_read

@@ -18,8 +18,14 @@ from bp_arrays.execution._background import (
     exiting,
     started,
 )
-from bp_arrays.execution._fused_loops import LoopGroup, LoopSource, groups_of, read_elsewhere
-from bp_arrays.execution._instructions import Instruction, Slot
+from bp_arrays.execution._fused_loops import (
+    LoopGroup,
+    LoopSource,
+    Readers,
+    groups_of,
+)
+from bp_arrays.execution._instructions import Instruction, Slot, copied
+from bp_arrays.execution._memory_plan import Arena, MemoryPlan
 from bp_arrays.execution._update_loop import has_compiler, is_on_disk, module_of
 
 logger = logging.getLogger("bp_arrays")
@@ -38,11 +44,15 @@ VERSION = 5
 compiled again.
 """
 
-PLANNING = 0.1
-"""Seconds of steps that pay for the plan of their loops."""
+PLANNING, PLANNING_EACH = 0.1, 1e-3
+"""Seconds of steps that pay for the plan of their loops, at least and for each instruction."""
 
 FIRST_NUMBER = 10**6
 """The number of the first new array, above those of any recording."""
+
+Groups = list[list[Instruction | LoopGroup]]
+Plan = list[list[Instruction | LoopSource]]
+"""Of forward and of backward."""
 
 _loops: dict[tuple[str, tuple[str, ...]], Callable[..., None]] = {}
 
@@ -66,10 +76,11 @@ class FusedSteps:
     ) -> None:
         self.steps: tuple[list[Instruction], list[Instruction]] | None = None
         self._parts, self._results = (list(forward), list(backward)), list(results)
-        self._plan: list[list[Instruction | LoopSource]] | None = None
+        self._plan: Plan | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._outlay, self._cost = Outlay(), PLANNING
+        self._outlay = Outlay()
+        self._cost = max(PLANNING, PLANNING_EACH * sum(map(len, self._parts)))
         self._ended = not has_compiler()
 
     def spend(self, seconds: float, steps_to_come: int = 0) -> None:
@@ -110,38 +121,71 @@ class FusedSteps:
     def _make_plan(self) -> None:
         if self._plan is not None:
             return
-        every = [*self._parts[0], *self._parts[1]]
-        plan = [
-            [
-                LoopSource(item, read_elsewhere(item, every, self._results))
-                if isinstance(item, LoopGroup)
-                else item
-                for item in groups_of(part, every)
-            ]
-            for part in self._parts
-        ]
+        plan = self._best_plan()
         sources = [item for part in plan for item in part if isinstance(item, LoopSource)]
         new = {key for source in sources if (key := _key(source)) not in _loops}
         on_disk = sum(is_on_disk(text, "loop") for text, _ in new)
         self._outlay, self._cost = Outlay(), cost_of_loops(on_disk, len(new) - on_disk)
         self._plan, self._ended = plan, not sources
 
+    def _best_plan(self) -> Plan:
+        """Return the plan of fewest operations that needs no more memory than others."""
+        every = [*self._parts[0], *self._parts[1]]
+        readers = Readers(every, self._results)
+
+        def with_sources(groups: Groups) -> Plan:
+            return [
+                [
+                    LoopSource(item, readers.outside(item)) if isinstance(item, LoopGroup) else item
+                    for item in part
+                ]
+                for part in groups
+            ]
+
+        in_order, moved = (
+            [groups_of(part, every, moves=moves) for part in self._parts] for moves in (False, True)
+        )
+        if sum(map(len, moved)) >= sum(map(len, in_order)):
+            return with_sources(in_order)
+        plan = with_sources(moved)
+        memory = self._memory_of(plan)
+        if memory > self._memory_of(self._parts):
+            other = with_sources(in_order)
+            return plan if memory <= self._memory_of(other) else other
+        return plan
+
+    def _memory_of(self, plan: Sequence[Sequence[Instruction | LoopSource]]) -> int:
+        """Return the bytes of the arrays of a plan."""
+        forward, backward = _with_loops(plan, lambda source: copied)
+        steps, arena = [*forward, *backward], Arena()
+        bound = [slot.root for step in steps for slot in step.read if slot.root.kind == "memory"]
+        MemoryPlan(steps, bound, self._results, len(forward), arena)
+        return sum(chunk.nbytes for chunk in arena.chunks)
+
     def _compile(self) -> None:
         assert self._plan is not None
-        numbers = itertools.count(FIRST_NUMBER)
-        forward, backward = (
-            [
-                step
-                for item in part
-                for step in (
-                    item.instructions(compiled_loop(item), numbers)
-                    if isinstance(item, LoopSource)
-                    else [item]
-                )
-            ]
-            for part in self._plan
-        )
-        self.steps, self._ended = (forward, backward), True
+        self.steps, self._ended = _with_loops(self._plan, compiled_loop), True
+
+
+def _with_loops(
+    plan: Sequence[Sequence[Instruction | LoopSource]],
+    loop_of: Callable[[LoopSource], Callable[..., Any]],
+) -> tuple[list[Instruction], list[Instruction]]:
+    """Return the instructions of both parts, with calls of loops."""
+    numbers = itertools.count(FIRST_NUMBER)
+    forward, backward = (
+        [
+            step
+            for item in part
+            for step in (
+                item.instructions(loop_of(item), numbers)
+                if isinstance(item, LoopSource)
+                else [item]
+            )
+        ]
+        for part in plan
+    )
+    return forward, backward
 
 
 def _key(source: LoopSource) -> tuple[str, tuple[str, ...]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,33 +20,46 @@ class Arena:
     def __init__(self) -> None:
         self.chunks: list[HostArray] = []
 
-    def lease(self) -> Lease:
-        """Return a lease of the whole arena, for another program."""
-        return Lease(self)
+    def chunks_for(self, uses: Sequence[Use]) -> list[HostArray]:
+        """Return a chunk for each use; those of one chunk follow one another.
+
+        The largest are placed first, each in the smallest chunk that is free all the time: small
+        ones fill the gaps of large ones, and never keep a large one from a large chunk.
+        """
+        taken = sorted(map(_Chunk, self.chunks), key=_Chunk.size)
+        chunks: dict[int, HostArray] = {}
+        for number in sorted(range(len(uses)), key=lambda k: -uses[k].size):
+            size, start, stop = uses[number]
+            time = (1 << stop) - (1 << start)  # a bit for each instruction
+            first = bisect_left(taken, size, key=_Chunk.size)
+            fitting = itertools.islice(taken, first, None)
+            chunk = next((chunk for chunk in fitting if not chunk.times & time), None)
+            if chunk is None:
+                chunk = _Chunk(np.empty(size, np.uint8))
+                self.chunks.append(chunk.memory)
+                taken.insert(first, chunk)
+            chunk.times |= time
+            chunks[number] = chunk.memory
+        return [chunks[number] for number in range(len(uses))]
 
 
-class Lease:
-    """The use of an arena by one program: chunks are taken and given back while it is planned."""
+@dataclass
+class _Chunk:
+    """A chunk, and the times of its uses, a bit for each instruction."""
 
-    def __init__(self, arena: Arena) -> None:
-        self._arena = arena
-        self._free = list(arena.chunks)
+    memory: HostArray
+    times: int = 0
 
-    def take(self, size: int) -> HostArray:
-        """Return the smallest free chunk of `size` bytes or more; a new one if there is none."""
-        fitting = [chunk for chunk in self._free if chunk.nbytes >= size]
-        if not fitting:
-            chunk: HostArray = np.empty(size, np.uint8)
-            self._arena.chunks.append(chunk)
-            return chunk
-        chunk = min(fitting, key=lambda chunk: chunk.nbytes)
-        # by identity, as `remove` would compare the values
-        self._free = [other for other in self._free if other is not chunk]
-        return chunk
+    def size(self) -> int:
+        return self.memory.nbytes
 
-    def give_back(self, chunk: HostArray) -> None:
-        """Mark a chunk as free."""
-        self._free.append(chunk)
+
+class Use(NamedTuple):
+    """The use of `size` bytes from instruction `start` to that before `stop`."""
+
+    size: int
+    start: int
+    stop: int
 
 
 class MemoryPlan:
@@ -75,45 +91,50 @@ class MemoryPlan:
         self.views: list[Slot] = []
         self._known = {id(slot) for slot in bound}
         self._temporary = {id(i.result) for i in instructions if i.assigned}
-        self._lease = arena.lease()
-        self._chunks: dict[int, HostArray] = {}
+        self._begun: dict[int, tuple[Slot, int]] = {}
+        self._ended: list[tuple[Slot, Use]] = []
         last_read = _last_reads(instructions, results, split)
         for number, instruction in enumerate(instructions):
             used = (*instruction.read, *instruction.also)
             roots = {id(slot.root): slot.root for slot in used}
             last_used = [slot for key, slot in roots.items() if last_read[key] == number]
-            self._plan(instruction, last_used)
+            self._plan(number, instruction, last_used)
+        for slot, _ in list(self._begun.values()):
+            self._end(slot, len(instructions))
+        chunks = arena.chunks_for([use for _, use in self._ended])
+        for (slot, use), chunk in zip(self._ended, chunks, strict=True):
+            self.arrays[slot.name] = chunk[: use.size].view(slot.dtype).reshape(slot.shape)
         for slot in results:
             self._make_known(slot)
 
-    def _plan(self, instruction: Instruction, last_used: Sequence[Slot]) -> None:
-        """Allocate the results, and free the operands that are not read any more."""
+    def _plan(self, number: int, instruction: Instruction, last_used: Sequence[Slot]) -> None:
+        """Begin the use of memory by the results, and end that by operands read for the last time.
+
+        All uses of a chunk begin at its start: a result lies exactly where an operand lies.
+        """
         result = instruction.result
         if instruction.elementwise:  # its result may overwrite an operand of its shape
             for slot in last_used:
                 if slot.shape == result.shape and slot.dtype == result.dtype:
-                    self._give_back(slot)
+                    self._end(slot, number)
         for slot in instruction.read:
             self._make_known(slot)
         for slot in instruction.written:
             if slot.base is None and not instruction.assigned:
-                self._allocate(slot)
+                self._begun[id(slot)] = slot, number
+                self._known.add(id(slot))
             else:
                 self._make_known(slot)
         for slot in instruction.into:
             self._make_known(slot)
         for slot in last_used:
-            self._give_back(slot)
+            self._end(slot, number + 1)
 
-    def _allocate(self, slot: Slot) -> None:
-        size = slot.dtype.itemsize * int(np.prod(slot.shape, dtype=np.int64))
-        chunk = self._chunks[id(slot)] = self._lease.take(size)
-        self.arrays[slot.name] = chunk[:size].view(slot.dtype).reshape(slot.shape)
-        self._known.add(id(slot))
-
-    def _give_back(self, slot: Slot) -> None:
-        if id(slot) in self._chunks:
-            self._lease.give_back(self._chunks.pop(id(slot)))
+    def _end(self, slot: Slot, stop: int) -> None:
+        if id(slot) in self._begun:
+            _, start = self._begun.pop(id(slot))
+            size = slot.dtype.itemsize * int(np.prod(slot.shape, dtype=np.int64))
+            self._ended.append((slot, Use(size, start, stop)))
 
     def _make_known(self, slot: Slot) -> None:
         if id(slot) in self._known or id(slot) in self._temporary:

@@ -18,9 +18,11 @@ from bp_arrays.execution import (
     Program,
     StepRecorder,
     _background,
+    copied,
     fast_numpy as xp,
 )
-from bp_arrays.execution._fused_loops import LoopSource
+from bp_arrays.execution._fused_loops import LoopGroup, LoopSource, groups_of
+from bp_arrays.execution._instructions import Instruction
 from bp_arrays.training.runners._reuse import recordings
 
 pytest.importorskip("numba", reason="Numba is not installed")
@@ -109,6 +111,15 @@ def after_a_product(x, w):
     return y @ w, xp.sum(y, axis=0), xp.sum(y, axis=1)
 
 
+def around_products(delta, n, g):
+    column = xp.reshape(g, (-1, 1))
+    dn = delta * g
+    mean_dn = delta @ column / g.shape[0]
+    product = delta * n
+    mean_dn_n = product @ column / g.shape[0]
+    return dn - mean_dn - n * mean_dn_n, xp.sum(product, axis=0)
+
+
 def masked(s, keys):
     return xp.where((keys > 0.0)[:, None, None, :], s * 0.5, -np.inf) - 1.0
 
@@ -131,6 +142,7 @@ CASES = {
     "a mean of sums": (mean_of_sums, 1, 1, (140, 3)),
     "a loss of classes": (classes, 1, 1, (5, 9)),
     "sums after a product": (after_a_product, 2, 2, (33, 10), (10, 4)),
+    "around products": (around_products, 4, 4, (20, 8), (20, 8), (8,)),
     "choices of zeros": (lambda a, b: 1.0 / xp.maximum(a, b) + 1.0 / xp.minimum(b, a), 1, 1,
                          (6, 7), (6, 7)),
 }  # fmt: skip
@@ -179,6 +191,37 @@ def test_a_loop_computes_the_same_bits(name, precision):
             numbers = ~np.isnan(expected)
             signs = np.signbit(actual[numbers]), np.signbit(expected[numbers])
             np.testing.assert_array_equal(*signs)
+
+
+def test_operations_move_past_products_to_share_a_loop():
+    _, fused, _, _ = programs(around_products, ((20, 8), (20, 8), (8,)), "float32")
+    kinds = ["loop" if step.into else step.function for step in fused.steps]
+    assert kinds == [np.dot, "loop", np.dot, "loop"]
+    sizes = [array.nbytes for array in arrays_of(fused) if array.size > 20]
+    assert sizes == [20 * 8 * 4] * 2  # the product and the result: delta * g stays in a register
+
+
+def arrays_of(program):
+    names = {step.result.name for step in program.steps if step.result.base is None}
+    return [program._globals[name] for name in names]
+
+
+def test_nothing_moves_past_an_instruction_that_overwrites_memory():
+    recorder = StepRecorder()
+    x, state = recorder.memory((6, 4), F), recorder.memory((6, 4), F)
+    old = xp.exp(x) * state
+    new = recorder.result(copied, (old + 1.0,), (6, 4), F, copied=True)
+    new.slot.lies_in(state.slot, lambda whole: whole)
+    late = (old * 2.0 + state) * 2.0  # the new state
+    *before, last, more = groups_of(recorder.instructions, recorder.instructions, moves=True)
+    names = [step.result.name for step in recorder.instructions]
+    assert isinstance(last, Instruction) and last.result is new.slot
+    assert isinstance(more, LoopGroup) and more.steps[-1].result is late.slot
+    order = [s for item in (*before, last, more) for s in getattr(item, "steps", [item])]
+    assert sorted(step.result.name for step in order) == sorted(names)
+    copies = [k for k, step in enumerate(order) if step.result is new.slot]
+    reads = [k for k, step in enumerate(order) if state.slot in step.operands]
+    assert reads[0] < copies[0] < reads[1]
 
 
 def test_arguments_may_be_read_only_and_parts_of_other_arrays():
