@@ -13,13 +13,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter, methodcaller
 from typing import Any, Literal
 
 import numpy as np
 
-from bp_arrays.execution._instructions import Instruction, Slot, copied
+from bp_arrays.execution._instructions import Instruction, Slot, copied, is_view
 from bp_arrays.execution._recorded_functions import chosen, masked
-from bp_arrays.typing import HostArray
+from bp_arrays.typing import HostArray, Shape
 
 OPERATIONS: dict[Any, str] = {
     np.add: "{} + {}",
@@ -60,6 +62,8 @@ INTEGERS = tuple(np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in 
 INTEGERS = (*INTEGERS, np.dtype(np.int64))
 """Those that may be compared: int64 holds all of their numbers."""
 BOOL = np.dtype(np.bool_)
+FIRST_PART = 2 * 10**6
+"""The number of the first view in a joined array, above those of all others."""
 ARGUMENTS = ("argument", "argument_view")
 """Arrays in other memory at every run."""
 OVERLAPS = 8
@@ -285,6 +289,23 @@ def _row_starts(array: HostArray, shape: tuple[int, ...]) -> HostArray | None:
     return np.ascontiguousarray(starts.reshape(-1))
 
 
+@dataclass(frozen=True)
+class Part:
+    """A result that a loop writes to a part of another array.
+
+    Parameters
+    ----------
+    whole, view : Slot
+        The other array, and the part.
+    starts : array of int
+        The position of each row of the loop, from the first element of the part.
+    """
+
+    whole: Slot
+    view: Slot
+    starts: HostArray
+
+
 class LoopSource:
     """The loop of a group, as Python for Numba.
 
@@ -293,10 +314,17 @@ class LoopSource:
     group : LoopGroup
     is_read_elsewhere : function
         Whether a result is read by other instructions.
+    parts : dict of int to Part, optional
+        Results that are parts of other arrays, by the id of the result.
     """
 
-    def __init__(self, group: LoopGroup, is_read_elsewhere: IsReadElsewhere) -> None:
-        self.group = group
+    def __init__(
+        self,
+        group: LoopGroup,
+        is_read_elsewhere: IsReadElsewhere,
+        parts: dict[int, Part] | None = None,
+    ) -> None:
+        self.group, self.parts = group, parts or {}
         self.names = {id(step.result): f"t{k}" for k, step in enumerate(group.steps)}
         self.outputs = [step.result for step in group.steps if is_read_elsewhere(step.result)]
         self.inputs: dict[tuple[int, Layout], Slot] = {}
@@ -318,6 +346,8 @@ class LoopSource:
     def _is_flat(self) -> bool:
         """Return True if the whole arrays can be one row: nothing depends on the columns."""
         if set(self.group.layouts.values()) != {"full"}:
+            return False
+        if any(id(slot) in self.parts for slot in self.outputs):
             return False
         for step in self.group.steps:
             for slot in step.operands:
@@ -407,6 +437,11 @@ class LoopSource:
 
     def _text(self) -> str:
         self._number_of_output = {id(slot): k for k, slot in enumerate(self.outputs)}
+        self._output_starts = {
+            k: self.parts[id(slot)].starts
+            for k, slot in enumerate(self.outputs)
+            if id(slot) in self.parts
+        }
         self._summed: set[str] = set()  # arrays whose rows a reduction takes
         lines: list[str] = []
         for number, (body, after) in enumerate(zip(self.bodies, self.after, strict=True)):
@@ -433,6 +468,7 @@ class LoopSource:
         inputs = [(k, v) for k, v in self.inputs.items() if k not in self.arguments]
         arrays = [(self.read[key], slot.dtype) for key, slot in inputs]
         arrays += [(f"{self.read[key]}_starts", a.dtype) for key, a in self.starts.items()]
+        arrays += [(f"q{k}_starts", a.dtype) for k, a in self._output_starts.items()]
         arrays += [(f"q{k}", slot.dtype) for k, slot in enumerate(self.outputs)]
         for k, (name, dtype) in zip(itertools.count(len(names), 2), arrays, strict=False):
             kind = self._type(dtype)
@@ -477,7 +513,9 @@ class LoopSource:
             elif layout == "row":
                 lines.append(f"{name}_i = {name}[i]")
         for k, slot in enumerate(self.outputs):
-            if self.group.layouts[id(slot)] == "full":
+            if k in self._output_starts:
+                lines += self._part(f"q{k}", f"q{k}_starts[i]", "1")
+            elif self.group.layouts[id(slot)] == "full":
                 lines += self._part(f"q{k}", "i", "columns")
         return lines
 
@@ -622,14 +660,21 @@ class LoopSource:
         ]
         operands += [
             Slot("constant", next(counter), starts.shape, starts.dtype, constant=starts)
-            for starts in self.starts.values()
+            for starts in (*self.starts.values(), *self._output_starts.values())
         ]
-        into = [_reshaped(slot, next(counter)) for slot in self.outputs]
+        into = [
+            _strided_vector(self.parts[id(slot)].view, next(counter))
+            if id(slot) in self.parts
+            else _reshaped(slot, next(counter))
+            for slot in self.outputs
+        ]
+        written = [self.parts[id(s)].whole if id(s) in self.parts else s for s in self.outputs]
+        results = list({id(slot): slot for slot in written}.values())
         call = Instruction(
             loop,
             (*operands, *(step.result for step in vectors)),
-            self.outputs[0],
-            also=tuple(self.outputs[1:]),
+            results[0],
+            also=tuple(results[1:]),
             into=tuple(into),
             sizes=(rows, columns, *self.sizes),
         )
@@ -678,15 +723,31 @@ def _flat_view(slot: Slot, layout: Layout, group: LoopGroup, number: int) -> Slo
         assert stride is not None
         size = (group.rows - 1) * stride + group.columns
     elif layout == "strided":
-        array = slot.layout()
-        ends = [
-            (n - 1) * (k // array.itemsize) for n, k in zip(array.shape, array.strides, strict=True)
-        ]
-        size = 1 + sum(ends)
+        return _strided_vector(slot, number)
+    return _vector(slot, size, number)
+
+
+def _strided_vector(slot: Slot, number: int) -> Slot:
+    """Return the vector from the first to the last element of an array that is not contiguous."""
+    array = slot.layout()
+    ends = [
+        (n - 1) * (k // array.itemsize) for n, k in zip(array.shape, array.strides, strict=True)
+    ]
+    return _vector(slot, 1 + sum(ends), number)
+
+
+def _vector(slot: Slot, size: int, number: int) -> Slot:
     view = Slot("view", number, (size,), slot.dtype)
     strides = (slot.dtype.itemsize,)
     view.lies_in(slot, lambda a: np.lib.stride_tricks.as_strided(a, (size,), strides))
     return view
+
+
+def _starts_in(part: Slot, group: LoopGroup) -> HostArray | None:
+    """Return where the rows of a loop lie in a part of another array; None if they do not."""
+    if part.shape[-1:] != (group.columns,) or math.prod(part.shape) != group.rows * group.columns:
+        return None
+    return _row_starts(part.layout(), part.shape)
 
 
 def groups_of(
@@ -881,3 +942,85 @@ class Readers:
             return any(self._readers.get(key, set()) - inside for key in keys)
 
         return is_read
+
+    def only(self, slot: Slot, step: Instruction) -> bool:
+        """Return True if an array in memory of its own is read by one instruction only."""
+        if slot.kind != "result" or slot.base is not None or id(slot) in self._results:
+            return False
+        return self._readers.get(id(slot)) == {id(step)}
+
+
+class Joined:
+    """Arrays that loops write where they would be copied: np.concatenate is not called for them.
+
+    All of its operands must be results of loops, or such arrays themselves, that nothing else
+    reads.
+
+    Parameters
+    ----------
+    plan : sequence of Instruction and LoopGroup
+    readers : Readers
+    """
+
+    def __init__(self, plan: Sequence[Instruction | LoopGroup], readers: Readers) -> None:
+        self.parts: dict[int, Part] = {}
+        self._readers = readers
+        self._numbers = itertools.count(FIRST_PART)
+        loops = [item for item in plan if isinstance(item, LoopGroup)]
+        self._loops = {
+            key: loop for loop in loops for key, v in loop.layouts.items() if v == "full"
+        }
+        self._calls = {
+            id(item.result): item
+            for item in plan
+            if isinstance(item, Instruction) and item.function is np.concatenate
+        }
+        dropped: set[int] = set()
+        for item in reversed(plan):  # what is joined may be joined again
+            if id(item) in dropped or item not in self._calls.values():
+                continue
+            assert isinstance(item, Instruction)
+            parts: dict[int, Part] = {}
+            calls = self._joined(item, item.result, item.result, parts)
+            if calls is not None:
+                self.parts |= parts
+                dropped |= calls
+        self.plan = [item for item in plan if id(item) not in dropped]
+
+    def _joined(
+        self, call: Instruction, place: Slot, whole: Slot, parts: dict[int, Part]
+    ) -> set[int] | None:
+        """Add the parts of a call's result, which lies at a place in the whole array.
+
+        Return the ids of the calls that are not needed then; None if they are.
+        """
+        [operands], axis = call.operands, call.options["axis"]
+        calls, start = {id(call)}, 0
+        for operand in operands:
+            source = origin(operand)
+            if source.dtype != whole.dtype or not self._readers.only(source, call):
+                return None
+            stop = start + operand.shape[axis]
+            index = (*[slice(None)] * (axis % len(operand.shape)), slice(start, stop))
+            start = stop
+            view = self._view(place, operand.shape, itemgetter(index))
+            if id(source) in self._loops:
+                starts = _starts_in(view, self._loops[id(source)])
+                if starts is None:
+                    return None
+                parts[id(source)] = Part(whole, view, starts)
+                continue
+            inner, shape = self._calls.get(id(source)), source.shape
+            if inner is None or not is_view(view.layout(), shape):
+                return None
+            reshaped = self._view(view, shape, methodcaller("reshape", shape))
+            more = self._joined(inner, reshaped, whole, parts)
+            if more is None:
+                return None
+            calls |= more
+        return calls
+
+    def _view(self, base: Slot, shape: Shape, function: Callable[[HostArray], HostArray]) -> Slot:
+        view = Slot("view", next(self._numbers), shape, base.dtype, contiguous=False)
+        view.lies_in(base, function)
+        return view

@@ -59,6 +59,16 @@ def gates(a):
     return c, xp.concat([c * i, c * f], axis=1)
 
 
+def stacked(x, y):
+    lines = [xp.stack([x * k + y, x - k * y], axis=3) for k in (2.0, 3.0)]
+    return xp.reshape(xp.stack(lines, axis=2), (3, 8, 10, 6))
+
+
+def joined_and_read(x, y):
+    a, b = x + y * 2.0, x - y * 2.0
+    return xp.concat([a, b], axis=0), xp.concat([b * 0.5 + 1.0, x + 1.0], axis=1), xp.exp(b)
+
+
 def logistic(a):
     e = xp.exp(-xp.abs(a))
     return xp.where(a >= 0.0, 1.0, e) / (1.0 + e)
@@ -131,7 +141,9 @@ CASES = {
     "layer norm of long rows": (layer_norm, 5, 1, (9, 700), (700,), (700,)),
     "its backward": (layer_norm_backward, 5, 1, (96, 64), (96, 64), (64,)),
     "softmax with a mask": (softmax, 5, 3, (3, 4, 24, 24)),
-    "gates in columns": (gates, 2, 2, (40, 192)),
+    "gates in columns": (gates, 2, 1, (40, 192)),
+    "stacked twice": (stacked, 5, 2, (3, 4, 5, 6), (3, 4, 5, 6)),
+    "joined and read": (joined_and_read, 4, 4, (7, 5), (7, 5)),
     "logistic": (logistic, 3, 3, (40, 65)),
     "choices": (choices, 2, 1, (40, 65), (40, 65)),
     "read by a product": (shared, 2, 3, (50, 60)),

@@ -553,6 +553,8 @@ FAULTS = (
           "if last_read[key] >= number]", "", "execution"),
     Fault(STALE, "execution/_memory_plan.py", "time = (1 << stop) - (1 << start)",
           "time = 1 << start", "", "execution"),
+    Fault(STALE, "execution/_fused_loops.py", "or not self._readers.only(source, call):", ":", "",
+          "execution"),
     Fault(STALE, "execution/_fused_loops.py", "stop = min(number + NEAR, self._stop)",
           "stop = number + NEAR", "", "execution"),
     Fault(STALE, "execution/_memory_plan.py", "last[id(slot.root)] = number",
