@@ -18,14 +18,9 @@ from bp_arrays.execution._background import (
     exiting,
     started,
 )
-from bp_arrays.execution._fused_loops import (
-    Joined,
-    LoopGroup,
-    LoopSource,
-    Readers,
-    groups_of,
-)
+from bp_arrays.execution._fused_loops import LoopGroup, LoopSource
 from bp_arrays.execution._instructions import Instruction, Slot, copied
+from bp_arrays.execution._loop_groups import Joined, Readers, groups_of
 from bp_arrays.execution._memory_plan import Arena, MemoryPlan
 from bp_arrays.execution._update_loop import has_compiler, is_on_disk, module_of
 

@@ -21,8 +21,9 @@ from bp_arrays.execution import (
     copied,
     fast_numpy as xp,
 )
-from bp_arrays.execution._fused_loops import LoopGroup, LoopSource, groups_of
+from bp_arrays.execution._fused_loops import LoopGroup, LoopSource
 from bp_arrays.execution._instructions import Instruction
+from bp_arrays.execution._loop_groups import groups_of
 from bp_arrays.training.runners._reuse import recordings
 
 pytest.importorskip("numba", reason="Numba is not installed")
@@ -234,6 +235,23 @@ def test_nothing_moves_past_an_instruction_that_overwrites_memory():
     copies = [k for k, step in enumerate(order) if step.result is new.slot]
     reads = [k for k, step in enumerate(order) if state.slot in step.operands]
     assert reads[0] < copies[0] < reads[1]
+
+
+def test_a_loop_may_compare_integers_only():
+    recorder = StepRecorder()
+    t, numbers = recorder.argument((6, 1), np.int64), np.arange(3)
+    results = [(t == numbers).slot, (t < numbers).slot]
+    fused = FusedSteps(recorder.instructions, [], results)
+    fused.wait()
+    assert fused.steps is not None
+    program = Program(
+        *fused.steps, arguments=[t.slot], bound=[], results=results, written=[], arena=Arena()
+    )
+    program.bind({})
+    classes = np.array([[0], [1], [2], [2**40], [-1], [2**62]])
+    program.forward(classes)
+    np.testing.assert_array_equal(program.array(results[0]), classes == numbers)
+    np.testing.assert_array_equal(program.array(results[1]), classes < numbers)
 
 
 def test_arguments_may_be_read_only_and_parts_of_other_arrays():
