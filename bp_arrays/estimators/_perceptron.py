@@ -102,7 +102,7 @@ class Perceptron(NetworkEstimator):
         model = Model(net, features, device=device, dtype=dtype, compute_dtype=computed)
         set_weights(model, self.coefs_, self.intercepts_)
         if old is not None and old.training_state is not None:
-            model.training_state = old.training_state.moved_to(device, dtype)
+            model.training_state = old.training_state.moved_to(device, dtype, computed)
         return model
 
     def _train(

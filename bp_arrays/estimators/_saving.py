@@ -124,7 +124,7 @@ def save_estimator(
     }
     extended.training_state = None
     if state is not None and training_state:
-        moved = state.moved_to(extended.device, extended.dtype)
+        moved = state.moved_to(extended.device, extended.dtype, extended.compute_dtype)
         extended.training_state = replace(moved, optimizer=_with_number(state.optimizer))
     extended.save(path, training_state=extended.training_state is not None)
 

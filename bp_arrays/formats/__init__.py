@@ -15,6 +15,7 @@ from bp_arrays.formats._checkpoint_file import (
 )
 from bp_arrays.formats._header import (
     COMPUTE_DTYPES,
+    LOSS_SCALING,
     MONITORED,
     STORED_AS,
     Header,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMPUTE_DTYPES",
+    "LOSS_SCALING",
     "MONITORED",
     "PREFIX",
     "STORED_AS",

@@ -28,6 +28,9 @@ arrays, and the "checksum" of the header with these.
 MONITORED = "training_state.monitored"
 """The array of the losses that training monitored, one per epoch."""
 
+LOSS_SCALING = "training_state.loss_scaling"
+"""The array of the state of loss scaling, of models that compute in float16."""
+
 STORED_AS = {"float32": "F32", "float64": "F64", "float16": "F16", "bfloat16": "F32"}
 """The stored dtype by the model's: NumPy lacks bfloat16, and float32 represents it exactly."""
 

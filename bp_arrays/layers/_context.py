@@ -68,6 +68,9 @@ class Context:
         The samples of the batch, as they entered the net, for losses and metrics; None in layers.
     compute_dtype : dtype or None, default None
         In mixed precision, the dtype to which `forward` rounds what layers receive in float32.
+    loss_scale : 0-d array or None, default None
+        In mixed precision with float16, the factor of the error δ in the net; by default one that
+        suits the δ of the pass.
     trail : list of (str, Layer)
         The layers running at this moment with their names, innermost last; set by `forward`.
     """
@@ -84,6 +87,7 @@ class Context:
     sum_dtype: Any = None
     x: Any = field(default=None, compare=False, repr=False)
     compute_dtype: Any = None
+    loss_scale: Any = None
     trail: list[tuple[str, AnyLayer]] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod

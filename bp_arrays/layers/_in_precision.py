@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, ClassVar
 
 from bp_arrays.kernels import narrowed
 from bp_arrays.layers._context import Context
 from bp_arrays.layers._ensemble import layers_by_path
 from bp_arrays.layers._layer import Layer, Specification
-from bp_arrays.trees import Tree, map_tree
+from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import Array, Backward, Namespace, ParameterTree, Shape
+
+RANGE = (2.0**-100, 2.0**100)
+"""Largest errors outside of this range are not scaled."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,10 @@ class InPrecision(Layer):
     widened to float32. Backward, the error is rounded, and the gradients and ∂L/∂x are widened. So
     a model with float32 parameters, its loss and its optimizer run the net as any other layer.
 
+    In float16 the error is multiplied by a scale before it is rounded, and gradients and ∂L/∂x are
+    divided by it: by the scale of the context, or in a pass without one by that power of two that
+    brings the largest error to between 1 and 2.
+
     Layers that compute in float32 by themselves, such as the norms and `Standardize`, receive
     their parameters unrounded: running means updated in half precision would not move, as a
     change of less than 1/256 of a value is lost in bfloat16. Indices stay integers.
@@ -31,6 +38,8 @@ class InPrecision(Layer):
     net : Layer
     compute_dtype : dtype
         That of float16 or bfloat16 on the device of the arrays.
+    scales_errors : bool, default False
+        True for float16.
 
     Notes
     -----
@@ -41,6 +50,7 @@ class InPrecision(Layer):
 
     net: Layer
     compute_dtype: Any
+    scales_errors: bool = False
 
     def parts(self) -> dict[str, Layer]:
         return {"": self.net}
@@ -64,8 +74,15 @@ class InPrecision(Layer):
         )
 
         def backward(delta: Tree) -> tuple[Tree, ParameterTree]:
+            scale = ctx.loss_scale
+            if scale is None and self.scales_errors:
+                scale = _suitable_scale(delta, xp)
+            if scale is None:
+                dx, gradients = net_backward(_rounded_error(y, delta, dtype, xp))
+                return _widened(dx, dtype, xp), _widened(gradients, dtype, xp)
+            delta = map_tree(lambda each: each * scale, delta)
             dx, gradients = net_backward(_rounded_error(y, delta, dtype, xp))
-            return _widened(dx, dtype, xp), _widened(gradients, dtype, xp)
+            return _unscaled(dx, scale, xp), _unscaled(gradients, scale, xp)
 
         return _widened(y, dtype, xp), backward
 
@@ -106,3 +123,19 @@ def _widened(tree: Tree, dtype: Any, xp: Namespace) -> Tree:
         return xp.astype(array, xp.float32) if array.dtype == dtype else array
 
     return map_tree(widened, tree)
+
+
+def _unscaled(tree: Tree, scale: Array, xp: Namespace) -> Tree:
+    """Return arrays in float32, divided by the scale."""
+    return map_tree(lambda array: narrowed(array, xp.float32, xp) / scale, tree)
+
+
+def _suitable_scale(delta: Tree, xp: Namespace) -> Array | None:
+    """Return the power of two that brings the largest error to between 1 and 2; None for none."""
+    errors = [error for error in leaves(delta) if 0 not in error.shape]
+    if not errors:
+        return None
+    largest = reduce(lambda a, b: xp.where(a < b, b, a), [xp.max(xp.abs(e)) for e in errors])
+    is_usual = xp.logical_and(largest > RANGE[0], largest < RANGE[1])  # neither 0, NaN nor infinite
+    exponent = xp.floor(xp.log2(xp.where(is_usual, largest, 1.0)))
+    return 2.0**-exponent

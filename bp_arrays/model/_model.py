@@ -19,6 +19,7 @@ from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.files import write_atomically
 from bp_arrays.formats import (
     COMPUTE_DTYPES,
+    LOSS_SCALING,
     MONITORED,
     STORED_AS,
     Header,
@@ -213,7 +214,7 @@ class Model:
         if self.compute_dtype is None:
             return self.net
         try:
-            return InPrecision(self.net, device.dtype(self.compute_dtype))
+            return InPrecision(self.net, device.dtype(self.compute_dtype), self.scales_loss)
         except InputError as error:
             raise InputError(
                 f"compute_dtype: {error}; leave it out, or load(path, compute_dtype=None), to "
@@ -228,7 +229,7 @@ class Model:
             model._theta_is_shared = model._state_is_shared = True
         state = self.training_state
         if state is not None:
-            copied.training_state = state.moved_to(self.device, self.dtype)
+            copied.training_state = state.moved_to(self.device, self.dtype, self.compute_dtype)
         return copied
 
     def without_parameters(self) -> Model:
@@ -248,8 +249,8 @@ class Model:
         vars(self).update(earlier | state)
         self._theta, self._state = moved(self._theta), moved(self._state)
         if self.training_state is not None:
-            vectors = tuple(map(moved, self.training_state.vectors))
-            self.training_state = replace(self.training_state, vectors=vectors)
+            arrays = tuple(map(moved, self.training_state.arrays))
+            self.training_state = self.training_state.after(arrays, self.training_state.step)
 
     # -- parameters --------------------------------------------------------------------------
 
@@ -749,7 +750,7 @@ class Model:
                 self.use_trained()
                 theta, state = self._theta, self.training_state
             else:
-                state = TrainingState(optimizer, optimizer.init(theta, device.xp))
+                state = TrainingState.first(optimizer, theta, device, self.compute_dtype)
             scalars = optimizer.scalars(state.step + 1, optimizer.rate(state.step, state.monitored))
             theta, vectors = optimizer.update(theta, g, state.vectors, scalars, device.xp)
         self.set_vectors(theta, others)
@@ -1012,7 +1013,7 @@ class Model:
         theta, others = (target.asarray(v, self.dtype) for v in self.current_vectors())
         state = self.training_state
         if state is not None:
-            state = state.moved_to(target, self.dtype)
+            state = state.moved_to(target, self.dtype, self.compute_dtype)
         self.device, self.training_state = target, state
         self.computed_net = computed_net
         self._theta, self._state = theta, others
@@ -1026,6 +1027,11 @@ class Model:
         """
         description = f"{self.described_dtype}, on {self.device}"
         return summary_of(self.net, self.input_shape, description)
+
+    @property
+    def scales_loss(self) -> bool:
+        """True if training scales the loss, as it computes in float16."""
+        return self.compute_dtype == "float16"
 
     @property
     def described_dtype(self) -> str:
@@ -1081,6 +1087,8 @@ class Model:
         }
         if state is not None:
             arrays[MONITORED] = np.asarray(state.monitored, dtype=np.float64)
+            if state.loss_scaling is not None:
+                arrays[LOSS_SCALING] = self.device.to_numpy(state.loss_scaling)
         header = Header(
             self.net,
             self.inputs,

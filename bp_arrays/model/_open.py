@@ -13,6 +13,7 @@ from bp_arrays.activations import LogSoftmax, Sigmoid, Softmax
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import DataError, InputError, warn
 from bp_arrays.formats import (
+    LOSS_SCALING,
     MONITORED,
     STORED_AS,
     Header,
@@ -108,8 +109,9 @@ def load(
                 state,
                 vectors=tuple(map(file.read, vector_names(state))),
                 monitored=tuple(file.read(MONITORED).tolist()),
+                loss_scaling=file.read(LOSS_SCALING) if _scales_loss(header) else None,
             )
-            model.training_state = stored.moved_to(target, dtype)
+            model.training_state = stored.moved_to(target, dtype, compute_dtype)
     return model
 
 
@@ -128,7 +130,13 @@ def _expected_arrays(header: Header) -> dict[str, tuple[Shape, tuple[str, ...]]]
         vector = ((layout.trainable_size,), dtypes)
         expected |= dict.fromkeys(vector_names(header.training), vector)
         expected[MONITORED] = ((header.training.epoch,), ("F64",))
+        if _scales_loss(header):
+            expected[LOSS_SCALING] = ((4,), ("F32",))
     return expected
+
+
+def _scales_loss(header: Header) -> bool:
+    return header.compute_dtype == "float16"
 
 
 def _check_dtype(

@@ -14,10 +14,17 @@ Series = Mapping[str, Sequence[float]]
 PANEL = (4.4, 3.4)
 """Width and height of one panel, in inches."""
 
-ON_REQUEST = ("learning_rate", "seconds", "gradient_norm", "update_norm", "update_ratio")
+ON_REQUEST = (
+    "learning_rate", "seconds", "skipped_steps", "gradient_norm", "update_norm", "update_ratio"
+)  # fmt: skip
 """Series that are drawn only if named."""
 
-LABELS = {"r2": "R²", "learning_rate": "learning rate", "seconds": "seconds per epoch"}
+LABELS = {
+    "r2": "R²",
+    "learning_rate": "learning rate",
+    "seconds": "seconds per epoch",
+    "skipped_steps": "skipped steps",
+}
 
 TRAINING: dict[str, Any] = {"color": "#0072b2", "linestyle": "-", "marker": "o"}
 VALIDATION: dict[str, Any] = {"color": "#d55e00", "linestyle": (0, (4, 1.5)), "marker": "s"}

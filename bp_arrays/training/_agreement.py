@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,9 +73,9 @@ def share_parameters(group: ProcessGroup, model: Model, *, only_parameters: bool
         model.set_vectors(device.asarray(theta, model.dtype), device.asarray(state, model.dtype))
         shared = tuple(
             device.asarray(first, name_of_dtype(vector.dtype))
-            for vector, first in zip(training_state.vectors, of_optimizer, strict=True)
+            for vector, first in zip(training_state.arrays, of_optimizer, strict=True)
         )
-    model.training_state = replace(training_state, vectors=shared)
+    model.training_state = training_state.after(shared, training_state.step)
 
 
 def as_text(value: Any) -> str:
@@ -89,7 +88,7 @@ def as_text(value: Any) -> str:
 
 def _vectors(model: Model) -> list[HostArray]:
     to_numpy = model.device.to_numpy
-    return [to_numpy(v) for v in (*model.current_vectors(), *model.training_state.vectors)]
+    return [to_numpy(v) for v in (*model.current_vectors(), *model.training_state.arrays)]
 
 
 def _of_first(group: ProcessGroup, vector: HostArray) -> HostArray:

@@ -95,7 +95,8 @@ class Totals:
     def _restored(self, value: Any) -> Any:
         """Return a number of earlier sums as `add` would have left it."""
         if isinstance(value, (int, float)):
-            return float(value)
+            # a Python float plus a float32 of NumPy is a float32
+            return np.float64(value) if self._device.is_host else float(value)
         return self._device.asarray(value, "float64") if self._on_device else value
 
     def sums(self, group: ProcessGroup | None = None) -> Sums | None:

@@ -303,6 +303,8 @@ def _fit(
                         f"fit: expected the model on {str(device)!r} until training ends, a "
                         f"callback moved it to {str(model.device)!r}; call model.to() afterwards"
                     )
+                if model.scales_loss and not pauses.start:
+                    model.training_state = runner.state.in_new_epoch(device)
                 order = feed.order(data.shuffle, data.seed, runner.state.epoch)
                 chosen = order if callable(data.shuffle) else None
                 session.check_order(chosen, epoch)
@@ -314,6 +316,8 @@ def _fit(
                     runner.check_update()
                 finally:
                     model.use_averages()
+                if model.scales_loss:
+                    values["skipped_steps"] = runner.state.skipped_steps
                 if validation_feed is not None:
                     measured = evaluate_feed(
                         model,

@@ -15,7 +15,8 @@ from bp_arrays.model import Model
 class History(Mapping[str, list[float]]):
     """The recorded series by name: "loss", "val_loss", metrics, "learning_rate", "seconds".
 
-    Each is a list with one float per epoch. `stopped` is the reason why training ended before its
+    In mixed precision with float16 also "skipped_steps", whose gradients overflowed. Each is a list
+    with one float per epoch. `stopped` is the reason why training ended before its
     last epoch: None, "early stopping", or "interrupted". `compiled_by` names what ran each step as
     a whole: "recorded step", "jax.jit", "CUDA graph", or "" if operations ran one by one;
     `not_compiled` is the reason why a faster way was refused, or "". `blas_threads` is the number

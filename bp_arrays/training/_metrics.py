@@ -546,7 +546,7 @@ def _check_same_shape(metric: Metric, t: HostArray, output_shape: Shape, loss: L
         )
 
 
-RECORDED = ("loss", "learning_rate", "seconds")
+RECORDED = ("loss", "learning_rate", "skipped_steps", "seconds")
 """The series of every history."""
 
 

@@ -66,8 +66,12 @@ def page_of(
     )
 
 
+UNDRAWN = ("learning_rate", "seconds", "skipped_steps")
+"""The series that are no scores."""
+
+
 def _is_score(name: str) -> bool:
-    return not name.startswith("val_") and name not in ("learning_rate", "seconds")
+    return not name.startswith("val_") and name not in UNDRAWN
 
 
 def _outputs(

@@ -11,12 +11,12 @@ by operation, replayed in preallocated memory, compiled, or as a CUDA graph.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from bp_arrays.layers import Context
 from bp_arrays.model import Gradient, Model, Objective, PartFactors
-from bp_arrays.optimizers import Optimizer
+from bp_arrays.optimizers import Optimizer, scaled_update
 from bp_arrays.random import BatchPart
 from bp_arrays.typing import Array, Namespace
 
@@ -32,7 +32,7 @@ class Stepped(NamedTuple):
     theta, state : arrays
         The trainable and the other parameters after the update.
     vectors : tuple of arrays
-        The optimizer's state.
+        The optimizer's state, and behind it that of loss scaling if there is one.
     loss : 0-d array
         Of the batch, before the update.
     sums : (loss · weight, weight, sums of the metrics)
@@ -97,7 +97,7 @@ class TrainingStep:
         theta, state : arrays
             The trainable parameters, and the others.
         vectors : tuple of arrays
-            The optimizer's state, first that of `optimizer.init`.
+            The optimizer's state, first that of `optimizer.init`; `TrainingState.arrays`.
         batch : (x, t, weight)
             Checked arrays on the device; weight may be None.
         scalars : tuple
@@ -105,8 +105,13 @@ class TrainingStep:
         counter : int or 0-d array
             The number of updates before this one, which selects the random numbers.
         """
-        loss, weight, g, state, sums = self.gradient(theta, state, batch, counter)
-        theta, vectors = self.update(theta, g, vectors, scalars)
+        loss_scale = self.loss_scale(vectors)
+        loss, weight, g, new_state, sums = self.gradient(
+            theta, state, batch, counter, loss_scale=loss_scale
+        )
+        theta, state, vectors, loss = self.updated(
+            theta, state, g, new_state, vectors, scalars, loss
+        )
         return Stepped(theta, state, vectors, loss, (loss * weight, weight, sums))
 
     def gradient(
@@ -117,6 +122,7 @@ class TrainingStep:
         counter: Any,
         part: BatchPart | None = None,
         scale: PartFactors | None = None,
+        loss_scale: Array | None = None,
     ) -> Gradient:
         """Compute the loss of a batch and its gradient by θ.
 
@@ -126,8 +132,44 @@ class TrainingStep:
             As of `__call__`.
         part, scale : BatchPart, PartFactors, optional
             If the batch is a part of a larger one: its rows, and its factors.
+        loss_scale : 0-d array, optional
+            As `loss_scale` returns it.
         """
-        return self.objective.gradient(theta, state, batch, self.context(counter, part), scale)
+        context = self.context(counter, part)
+        if loss_scale is not None:
+            context = replace(context, loss_scale=loss_scale)
+        return self.objective.gradient(theta, state, batch, context, scale)
+
+    def loss_scale(self, vectors: tuple[Array, ...]) -> Array | None:
+        """Return the scale of the loss, if the model computes in float16."""
+        return vectors[-1][0, ...] if self.model.scales_loss else None
+
+    def updated(
+        self,
+        theta: Array,
+        state: Array,
+        g: Array,
+        new_state: Array,
+        vectors: tuple[Array, ...],
+        scalars: tuple[Any, ...],
+        loss: Array,
+    ) -> tuple[Array, Array, tuple[Array, ...], Array]:
+        """Return θ, the state, the vectors and the loss after the update.
+
+        With loss scaling, those before it if a gradient has overflowed in float16; the loss is NaN
+        if it has done so with the smallest scale.
+        """
+        if not self.model.scales_loss:
+            theta, vectors = self.update(theta, g, vectors, scalars)
+            return theta, new_state, vectors, loss
+        *own, scaling = vectors
+        before = theta, state, tuple(own)
+        theta, own_vectors = self.update(theta, g, tuple(own), scalars)
+        after = theta, new_state, own_vectors
+        (theta, state, own_vectors), scaling, loss = scaled_update(
+            g, before, after, scaling, loss, self.xp
+        )
+        return theta, state, (*own_vectors, scaling), loss
 
     def update(
         self, theta: Array, g: Array, vectors: tuple[Array, ...], scalars: tuple[Any, ...]

@@ -103,9 +103,8 @@ class Trainer:
             self._stopped = False
             state = model.training_state
             if state is None or state.optimizer is not optimizer:
-                with model.device.activate():
-                    vectors = optimizer.init(model.current_vectors()[0], model.device.xp)
-                state = TrainingState(optimizer, vectors)
+                theta, _ = model.current_vectors()
+                state = TrainingState.first(optimizer, theta, model.device, model.compute_dtype)
             self._state = model.training_state = state
             if distributed is not None:
                 agree_on_model(
@@ -142,7 +141,7 @@ class Trainer:
         if state is not None and state.optimizer is self.optimizer:
             self._state = state
         elif moved:
-            self._state = self._state.moved_to(model.device, model.dtype)
+            self._state = self._state.moved_to(model.device, model.dtype, model.compute_dtype)
         model.training_state = self._state
         if moved:
             self.runner = self._new_runner()
@@ -166,7 +165,8 @@ class Trainer:
         A copy: later steps do not change it.
         """
         state = self.resume().state
-        return state.moved_to(self.model.device, self.model.dtype)
+        model = self.model
+        return state.moved_to(model.device, model.dtype, model.compute_dtype)
 
     def step(self, x: Any, t: Any, sample_weight: Any = None) -> float:
         """Make one step on one batch and return its loss, before the update.

@@ -52,3 +52,23 @@ def test_a_step_is_captured(cuda, name):
         model, x, t, loss=bp.CrossEntropy(), optimizer=bp.Adam(), batch_size=BATCH, epochs=2
     )
     assert (history.compiled_by, history.not_compiled) == ("CUDA graph", "")
+
+
+def test_steps_in_mixed_precision_are_captured_and_skipped_on_the_device(cuda):
+    x = np.random.default_rng(0).normal(size=(48, 5))
+    t = x[:, :2] * 30.0 + 100.0  # the first gradients overflow in float16
+    net = bp.Sequential(bp.Linear(8), bp.BatchNorm(), bp.Tanh(), bp.Linear(2))
+    results = []
+    for compiled in (True, False):
+        model = bp.Model(net, 5, device=cuda, seed=0, compute_dtype="float16")
+        history = bp.fit(
+            model, x, t, loss=bp.MeanSquaredError(), optimizer=bp.Adam(1e-2), epochs=3,
+            batch_size=5, compiled=compiled,
+        )  # fmt: skip
+        assert history.not_compiled == "" and history.compiled_by == "CUDA graph" * compiled
+        scaling = cuda.to_numpy(model.training_state.loss_scaling)
+        arrays = [*model.host_parameters().values(), scaling]
+        results.append((history["skipped_steps"], np.concatenate([a.ravel() for a in arrays])))
+    (captured, ours), (eager, theirs) = results
+    assert captured == eager and captured[0] > 1
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)

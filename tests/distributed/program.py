@@ -38,9 +38,12 @@ def case(function):
     return function
 
 
-def trained(group=None, net=MLP, x=X, t=CLASSES, shape=5, device="cpu", dtype="float64", **options):
+def trained(
+    group=None, net=MLP, x=X, t=CLASSES, shape=5, device="cpu", dtype="float64",
+    compute_dtype=None, **options,
+):  # fmt: skip
     """Return what a training run has computed, as one vector: parameters and history."""
-    model = bp.Model(net, shape, device=device, dtype=dtype, seed=0)
+    model = bp.Model(net, shape, device=device, dtype=dtype, seed=0, compute_dtype=compute_dtype)
     options = {
         "loss": bp.CrossEntropy(), "optimizer": bp.Adam(0.01), "epochs": 2, "batch_size": 16
     } | options  # fmt: skip
@@ -78,6 +81,20 @@ def float32_without_weights(group):
 @case
 def float16(group):
     same(group, 2e-2, dtype="float16", epochs=1, optimizer=bp.SGD(0.05))
+
+
+@case
+def mixed_precision_skips_the_same_steps(group):
+    t = VALUES.copy()
+    t[: len(t) // 2] *= 300.0  # only some processes have gradients that overflow
+    options = {
+        "dtype": "float32", "compute_dtype": "float16", "net": bp.Linear(2), "loss": bp.L2Loss(),
+        "optimizer": bp.SGD(1e-4), "shuffle": False,
+    }  # fmt: skip
+    together, alone = (trained(of, t=t, **options) for of in (group, None))
+    skipped = together[-2:]  # in each epoch
+    assert skipped.tolist() == alone[-2:].tolist() and skipped[0] > 1, (together, alone)
+    np.testing.assert_allclose(together, alone, rtol=2e-3, atol=2e-3)
 
 
 @case

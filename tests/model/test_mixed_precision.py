@@ -20,7 +20,7 @@ T = RNG.integers(0, 3, 64)
 EPS = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
 
 
-@pytest.fixture(params=["bfloat16"])
+@pytest.fixture(params=["bfloat16", "float16"])
 def half_everywhere(request, device):
     try:
         device.dtype(request.param)
@@ -155,8 +155,9 @@ def test_outputs_are_not_rounded_after_they_are_scaled_back(device, half):
     exact, model = models(device, half, layers)
     x = YEARS / 1990.0 - 1.0
     assert np.abs(exact.predict(x) - model.predict(x)).max() < 0.1  # of years: not a multiple of 8
-    _, gradients = exact.gradients(x, YEARS[:, :1], bp.L2Loss())
-    _, mixed = model.gradients(x, YEARS[:, :1], bp.L2Loss())
+    t = YEARS[:, :1] + 10.0
+    _, gradients = exact.gradients(x, t, bp.L2Loss())
+    _, mixed = model.gradients(x, t, bp.L2Loss())
     assert distance(flat(exact, gradients), flat(model, mixed)) < 4 * EPS[half]
 
 
@@ -168,8 +169,10 @@ def test_running_statistics_follow_by_less_than_half_precision_can_tell(device, 
     x = 2.0 + RNG.normal(size=(64, 4)) / 8.0
     for _ in range(5):
         trainer.step(x, x[:, :1])
-    mean = model.device.to_numpy(model.parameters["0.mean"])
-    assert np.allclose(mean, 1.0 + 5e-4 * (x.mean(axis=0) - 1.0), rtol=0.0, atol=2e-6)
+    mean, steps = model.device.to_numpy(model.parameters["0.mean"]), 5 - trainer.state.skipped_steps
+    assert steps > 2 and np.allclose(
+        mean, 1.0 + steps * 1e-4 * (x.mean(axis=0) - 1.0), rtol=0.0, atol=2e-6
+    )
 
 
 def test_indices_and_nets_of_several_inputs_and_outputs(device, half):
@@ -216,7 +219,7 @@ def test_training_has_the_curves_of_float32(device, half_everywhere):
     for options in everything[:1] if device.runs_as == "jit" else everything:
         expected, history = (fitted(copy.copy(each), **options) for each in (exact, model))
         for name in ("loss", "val_loss"):
-            assert np.allclose(history[name], expected[name], rtol=max(0.01, 4 * EPS[half]))
+            assert np.allclose(history[name], expected[name], rtol=0.03)
 
 
 def test_files_copies_and_descriptions_keep_the_compute_dtype(device, half, tmp_path):

@@ -102,8 +102,9 @@ class Resumed(NamedTuple):
             tuple(float(value) for value in values["monitored"]),
             values["earlier"],
             averaged=bool(values.get("averaged", False)),
+            loss_scaling=values.get("loss_scaling"),
         )
-        return state.moved_to(model.device, model.dtype)
+        return state.moved_to(model.device, model.dtype, model.compute_dtype)
 
 
 def _without_rate(optimizer: Any) -> Any:
@@ -274,6 +275,9 @@ class CheckpointPauses(Pauses):
             "stopped": run.stopped,
             "monitored": np.asarray(state.monitored, np.float64),
             "vectors": [model.device.to_numpy(vector) for vector in state.vectors],
+            "loss_scaling": None
+            if state.loss_scaling is None
+            else model.device.to_numpy(state.loss_scaling),
             "history": {name: np.asarray(v, np.float64) for name, v in run.history.items()},
             "earlier": {name: np.asarray(v, np.float64) for name, v in state.history.items()},
             "callbacks": [[type(c).__qualname__, c.state()] for c in self.callbacks],

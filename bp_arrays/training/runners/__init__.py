@@ -34,6 +34,8 @@ def runner_for(
         The parts of a batch.
     """
     device = step.model.device
+    if step.model.scales_loss and device.runs_as == "replay":
+        return _unrecorded_runner(step, division, refused=compiled)
     if not division.is_trivial:
         if device.runs_as == "replay":
             return ReplayPartsRunner(step, division, compiled=compiled, key=key)
@@ -48,6 +50,17 @@ def runner_for(
         return CudaGraphRunner(step)
     runner = EagerRunner(step, compiled=False)
     runner.refuse("steps run operation by operation, not as a CUDA graph", why)
+    return runner
+
+
+def _unrecorded_runner(step: TrainingStep, division: Division, *, refused: bool) -> Runner:
+    """Return the runner of steps on NumPy that may be skipped."""
+    runner: Runner = EagerRunner(step, compiled=False)
+    if not division.is_trivial:
+        runner = EagerPartsRunner(step, division, compiled=False)
+    if refused:
+        why = "the update of a step is skipped if its gradients overflow in float16"
+        runner.refuse("steps run operation by operation, they are not replayed", why)
     return runner
 
 

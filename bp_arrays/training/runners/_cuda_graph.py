@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 from bp_arrays.data import Batch, Feed, RowFeed
@@ -111,7 +110,7 @@ class CudaGraphRunner(EagerRunner):
         rates = [self.optimizer.rate(first + k, state.monitored) for k in range(full)]
         scalars = [self.optimizer.scalars(first + k + 1, rates[k]) for k in range(full)]
         static.begin(scalars, order, feed)
-        static.load(model.current_vectors(), state.vectors, first, done)
+        static.load(model.current_vectors(), state.arrays, first, done)
         self.window = Window(state, model.current_vectors(), done)
 
         def sums() -> Sums | None:
@@ -122,14 +121,14 @@ class CudaGraphRunner(EagerRunner):
         def up_to_date() -> None:
             vectors, optimizer_vectors = static.snapshot()
             model.set_vectors(*vectors)
-            model.training_state = replace(state, vectors=optimizer_vectors, step=first + done)
+            model.training_state = state.after(optimizer_vectors, first + done)
 
         pauses.begin(sums)
         with closing(self._host_batches(static, feed, done)) as batches:
             try:
                 while done < full:
                     vectors, optimizer_vectors = static.snapshot()
-                    start = replace(state, vectors=optimizer_vectors, step=first + done)
+                    start = state.after(optimizer_vectors, first + done)
                     window = Window(start, vectors, done)
                     count = int(min(WINDOW, full - done, pauses.steps_left(first + done)))
                     for _ in range(count):
@@ -199,14 +198,14 @@ class CudaGraphRunner(EagerRunner):
         with static.on_stream():
             before = model.current_vectors()
             static.begin_single(scalars)
-            static.load(before, state.vectors, state.step, 0)
+            static.load(before, state.arrays, state.step, 0)
             static.advance(batch)
             [loss] = static.losses(1)
             if first_not_finite([loss]) is not None:
                 self.stop(batch, 0, state, before, self.good)
             vectors, optimizer_vectors = static.snapshot()
             model.set_vectors(*vectors)
-            model.training_state = replace(state, vectors=optimizer_vectors, step=state.step + 1)
+            model.training_state = state.after(optimizer_vectors, state.step + 1)
         self.good, self.refused = before, static.graph.refused
         return loss
 

@@ -167,10 +167,10 @@ class EagerRunner(Runner):
         model, state = self.model, self.state
         rate, scalars = self.next_scalars()
         theta, others = self.vectors()
-        arguments = (theta, others, state.vectors, batch, scalars, state.step)
+        arguments = (theta, others, state.arrays, batch, scalars, state.step)
         result = self._first_result(arguments) if self.unproven else self.compute(*arguments)
         model.set_vectors(result.theta, result.state)
-        model.training_state = replace(state, vectors=result.vectors, step=state.step + 1)
+        model.training_state = state.after(result.vectors, state.step + 1)
         return rate, result.loss, result.sums
 
     def _first_result(self, arguments: Any) -> Any:

@@ -116,7 +116,8 @@ class EagerPartsRunner(EagerRunner):
         model, state, device = self.model, self.state, self.model.device
         rate, scalars = self.next_scalars()
         theta, others = self.vectors()
-        vector, measured = self._gradients(parts, theta, others, state.step)
+        loss_scale = self.step.loss_scale(state.arrays)
+        vector, measured = self._gradients(parts, theta, others, state.step, loss_scale)
         if self.group is not None:
             if self.pauses is not None and self.pauses.is_due(state.step + 1):
                 one = device.asarray(np.ones(1), self.wide)
@@ -125,14 +126,14 @@ class EagerPartsRunner(EagerRunner):
         host = np.float64 if self.wide == "float64" else np.float32
         numbers = tuple(map(host, scalars)) if self.is_jitted else scalars
         theta, others, vectors, loss, weight = self.finish(
-            theta, others, state.vectors, vector, numbers
+            theta, others, state.arrays, vector, numbers
         )
         if self.group is not None:
             rows, due = device.to_numpy(vector[-2:]).tolist()
             self.division.check_rows(rows, parts[0].total)
             self.due_together = due > 0.0
         model.set_vectors(theta, others)
-        model.training_state = replace(state, vectors=vectors, step=state.step + 1)
+        model.training_state = state.after(vectors, state.step + 1)
         shares = ((weight * (rows / parts[0].total), sums) for rows, sums in measured)
         return rate, loss, [(loss * share, share, sums) for share, sums in shares]
 
@@ -163,7 +164,12 @@ class EagerPartsRunner(EagerRunner):
     # -- one update ----------------------------------------------------------------------------
 
     def _gradients(
-        self, parts: Sequence[Part], theta: Array, others: Array, counter: int
+        self,
+        parts: Sequence[Part],
+        theta: Array,
+        others: Array,
+        counter: int,
+        loss_scale: Array | None,
     ) -> tuple[Array, list[tuple[int, Any]]]:
         """Return the sum over the parts as one vector, and the rows and metrics of each."""
         vector: Any = None
@@ -171,7 +177,7 @@ class EagerPartsRunner(EagerRunner):
         for part, scale in zip(parts, self._scales(parts), strict=True):
             if part.batch is None:
                 continue
-            of_part, sums = self._compute(part, scale, theta, others, counter)
+            of_part, sums = self._compute(part, scale, theta, others, counter, loss_scale)
             vector = of_part if vector is None else vector + of_part
             measured.append((part.rows, sums))
         if vector is None:
@@ -181,7 +187,13 @@ class EagerPartsRunner(EagerRunner):
         return vector, measured
 
     def _compute(
-        self, part: Part, scale: PartFactors, theta: Array, others: Array, counter: int
+        self,
+        part: Part,
+        scale: PartFactors,
+        theta: Array,
+        others: Array,
+        counter: int,
+        loss_scale: Array | None,
     ) -> tuple[Array, Any]:
         total = part.total if self.has_random else 0
         if total not in self.computed:
@@ -190,7 +202,9 @@ class EagerPartsRunner(EagerRunner):
         device = self.model.device
         first = device.asarray(np.asarray([part.first]), "int32")
         number: Any = np.int32(counter) if self.is_jitted else counter
-        vector, sums = self.computed[total](theta, others, part.batch, number, first, scale)
+        vector, sums = self.computed[total](
+            theta, others, part.batch, number, first, scale, loss_scale
+        )
         return vector, sums
 
     def _scales(self, parts: Sequence[Part]) -> Iterator[PartFactors]:

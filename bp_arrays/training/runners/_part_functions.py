@@ -46,6 +46,7 @@ class PartFunctions:
         counter: Any,
         first: Array,
         scale: PartFactors,
+        loss_scale: Array | None = None,
     ) -> tuple[Array, Any]:
         """Return ω_p g_p, the changes of the state and the sums in one vector; and the metrics.
 
@@ -58,11 +59,13 @@ class PartFunctions:
         first : int array (1,)
             The number of rows before those of the part.
         scale : PartFactors
+        loss_scale : 0-d array, optional
+            As of `TrainingStep.gradient`.
         """
         xp, dtype = self.step.xp, self.step.model.device.dtype(self.wide)
         rows = rows_of(batch)
         part = BatchPart(first, rows, total or rows)
-        result = self.step.gradient(theta, others, batch, counter, part, scale)
+        result = self.step.gradient(theta, others, batch, counter, part, scale, loss_scale)
         by_weight = scale.by_weight[0, ...]
         one = xp.ones_like(by_weight)
         divisor = one * result.weight
@@ -102,5 +105,7 @@ class PartFunctions:
         change = vector[size:-EXTRAS]
         new_others = others + narrowed(change, others.dtype, xp)
         g = narrowed(g, theta.dtype, xp)
-        theta, vectors = self.step.update(theta, g, vectors, scalars)
-        return theta, new_others, vectors, loss, weight
+        theta, others, vectors, loss = self.step.updated(
+            theta, others, g, new_others, vectors, scalars, loss
+        )
+        return theta, others, vectors, loss, weight

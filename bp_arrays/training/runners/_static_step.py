@@ -19,6 +19,7 @@ from bp_arrays.data import Batch, RowFeed
 from bp_arrays.execution import StepGraph, update_kernel
 from bp_arrays.inputs import index_dtype
 from bp_arrays.model import Gradient
+from bp_arrays.optimizers import scaled_update
 from bp_arrays.training._evaluate import merged
 from bp_arrays.training._step import TrainingStep
 from bp_arrays.training.runners._runner import Vectors, Window, check_equal
@@ -55,7 +56,7 @@ class StaticStep:
         with graph.on_stream():
             theta, others = model.current_vectors()
             self.theta, self.others = self._copy((theta, others))
-            self.optimizer_vectors = self._copy(model.training_state.vectors)
+            self.optimizer_vectors = self._copy(model.training_state.arrays)
             self.position = self._zeros((1,), self.index)  # of the step in its epoch
             self.first = self._zeros((1,), self.index)  # number of updates before the epoch
             self.recent = self._zeros((WINDOW,), self.wide)
@@ -66,7 +67,7 @@ class StaticStep:
         self.scalar_count = len(optimizer.scalars(1, 1.0))
         self.kernel = update_kernel(
             optimizer.update,
-            len(self.optimizer_vectors),
+            len(model.training_state.vectors),
             self.scalar_count,
             model.dtype,
             elementwise=optimizer.elementwise,
@@ -128,7 +129,7 @@ class StaticStep:
     def restart(self, window: Window) -> None:
         """Go back to the start of a window of this epoch."""
         first = window.start.step - window.first
-        self.load(window.vectors, window.start.vectors, first, window.first)
+        self.load(window.vectors, window.start.arrays, first, window.first)
 
     def advance(self, batch: Any) -> None:
         """Make one step: on this batch, or on the next rows of data on the device."""
@@ -196,12 +197,16 @@ class StaticStep:
         numbers = xp.take(self.scalars, position, axis=0)[0, ...]
         counter = xp.reshape(self.first + position, ())
         result = self._gradient(batch, counter)
-        self._update(result.g, numbers)
-        if result.state is not self.others:
-            _write(self.others, result.state)
+        if self.model.scales_loss:
+            loss = self._update_or_skip(result, numbers)
+        else:
+            loss = result.loss
+            self._update(result.g, numbers)
+            if result.state is not self.others:
+                _write(self.others, result.state)
         slot = self.slots == position % WINDOW
-        _write(self.recent, xp.where(slot, result.loss, self.recent))
-        sums = (result.loss * result.weight, result.weight, result.sums)
+        _write(self.recent, xp.where(slot, loss, self.recent))
+        sums = (loss * result.weight, result.weight, result.sums)
         if self.totals is None:
             self.totals = map_tree(self._zero_like, sums)
         map_tree(_write, self.totals, merged(self.metrics, self.totals, sums, xp))
@@ -209,9 +214,12 @@ class StaticStep:
 
     def _gradient(self, batch: Batch, counter: Array) -> Gradient:
         """Return the gradient of the step, computed on arrays whose products can be captured."""
-        arguments = self.graph.wrapped((self.theta, self.others, batch, counter))
-        result = self.step.gradient(*arguments)
-        unchanged = result.state is arguments[1]
+        scale = self.step.loss_scale(self.optimizer_vectors)
+        theta, others, batch, counter, scale = self.graph.wrapped(
+            (self.theta, self.others, batch, counter, scale)
+        )
+        result = self.step.gradient(theta, others, batch, counter, loss_scale=scale)
+        unchanged = result.state is others
         plain: Gradient = self.graph.unwrapped(result)
         return plain._replace(state=self.others) if unchanged else plain
 
@@ -219,12 +227,32 @@ class StaticStep:
         if self.kernel is not None:
             self.kernel(self.theta, g, self.optimizer_vectors, numbers)
             return
+        # `update` may return views of its arguments: copy before overwriting them
+        updated = self._copy(self._updated(g, self.optimizer_vectors, numbers))
+        map_tree(_write, (self.theta, self.optimizer_vectors), updated)
+
+    def _updated(self, g: Array, vectors: Tree, numbers: Array) -> Any:
+        """Return θ and the optimizer's vectors after the update, by its operations one by one."""
         graph = self.graph
         scalars = tuple(self.xp.astype(numbers[k], self.wide) for k in range(numbers.shape[0]))
-        theta, g, vectors, scalars = graph.wrapped((self.theta, g, self.optimizer_vectors, scalars))
-        updated = graph.unwrapped(self.optimizer.update(theta, g, vectors, scalars, graph.xp))
-        # `update` may return views of its arguments: copy before overwriting them
-        map_tree(_write, (self.theta, self.optimizer_vectors), self._copy(updated))
+        theta, g, vectors, scalars = graph.wrapped((self.theta, g, vectors, scalars))
+        return graph.unwrapped(self.optimizer.update(theta, g, vectors, scalars, graph.xp))
+
+    def _update_or_skip(self, result: Gradient, numbers: Array) -> Array:
+        """Make the update unless a gradient has overflowed; return the loss, see `updated`."""
+        *own, scaling = self.optimizer_vectors
+        before = self.theta, self.others, tuple(own)
+        if self.kernel is None:
+            theta, vectors = self._updated(result.g, tuple(own), numbers)
+        else:
+            theta, vectors = self._copy((self.theta, tuple(own)))
+            self.kernel(theta, self._copy(result.g), vectors, numbers)
+        after = theta, result.state, vectors
+        kept, new_scaling, loss = scaled_update(
+            result.g, before, after, scaling, result.loss, self.xp
+        )
+        map_tree(_write, (before, scaling), (self._copy(kept), new_scaling))
+        return loss
 
     def _gathered(self, xp: Any, rows: Array) -> Batch:
         data = self.data
