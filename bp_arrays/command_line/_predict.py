@@ -23,6 +23,7 @@ from bp_arrays.devices import ask_for_float64
 from bp_arrays.errors import DataError
 from bp_arrays.files import write_atomically
 from bp_arrays.inputs import first_not_finite
+from bp_arrays.model import ends_in_ensemble
 from bp_arrays.readers import Table
 from bp_arrays.typing import HostArray
 
@@ -58,7 +59,11 @@ def run(args: argparse.Namespace) -> int:
     model = opened_model(args.model, args.device)
     schema = Schema.from_metadata(model.metadata, args.model)
     data = matching_data(model, schema, args.data, sep=args.sep)
-    y = model.predict(samples_of(data, model)).reshape(data.rows, -1)
+    y = model.predict(samples_of(data, model))
+    if y.ndim == 3 and ends_in_ensemble(model.net):
+        _check_outputs(y, data.source)
+        y = schema.mean_of_members(y)
+    y = y.reshape(data.rows, -1)
     _check_outputs(y, data.source)
     score = score_predictions(y, data, schema)
     _check_options(args, score, data.source)

@@ -121,14 +121,28 @@ class Schema:
         p = self.predictions(y)
         return p if p.shape[1] > 1 or len(self.classes or ()) != 2 else np.hstack([1.0 - p, p])
 
+    def mean_of_members(self, y: HostArray) -> HostArray:
+        """Return the outputs (rows, outputs) of an ensemble from its (rows, members, outputs).
+
+        Their predictions are the mean of those of the members.
+        """
+        mean = np.mean(self.predictions(y), axis=1)
+        if self.outputs == "values":
+            return np.asarray(mean)
+        tiny = np.finfo(np.float64).tiny
+        logarithm = np.log(np.maximum(mean, tiny))
+        if self.outputs == "independent logits":
+            return np.asarray(logarithm - np.log(np.maximum(1.0 - mean, tiny)))
+        return np.asarray(logarithm)
+
     def predictions(self, y: HostArray) -> HostArray:
-        """Return values or probabilities from the outputs (rows, outputs)."""
+        """Return values or probabilities from the outputs (rows, ..., outputs)."""
         if self.outputs == "values":
             return y
         y = y.astype(np.float64)
         if self.outputs == "logits":
-            e = np.exp(y - y.max(axis=1, keepdims=True))
-            return np.asarray(e / e.sum(axis=1, keepdims=True))
+            e = np.exp(y - y.max(axis=-1, keepdims=True))
+            return np.asarray(e / e.sum(axis=-1, keepdims=True))
         if self.outputs == "independent logits":
             return np.asarray(0.5 + 0.5 * np.tanh(0.5 * y))  # the sigmoid, without overflow
         return np.asarray(np.exp(y))

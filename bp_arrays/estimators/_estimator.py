@@ -267,6 +267,11 @@ class NetworkEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         """
         check_is_fitted(self)
         network = self._trained()
+        if network.is_ensemble:
+            raise InputError(
+                "explain: expected a net without Ensemble; explain one member, a model of the "
+                "ensemble's net with the parameters w[m], see Ensemble in the reference"
+            )
         loss = network.objective.loss if loss is None else loss
         names = tuple(map(str, getattr(self, "feature_names_in_", ())))
         if names and hasattr(x, "index") and getattr(x, "ndim", 0) == 1:  # a row, as a Series

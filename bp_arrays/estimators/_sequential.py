@@ -33,7 +33,7 @@ from bp_arrays.estimators._stochastic import fit_stochastic
 from bp_arrays.formats import STORED_AS
 from bp_arrays.layers import Ensemble, Flatten, Layer, Linear, Sequential
 from bp_arrays.losses import CrossEntropy, Loss
-from bp_arrays.model import Model, check_compute_dtype, mean_and_spread
+from bp_arrays.model import Model, check_compute_dtype, ends_in_ensemble, mean_and_spread
 from bp_arrays.optimizers import OPTIMIZERS, Optimizer, optimizer_named
 from bp_arrays.schedules import Schedule
 from bp_arrays.training import Callback, Checkpoint
@@ -252,13 +252,6 @@ def last_layer(net: Layer) -> Layer:
     while isinstance(net, Ensemble) or (isinstance(net, Sequential) and net.layers):
         net = net.net if isinstance(net, Ensemble) else net.layers[-1]
     return net
-
-
-def ends_in_ensemble(net: Layer) -> bool:
-    """Return whether the last layer of a net, within nested `Sequential`s, is an `Ensemble`."""
-    while isinstance(net, Sequential) and net.layers:
-        net = net.layers[-1]
-    return isinstance(net, Ensemble)
 
 
 @dataclass(eq=False, repr=False)

@@ -6,7 +6,11 @@ from bp_arrays.model._model import Model, check_compute_dtype
 from bp_arrays.model._objective import Forward, Gradient, Objective, PartFactors, Penalty
 from bp_arrays.model._open import from_torch, load
 from bp_arrays.model._parameters import NamedParameters
-from bp_arrays.model._prediction import Prediction, mean_and_spread as mean_and_spread
+from bp_arrays.model._prediction import (
+    Prediction,
+    ends_in_ensemble as ends_in_ensemble,
+    mean_and_spread as mean_and_spread,
+)
 
 __all__ = [
     "Entry",

@@ -366,3 +366,26 @@ def test_what_cannot_be_told_is_said_before_anything_is_written(
     result = run("predict", "m", data, "--device", "cpu", "--out", "o.csv", *option.split())
     assert result.code == 2 and message in result.err and result.err.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "mean_squared_error"])
+def test_an_ensemble_predicts_the_mean_of_its_members(run, tmp_path, loss):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 2))
+    y = np.where(x[:, 0] > 0, "right", "left")
+    net = bp.Ensemble(bp.Sequential(bp.Linear(4), bp.Tanh()), 3)
+    classifier = bp.SequentialClassifier(net, loss=loss, epochs=3, random_state=0).fit(x, y)
+    classifier.save(tmp_path / "c")
+    regressor = bp.SequentialRegressor(net, epochs=3, random_state=0).fit(x, x[:, 1])
+    regressor.save(tmp_path / "r")
+    np.save(tmp_path / "x.npy", x)
+    rows = run("predict", "c", "x.npy").out.splitlines()[1:]
+    p = classifier.predict_proba(x)
+    assert [row.split(",")[0] for row in rows] == classifier.predict(x).tolist()
+    printed = [float(row.split(",")[1]) for row in rows]
+    np.testing.assert_allclose(printed, p.max(axis=1), atol=1e-6)
+    rows = run("predict", "r", "x.npy").out.splitlines()
+    assert rows[0] == "prediction"
+    np.testing.assert_allclose(np.array(rows[1:], float), regressor.predict(x), rtol=1e-6)
+    with pytest.raises(bp.InputError, match="explain: expected a net without Ensemble"):
+        bp.explain(regressor, x[0], x[0, 1])
