@@ -540,6 +540,13 @@ FAULTS = (
     Fault(STALE, "training/runners/_replay.py", "= replace(state, step=count)",
           "= state", "", "training"),
     # checkpoints
+    Fault(STALE, "training/checkpoints/_folder.py", "not _is_damage(error, path)", "False", "",
+          "training"),
+    Fault(STALE, "training/_described.py", "yield name, cell.cell_contents", "pass", "",
+          "training"),
+    Fault(STALE, "training/runners/_reuse.py", 'else b"parts " + key', "else key", "", "training"),
+    Fault(WRONG, "distributed/_rendezvous.py", "if run != own.run:", "if False:", "",
+          "distributed"),
     Fault(LAST, "training/checkpoints/_saving.py", "self._step - self._first_step,",
           "self._step - self._first_step - 1,", "", "training"),
     Fault(STALE, "training/checkpoints/_saving.py", "pauses.sums = (value, weight,",
