@@ -18,13 +18,9 @@ from bp_arrays.execution._background import (
     exiting,
     started,
 )
-from bp_arrays.execution._fused_loops import (
-    LoopGroup,
-    LoopSource,
-    groups_of,
-    read_elsewhere,
-)
+from bp_arrays.execution._fused_loops import LoopGroup, LoopSource
 from bp_arrays.execution._instructions import Instruction, Slot, copied
+from bp_arrays.execution._loop_groups import Joined, Readers, groups_of
 from bp_arrays.execution._memory_plan import Arena, MemoryPlan
 from bp_arrays.execution._update_loop import has_compiler, is_on_disk, module_of
 
@@ -47,9 +43,13 @@ compiled again.
 PLANNING, PLANNING_EACH = 0.1, 1e-3
 """Seconds of steps that pay for the plan of their loops, at least and for each instruction."""
 
+SAME_MEMORY = 1.01
+"""How many times the memory of the plain instructions a plan may need."""
+
 FIRST_NUMBER = 10**6
 """The number of the first new array, above those of any recording."""
 
+Groups = list[list[Instruction | LoopGroup]]
 Plan = list[list[Instruction | LoopSource]]
 """Of forward and of backward."""
 
@@ -120,28 +120,41 @@ class FusedSteps:
     def _make_plan(self) -> None:
         if self._plan is not None:
             return
-        plan, moved = self._plan_of(moves=False), self._plan_of(moves=True)
-        if _length(moved) < _length(plan):
-            most = max(self._memory_of(other) for other in (plan, self._parts))
-            plan = moved if self._memory_of(moved) <= most else plan
+        plan = self._best_plan()
         sources = [item for part in plan for item in part if isinstance(item, LoopSource)]
         new = {key for source in sources if (key := _key(source)) not in _loops}
         on_disk = sum(is_on_disk(text, "loop") for text, _ in new)
         self._outlay, self._cost = Outlay(), cost_of_loops(on_disk, len(new) - on_disk)
         self._plan, self._ended = plan, not sources
 
-    def _plan_of(self, *, moves: bool) -> Plan:
-        """Return the instructions of each part, and the sources of loops in place of some."""
+    def _best_plan(self) -> Plan:
+        """Return the plan of fewest operations that needs no more memory than others."""
         every = [*self._parts[0], *self._parts[1]]
-        return [
-            [
-                LoopSource(item, read_elsewhere(item, every, self._results))
-                if isinstance(item, LoopGroup)
-                else item
-                for item in groups_of(part, every, moves=moves)
+        readers = Readers(every, self._results)
+
+        def with_sources(groups: Groups) -> Plan:
+            joined = [Joined(part, readers) for part in groups]
+            return [
+                [
+                    LoopSource(item, readers.outside(item), part.parts)
+                    if isinstance(item, LoopGroup)
+                    else item
+                    for item in part.plan
+                ]
+                for part in joined
             ]
-            for part in self._parts
-        ]
+
+        in_order, moved = (
+            [groups_of(part, every, moves=moves) for part in self._parts] for moves in (False, True)
+        )
+        if sum(map(len, moved)) >= sum(map(len, in_order)):
+            return with_sources(in_order)
+        plan = with_sources(moved)
+        memory = self._memory_of(plan)
+        if memory > SAME_MEMORY * self._memory_of(self._parts):
+            other = with_sources(in_order)
+            return plan if memory <= self._memory_of(other) else other
+        return plan
 
     def _memory_of(self, plan: Sequence[Sequence[Instruction | LoopSource]]) -> int:
         """Return the bytes of the arrays of a plan."""
@@ -154,10 +167,6 @@ class FusedSteps:
     def _compile(self) -> None:
         assert self._plan is not None
         self.steps, self._ended = _with_loops(self._plan, compiled_loop), True
-
-
-def _length(plan: Plan) -> int:
-    return sum(map(len, plan))
 
 
 def _with_loops(

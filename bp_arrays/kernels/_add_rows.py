@@ -9,6 +9,13 @@ from bp_arrays.kernels._kernel import Kernel
 from bp_arrays.kernels._precision import narrowed, widened
 from bp_arrays.typing import Array, Namespace
 
+SHORT = 2**16
+"""Rows of a table whose indices fit into 16 bits."""
+
+FEW, MANY = 8, 4
+"""Rows of a run that NumPy sums one after the other, more than that in pairs; and the mean number
+from which there are few runs."""
+
 SMALL_TABLE = 256
 """Rows of a table up to which a matrix product with a one-hot matrix is faster than sorting."""
 
@@ -69,17 +76,56 @@ def _segmented_scan(ids: Array, rows: Array, size: int, device: Any, xp: Namespa
 
 
 @add_rows.native("numpy")
-def _(ids: Array, rows: Array, size: int, *, device: Any, xp: Namespace) -> Array:
+def _(
+    ids: Array, rows: Array, size: int, *, device: Any, xp: Namespace, out: Array | None = None
+) -> Array:
     import numpy as np
 
     wide = widened(rows, xp)
-    table = np.zeros((size, rows.shape[1]), dtype=wide.dtype)
+    planned = out is not None and out.dtype == wide.dtype
+    table: Any = out if planned else np.empty((size, rows.shape[1]), dtype=wide.dtype)
+    table.fill(0.0)
     if ids.size:
-        order = np.argsort(ids, kind="stable")
-        sorted_ids = ids[order]
-        starts = np.flatnonzero(np.diff(sorted_ids, prepend=-1))
-        table[sorted_ids[starts]] = np.add.reduceat(wide[order], starts, axis=0)
-    return narrowed(table, rows.dtype, xp)
+        short = ids.astype(np.uint16) if size <= SHORT else ids  # NumPy sorts 16 bits by their bins
+        order = np.argsort(short, kind="stable")
+        _add_runs(ids.take(order), wide.take(order, axis=0), table)
+    if out is None:
+        return narrowed(table, rows.dtype, xp)
+    if not planned:
+        out[...] = table
+    return out
+
+
+def _add_runs(ids: Array, rows: Array, table: Array) -> None:
+    """Write the sum of each run of rows with one index, which are adjacent, into the table.
+
+    The sum is that of `np.add.reduceat`: the first row plus the sum of the rest. It takes as long
+    for a run of one row as for many, so short runs are added to one another, all at once.
+    """
+    import numpy as np
+
+    starts = np.flatnonzero(ids[1:] != ids[:-1]) + 1
+    starts = np.concatenate([[0], starts])
+    if ids.size >= MANY * starts.size:
+        table[ids[starts]] = np.add.reduceat(rows, starts, axis=0)
+        return
+    lengths = np.diff(starts, append=ids.size)
+    is_long = lengths > FEW
+    if is_long.any():
+        first = starts[is_long]
+        in_long = np.repeat(is_long, lengths)
+        begins = np.cumsum(lengths[is_long]) - lengths[is_long]
+        table[ids[first]] = np.add.reduceat(rows[in_long], begins, axis=0)
+    longest_first = np.argsort(-lengths, kind="stable")[int(is_long.sum()) :]
+    starts, lengths = starts[longest_first], lengths[longest_first]
+    table[ids[starts]] = rows[starts]
+    repeated = int((lengths > 1).sum())
+    if repeated:
+        rest = rows[starts[:repeated] + 1]
+        for number in range(2, int(lengths[0])):
+            count = int((lengths > number).sum())
+            rest[:count] += rows[starts[:count] + number]
+        table[ids[starts[:repeated]]] += rest
 
 
 @add_rows.native("torch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import Any, ClassVar
@@ -137,5 +138,5 @@ def _suitable_scale(delta: Tree, xp: Namespace) -> Array | None:
         return None
     largest = reduce(lambda a, b: xp.where(a < b, b, a), [xp.max(xp.abs(e)) for e in errors])
     is_usual = xp.logical_and(largest > RANGE[0], largest < RANGE[1])  # neither 0, NaN nor infinite
-    exponent = xp.floor(xp.log2(xp.where(is_usual, largest, 1.0)))
+    exponent = xp.floor(xp.log(xp.where(is_usual, largest, 1.0)) / math.log(2.0))
     return 2.0**-exponent

@@ -16,6 +16,7 @@ Micikevicius et al., "Mixed Precision Training", ICLR 2018, section 3.2.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from bp_arrays.trees import Tree, map_tree
@@ -84,7 +85,7 @@ def scaled_update(
     return ScaledUpdate(
         map_tree(lambda a, b: b if a is b else xp.where(is_good, b, a), before, after),
         xp.stack(numbers),
-        xp.where(is_last, xp.nan * loss, loss),
+        xp.where(is_last, math.nan * loss, loss),
     )
 
 

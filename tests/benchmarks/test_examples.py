@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import bp_arrays as bp
 from benchmarks.examples import Comparison, examples
 
 SMALL = examples(small=True)
@@ -14,6 +15,20 @@ def test_the_losses_are_those_of_numpy(name, device):
     expected = SMALL[name].losses("cpu", 6)
     comparison = Comparison(name, str(device), expected, SMALL[name].losses(str(device), 6))
     assert comparison.same, str(comparison)
+
+
+@pytest.mark.parametrize("name", ["char-GPT", "char-LSTM"])  # one batch of the CNN is too small
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
+def test_mixed_precision_has_the_mean_loss_of_float32(name, half, device):
+    try:
+        device.dtype(half)
+    except bp.InputError:
+        pytest.skip(f"{device} has no {half}")
+    if device.runs_as == "jit":
+        pytest.skip("compiled once more: tests/model has a net for JAX")
+    losses = [SMALL[name].losses(str(device), 6, dtype) for dtype in (None, half)]
+    comparison = Comparison(name, str(device), *losses, half)
+    assert comparison.difference > 0.0 and comparison.same, str(comparison)
 
 
 def test_other_losses_are_different():
