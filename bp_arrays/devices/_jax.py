@@ -77,15 +77,16 @@ class JaxBackend(Backend):
 
     def from_host(self, host: HostArray, dtype: Any, kind: str, index: int) -> Array:
         import jax
-        import jax.numpy as jnp
 
-        # device_put may alias the host's memory, jnp.array copies it
-        copied = jnp.array(host, dtype=dtype, copy=True)
+        # device_put may alias the host's memory, so that of a copy; jnp.array would compile the
+        # conversion for every shape
+        with np.errstate(over="ignore", invalid="ignore"):
+            copied = np.array(host, dtype=dtype, copy=True, order="C")
         return jax.device_put(copied, self.native(kind, index))
 
     def to_host(self, array: Array) -> HostArray:
         if str(array.dtype) == "bfloat16":  # NumPy lacks it; float32 represents it exactly
-            array = array.astype("float32")
+            return np.asarray(array).astype("float32")
         return np.array(array, copy=True)
 
     def locate(self, array: Any) -> tuple[str, int] | None:

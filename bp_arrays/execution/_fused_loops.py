@@ -2,7 +2,7 @@
 
 NumPy goes through memory once for each operation. Operations that follow one another on the same
 (rows, columns), and sums or maxima of rows between them, can share one pass over the rows: what
-only they read stays in registers or in a buffer of one row. `groups_of` finds such groups and
+only they read stays in registers or in a buffer of one row. `LoopGroup` holds such operations and
 `LoopSource` writes the loop as Python for Numba. Exponentials and other functions that NumPy
 computes itself, by code of its own for each processor, are left to it, so that results do not
 depend on when the loops are ready, nor on whether Numba is installed.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -64,9 +65,6 @@ ARGUMENTS = ("argument", "argument_view")
 """Arrays in other memory at every run."""
 OVERLAPS = 8
 """Pairs of arrays that LLVM compares before a loop; with more it does not vectorize."""
-
-NEAR = 16
-"""Instructions past which one may move to the loop of its operand: its result uses memory."""
 
 Layout = Literal["full", "row", "column", "tile", "strided", "total", "one", "number"]
 """How an operand is read in row i, column j: [i, j], [i], [j], [i % period, j], [start[i] + j],
@@ -285,6 +283,23 @@ def _row_starts(array: HostArray, shape: tuple[int, ...]) -> HostArray | None:
     return np.ascontiguousarray(starts.reshape(-1))
 
 
+@dataclass(frozen=True)
+class JoinedPart:
+    """A result that a loop writes to a part of another array.
+
+    Parameters
+    ----------
+    whole, view : Slot
+        The other array, and the part.
+    starts : array of int
+        The position of each row of the loop, from the first element of the part.
+    """
+
+    whole: Slot
+    view: Slot
+    starts: HostArray
+
+
 class LoopSource:
     """The loop of a group, as Python for Numba.
 
@@ -293,10 +308,17 @@ class LoopSource:
     group : LoopGroup
     is_read_elsewhere : function
         Whether a result is read by other instructions.
+    parts : dict of int to JoinedPart, optional
+        Results that are parts of other arrays, by the id of the result.
     """
 
-    def __init__(self, group: LoopGroup, is_read_elsewhere: IsReadElsewhere) -> None:
-        self.group = group
+    def __init__(
+        self,
+        group: LoopGroup,
+        is_read_elsewhere: IsReadElsewhere,
+        parts: dict[int, JoinedPart] | None = None,
+    ) -> None:
+        self.group, self.parts = group, parts or {}
         self.names = {id(step.result): f"t{k}" for k, step in enumerate(group.steps)}
         self.outputs = [step.result for step in group.steps if is_read_elsewhere(step.result)]
         self.inputs: dict[tuple[int, Layout], Slot] = {}
@@ -306,7 +328,7 @@ class LoopSource:
         self._flat = self._is_flat()
         self.arguments: list[tuple[int, Layout]] = []
         self.stored: set[int] = {id(slot) for slot in self.outputs}
-        self.stored |= {id(origin(s.operands[0])) for s in group.steps if _is_reduction(s)}
+        self.stored |= {id(origin(s.operands[0])) for s in group.steps if is_reduction(s)}
         while True:
             self._loops()
             used_later = self._used_in_later_loops()
@@ -318,6 +340,8 @@ class LoopSource:
     def _is_flat(self) -> bool:
         """Return True if the whole arrays can be one row: nothing depends on the columns."""
         if set(self.group.layouts.values()) != {"full"}:
+            return False
+        if any(id(slot) in self.parts for slot in self.outputs):
             return False
         for step in self.group.steps:
             for slot in step.operands:
@@ -333,11 +357,11 @@ class LoopSource:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        assert self.group.dtype is not None
-        return self.group.dtype
+        """The dtype T of its numbers; any, if it only compares integers."""
+        return FLOATS[0] if self.group.dtype is None else self.group.dtype
 
     def _layout(self, slot: Slot, step: Instruction) -> Layout:
-        shape = slot.shape if _is_reduction(step) else step.result.shape
+        shape = slot.shape if is_reduction(step) else step.result.shape
         source = origin(slot)
         if id(source) in self.names:
             return self.group.layouts[id(source)]
@@ -407,6 +431,11 @@ class LoopSource:
 
     def _text(self) -> str:
         self._number_of_output = {id(slot): k for k, slot in enumerate(self.outputs)}
+        self._output_starts = {
+            k: self.parts[id(slot)].starts
+            for k, slot in enumerate(self.outputs)
+            if id(slot) in self.parts
+        }
         self._summed: set[str] = set()  # arrays whose rows a reduction takes
         lines: list[str] = []
         for number, (body, after) in enumerate(zip(self.bodies, self.after, strict=True)):
@@ -433,6 +462,7 @@ class LoopSource:
         inputs = [(k, v) for k, v in self.inputs.items() if k not in self.arguments]
         arrays = [(self.read[key], slot.dtype) for key, slot in inputs]
         arrays += [(f"{self.read[key]}_starts", a.dtype) for key, a in self.starts.items()]
+        arrays += [(f"q{k}_starts", a.dtype) for k, a in self._output_starts.items()]
         arrays += [(f"q{k}", slot.dtype) for k, slot in enumerate(self.outputs)]
         for k, (name, dtype) in zip(itertools.count(len(names), 2), arrays, strict=False):
             kind = self._type(dtype)
@@ -449,7 +479,7 @@ class LoopSource:
         return lines
 
     def _type(self, dtype: np.dtype[Any]) -> str:
-        if dtype == self.group.dtype:
+        if dtype == self.dtype:
             return "T"
         return "np.bool_" if dtype == BOOL else f"np.{dtype.name}"
 
@@ -477,7 +507,9 @@ class LoopSource:
             elif layout == "row":
                 lines.append(f"{name}_i = {name}[i]")
         for k, slot in enumerate(self.outputs):
-            if self.group.layouts[id(slot)] == "full":
+            if k in self._output_starts:
+                lines += self._part(f"q{k}", f"q{k}_starts[i]", "1")
+            elif self.group.layouts[id(slot)] == "full":
                 lines += self._part(f"q{k}", "i", "columns")
         return lines
 
@@ -568,7 +600,7 @@ class LoopSource:
     def _after_columns(self, step: Instruction) -> list[str]:
         """Return the statements after the last column of a row, or after the last row."""
         name, key = self.names[id(step.result)], id(step.result)
-        if _is_reduction(step):
+        if is_reduction(step):
             [x] = step.operands
             source = id(origin(x))
             values = self._stored_as(source) if source in self.names else self._input_row(x)
@@ -622,14 +654,21 @@ class LoopSource:
         ]
         operands += [
             Slot("constant", next(counter), starts.shape, starts.dtype, constant=starts)
-            for starts in self.starts.values()
+            for starts in (*self.starts.values(), *self._output_starts.values())
         ]
-        into = [_reshaped(slot, next(counter)) for slot in self.outputs]
+        into = [
+            _strided_vector(self.parts[id(slot)].view, next(counter))
+            if id(slot) in self.parts
+            else _reshaped(slot, next(counter))
+            for slot in self.outputs
+        ]
+        written = [self.parts[id(s)].whole if id(s) in self.parts else s for s in self.outputs]
+        results = list({id(slot): slot for slot in written}.values())
         call = Instruction(
             loop,
             (*operands, *(step.result for step in vectors)),
-            self.outputs[0],
-            also=tuple(self.outputs[1:]),
+            results[0],
+            also=tuple(results[1:]),
             into=tuple(into),
             sizes=(rows, columns, *self.sizes),
         )
@@ -655,7 +694,7 @@ def _reduced_by(step: Instruction) -> np.ufunc | None:
     return owner if isinstance(owner, np.ufunc) and step.function.__name__ == "reduce" else None
 
 
-def _is_reduction(step: Instruction) -> bool:
+def is_reduction(step: Instruction) -> bool:
     return _reduced_by(step) is not None
 
 
@@ -678,206 +717,28 @@ def _flat_view(slot: Slot, layout: Layout, group: LoopGroup, number: int) -> Slo
         assert stride is not None
         size = (group.rows - 1) * stride + group.columns
     elif layout == "strided":
-        array = slot.layout()
-        ends = [
-            (n - 1) * (k // array.itemsize) for n, k in zip(array.shape, array.strides, strict=True)
-        ]
-        size = 1 + sum(ends)
+        return _strided_vector(slot, number)
+    return _vector(slot, size, number)
+
+
+def _strided_vector(slot: Slot, number: int) -> Slot:
+    """Return the vector from the first to the last element of an array that is not contiguous."""
+    array = slot.layout()
+    ends = [
+        (n - 1) * (k // array.itemsize) for n, k in zip(array.shape, array.strides, strict=True)
+    ]
+    return _vector(slot, 1 + sum(ends), number)
+
+
+def _vector(slot: Slot, size: int, number: int) -> Slot:
     view = Slot("view", number, (size,), slot.dtype)
     strides = (slot.dtype.itemsize,)
     view.lies_in(slot, lambda a: np.lib.stride_tricks.as_strided(a, (size,), strides))
     return view
 
 
-def groups_of(
-    steps: Sequence[Instruction], program: Iterable[Instruction], *, moves: bool = False
-) -> list[Instruction | LoopGroup]:
-    """Return the instructions in an order in which those that can share a loop are one group.
-
-    Parameters
-    ----------
-    steps : sequence of Instruction
-    program : iterable of Instruction
-        All that may read memory of the caller: a loop must not overwrite what one of them reads.
-    moves : bool, default False
-        Whether instructions may move past others, to join a loop that reads or computes the same.
-    """
-    read = {id(slot.root) for step in program for slot in step.read if slot.root.kind == "memory"}
-    ordered = _views_first(steps)
-    overwriting = [k for k, step in enumerate(ordered) if id(step.result.root) in read]
-    grouping = _Grouping(ordered, min(overwriting, default=len(ordered)), moves)
-    for number, step in enumerate(ordered):
-        if number in overwriting or not _may_be_in_loop(step):
-            grouping.emit_before(number, everything=number in overwriting)
-        else:
-            grouping.waiting.append(number)
-    grouping.emit_groups(grouping.waiting)
-    return [item for part in grouping.plan for item in _worthwhile(part)]
-
-
-class _Grouping:
-    """The instructions of a part: those that may be in a loop wait until they are needed.
-
-    Parameters
-    ----------
-    steps : sequence of Instruction
-    stop : int
-        The number of the first that overwrites memory of the caller, past which none moves.
-    moves : bool
-    """
-
-    def __init__(self, steps: Sequence[Instruction], stop: int, moves: bool) -> None:
-        self.steps, self._stop, self._moves = steps, stop, moves
-        self._sources, self._readers = _dependencies(steps)
-        self._done = [False] * len(steps)
-        self.plan: list[Instruction | LoopGroup] = []
-        self.waiting: list[int] = []
-        self._next: list[int] = []  # read what a new loop computes, and come later in the step
-
-    def emit_before(self, number: int, *, everything: bool = False) -> None:
-        """Add an instruction that no loop can contain, after those it needs."""
-        everything = everything or not self._moves
-        self.emit_groups(list(self.waiting) if everything else self._needed(number))
-        if not self._done[number]:
-            self._done[number] = True
-            self.plan.append(self.steps[number])
-
-    def emit_groups(self, needed: Sequence[int]) -> None:
-        """Add these instructions, in loops with others that wait."""
-        self._next = []
-        for number in needed:
-            if self._done[number]:
-                continue
-            step = self.steps[number]
-            if self._is_ready(number) and _reduced_before(step, self.plan):
-                self._done[number] = True
-                continue
-            group = LoopGroup()
-            if not group.try_add(step):
-                self._finish(number)
-                self.plan.append(step)
-                continue
-            self._finish(number)
-            self.plan.append(group)
-            self._extend(group, set(needed))
-        self.waiting = [number for number in self.waiting if not self._done[number]]
-
-    def _extend(self, group: LoopGroup, needed: set[int]) -> None:
-        """Add those that are needed now, or read what the group or the last one computes."""
-        added = True
-        while added:
-            added = False
-            for number in (*self.waiting, *self._next):
-                if self._done[number] or not self._is_ready(number):
-                    continue
-                step = self.steps[number]
-                if not (number in needed or number in self._next or group.computes_for(step)):
-                    continue  # in a later loop its result may need no memory
-                if group.try_add(step) or _reduced_before(step, self.plan):
-                    self._finish(number)
-                    added = True
-
-    def _finish(self, number: int) -> None:
-        self._done[number] = True
-        if self._moves:
-            stop = min(number + NEAR, self._stop)
-            readers = (k for k in self._readers[number] if k < stop)
-            self._next += [k for k in readers if _may_be_in_loop(self.steps[k])]
-
-    def _is_ready(self, number: int) -> bool:
-        return all(self._done[source] for source in self._sources[number])
-
-    def _needed(self, number: int) -> list[int]:
-        """Return the waiting instructions on which an instruction depends, in order."""
-        needed: set[int] = set()
-        sources = list(self._sources[number])
-        while sources:
-            source = sources.pop()
-            if not self._done[source] and source not in needed:
-                needed.add(source)
-                sources += self._sources[source]
-        return sorted(needed)
-
-
-def _views_first(steps: Sequence[Instruction]) -> list[Instruction]:
-    """Return the instructions, views of arguments first: they would end a group."""
-    views, others = [], []
-    known: set[int] = set()
-    for step in steps:
-        if step.assigned and all(s.kind == "argument" or id(s) in known for s in step.read):
-            views.append(step)
-            known.add(id(step.result))
-        else:
-            others.append(step)
-    return views + others
-
-
-def _dependencies(steps: Sequence[Instruction]) -> tuple[list[set[int]], list[list[int]]]:
-    """Return the numbers of the instructions that each one reads, and of those that read it."""
-    made_by: dict[int, int] = {}
-    sources: list[set[int]] = [set() for _ in steps]
-    readers: list[list[int]] = [[] for _ in steps]
-    for number, step in enumerate(steps):
-        for slot in step.read:
-            part: Slot | None = slot
-            while part is not None:
-                if id(part) in made_by:
-                    sources[number].add(made_by[id(part)])
-                part = part.base
-        for source in sources[number]:
-            readers[source].append(number)
-        made_by |= {id(slot): number for slot in step.written}
-    return sources, readers
-
-
-def _may_be_in_loop(step: Instruction) -> bool:
-    known = step.function in OPERATIONS or step.function is copied or _is_reduction(step)
-    return known and not (step.assigned or step.also or step.into)
-
-
-def _reduced_before(step: Instruction, plan: Sequence[Instruction | LoopGroup]) -> bool:
-    """Add a sum or maximum to the loop that computes its operand, if it can be part of it."""
-    if not _is_reduction(step):
-        return False
-    source = id(origin(step.operands[0]))
-    loops = (item for item in plan if isinstance(item, LoopGroup) and source in item.layouts)
-    return any(loop.try_add(step) for loop in loops)
-
-
-def _worthwhile(item: Instruction | LoopGroup) -> list[Instruction | LoopGroup]:
-    """Return a group as its only instruction if the loop would not be faster."""
-    if isinstance(item, LoopGroup) and len(item.steps) == 1:
-        [step] = item.steps
-        return [item] if item.layouts[id(step.result)] == "row" else [step]
-    return [item]
-
-
-class Readers:
-    """Which instructions read which arrays of a program.
-
-    Parameters
-    ----------
-    steps : iterable of Instruction
-    results : iterable of Slot
-        Arrays that are read after the program.
-    """
-
-    def __init__(self, steps: Iterable[Instruction], results: Iterable[Slot]) -> None:
-        self._results = {id(part) for slot in results for part in (origin(slot), slot.root)}
-        self._readers: dict[int, set[int]] = {}
-        for step in steps:
-            for slot in step.read:
-                for part in (origin(slot), slot.root):
-                    self._readers.setdefault(id(part), set()).add(id(step))
-
-    def outside(self, group: LoopGroup) -> IsReadElsewhere:
-        """Return the function that tells whether a result of a group is read by others."""
-        inside = {id(step) for step in group.steps}
-
-        def is_read(slot: Slot) -> bool:
-            keys = {id(slot), id(slot.root)}
-            if slot.base is not None or keys & self._results:
-                return True
-            return any(self._readers.get(key, set()) - inside for key in keys)
-
-        return is_read
+def starts_in(part: Slot, group: LoopGroup) -> HostArray | None:
+    """Return where the rows of a loop lie in a part of another array; None if they do not."""
+    if part.shape[-1:] != (group.columns,) or math.prod(part.shape) != group.rows * group.columns:
+        return None
+    return _row_starts(part.layout(), part.shape)

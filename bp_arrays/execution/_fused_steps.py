@@ -18,13 +18,9 @@ from bp_arrays.execution._background import (
     exiting,
     started,
 )
-from bp_arrays.execution._fused_loops import (
-    LoopGroup,
-    LoopSource,
-    Readers,
-    groups_of,
-)
+from bp_arrays.execution._fused_loops import LoopGroup, LoopSource
 from bp_arrays.execution._instructions import Instruction, Slot, copied
+from bp_arrays.execution._loop_groups import Joined, Readers, groups_of
 from bp_arrays.execution._memory_plan import Arena, MemoryPlan
 from bp_arrays.execution._update_loop import has_compiler, is_on_disk, module_of
 
@@ -46,6 +42,9 @@ compiled again.
 
 PLANNING, PLANNING_EACH = 0.1, 1e-3
 """Seconds of steps that pay for the plan of their loops, at least and for each instruction."""
+
+SAME_MEMORY = 1.01
+"""How many times the memory of the plain instructions a plan may need."""
 
 FIRST_NUMBER = 10**6
 """The number of the first new array, above those of any recording."""
@@ -134,12 +133,15 @@ class FusedSteps:
         readers = Readers(every, self._results)
 
         def with_sources(groups: Groups) -> Plan:
+            joined = [Joined(part, readers) for part in groups]
             return [
                 [
-                    LoopSource(item, readers.outside(item)) if isinstance(item, LoopGroup) else item
-                    for item in part
+                    LoopSource(item, readers.outside(item), part.parts)
+                    if isinstance(item, LoopGroup)
+                    else item
+                    for item in part.plan
                 ]
-                for part in groups
+                for part in joined
             ]
 
         in_order, moved = (
@@ -149,7 +151,7 @@ class FusedSteps:
             return with_sources(in_order)
         plan = with_sources(moved)
         memory = self._memory_of(plan)
-        if memory > self._memory_of(self._parts):
+        if memory > SAME_MEMORY * self._memory_of(self._parts):
             other = with_sources(in_order)
             return plan if memory <= self._memory_of(other) else other
         return plan

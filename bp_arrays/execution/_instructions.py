@@ -153,3 +153,12 @@ def _slots(operands: Iterable[Any]) -> Iterator[Slot]:
             yield operand
         elif isinstance(operand, (list, tuple)):
             yield from _slots(operand)
+
+
+def is_view(layout: HostArray, shape: Any) -> bool:
+    """Return True if NumPy can reshape an array with these strides without a copy."""
+    try:
+        np.reshape(layout, shape, copy=False)
+    except ValueError:
+        return False
+    return True

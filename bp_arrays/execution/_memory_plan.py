@@ -121,7 +121,7 @@ class MemoryPlan:
             self._make_known(slot)
         for slot in instruction.written:
             if slot.base is None and not instruction.assigned:
-                self._begun[id(slot)] = slot, number
+                self._begun.setdefault(id(slot), (slot, number))  # loops may share an array
                 self._known.add(id(slot))
             else:
                 self._make_known(slot)

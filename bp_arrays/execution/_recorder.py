@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from bp_arrays.execution._instructions import Instruction, Kind, Slot, copied
+from bp_arrays.execution._instructions import Instruction, Kind, Slot, copied, is_view
 from bp_arrays.execution._recorded_functions import FUNCTIONS, stand_in
 from bp_arrays.typing import HostArray, Shape
 
@@ -222,7 +222,7 @@ class Recorded(NDArrayOperatorsMixin):
     def reshape(self, *shape: Any) -> Recorded:
         new = shape[0] if len(shape) == 1 else shape
         base = self
-        if not self.is_argument and not _is_view(self.slot.layout(), new):  # a copy in order
+        if not self.is_argument and not is_view(self.slot.layout(), new):  # a copy in order
             base = self.recorder.result(copied, (self,), self.shape, self.dtype, copied=True)
         return self.recorder.view(base, lambda a: a.reshape(new))
 
@@ -372,15 +372,6 @@ class Recorded(NDArrayOperatorsMixin):
 
 def _indexed(array: HostArray, *key: Any) -> Any:
     return array[key if len(key) > 1 else key[0]]
-
-
-def _is_view(layout: HostArray, shape: Any) -> bool:
-    """Return True if NumPy can reshape an array with these strides without a copy."""
-    try:
-        np.reshape(layout, shape, copy=False)
-    except ValueError:
-        return False
-    return True
 
 
 def _stand_ins(operands: Sequence[Any], *, whole: bool = True) -> list[Any]:

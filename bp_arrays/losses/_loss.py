@@ -302,5 +302,8 @@ class Loss(ABC):
 def flatten_advice(y: Shape, t: Shape) -> str:
     """Return advice for outputs per position with targets per sample; "" in other cases."""
     if len(y) > 2 and t in (y[:1], (y[0], y[-1])):
-        return "for one output per sample put Flatten() at the front of the net"
+        return (
+            "for one output per sample put Flatten() at the front of the net; for the members of "
+            "an Ensemble train with EnsembleLoss(loss)"
+        )
     return ""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.devices import device
+from bp_arrays.execution import compiled
 from bp_arrays.random import host_generator
 from bp_arrays.testing._case import Case, Derivatives
 from bp_arrays.testing._placement import HostArrays, Placement
@@ -102,10 +103,10 @@ def _jax_grad(case: Case, inputs: HostArrays) -> HostArrays:
     def objective(*chosen: Any) -> Any:
         return d.objective(placement, {**arrays, **dict(zip(names, chosen, strict=True))})
 
-    gradients = jax.jit(
-        jax.grad(objective, argnums=tuple(range(len(names)))),
-        compiler_options={"xla_backend_optimization_level": 0},  # it runs once
-    )(*(arrays[name] for name in names))
+    gradient = jax.grad(objective, argnums=tuple(range(len(names))))
+    gradients = compiled(gradient, placement.device, quickly=True)(
+        *(arrays[name] for name in names)
+    )
     return {result: np.asarray(g) for result, g in zip(d.of, gradients, strict=True)}
 
 

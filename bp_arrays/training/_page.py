@@ -11,7 +11,7 @@ from bp_arrays.data import Table
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import as_numpy
 from bp_arrays.layers import Context
-from bp_arrays.model import Model
+from bp_arrays.model import Model, ends_in_ensemble
 from bp_arrays.plots import Best, TrainingPage
 from bp_arrays.training._confusion import ConfusionMatrix
 from bp_arrays.training._history import History
@@ -87,7 +87,9 @@ def _outputs(
         raise InputError(f"History.to_html(test=): expected a Table or (x, t), got {test!r:.60}")
     if t is None:
         raise InputError("History.to_html(test=): expected targets, got a table without")
-    y = as_numpy(model.predict(x), "outputs", model.device)
+    # of an ensemble the mean of the outputs as they are: the page does not know the loss
+    y = model.predict(x, spread=True).mean if ends_in_ensemble(model.net) else model.predict(x)
+    y = as_numpy(y, "outputs", model.device)
     t = as_numpy(t, "test targets", model.device)
     y = y.reshape(len(y), -1)
     if len(t) != len(y) or (t.ndim > 1 and t.size != y.size):

@@ -21,8 +21,9 @@ from bp_arrays.execution import (
     copied,
     fast_numpy as xp,
 )
-from bp_arrays.execution._fused_loops import LoopGroup, LoopSource, groups_of
+from bp_arrays.execution._fused_loops import LoopGroup, LoopSource
 from bp_arrays.execution._instructions import Instruction
+from bp_arrays.execution._loop_groups import groups_of
 from bp_arrays.training.runners._reuse import recordings
 
 pytest.importorskip("numba", reason="Numba is not installed")
@@ -57,6 +58,16 @@ def gates(a):
     i, f, o = a[:, :64], a[:, 64:128], a[:, 128:]
     c = (f * (1.0 - f)) * i + o
     return c, xp.concat([c * i, c * f], axis=1)
+
+
+def stacked(x, y):
+    lines = [xp.stack([x * k + y, x - k * y], axis=3) for k in (2.0, 3.0)]
+    return xp.reshape(xp.stack(lines, axis=2), (3, 8, 10, 6))
+
+
+def joined_and_read(x, y):
+    a, b = x + y * 2.0, x - y * 2.0
+    return xp.concat([a, b], axis=0), xp.concat([b * 0.5 + 1.0, x + 1.0], axis=1), xp.exp(b)
 
 
 def logistic(a):
@@ -131,7 +142,9 @@ CASES = {
     "layer norm of long rows": (layer_norm, 5, 1, (9, 700), (700,), (700,)),
     "its backward": (layer_norm_backward, 5, 1, (96, 64), (96, 64), (64,)),
     "softmax with a mask": (softmax, 5, 3, (3, 4, 24, 24)),
-    "gates in columns": (gates, 2, 2, (40, 192)),
+    "gates in columns": (gates, 2, 1, (40, 192)),
+    "stacked twice": (stacked, 5, 2, (3, 4, 5, 6), (3, 4, 5, 6)),
+    "joined and read": (joined_and_read, 4, 4, (7, 5), (7, 5)),
     "logistic": (logistic, 3, 3, (40, 65)),
     "choices": (choices, 2, 1, (40, 65), (40, 65)),
     "read by a product": (shared, 2, 3, (50, 60)),
@@ -222,6 +235,23 @@ def test_nothing_moves_past_an_instruction_that_overwrites_memory():
     copies = [k for k, step in enumerate(order) if step.result is new.slot]
     reads = [k for k, step in enumerate(order) if state.slot in step.operands]
     assert reads[0] < copies[0] < reads[1]
+
+
+def test_a_loop_may_compare_integers_only():
+    recorder = StepRecorder()
+    t, numbers = recorder.argument((6, 1), np.int64), np.arange(3)
+    results = [(t == numbers).slot, (t < numbers).slot]
+    fused = FusedSteps(recorder.instructions, [], results)
+    fused.wait()
+    assert fused.steps is not None
+    program = Program(
+        *fused.steps, arguments=[t.slot], bound=[], results=results, written=[], arena=Arena()
+    )
+    program.bind({})
+    classes = np.array([[0], [1], [2], [2**40], [-1], [2**62]])
+    program.forward(classes)
+    np.testing.assert_array_equal(program.array(results[0]), classes == numbers)
+    np.testing.assert_array_equal(program.array(results[1]), classes < numbers)
 
 
 def test_arguments_may_be_read_only_and_parts_of_other_arrays():

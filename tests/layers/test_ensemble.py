@@ -240,6 +240,17 @@ def test_metrics_of_an_ensemble_are_those_of_its_mean(device):
         bp.evaluate(plain, X, T, loss=bp.CrossEntropy(), metrics=[metric])
 
 
+def test_the_page_of_a_training_run_shows_the_mean(tmp_path):
+    model = bp.Model(bp.Ensemble(bp.Linear(3), MEMBERS), 4, device="cpu", seed=2)
+    loss, options = bp.EnsembleLoss(bp.CrossEntropy()), {"optimizer": bp.SGD(0.1), "epochs": 1}
+    history = bp.fit(model, X, T, loss=loss, **options)
+    history.to_html(tmp_path / "r.html", model=model, test=(X, T), classes=["a", "b", "c"])
+    accuracy = np.mean(model.predict(X).mean(axis=1).argmax(axis=1) == T)
+    assert f"{accuracy:.2%}" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    with pytest.raises(bp.InputError, match=r"Ensemble train with EnsembleLoss\(loss\)"):
+        bp.fit(model, X, T, loss=bp.CrossEntropy(), **options)
+
+
 def test_a_softmax_in_the_members_is_warned_of():
     net = bp.Ensemble(bp.Sequential(bp.Linear(3), bp.Softmax()), 2)
     model = bp.Model(net, 4, device="cpu")
