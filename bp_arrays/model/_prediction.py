@@ -29,7 +29,7 @@ ELEMENTWISE = (*ACTIVATIONS.values(), Standardize, Dropout)
 class Prediction(NamedTuple):
     """The mean and the spread of an ensemble, as `Model.predict(x, spread=True)` returns them.
 
-    Parameters
+    Attributes
     ----------
     mean : array (batch, *output of a member), or dict or tuple of arrays
         The mean over the members.
