@@ -85,6 +85,7 @@ class TextTraining:
             device=target,
             dtype=args.dtype or "float32",
             seed=args.seed,
+            compute_dtype=args.compute_dtype,
         )
         self.model.metadata[VOCABULARY] = self.text.vocabulary
 

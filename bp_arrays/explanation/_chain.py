@@ -13,12 +13,20 @@ import numpy as np
 from bp_arrays.activations import LogSoftmax, Softmax
 from bp_arrays.attention import MultiHeadAttention
 from bp_arrays.checks import array_error
-from bp_arrays.convolution import Conv1d, Conv2d
+from bp_arrays.convolution import (
+    AveragePool1d,
+    AveragePool2d,
+    Conv1d,
+    Conv2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 from bp_arrays.errors import InputError
 from bp_arrays.explanation._attention_stages import attention_stages
 from bp_arrays.explanation._convolution_stage import ConvolutionStage
 from bp_arrays.explanation._naming import Name
 from bp_arrays.explanation._notation import ELEMENTWISE
+from bp_arrays.explanation._pooling_stage import PoolingStage
 from bp_arrays.explanation._shared_weight_stages import PositionStage
 from bp_arrays.explanation._stages import (
     ElementwiseStage,
@@ -175,6 +183,8 @@ class _Chain:
             return LinearStage(**values, **self.names.weights())
         if isinstance(layer, (Conv1d, Conv2d)):
             return ConvolutionStage(**values)
+        if isinstance(layer, (AveragePool1d, AveragePool2d, MaxPool1d, MaxPool2d)):
+            return PoolingStage(**values)
         if type(layer) in ELEMENTWISE:
             return ElementwiseStage(**values)
         if isinstance(layer, (Softmax, LogSoftmax)):

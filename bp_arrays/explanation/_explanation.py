@@ -138,13 +138,13 @@ def explain(
 
     Notes
     -----
-    Linear layers, convolutions, attention and activations are written out; of a convolution, or a
-    Linear layer of a sequence, ∂L/∂w = Σ δ x over all positions, of which the largest terms are
-    shown. Attention is three steps: the product that gives queries, keys and values, the sums of
-    the values of each head, and the product after them; a TransformerBlock is two residual blocks.
-    Every other layer, such as a recurrent layer, pooling, normalization or attention with rotary
-    positions, is one step whose derivative is measured by central differences, and is marked so.
-    Inputs of indices and several inputs are refused.
+    Linear layers, convolutions, pooling, attention and activations are written out; of a
+    convolution, or a Linear layer of a sequence, ∂L/∂w = Σ δ x over all positions, of which the
+    largest terms are shown. Attention is three steps: the product that gives queries, keys and
+    values, the sums of the values of each head, and the product after them; a TransformerBlock is
+    two residual blocks. Every other layer, such as a recurrent layer, normalization or attention
+    with rotary positions, is one step whose derivative is measured by central differences, and is
+    marked so. Inputs of indices and several inputs are refused.
 
     The derivation follows the course notes and corrects two slips in them: ∂L/∂y_j of the loss
     ½Σ(y − t)² is (y_j − t_j), and the δ of a hidden unit j has the factors h_j(1 − h_j) of that

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -44,10 +43,10 @@ class ParquetSource(Source):
         column, present = self._table.column(group, name, required=False)
         kind = self.kinds[name]
         with parsing(group.path, "Parquet file"):
-            if kind == "number":
-                if present.all():
-                    array: Any = column.to_numpy()
-                    return np.asarray(array, np.uint8 if array.dtype.kind == "b" else None)
+            if kind == "number" and present.all():
+                return np.asarray(column.to_numpy())
+            is_truth = self._table.holds_truth(name)  # as text, which has names as classes
+            if kind == "number" and not is_truth:
                 values = np.full(len(column), np.nan)
                 values[present] = column.drop_null().to_numpy()
                 return values

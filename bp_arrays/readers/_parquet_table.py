@@ -95,6 +95,12 @@ class ParquetTable:
         """Return whether a column is of numbers or booleans."""
         return _number_dtype(self._types[name]) is not None
 
+    def holds_truth(self, name: str) -> bool:
+        """Return whether a column is of booleans."""
+        import pyarrow
+
+        return bool(pyarrow.types.is_boolean(self._types[name]))
+
     def holds_decimals(self, name: str) -> bool:
         """Return whether a column is of decimal numbers."""
         import pyarrow

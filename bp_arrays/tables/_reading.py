@@ -214,8 +214,9 @@ def _check_numbers(source: Source, name: str, column: Any, values: HostArray, ro
 def _joined(pieces: list[Any]) -> Any:
     if not pieces:
         return None
-    if isinstance(pieces[0], list):
-        return [cell for piece in pieces for cell in piece]
+    if any(isinstance(piece, list) for piece in pieces):  # booleans with gaps in some of them
+        lists = [piece if isinstance(piece, list) else map(str, piece.tolist()) for piece in pieces]
+        return [cell for piece in lists for cell in piece]
     return np.concatenate(pieces)
 
 

@@ -804,3 +804,25 @@ def test_weights_are_averaged_where_training_may_stop_early(run, flowers, tmp_pa
         assert optimizer.startswith("AdamW(" if decay is None else "EMA(")
         assert ("weights averaged over" in result.out) is (decay is not None)
         assert decay is None or f"decay={decay}" in optimizer
+
+
+def test_mixed_precision_is_trained_reported_saved_and_predicted_with(run, tmp_path, flowers):
+    words = ("train", flowers, "--target", "kind", "--device", "cpu", "--epochs", 60)
+    result = run(
+        *words, "--compute-dtype", "float16", "--out", "m.safetensors", "--report", "r.json"
+    )
+    assert result.code == 0, result.err
+    assert "cpu in float32, computed in float16" in result.out
+    report = report_in(tmp_path)
+    assert (report["dtype"], report["compute_dtype"]) == ("float32", "float16")
+    assert sum(report["history"]["skipped_steps"]) < 5 and report["test_accuracy"] > 0.9
+    assert bp.load(tmp_path / "m.safetensors", "cpu").compute_dtype == "float16"
+    assert run("predict", "m.safetensors", flowers, "--device", "cpu").code == 0
+    on_strict = run("predict", "m.safetensors", flowers, "--device", "strict")
+    assert on_strict.code == 0 and "computing in float32" in on_strict.err
+    for dtype, expected in (
+        ("float32", "expected 'bfloat16' or 'float16'"),
+        ("bfloat16", "device 'cpu' has no dtype 'bfloat16'"),
+    ):
+        refused = run(*words, "--compute-dtype", dtype)
+        assert refused.code == 2 and expected in refused.err and refused.err.count("\n") == 1

@@ -374,3 +374,25 @@ def test_a_regressor_predicts_rates_and_probabilities_of_losses_that_have_them()
     assert (rates > 0.0).all()
     p = bp.MLPRegressor(loss=bp.KLDivergence(), **how).fit(XR, shares).predict(XR)
     np.testing.assert_allclose(p.sum(axis=1), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [bp.MLPClassifier, bp.SequentialClassifier])
+def test_mixed_precision(kind, tmp_path):
+    options = {"random_state": 0, "compute_dtype": "float16", "device": "cpu"}
+    options |= {"max_iter": 5} if kind is bp.MLPClassifier else {"epochs": 5}
+    estimator = kind(**options).fit(X, y)
+    assert (estimator.model_.dtype, estimator.model_.compute_dtype) == ("float32", "float16")
+    assert "skipped_steps" in estimator.history_
+    bp.save_estimator(estimator, tmp_path / "e.safetensors")
+    loaded = bp.load_estimator(tmp_path / "e.safetensors")
+    np.testing.assert_array_equal(loaded.predict_proba(X), estimator.predict_proba(X))
+    loaded.partial_fit(X, y)
+    assert loaded.model_.compute_dtype == "float16"
+    for wrong in ("float32", "bfloat16"):  # the CPU has no bfloat16
+        with pytest.raises(bp.InputError, match="compute_dtype"):
+            kind(**options | {"compute_dtype": wrong}).fit(X, y)
+
+
+def test_lbfgs_is_not_in_mixed_precision():
+    with pytest.raises(bp.InputError, match="compute_dtype requires solver='sgd' or 'adam'"):
+        bp.MLPRegressor(solver="lbfgs", compute_dtype="float16").fit(XR, YR)

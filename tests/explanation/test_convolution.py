@@ -44,6 +44,37 @@ def test_every_weight_of_a_convolution_is_derived(name):
             assert rule.value == pytest.approx(rule.computed, rel=1e-11, abs=1e-14)
 
 
+POOLS = {
+    "largest": (bp.MaxPool2d(), IMAGE),
+    "overlapping": (bp.MaxPool2d((3, 2), stride=1, padding="same", dilation=(1, 2)), IMAGE),
+    "of a signal": (bp.MaxPool1d(3, stride=2, padding=1), SIGNAL),
+    "mean": (bp.AveragePool2d(2, padding=1), IMAGE),
+    "with padding": (bp.AveragePool2d((2, 3), stride=1, padding="same", count_padding=True), IMAGE),
+    "mean of a signal": (bp.AveragePool1d(2), SIGNAL),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_pooling_is_written_out(name):
+    layer, x = POOLS[name]
+    first = bp.Conv2d(2, 1) if x.ndim == 3 else bp.Conv1d(2, 1)
+    explanation = explanation_of(first, layer, x=x)
+    assert explanation.largest_difference() < 1e-13
+    assert "measured" not in explanation.to_text()
+    for at in np.ndindex(explanation.gradients["0.weight"].shape):
+        rule = explanation.weight("0.weight", *(n + 1 for n in at))
+        assert rule.value == pytest.approx(rule.computed, rel=1e-11, abs=1e-14)
+        where = [term.value for text, term in rule.where.items() if text.startswith("∂L/∂z")]
+        assert where and all(np.isfinite(where))
+
+
+def test_the_error_of_a_maximum_goes_to_the_first_of_equal_values():
+    x = np.ones((2, 2, 1))
+    explanation = explanation_of(bp.MaxPool2d(), x=x)
+    assert explanation.stages[0].back(np.array([2.0])).tolist() == [2.0, 0.0, 0.0, 0.0]
+    assert explanation.stages[0].factors(1) == []
+
+
 def test_it_is_the_sum_of_the_errors_times_the_values_under_the_weight():
     x = np.arange(9.0).reshape(3, 3, 1) / 10
     rule = explanation_of(bp.Conv2d(1, 2), x=x).weight("0.weight", 1, 2, 1, 1)

@@ -296,6 +296,20 @@ def test_a_task_that_is_none_is_refused(tmp_path):
             read(str(tmp_path / "t.csv"), target="y", task="regresion")
 
 
+def test_true_and_false_are_the_classes_of_a_file(tmp_path):
+    frame = penguins()
+    frame.to_parquet(tmp_path / "t.parquet", row_group_size=16)
+    assert bp.data.read(tmp_path / "t.parquet", target="ringed").classes == ("False", "True")
+    frame["ringed"] = frame["ringed"].astype("boolean")
+    frame.loc[20, "ringed"] = pd.NA
+    frame.to_parquet(tmp_path / "t.parquet", row_group_size=16)
+    table = bp.data.read(tmp_path / "t.parquet", target="ringed")
+    assert table.classes == ("False", "True")
+    np.testing.assert_array_equal(table.t, frame["ringed"].dropna().astype(int))
+    features = bp.data.read(tmp_path / "t.parquet", target="species")
+    assert isinstance(features.spec.columns[-1], NumberColumn)
+
+
 def test_true_and_false_are_the_classes_of_a_frame():
     frame = penguins()
     gaps = frame["ringed"].astype(object)
