@@ -35,7 +35,7 @@ def start(processes, *words):
 @pytest.mark.parametrize(
     ("processes", "words", "cases"),
     [
-        (2, (), 20),
+        (2, (), 21),
         (3, ("everything", "blocks"), 2),
         (4, ("accumulated", "fewer"), 2),
     ],
