@@ -13,6 +13,7 @@ import numpy as np
 from bp_arrays.activations import Sigmoid
 from bp_arrays.command_line import _options as options
 from bp_arrays.command_line._match_columns import matching_data
+from bp_arrays.command_line._open_model import check_no_text
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._schema import RATE, Schema
 from bp_arrays.errors import InputError
@@ -84,6 +85,7 @@ def _explain_model(args: argparse.Namespace) -> Explanation:
             "explain MODEL DATA: expected the data too; name the data the model was trained on"
         )
     model = load(args.model, device="cpu", compute_dtype=None)
+    check_no_text(model, args.model)
     schema = Schema.from_metadata(model.metadata, args.model)
     data = matching_data(model, schema, args.data, sep=args.sep)
     loss = loss_named(args.loss)() if args.loss else schema.loss

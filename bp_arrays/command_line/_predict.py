@@ -12,7 +12,7 @@ import numpy as np
 
 from bp_arrays.command_line import _options as options
 from bp_arrays.command_line._match_columns import matching_data, samples_of
-from bp_arrays.command_line._open_model import opened_model
+from bp_arrays.command_line._open_model import check_no_text, opened_model
 from bp_arrays.command_line._output_files import check_outputs
 from bp_arrays.command_line._plotting import check_plot
 from bp_arrays.command_line._report import check_report, to_json
@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         check_plot(args.plot)
     ask_for_float64()  # the model may be of it
     model = opened_model(args.model, args.device)
+    check_no_text(model, args.model)
     schema = Schema.from_metadata(model.metadata, args.model)
     data = matching_data(model, schema, args.data, sep=args.sep)
     y = model.predict(samples_of(data, model))

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bp_arrays.command_line import _options as options
-from bp_arrays.command_line._open_model import opened_model
+from bp_arrays.command_line._open_model import VOCABULARY, opened_model
 from bp_arrays.command_line._streams import write_utf8
 from bp_arrays.devices import ask_for_float64
 from bp_arrays.errors import DataError
 from bp_arrays.model import generate
-
-VOCABULARY = "vocabulary"
-"""The key in the metadata of a model file; its value is the characters, in the order of indices."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bp_arrays.command_line._messages import warnings_on_stderr
-from bp_arrays.command_line._sample import VOCABULARY
+from bp_arrays.command_line._open_model import VOCABULARY
 from bp_arrays.command_line._text_job import (
     BATCH,
     BLOCKS,
@@ -93,21 +93,23 @@ class TextTraining:
     def network(self) -> str:
         """Short form of the net: "GPT of 4 blocks, width 128"."""
         layers = self.recipe.layers
-        return f"GPT of {len(layers)} block{'s' * (len(layers) > 1)}, width {layers[0]}"
+        return f"GPT of {counted(len(layers), 'block')}, width {layers[0]}"
 
     def plan(self) -> str:
         """Describe the training run in a few lines, before it starts."""
         recipe, text, model = self.recipe, self.text, self.model
         updates = f", {recipe.accumulate} per update" if recipe.accumulate > 1 else ""
         processes = "" if self.group is None else f", in {self.group.size} processes"
+        count = len(text.validation)
+        last = f", the last {count} for validation" if count else ""
         return "\n".join(
             [
                 f"data      {text.name}: {len(text.vocabulary)} different characters, "
-                f"{len(text.train)} for training, the last {len(text.validation)} for validation",
-                f"network   {self.network}, {recipe.heads} head{'s' * (recipe.heads > 1)}, looks "
-                f"back {recipe.window} characters: {model.parameter_count} parameters",
+                f"{len(text.train)} for training{last}",
+                f"network   {self.network}, {counted(recipe.heads, 'head')}, looks "
+                f"back {counted(recipe.window, 'character')}: {model.parameter_count} parameters",
                 f"training  CrossEntropy, adamw with cosine rate up to {recipe.rate:.3g}, "
-                f"{recipe.epochs} epochs of {EPOCH} batches of {recipe.batch} windows"
+                f"{counted(recipe.epochs, 'epoch')} of {EPOCH} batches of {recipe.batch} windows"
                 f"{updates}{processes}",
                 f"device    {model.device.name} in {model.dtype}, seed {self.args.seed}",
             ]
@@ -150,6 +152,10 @@ class TextTraining:
             "characters": len(self.text.vocabulary),
             "network": self.network,
             **{name: getattr(self.recipe, name) for name in self.recipe.__dataclass_fields__},
+            "optimizer": repr(self.recipe.optimizer()),
+            "train_characters": len(self.text.train),
+            "validation_characters": len(self.text.validation),
+            "patience": self.args.patience,
             "device": self.model.device.name,
             "dtype": self.model.dtype,
             "seed": self.args.seed,
@@ -175,6 +181,11 @@ class TextTraining:
             file = f"saved to {self.args.out}; bp-arrays sample {self.args.out} writes a text"
         seconds = sum(history["seconds"]) if history.epochs else 0.0
         return (
-            f"trained {self.network} on {self.text.name} for {history.epochs} epochs{ended} in "
-            f"{seconds:.1f} s: {loss}; {file}"
+            f"trained {self.network} on {self.text.name} for {counted(history.epochs, 'epoch')}"
+            f"{ended} in {seconds:.1f} s: {loss}; {file}"
         )
+
+
+def counted(number: int, thing: str) -> str:
+    """Return "1 block", "2 blocks"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -19,6 +19,23 @@ nets the expression ends at the next layer, whose δ follow on separate lines.""
 
 
 @dataclass
+class Written:
+    """The expressions that a derivation has written, for the rules of further weights.
+
+    Parameters
+    ----------
+    expressions : dict of (stage, input) to (Term, names of the δ in it)
+    bodies : dict of stage to ChainRule
+        The rule of each residual block's body.
+    """
+
+    expressions: dict[tuple[int, int], tuple[Term, dict[str, tuple[int, int]]]] = field(
+        default_factory=dict
+    )
+    bodies: dict[int, ChainRule] = field(default_factory=dict)
+
+
+@dataclass
 class ChainRule:
     """Write ∂L/∂(a value) as an expression.
 
@@ -30,11 +47,14 @@ class ChainRule:
         ∂L/∂y_k of the last outputs.
     deltas : list of vectors
         ∂L/∂(output) of each stage, as numbers: values of the δ that abbreviate an expression.
+    written : Written
+        What the rules of other weights of the same derivation have written.
     """
 
     stages: Sequence[Stage]
     loss_terms: Sequence[Term]
     deltas: Sequence[Vector]
+    written: Written = field(default_factory=lambda: Written())
     _named: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def at_output(self, s: int, k: int) -> Term:
@@ -46,8 +66,21 @@ class ChainRule:
         expressions: dict[str, Term] = {}
         while len(expressions) < len(self._named):
             for text, (s, k) in list(self._named.items())[len(expressions) :]:
-                expressions[text] = self._at_input(s + 1, k, 0)
+                expressions[text] = self._written(s + 1, k)
         return expressions
+
+    def _written(self, s: int, j: int) -> Term:
+        """Write ∂L/∂x_j of a stage as far as the next symbols, once for all weights."""
+        expressions = self.written.expressions
+        if (s, j) not in expressions:
+            own, self._named = self._named, {}
+            term = self._at_input(s, j, 0)
+            expressions[s, j] = term, self._named
+            self._named = own
+        term, named = expressions[s, j]
+        for text, at in named.items():
+            self._named.setdefault(text, at)
+        return term
 
     @property
     def _depth(self) -> int:

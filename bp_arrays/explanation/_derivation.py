@@ -10,7 +10,7 @@ import numpy as np
 from bp_arrays.activations import Sigmoid
 from bp_arrays.errors import InputError
 from bp_arrays.explanation._backward import deltas_of, linear_gradients
-from bp_arrays.explanation._chain_rule import ChainRule
+from bp_arrays.explanation._chain_rule import ChainRule, Written
 from bp_arrays.explanation._differences import central_difference
 from bp_arrays.explanation._expression import Term
 from bp_arrays.explanation._stages import InnerLayer, ResidualStage, Stage, Vector
@@ -96,6 +96,7 @@ class Derivation:
         )
         self.model, self.loss, self.x, self.t = model, loss, x, t
         self.stages, self.loss_terms = stages, loss_terms
+        self._written = Written()
         self.loss_value, self.gradients, self.eta = loss_value, gradients, eta
         self.deltas = deltas_of(stages, np.asarray([term.value for term in loss_terms]))
         self.layers = [self._values(stage, delta) for stage, delta in zip(
@@ -136,7 +137,10 @@ class Derivation:
             raise InputError(f"weight({name!r}): expected a trained parameter; it has no gradient")
         at = tuple(int(i) - 1 for i in indices)
         rule = weight_rule(
-            name, at, self.stages, ChainRule(self.stages, self.loss_terms, self.deltas)
+            name,
+            at,
+            self.stages,
+            ChainRule(self.stages, self.loss_terms, self.deltas, self._written),
         )
         if rule is None:
             raise InputError(f"weight({name!r}): the layer of this weight cannot be explained")

@@ -115,13 +115,15 @@ def _sample(x: Any, model: Model) -> Vector:
 def _target(t: Any, loss: Loss, model: Model) -> Vector:
     array = as_numpy(_moved_to_host(t), "t")
     shape = loss.target_shape((1, *model.output_shape))[1:]
-    if array.shape == shape or (array.ndim == 0 and loss.takes_classes):
+    positions = model.output_shape[:-1]
+    if array.shape == shape or (array.shape == positions and loss.takes_classes):
         array = array[None]
     elif array.ndim == 0 and shape == (1,):
         array = array.reshape(1, 1)
-    classes = loss.takes_classes and array.shape == (1,)
+    classes = loss.takes_classes and array.shape == (1, *positions)
     if not classes and array.shape != (1, *shape):
-        also = " or one class" if loss.takes_classes else ""
+        of_positions = f" or classes of shape {positions}" if positions else " or one class"
+        also = of_positions if loss.takes_classes else ""
         raise InputError(
             f"explain(t=): expected a target of shape {shape}{also}, got {array.shape}"
         )
@@ -140,13 +142,13 @@ def _moved_to_host(value: Any) -> Any:
 def _loss_terms(loss: Loss, y: Vector, t: Vector, model: Model, context: Context) -> list[Term]:
     """Return ∂L/∂y_k as terms; for a custom loss as symbols, by central differences."""
     outputs = [Name("y").symbol(float(value), k + 1) for k, value in enumerate(y)]
-    q = t
-    if t.shape == (1,) and loss.takes_classes:
-        one_hot = np.arange(y.size) == t
+    q, classes = t, model.output_shape[-1]
+    if loss.takes_classes and t.ndim == len(model.output_shape):
+        one_hot = np.arange(classes) == t[..., None]
         counted = loss.counted(t)
-        q = (one_hot if counted is None else one_hot & counted).astype(y.dtype)[None]
+        q = (one_hot if counted is None else one_hot & counted[..., None]).astype(y.dtype)
     targets = [Name("t").symbol(float(value), k + 1) for k, value in enumerate(np.ravel(q))]
-    terms = loss_derivative(loss, outputs, targets)
+    terms = loss_derivative(loss, outputs, targets, classes)
     if terms is not None:
         return terms
 

@@ -221,8 +221,19 @@ def loss_formula(loss: Loss, latex: bool = False) -> str:
     return LOSSES.get(type(loss), default)[latex]
 
 
-def loss_derivative(loss: Loss, y: list[Symbol], t: list[Symbol]) -> list[Term] | None:
-    """Return ∂L/∂y_k of one sample for each output; None for a custom loss."""
+def loss_derivative(
+    loss: Loss, y: list[Symbol], t: list[Symbol], classes: int
+) -> list[Term] | None:
+    """Return ∂L/∂y_k of one sample for each output; None for a custom loss.
+
+    Parameters
+    ----------
+    loss : Loss
+    y, t : lists of Symbol
+        The outputs and the targets, those of each position one after the other.
+    classes : int
+        The number of outputs of one position.
+    """
     n = len(y)
     if type(loss) is losses.L2Loss:
         return [Difference(a, b) for a, b in zip(y, t, strict=True)]
@@ -237,9 +248,10 @@ def loss_derivative(loss: Loss, y: list[Symbol], t: list[Symbol]) -> list[Term] 
     if type(loss) is losses.BinaryCrossEntropy:
         return _binary_cross_entropy(loss, y, t)
     if type(loss) is losses.CrossEntropy:
-        return _cross_entropy(loss, y, t)
+        return _cross_entropies(loss, y, t, classes)
     if type(loss) is losses.KLDivergence:
-        return _cross_entropy(losses.CrossEntropy(), y, t)  # the entropy of t has no derivative
+        # the entropy of t has no derivative
+        return _cross_entropies(losses.CrossEntropy(), y, t, classes)
     if type(loss) is losses.PoissonNLL:
         rates = [Symbol(f"exp({a.text})", rf"\exp({a.latex})", math.exp(a.value)) for a in y]
         pairs = zip(rates, t, strict=True)
@@ -267,7 +279,7 @@ def _over(a: float, n: int) -> Number | None:
     return Number(a / n, f"{a:g}/{n}", rf"\tfrac{{{a:g}}}{{{n}}}")
 
 
-def _scaled(factor: Number | None, term: Expression | Symbol) -> Term:
+def _scaled(factor: Number | Symbol | None, term: Expression | Symbol) -> Term:
     return term if factor is None else Product([factor, term])
 
 
@@ -314,31 +326,44 @@ def _renamed(y: Symbol, letter: str, value: float) -> Symbol:
     return Symbol(y.text.replace("y", letter), y.latex.replace("y", letter), value)
 
 
-def _cross_entropy(loss: losses.CrossEntropy, y: list[Symbol], t: list[Symbol]) -> list[Term]:
-    """Return p_k − q_k; p_k times Σq if the targets do not sum to 1, all times the class weight."""
+def _cross_entropies(
+    loss: losses.CrossEntropy, y: list[Symbol], t: list[Symbol], classes: int
+) -> list[Term]:
+    """Return the derivatives of each position, times its part of the mean over positions."""
+    starts = range(0, len(y), classes)
+    weights = [_weight(loss, t[k : k + classes]) for k in starts]
+    divisor = math.fsum(weights) if loss.reduction == "mean" else 1.0
+    terms: list[Term] = []
+    for k, weight in zip(starts, weights, strict=True):
+        part = slice(k, k + classes)
+        factor = weight / divisor if divisor else 0.0
+        is_equal = loss.reduction == "mean" and factor == 1.0 / len(weights) != 1.0
+        c = _over(1.0, len(weights)) if is_equal else Symbol("c", "c", factor)
+        for term in _cross_entropy(loss, y[part], t[part]):
+            terms.append(term if factor == 1.0 else _scaled(c, term))
+    return terms
+
+
+def _cross_entropy(loss: losses.CrossEntropy, y: list[Symbol], t: list[Symbol]) -> list[Expression]:
+    """Return p_k − q_k; p_k times Σq if the targets do not sum to 1."""
     s, n = loss.label_smoothing, len(y)
     p = softmax(np.asarray([a.value for a in y]))
     q = [(1.0 - s) * b.value + s / n if s else b.value for b in t]
     total = math.fsum(q)
-    weight = _weight(loss, t)
-    terms: list[Term] = []
+    terms: list[Expression] = []
     for k in range(n):
         pk = _renamed(y[k], "p", float(p[k]))
         qk = t[k] if not s else Symbol(f"q{t[k].text[1:]}", f"q{t[k].latex[1:]}", q[k])
         left: Term = pk
         if abs(total - 1.0) > 1e-12:
             left = Product([pk, Symbol("Σq", r"\textstyle\sum q", total)])
-        term: Term = Difference(left, qk)
-        if weight != 1.0:
-            term = Product([Symbol("c", "c", weight), term])
-        terms.append(term)
+        terms.append(Difference(left, qk))
     return terms
 
 
 def _weight(loss: losses.CrossEntropy, t: list[Symbol]) -> float:
-    """Return the coefficient of one sample in L: in a mean its weight divides itself, unless 0."""
-    weights = loss.class_weights or (1.0,) * len(t)
-    weight = math.fsum(w * b.value for w, b in zip(weights, t, strict=True))  # 0 if t is ignored
+    """Return the weight of one position: that of its class; 0 if its target is ignored."""
     if loss.class_weights is None and loss.ignore_index is None:
         return 1.0
-    return weight if loss.reduction == "sum" else float(weight > 0.0)
+    weights = loss.class_weights or (1.0,) * len(t)
+    return math.fsum(w * b.value for w, b in zip(weights, t, strict=True))

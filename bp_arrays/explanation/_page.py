@@ -100,6 +100,5 @@ def _with_parameters(explanation: Derivation, parameters: dict[str, Vector]) -> 
     old = explanation.model
     model = Model(old.net, old.input_shape, device="cpu", dtype="float64")
     model.set_parameters(parameters)
-    t = explanation.t
-    target = t[0] if t.shape != (1,) else t
-    return derived(Derivation, model, explanation.x, target, explanation.loss, explanation.eta)
+    t, loss = explanation.t, explanation.loss
+    return derived(Derivation, model, explanation.x, t[0], loss, explanation.eta)

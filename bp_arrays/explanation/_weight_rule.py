@@ -66,9 +66,11 @@ def _in_residual(
     name: str, at: tuple[int, ...], s: int, stage: ResidualStage, rule: ChainRule
 ) -> WeightRule | None:
     """Return the rule of a weight inside a block, from the error at the block's output."""
-    delta = rule.deltas[s]
+    delta, bodies = rule.deltas[s], rule.written.bodies
     errors = [stage.error(k, float(value)) for k, value in enumerate(delta)]
-    body = ChainRule(stage.body, errors, deltas_of(stage.body, delta))
+    if s not in bodies:
+        bodies[s] = ChainRule(stage.body, errors, deltas_of(stage.body, delta))
+    body = ChainRule(stage.body, errors, bodies[s].deltas, bodies[s].written)
     inner = weight_rule(name, at, stage.body, body)
     if inner is None:
         return None

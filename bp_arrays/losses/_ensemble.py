@@ -139,6 +139,8 @@ class EnsembleLoss(Loss):
         return weight is not None and weight.ndim == 2 and positions == shape[:1]
 
     def target_shape(self, y: Shape) -> Shape:
+        if len(y) < 3:
+            raise self._no_members(y)
         return self.loss.target_shape(_of_member(y))
 
     def target_classes(self, y: Shape) -> int | None:
@@ -159,10 +161,14 @@ class EnsembleLoss(Loss):
         weight = _member_rows(weight, xp)
         return self.loss.total_weight(t, _member_rows(y, xp), ctx, weight) / float(members)
 
+    def _no_members(self, y: Shape) -> InputError:
+        expected = "outputs (batch, members, ...) of an Ensemble"
+        advice = "write bp.Ensemble(net, members), or the loss without EnsembleLoss"
+        return array_error("EnsembleLoss", "y", expected, y, advice)
+
     def check_shapes(self, y: Shape, t: Shape) -> None:
         if len(y) < 2 or len(y) == 2 <= len(t):
-            expected = "outputs (batch, members, ...) of an Ensemble"
-            raise array_error("EnsembleLoss", "y", expected, y)
+            raise self._no_members(y)
         self.loss.check_shapes(_of_member(y), t)
 
 

@@ -53,6 +53,16 @@ def test_a_run_that_is_resumed_is_the_one_that_was_not(run, text, tmp_path):
         np.testing.assert_array_equal(value, two[name])
 
 
+def test_a_model_of_characters_writes_text_and_nothing_else(run, text):
+    more = ("--layers", 8, "--window", 8, "--batch", 1, "--epochs", 1, "--validation", 0)
+    result = run("train", text, *more, "--device", "cpu", "--out", "m")
+    assert "for validation" not in result.out and "GPT of 1 block, width 8, 1 head" in result.out
+    for command in ("predict", "explain"):
+        more = ("--sample", 1) if command == "explain" else ()
+        result = run(command, "m", text, *more)
+        assert result.code == 2 and "bp-arrays sample m writes text" in result.err
+
+
 def test_windows_are_of_the_text_and_differ_between_epochs(text):
     read = Text.read(str(text), 0.0, 5)
     model = bp.Model(bp.Linear(1), 1, device="cpu")

@@ -109,3 +109,39 @@ def test_a_linear_layer_of_a_sequence_is_the_sum_over_its_positions():
     rule = explanation_of(bp.Linear(2)).weight("0.weight", 4, 2)
     first = rule.text.splitlines()[0]
     assert first == "∂L/∂0.weight[4,2] = [∂L/∂a⁽¹⁾₂·x₄ + ∂L/∂a⁽¹⁾₄·x₈ + ∂L/∂a⁽¹⁾₆·x₁₂]"
+
+
+TARGETS = {
+    "one-hot": np.eye(2)[[0, 1, 0]],
+    "soft": np.array([[0.2, 0.8], [0.5, 0.5], [1.0, 0.0]]),
+    "classes": np.array([1, 0, 1]),
+    "ignored": np.array([1, -1, 0]),
+}
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        bp.CrossEntropy(),
+        bp.CrossEntropy(reduction="sum", class_weights=(0.5, 3.0)),
+        bp.CrossEntropy(class_weights=(0.5, 3.0), label_smoothing=0.1),
+        bp.CrossEntropy(ignore_index=-1),
+        bp.KLDivergence(),
+    ],
+    ids=repr,
+)
+def test_a_class_for_each_position_is_derived(loss, targets):
+    t = TARGETS[targets]
+    ignores = isinstance(loss, bp.CrossEntropy) and loss.ignore_index is not None
+    if ignores != (targets in ("ignored", "classes")) and (ignores or targets == "ignored"):
+        pytest.skip("the target is not of this loss")
+    if isinstance(loss, bp.KLDivergence) and t.ndim == 1:
+        pytest.skip("no classes")
+    model = bp.Model(bp.Linear(2), SEQUENCE.shape, device="cpu", dtype="float64", seed=1)
+    explanation = bp.explain(model, SEQUENCE, t, loss)
+    _, gradients = model.gradients(SEQUENCE[None], t[None], loss)
+    assert explanation.largest_difference() < 1e-12
+    for at in np.ndindex(4, 2):
+        rule = explanation.weight("weight", at[0] + 1, at[1] + 1)
+        assert rule.value == pytest.approx(float(gradients["weight"][at]), rel=1e-12, abs=1e-15)

@@ -257,3 +257,10 @@ def test_a_softmax_in_the_members_is_warned_of():
     loss = bp.EnsembleLoss(bp.CrossEntropy())
     with pytest.warns(bp.BpArraysWarning, match=r"ends in Softmax \(layer 1\), but CrossEntropy"):
         bp.fit(model, X, T, loss=loss, optimizer=bp.SGD(0.1), epochs=1)
+
+
+def test_a_net_without_members_is_told_so():
+    model = bp.Model(bp.Linear(3), 3, device="cpu")
+    for t, loss in ((np.zeros(60, int), bp.CrossEntropy()), (np.ones((60, 3)), bp.L2Loss())):
+        with pytest.raises(bp.InputError, match=r"EnsembleLoss\(y=\).*bp.Ensemble\(net, members\)"):
+            bp.evaluate(model, np.ones((60, 3)), t, loss=bp.EnsembleLoss(loss))
