@@ -1,4 +1,4 @@
-"""What the library logs during a command: warnings on stderr, or collected for later."""
+"""Context managers for log messages: print warnings on stderr, or collect records."""
 
 from __future__ import annotations
 

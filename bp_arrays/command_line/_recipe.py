@@ -77,7 +77,7 @@ class Recipe:
         epochs = self.epochs or max(EPOCHS, -(-updates // steps))
         average = self.average
         if average is None:
-            average = AVERAGED * epochs if stops_early else 0.0
+            average = AVERAGED_FRACTION * epochs if stops_early else 0.0
         sizes = {
             "layers": layers,
             "weight_decay": decay,
@@ -105,7 +105,7 @@ FEW_ROWS = 1000
 EPOCHS, SMALLEST_BATCH = 30, 32
 """The default number of epochs, and rows per step, of a thousand rows or more."""
 
-AVERAGED = 0.1
+AVERAGED_FRACTION = 0.1
 """The fraction of the epochs over which weights are averaged by default where training may stop
 early."""
 
@@ -138,7 +138,7 @@ IMAGES = Recipe(
 """98.5 % of 2,000 MNIST digits held out, learned from 8,000."""
 
 SMALLEST_IMAGE = 6
-"""Two convolutions of 3 x 3 leave 2 x 2 of so many pixels, which pooling makes one."""
+"""The smallest height and width: two 3 x 3 convolutions leave 2 x 2, which pooling makes 1 x 1."""
 
 ADAM_RATE = 3e-3
 """With a cosine schedule, Adam's usual 1e-3 is slower and no better on the digits."""
@@ -277,8 +277,12 @@ def build_optimizer(recipe: SizedRecipe, steps: int) -> Optimizer:
     optimizer = (
         AdamW(schedule, weight_decay=recipe.weight_decay) if kind is AdamW else kind(schedule)
     )
-    averaged = recipe.average * steps / recipe.epochs
-    return EMA(optimizer, decay=1.0 - 1.0 / averaged) if averaged > 1.0 else optimizer
+    return averaged(optimizer, recipe.average * steps / recipe.epochs)
+
+
+def averaged(optimizer: Optimizer, updates: float) -> Optimizer:
+    """Return the optimizer with an average of the weights over so many updates, if over several."""
+    return EMA(optimizer, decay=1.0 - 1.0 / updates) if updates > 1.0 else optimizer
 
 
 def learning_rate(recipe: SizedRecipe) -> float:

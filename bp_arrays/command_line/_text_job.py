@@ -15,6 +15,8 @@ import numpy as np
 
 from bp_arrays.activations import activation_named
 from bp_arrays.attention import Embedding, LearnedPositions, TiedEmbedding, TransformerBlock
+from bp_arrays.command_line._recipe import averaged
+from bp_arrays.data import fingerprint
 from bp_arrays.errors import DataError, InputError
 from bp_arrays.initializers import Normal
 from bp_arrays.layers import Layer, Sequential
@@ -26,8 +28,8 @@ from bp_arrays.schedules import Cosine, Warmup
 from bp_arrays.typing import HostArray
 
 BLOCKS, FEATURES, WINDOW, BATCH = 4, 128, 64, 12
-EPOCHS, EPOCH = 4, 500
-"""The default number of epochs; an epoch is so many batches of random windows."""
+EPOCHS, BATCHES_PER_EPOCH = 4, 500
+"""The default number of epochs, and the batches of random windows in each."""
 
 RATE, DECAY, WARMUP = 3e-3, 0.1, 100
 HEAD = 32
@@ -118,11 +120,15 @@ class RandomWindows:
         self.tokens, self.window, self.batch, self.seed = tokens, window, batch, seed
         self.model = model
 
+    def fingerprint(self) -> str:
+        """Return a text that is the same for the same batches."""
+        return f"{fingerprint(self.tokens)} {self.window} {self.batch} {self.seed}"
+
     def __iter__(self) -> Iterator[tuple[HostArray, HostArray]]:
         state = self.model.training_state
         generator = host_generator(self.seed, "windows", 0 if state is None else state.epoch)
         offsets = np.arange(self.window + 1)
-        for _ in range(EPOCH):
+        for _ in range(BATCHES_PER_EPOCH):
             starts = generator.integers(0, len(self.tokens) - self.window, self.batch)
             windows = self.tokens[starts[:, None] + offsets]
             yield windows[:, :-1], windows[:, 1:]
@@ -140,6 +146,8 @@ class TextRecipe:
     dropout : float
     rate, weight_decay : float
     window, batch, epochs, accumulate : int
+    average : float
+        The number of epochs over which the weights are averaged; 0 for no average.
     """
 
     layers: tuple[int, ...]
@@ -151,6 +159,7 @@ class TextRecipe:
     batch: int
     epochs: int
     accumulate: int
+    average: float
 
     def network(self, characters: int) -> Layer:
         """Return a GPT without biases, whose output layer is the table of its embedding.
@@ -189,9 +198,9 @@ class TextRecipe:
 
     def optimizer(self) -> Optimizer:
         """Return AdamW with clipped gradients, a linear warmup and a cosine."""
-        updates = self.epochs * -(-EPOCH // self.accumulate)
+        updates = self.epochs * -(-BATCHES_PER_EPOCH // self.accumulate)
         warmup = min(WARMUP, updates // 10)
         cosine = Cosine(self.rate, steps=max(updates - warmup, 1), final=self.rate / 30)
         schedule = Warmup(warmup, then=cosine) if warmup else cosine
         adam = AdamW(schedule, beta2=0.99, weight_decay=self.weight_decay)
-        return Chain(ClipByGlobalNorm(1.0), adam)
+        return averaged(Chain(ClipByGlobalNorm(1.0), adam), self.average * updates / self.epochs)

@@ -34,10 +34,10 @@ from bp_arrays.command_line._recipe import (
 from bp_arrays.command_line._report import check_report, report_in
 from bp_arrays.command_line._schema import RATE, Schema
 from bp_arrays.command_line._standardizing import ColumnStatistics
+from bp_arrays.command_line._target_device import target_device
 from bp_arrays.command_line._target_units import TargetUnits, errors_of, value_scores
 from bp_arrays.command_line._train_text import TextTraining, is_text
 from bp_arrays.command_line._training_job import TrainingJob, TrainingResult, last_line, plan
-from bp_arrays.devices import ask_for_float64, device
 from bp_arrays.distributed import ProcessGroup, group_named, launched_by
 from bp_arrays.errors import BpArraysError, DataError, InputError, NonFiniteLossError
 from bp_arrays.files import write_atomically
@@ -389,12 +389,7 @@ def _begun(
 def prepare(args: argparse.Namespace, group: ProcessGroup | None = None) -> TrainingJob:
     """Check every option, read the data, and build the training run."""
     unsized = recipe_for(args)
-    ask_for_float64()  # the data may require it
-    target = device(args.device).require()
-    if group is not None and target.runs_as == "cuda graph" and ":" not in args.device:
-        target = device(f"cuda:{group.local_rank}").require()
-    if args.dtype is not None:
-        target.dtype(args.dtype)
+    target = target_device(args, group)
     requested = args.dtype
     if args.compute_dtype is not None:
         requested = requested or "float32"

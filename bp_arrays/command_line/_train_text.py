@@ -10,11 +10,12 @@ from typing import Any
 
 from bp_arrays.command_line._messages import warnings_on_stderr
 from bp_arrays.command_line._open_model import VOCABULARY
+from bp_arrays.command_line._target_device import target_device
 from bp_arrays.command_line._text_job import (
     BATCH,
+    BATCHES_PER_EPOCH,
     BLOCKS,
     DECAY,
-    EPOCH,
     EPOCHS,
     FEATURES,
     RATE,
@@ -24,7 +25,6 @@ from bp_arrays.command_line._text_job import (
     Text,
     TextRecipe,
 )
-from bp_arrays.devices import device
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError
 from bp_arrays.files import write_atomically
@@ -75,8 +75,9 @@ class TextTraining:
             batch=args.batch or BATCH,
             epochs=args.epochs or EPOCHS,
             accumulate=args.accumulate or 1,
+            average=args.average or 0.0,
         )
-        target = device(args.device).require()
+        target = target_device(args, group)
         self.text = Text.read(args.data, validation, recipe.window)
         characters = len(self.text.vocabulary)
         self.model = Model(
@@ -109,9 +110,9 @@ class TextTraining:
                 f"network   {self.network}, {counted(recipe.heads, 'head')}, looks "
                 f"back {counted(recipe.window, 'character')}: {model.parameter_count} parameters",
                 f"training  CrossEntropy, adamw with cosine rate up to {recipe.rate:.3g}, "
-                f"{counted(recipe.epochs, 'epoch')} of {EPOCH} batches of {recipe.batch} windows"
-                f"{updates}{processes}",
-                f"device    {model.device.name} in {model.dtype}, seed {self.args.seed}",
+                f"{counted(recipe.epochs, 'epoch')} of {BATCHES_PER_EPOCH} batches of "
+                f"{recipe.batch} windows{updates}{processes}",
+                f"device    {model.device.name} in {model.described_dtype}, seed {self.args.seed}",
             ]
         )
 
@@ -158,6 +159,7 @@ class TextTraining:
             "patience": self.args.patience,
             "device": self.model.device.name,
             "dtype": self.model.dtype,
+            "compute_dtype": self.model.compute_dtype,
             "seed": self.args.seed,
         }
         if path.suffix.lower() == ".json":

@@ -161,7 +161,7 @@ class RowFeed(Feed):
     def _gathered(self, spans: Any, order: Any, dtype: Any, t_dtype: Any) -> Generator[Batch]:
         """Yield batches of one input array; small ones are views of rows gathered at once.
 
-        Gathering 10 rows takes less time than the calls that it needs.
+        Gathering many small batches in one call saves most of the time.
         """
         x, t, weight = self.x, self.t, self.weight
         bytes_per_row = max(1, math.prod(x.shape[1:]) * np.dtype(dtype).itemsize)

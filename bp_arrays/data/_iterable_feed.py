@@ -20,7 +20,8 @@ class ReadyFeed(Feed):
     batches : iterable
         Of (x, t) or (x, t, sample_weight); of samples alone if no targets are needed. x may be a
         tuple or dict of arrays; a tuple of samples alone is ((x1, x2),), since a tuple is always
-        (x, t). Iterated over once per epoch.
+        (x, t). Iterated over once per epoch. One with a method `fingerprint`, which returns a text
+        that is the same for the same batches, is compared by it when training is resumed.
     what : str, optional
         The name of the batches in messages.
     """
@@ -37,6 +38,9 @@ class ReadyFeed(Feed):
         return None
 
     def fingerprint(self) -> str:
+        own = getattr(self.batches, "fingerprint", None)
+        if callable(own):
+            return f"an iterable {own()}"
         return "an iterable"  # its batches are compared where an epoch continues
 
     def epoch(self, batch_size: int, order: Any, start: int = 0) -> BatchIterator:

@@ -229,7 +229,7 @@ class Backend:
     def _dtype_fault(self, kind: str, index: int) -> str:
         """Return what is wrong with a dtype, such as one that the namespace wraps; "" if nothing.
 
-        Asks `isdtype`, as a device may lack a dtype that its namespace rightly has.
+        `isdtype` creates no array: a device may lack a dtype that its namespace defines.
         """
         isdtype = getattr(self.namespace(), "isdtype", None)
         if isdtype is None:

@@ -78,7 +78,7 @@ class JaxBackend(Backend):
     def from_host(self, host: HostArray, dtype: Any, kind: str, index: int) -> Array:
         import jax
 
-        # device_put may alias the host's memory, so that of a copy; jnp.array would compile the
+        # device_put may share the host's memory, so copy first; jnp.array would compile the
         # conversion for every shape
         with np.errstate(over="ignore", invalid="ignore"):
             copied = np.array(host, dtype=dtype, copy=True, order="C")

@@ -47,10 +47,13 @@ class ProcessIdentity(NamedTuple):
     rank: int
 
     @classmethod
-    def of_environment(cls, rank: int, size: int) -> ProcessIdentity:
-        """Return the identity of a process that a launcher has started."""
-        names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
-        text = " ".join(os.environ.get(name, "") for name in names)
+    def of_environment(cls, port: int, rank: int, size: int) -> ProcessIdentity:
+        """Return the identity of a process that a launcher has started.
+
+        Runs beside each other have different ports, and maybe names, from their launchers.
+        """
+        names = [os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID")]
+        text = " ".join([str(port), *names])
         return cls(hashlib.blake2b(text.encode(), digest_size=16).digest(), size, rank)
 
     def hello(self) -> bytes:

@@ -101,7 +101,7 @@ class Sockets(ProcessGroup):
         return self._others if self._zero is None else [self._zero]
 
     def _connect(self, address: str, port: int) -> None:
-        own, ports = ProcessIdentity.of_environment(self.rank, self.size), ports_from(port)
+        own, ports = ProcessIdentity.of_environment(port, self.rank, self.size), ports_from(port)
         try:
             if self.rank > 0:
                 self._zero = joined(address, ports, own, self.timeout)

@@ -160,6 +160,12 @@ class SequentialEstimator(NetworkEstimator):
             return replace(net, net=self._completed(net.net, objective, outputs, shape))
         if isinstance(net, Sequential) and ends_in_ensemble(net):
             *front, last = net.layers
+            if not isinstance(last, (Ensemble, Sequential)):
+                kind = type(last).__name__
+                raise InputError(
+                    f"{name}(net=): expected an Ensemble as the last layer, got {kind} after one; "
+                    f"put {kind} into the members, Ensemble(Sequential(..., {kind}()), n)"
+                )
             _, shape = Sequential(*front).init(shape)
             return Sequential(*front, self._completed(last, objective, outputs, shape))
         _, out_shape = net.init(shape)

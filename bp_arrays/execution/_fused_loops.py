@@ -91,7 +91,7 @@ def origin(slot: Slot) -> Slot:
 
 
 class LoopGroup:
-    """Consecutive instructions over the same rows and columns."""
+    """Instructions over the same rows and columns that one loop computes."""
 
     def __init__(self) -> None:
         self.steps: list[Instruction] = []

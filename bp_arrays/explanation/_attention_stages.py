@@ -115,7 +115,7 @@ class AttendStage(Stage):
     def _by_query(self, h: int, t: int, m: int) -> list[tuple[int, Term]]:
         g = self._served(h)
         keys = [int(key) for key in np.flatnonzero(self.p[h, t])]
-        found: list[tuple[int, Term]] = []
+        factors: list[tuple[int, Term]] = []
         for n in range(self.features):
             every: list[tuple[int, Term]] = [
                 (key, Product([self._slope(h, t, key, n), self._symbol("k", g, key, m)]))
@@ -123,8 +123,8 @@ class AttendStage(Stage):
             ]
             shown, rest = largest(every, np.ones(self.shape[0]))
             terms = [term for _, term in shown] + ([] if rest is None else [rest])
-            found.append((self._place(t, h, n), Product([Sum(terms), *self._scale])))
-        return found
+            factors.append((self._place(t, h, n), Product([Sum(terms), *self._scale])))
+        return factors
 
     def _slope(self, h: int, t: int, key: int, n: int) -> Term:
         """Write ∂o_tn/∂s_tτ = p_tτ (v_τn − o_tn)."""

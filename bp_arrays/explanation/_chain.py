@@ -12,7 +12,6 @@ import numpy as np
 
 from bp_arrays.activations import LogSoftmax, Softmax
 from bp_arrays.attention import MultiHeadAttention
-from bp_arrays.checks import array_error
 from bp_arrays.convolution import (
     AveragePool1d,
     AveragePool2d,
@@ -169,14 +168,6 @@ class _Chain:
         self.stages.append(self._stage(visited.layer, values, visited.x))
 
     def _stage(self, layer: Layer, values: dict[str, Any], x: Vector) -> Stage:
-        if isinstance(layer, (Softmax, LogSoftmax)) and x.ndim > 2:
-            raise array_error(
-                "explain",
-                "x",
-                f"one vector per sample at layer {values['path']!r} ({type(layer).__name__})",
-                f"shape {tuple(x.shape[1:])}",
-                "put Flatten() before it",
-            )
         if isinstance(layer, Linear) and x.ndim > 2:
             return PositionStage(**values)
         if isinstance(layer, Linear):

@@ -23,6 +23,7 @@ from bp_arrays.explanation._expression import (
     Symbol,
     Term,
 )
+from bp_arrays.explanation._naming import Name
 from bp_arrays.layers import Layer
 from bp_arrays.losses import Loss
 
@@ -251,7 +252,8 @@ def loss_derivative(
         return _cross_entropies(loss, y, t, classes)
     if type(loss) is losses.KLDivergence:
         # the entropy of t has no derivative
-        return _cross_entropies(losses.CrossEntropy(), y, t, classes)
+        inner = losses.CrossEntropy(reduction=loss.reduction)
+        return _cross_entropies(inner, y, t, classes)
     if type(loss) is losses.PoissonNLL:
         rates = [Symbol(f"exp({a.text})", rf"\exp({a.latex})", math.exp(a.value)) for a in y]
         pairs = zip(rates, t, strict=True)
@@ -330,15 +332,15 @@ def _cross_entropies(
     loss: losses.CrossEntropy, y: list[Symbol], t: list[Symbol], classes: int
 ) -> list[Term]:
     """Return the derivatives of each position, times its part of the mean over positions."""
-    starts = range(0, len(y), classes)
-    weights = [_weight(loss, t[k : k + classes]) for k in starts]
+    weights = [_weight(loss, t[k : k + classes]) for k in range(0, len(y), classes)]
     divisor = math.fsum(weights) if loss.reduction == "mean" else 1.0
     terms: list[Term] = []
-    for k, weight in zip(starts, weights, strict=True):
-        part = slice(k, k + classes)
+    for position, weight in enumerate(weights):
+        part = slice(position * classes, (position + 1) * classes)
         factor = weight / divisor if divisor else 0.0
         is_equal = loss.reduction == "mean" and factor == 1.0 / len(weights) != 1.0
-        c = _over(1.0, len(weights)) if is_equal else Symbol("c", "c", factor)
+        at = [position + 1] if len(weights) > 1 else []
+        c = _over(1.0, len(weights)) if is_equal else Name("c").symbol(factor, *at)
         for term in _cross_entropy(loss, y[part], t[part]):
             terms.append(term if factor == 1.0 else _scaled(c, term))
     return terms

@@ -64,7 +64,7 @@ class PoolingStage(Stage):
 
     def factors(self, j: int) -> list[tuple[int, Term]]:
         *source, channel = (int(n) for n in np.unravel_index(j, self.shape))
-        found: list[tuple[int, Term]] = []
+        factors: list[tuple[int, Term]] = []
         for offset in self.geometry.offsets():
             place = self.geometry.place(tuple(source), offset)
             if place is None:
@@ -72,8 +72,8 @@ class PoolingStage(Stage):
             weight = float(dict(self._weights[place])[tuple(source)][channel])
             if weight:
                 k = int(np.ravel_multi_index((*place, channel), self._output_shape))
-                found.append((k, self._factor(weight)))
-        return found
+                factors.append((k, self._factor(weight)))
+        return factors
 
     def back(self, delta: Vector) -> Vector:
         errors: Any = delta.reshape(self._output_shape)

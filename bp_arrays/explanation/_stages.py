@@ -168,29 +168,34 @@ class ElementwiseStage(Stage):
 
 @dataclass
 class SoftmaxStage(Stage):
-    """∂h_k/∂a_j = h_k (1[k = j] − h_j); of the logarithm 1[k = j] − p_j."""
+    """∂h_k/∂a_j = h_k (1[k = j] − h_j), at each position; of the logarithm 1[k = j] − p_j."""
 
     @property
     def takes_logarithm(self) -> bool:
         return isinstance(self.layer, LogSoftmax)
 
     def factors(self, j: int) -> list[tuple[int, Term]]:
-        p = softmax(self.x)
+        classes = self.shape[-1]
+        first = j - j % classes  # of its position
+        p = softmax(self.x[first : first + classes])
         found: list[tuple[int, Term]] = []
-        for k in range(self.y.size):
+        for k in range(first, first + classes):
             same = Number(float(k == j), str(int(k == j)), str(int(k == j)))
             if self.takes_logarithm:
                 name = Name("p", self.y_name.layer)
-                found.append((k, Difference(same, name.symbol(float(p[j]), j + 1))))
+                found.append((k, Difference(same, name.symbol(float(p[j - first]), j + 1))))
             else:
                 found.append((k, Product([self.output(k), Difference(same, self.output(j))])))
         return found
 
     def back(self, delta: Vector) -> Vector:
-        p = softmax(self.x)
+        p = np.stack([softmax(row) for row in self.x.reshape((-1, self.shape[-1]))])
+        errors = delta.reshape(p.shape)
         if self.takes_logarithm:
-            return np.asarray(delta - p * np.sum(delta))
-        return np.asarray(p * (delta - np.sum(delta * p)))
+            dx = errors - p * np.sum(errors, axis=-1, keepdims=True)
+        else:
+            dx = p * (errors - np.sum(errors * p, axis=-1, keepdims=True))
+        return np.asarray(dx).reshape(-1)
 
 
 @dataclass

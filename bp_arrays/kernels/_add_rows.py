@@ -13,8 +13,8 @@ SHORT = 2**16
 """Rows of a table whose indices fit into 16 bits."""
 
 FEW, MANY = 8, 4
-"""Rows of a run that NumPy sums one after the other, more than that in pairs; and the mean number
-from which there are few runs."""
+"""Runs longer than FEW rows are summed by `reduceat`, and so are all runs if they have MANY rows
+or more on average."""
 
 SMALL_TABLE = 256
 """Rows of a table up to which a matrix product with a one-hot matrix is faster than sorting."""

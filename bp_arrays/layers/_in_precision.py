@@ -15,7 +15,7 @@ from bp_arrays.trees import Tree, leaves, map_tree
 from bp_arrays.typing import Array, Backward, Namespace, ParameterTree, Shape
 
 RANGE = (2.0**-100, 2.0**100)
-"""Largest errors outside of this range are not scaled."""
+"""No scale is chosen if the largest error is outside this range."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bp_arrays.checks import argument_error
+from bp_arrays.checks import argument_error, as_integer
 from bp_arrays.errors import InputError
 from bp_arrays.layers._context import Context
 from bp_arrays.layers._layer import Layer, Specification, check_one_array
@@ -44,13 +44,10 @@ class Reshape(Layer):
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        shape = tuple(self.shape) if isinstance(self.shape, (tuple, list)) else self.shape
-        whole = isinstance(shape, tuple) and all(
-            isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in shape
-        )
-        if not whole or not shape:
+        if not isinstance(self.shape, (tuple, list)) or not self.shape:
             expected = "a tuple of whole numbers >= 1, such as (28, 28, 1)"
             raise argument_error("Reshape", "shape", self.shape, expected)
+        shape = tuple(as_integer("Reshape", "shape", n, at_least=1) for n in self.shape)
         object.__setattr__(self, "shape", shape)
 
     def init(self, input_shape: Shape) -> tuple[Specification, Shape]:

@@ -10,6 +10,7 @@ from bp_arrays.model._prediction import (
     Prediction,
     ends_in_ensemble as ends_in_ensemble,
     mean_and_spread as mean_and_spread,
+    mean_over_members as mean_over_members,
 )
 
 __all__ = [

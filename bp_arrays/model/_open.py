@@ -10,6 +10,7 @@ from typing import Any
 
 from bp_arrays import formats
 from bp_arrays.activations import LogSoftmax, Sigmoid, Softmax
+from bp_arrays.checks import argument_error
 from bp_arrays.devices import Device, device as find_device
 from bp_arrays.errors import DataError, InputError, warn
 from bp_arrays.formats import (
@@ -88,6 +89,10 @@ def load(
         _check_dtype(target, dtype)
         if compute_dtype == "stored":
             compute_dtype = header.compute_dtype
+            if compute_dtype is not None and dtype != "float32":
+                expected = f"'float32' for a model that computes in {compute_dtype}"
+                advice = "pass compute_dtype=None to compute in the dtype itself"
+                raise argument_error("load", "dtype", dtype, expected, advice)
         check_compute_dtype("load", compute_dtype, dtype)
         if compute_dtype is not None:
             _check_dtype(target, compute_dtype, "compute_dtype=None) computes in float32")

@@ -154,6 +154,11 @@ def prediction_of(y: Tree, of_members: Tree, xp: Namespace) -> tuple[Tree, Tree]
     return mean_and_spread(y, xp) if of_members else (y, None)
 
 
+def mean_over_members(y: Array, xp: Namespace) -> Array:
+    """Return the mean over axis 1, computed in float32 for half precision."""
+    return narrowed(xp.mean(widened(y, xp), axis=1), y.dtype, xp)
+
+
 def mean_and_spread(y: Array, xp: Namespace) -> tuple[Array, Array]:
     """Return the mean and the standard deviation over axis 1, in float32 for half precision."""
     wide = widened(y, xp)

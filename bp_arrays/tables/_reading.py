@@ -281,8 +281,8 @@ def _mixed(name: str, parser: TextParser, example: str) -> str:
     are_texts = "are texts" if texts > 1 else "is a text"
     return (
         f"mixed     {name!r}: {texts} of {parser.present} cells {are_texts}, such as "
-        f"{example!r:.40}, so the column is {len(parser.texts)} categories; for numbers empty such "
-        f"cells, which --missing then fills, or leave the column out with --drop {name}"
+        f"{example!r:.40}, so the column is {len(parser.texts)} categories; to read it as numbers, "
+        f"empty these cells, which --missing fills, or leave it out with --drop {name}"
     )
 
 

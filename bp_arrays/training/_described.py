@@ -18,6 +18,8 @@ import json
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import date, time, timedelta
+from pathlib import PurePath
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
@@ -61,6 +63,8 @@ def described(value: Any, above: tuple[int, ...] = ()) -> Any:
     def part(inner: Any) -> Any:
         return described(inner, (*above, id(value)))
 
+    if isinstance(value, (bytes, complex, range, PurePath, date, time, timedelta)):
+        return [type(value).__qualname__, repr(value)]
     if isinstance(value, np.ndarray):
         known = value.dtype.kind in "biuf"
         return ["array", fingerprint(value) if known else part(value.tolist())]

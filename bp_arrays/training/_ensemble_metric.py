@@ -9,6 +9,7 @@ from bp_arrays.checks import argument_error, check_kind
 from bp_arrays.errors import InputError
 from bp_arrays.layers import Context, Layer
 from bp_arrays.losses import EnsembleLoss, Loss
+from bp_arrays.model import mean_over_members
 from bp_arrays.training._metrics import Metric
 from bp_arrays.typing import Array, HostArray, Namespace, Shape
 
@@ -77,11 +78,11 @@ class EnsembleMetric(Metric):
         if self.activation is not None:
             y, _ = self.activation.forward({}, y, ctx)
         if weight is None:
-            return self.metric.sums(ctx.xp.mean(y, axis=1), t, ctx)
+            return self.metric.sums(mean_over_members(y, ctx.xp), t, ctx)
         # (batch, members), and not the weights of the positions of a sequence
         if weight.ndim == 2 and y.ndim == 3:
             weight = ctx.xp.mean(weight, axis=1)
-        return self.metric.sums(ctx.xp.mean(y, axis=1), t, ctx, weight=weight)
+        return self.metric.sums(mean_over_members(y, ctx.xp), t, ctx, weight=weight)
 
     def merge(
         self, total: tuple[Any, ...], sums: tuple[Any, ...], xp: Namespace

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from bp_arrays.training._evaluate import EVALUATION_ROWS, evaluate_feed, nothing
 from bp_arrays.training._history import History, joined_series
 from bp_arrays.training._metrics import Metric, with_part_losses
 from bp_arrays.training._parts import SHARING, Division, shares_blocks
+from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._table import check_table
@@ -240,8 +241,6 @@ def _fit(
             feed = data.feed(spec)
             validation_feed = _validation_feed(validation, spec)
         _check_passes(feed, validation_feed, epochs)
-    if isinstance(samples[0], Table):
-        model.metadata |= samples[0].metadata
     _warn_of_identities(model)
     if group is not None:
         group.require_same(
@@ -283,12 +282,14 @@ def _fit(
     quiet = np.errstate(over="ignore", under="ignore", invalid="ignore")
     shown = progress and run.is_first_process
     with (
-        session.opened(settings, recorded_series(metrics, validation_feed)) as pauses,
+        _opened(session, settings, recorded_series(metrics, validation_feed), before) as pauses,
         session.interruptible(),
         called_back(callbacks, run),
         quiet,
         Progress(None if steps is None else epochs * steps, enabled=shown) as bar,
     ):
+        if isinstance(samples[0], Table):
+            model.metadata |= samples[0].metadata
         session.restore_callbacks()
         bar.steps(session.steps_before, math.nan, math.nan)
         try:
@@ -346,6 +347,20 @@ def _fit(
             trainer.runner.keep()
             _keep_history(model, session.earlier, run.history)
     return run.history
+
+
+@contextmanager
+def _opened(
+    session: Session,
+    settings: Callable[[], list[Setting]],
+    series: Any,
+    before: TrainingState | None,
+) -> Iterator[Pauses]:
+    """Open a session; if its checkpoint is refused, the model keeps its training state."""
+    with ExitStack() as stack:
+        with _restored_state(session.trainer.model, before):
+            pauses = stack.enter_context(session.opened(settings, series))
+        yield pauses
 
 
 @contextmanager

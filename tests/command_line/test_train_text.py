@@ -63,6 +63,20 @@ def test_a_model_of_characters_writes_text_and_nothing_else(run, text):
         assert result.code == 2 and "bp-arrays sample m writes text" in result.err
 
 
+def test_settings_of_texts_are_those_of_the_command_line(run, text, tmp_path):
+    small = ("--layers", 8, "--window", 8, "--batch", 2, "--device", "cpu", "--quiet")
+    more = ("--average", 0.5, "--report", "r.json", "--checkpoint", "c", "--validation", 0)
+    assert run("train", text, *small, *more, "--epochs", 1).code == 0
+    report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert report["optimizer"].startswith("EMA(") and report["compute_dtype"] is None
+    (tmp_path / "other.txt").write_text("abcdefghé\n" * 299 + "abcdefgéh\n", encoding="utf-8")
+    resume = ("--average", 0.5, "--validation", 0, "--epochs", 2, "--resume", "c")
+    for data, options in (("other.txt", ()), (text, ("--batch", 3))):
+        result = run("train", data, *small, *resume, *options)
+        assert result.code == 2 and "expected the data of the checkpoint" in result.err
+    assert run("train", text, *small, *resume).code == 0  # another decay and schedule
+
+
 def test_windows_are_of_the_text_and_differ_between_epochs(text):
     read = Text.read(str(text), 0.0, 5)
     model = bp.Model(bp.Linear(1), 1, device="cpu")

@@ -130,15 +130,16 @@ def test_strangers_that_connect_are_no_processes_of_the_group():
     aborted = connected(port)
     aborted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     aborted.close()  # with a reset
-    browser, silent, other_run, cut_off, deaf = (connected(port) for _ in range(5))
+    browser, silent, other_run, beside, cut_off, deaf = (connected(port) for _ in range(6))
     browser.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     other_run.sendall(HELLO.pack(MARK, b"another run", 3, 1))
-    own = ProcessIdentity.of_environment(1, 3).hello()
+    beside.sendall(ProcessIdentity.of_environment(port + 1, 1, 4).hello())  # of the next port
+    own = ProcessIdentity.of_environment(port, 1, 3).hello()
     cut_off.sendall(own[:20])
     deaf.sendall(own + b"?")  # as process 1, but it does not join
     others = started(1, 3, port), started(2, 3, port)
     assert results(first, *others) == [[0, 10, 20]] * 3
-    for stranger in (browser, other_run, silent, cut_off, deaf):
+    for stranger in (browser, other_run, beside, silent, cut_off, deaf):
         stranger.settimeout(10)
         with contextlib.suppress(ConnectionError):
             assert stranger.recv(100) == (WELCOME if stranger is deaf else b"")
@@ -150,7 +151,7 @@ def test_a_process_that_gave_up_and_came_again_is_let_in():
     port = free_port()
     first = started(0, 2, port)
     early = connected(port)
-    early.sendall(ProcessIdentity.of_environment(1, 2).hello())
+    early.sendall(ProcessIdentity.of_environment(port, 1, 2).hello())
     assert early.recv(100) == WELCOME
     early.close()
     assert results(first, started(1, 2, port)) == [[0, 10]] * 2

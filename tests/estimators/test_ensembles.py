@@ -82,3 +82,9 @@ def test_what_is_no_ensemble_has_no_standard_deviation():
     with pytest.raises(bp.InputError, match="the net ends in Softmax"):
         net = bp.Ensemble(bp.Sequential(bp.Linear(2), bp.Softmax()), 3)
         bp.SequentialClassifier(net, epochs=1).fit(X, Y > 0.0)
+
+
+def test_a_layer_behind_the_members_is_refused():
+    net = bp.Sequential(bp.Ensemble(bp.Linear(4), 3), bp.ReLU())
+    with pytest.raises(bp.InputError, match=r"an Ensemble as the last layer, got ReLU after one"):
+        bp.SequentialRegressor(net).fit(np.ones((20, 2)), np.arange(20.0))

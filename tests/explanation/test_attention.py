@@ -128,6 +128,7 @@ TARGETS = {
         bp.CrossEntropy(class_weights=(0.5, 3.0), label_smoothing=0.1),
         bp.CrossEntropy(ignore_index=-1),
         bp.KLDivergence(),
+        bp.KLDivergence(reduction="sum"),
     ],
     ids=repr,
 )

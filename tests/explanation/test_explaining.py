@@ -436,10 +436,16 @@ def test_parameters_that_are_not_trained_or_not_finite_are_told():
         bp.explain(model, np.ones(4), np.ones(2), bp.L2Loss())
 
 
-def test_a_layer_that_acts_on_positions_is_refused_by_name():
-    model = bp.Model(bp.Sequential(bp.Linear(2), bp.Softmax()), (3, 4), device="cpu")
-    with pytest.raises(bp.InputError, match=r"one vector per sample at layer '1' \(Softmax\)"):
-        bp.explain(model, np.ones((3, 4)), np.ones((3, 2)), bp.L2Loss())
+@pytest.mark.parametrize("layer", [bp.Softmax(), bp.LogSoftmax()], ids=repr)
+def test_softmax_acts_on_each_position(layer):
+    net = bp.Sequential(bp.Linear(2), layer, bp.Flatten(), bp.Linear(2))
+    model = bp.Model(net, (3, 4), device="cpu", dtype="float64", seed=1)
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    explanation = bp.explain(model, x, [0.5, -0.5], bp.L2Loss())
+    assert explanation.largest_difference() < 1e-13
+    for at in np.ndindex(4, 2):
+        rule = explanation.weight("0.weight", at[0] + 1, at[1] + 1)
+        assert rule.value == pytest.approx(rule.computed, rel=1e-11, abs=1e-14)
 
 
 def test_a_scale_per_feature_is_that_of_each_position():

@@ -285,3 +285,12 @@ def test_a_device_without_the_dtype_is_refused_and_nothing_moves(device, half):
     with pytest.raises(InputError, match=f"has no dtype '{half}'"):
         model.to("strict")
     assert model.device == device and model.predict(YEARS).shape == (64, 3)
+
+
+def test_another_dtype_of_a_mixed_file_says_what_to_pass(tmp_path):
+    model = bp.Model(bp.Linear(2), 3, device="cpu", compute_dtype="float16")
+    model.save(tmp_path / "m")
+    with pytest.raises(bp.InputError, match="pass compute_dtype=None"):
+        bp.load(tmp_path / "m", device="cpu", dtype="float64")
+    loaded = bp.load(tmp_path / "m", device="cpu", dtype="float64", compute_dtype=None)
+    assert (loaded.dtype, loaded.compute_dtype) == ("float64", None)

@@ -678,3 +678,37 @@ def test_a_signal_before_the_first_step_is_not_lost(number, tmp_path):
         with pytest.raises(KeyboardInterrupt):  # without a checkpoint, at once
             train()
     assert names(tmp_path) == ["step-000000000001.safetensors"]
+
+
+def test_a_checkpoint_that_is_refused_leaves_the_model_as_it_was(tmp_path):
+    model, adam = make(), bp.Adam(0.01)
+    bp.fit(model, X, T, loss=bp.CrossEntropy(), optimizer=adam, checkpoint=bp.Checkpoint(tmp_path))
+    other, sgd = make(), bp.SGD(0.1)
+    bp.fit(other, X, T, loss=bp.CrossEntropy(), optimizer=sgd)
+    state, theta = other.training_state, np.array(other.vector)
+    with pytest.raises(bp.InputError, match="expected the optimizer of the checkpoint"):
+        bp.fit(other, X, T, loss=bp.CrossEntropy(), optimizer=bp.SGD(0.1), resume=tmp_path)
+    assert other.training_state is state
+    np.testing.assert_array_equal(other.vector, theta)
+
+
+def test_an_average_may_have_another_decay_when_training_is_resumed(tmp_path):
+    def run(epochs, decay, rate=0.01, **more):
+        optimizer = bp.EMA(bp.RMSProp(rate, decay=0.9), decay=decay)
+        options = {"loss": bp.CrossEntropy(), "epochs": epochs, "batch_size": 16}
+        return bp.fit(make(), X, T, optimizer=optimizer, **options, **more)
+
+    run(1, 0.5, checkpoint=bp.Checkpoint(tmp_path))
+    assert run(2, 0.75, resume=tmp_path).epochs == 2
+    with pytest.raises(bp.InputError, match="expected the optimizer of the checkpoint"):
+        wrong = bp.EMA(bp.RMSProp(0.01, decay=0.8), decay=0.5)
+        bp.fit(make(), X, T, loss=bp.CrossEntropy(), optimizer=wrong, epochs=2, batch_size=16,
+               resume=tmp_path)  # fmt: skip
+
+
+def test_paths_dates_and_bytes_are_settings_with_values():
+    from datetime import date
+
+    for one, other in ((Path("a"), Path("b")), (b"a", b"b"), (range(2), range(3)),
+                       (date(2020, 1, 1), date(2020, 1, 2)), (1j, 2j)):  # fmt: skip
+        assert described(one) == described(one) != described(other)

@@ -108,11 +108,15 @@ class Resumed(NamedTuple):
 
 
 def _without_rate(optimizer: Any) -> Any:
-    """Return the description of an optimizer without its learning rate, in a chain too."""
+    """Return the description of an optimizer without its learning rate, in a chain too.
+
+    And without the decay of an `EMA`, which may follow from the number of epochs as well.
+    """
     if isinstance(optimizer, list):
         return [_without_rate(part) for part in optimizer]
     if isinstance(optimizer, Mapping):
-        return {k: _without_rate(v) for k, v in optimizer.items() if k != "learning_rate"}
+        left_out = {"learning_rate", "decay"} if "optimizer" in optimizer else {"learning_rate"}
+        return {k: _without_rate(v) for k, v in optimizer.items() if k not in left_out}
     return optimizer
 
 
