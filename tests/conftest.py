@@ -23,6 +23,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import pytest
 
+from bp_arrays.execution._background import running_threads
 from bp_arrays.testing.pytest_plugin import usable_devices
 
 # Tests of the emulated CUDA, which run in its own environment, with its own settings
@@ -47,6 +48,19 @@ def optimized() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+class DoctestsAlone:
+    """Runs a doctest once no thread compiles: Numba puts back `sys.stdout`, which doctests set."""
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if isinstance(item, pytest.DoctestItem):
+            for thread in list(running_threads):
+                thread.join()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(DoctestsAlone())  # also for the doctests outside this folder
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
