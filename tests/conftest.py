@@ -51,7 +51,7 @@ def optimized() -> Iterator[None]:
 
 
 class DoctestsAlone:
-    """Runs a doctest once no thread compiles: Numba puts back `sys.stdout`, which doctests set."""
+    """Runs a doctest once no thread compiles, which may log to the output that a doctest sets."""
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         if isinstance(item, pytest.DoctestItem):

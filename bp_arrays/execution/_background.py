@@ -6,6 +6,8 @@ import atexit
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 COMPILING, LOADING, IMPORTING = 1.0, 0.02, 0.4
 """Seconds to compile a loop, to load a compiled one from disk, and to import Numba before."""
@@ -43,6 +45,20 @@ def started(work: Callable[[], None]) -> threading.Thread:
         running_threads.discard(thread)
         raise
     return thread
+
+
+def numba_module() -> Any:
+    """Import Numba, and keep it from replacing `sys.stdout` while it compiles.
+
+    With colorama installed it does so whenever it words an error, and it tries many types that end
+    in one: what the program prints meanwhile would be lost.
+    """
+    import numba
+    from numba.core import errors
+
+    if numba.config.COLOR_SCHEME == "no_color" and hasattr(errors, "ColorShell"):
+        errors.ColorShell = nullcontext
+    return numba
 
 
 def cost_of_loops(on_disk: int, missing: int) -> float:

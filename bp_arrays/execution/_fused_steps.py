@@ -16,6 +16,7 @@ from bp_arrays.execution._background import (
     Outlay,
     cost_of_loops,
     exiting,
+    numba_module,
     started,
 )
 from bp_arrays.execution._fused_loops import LoopGroup, LoopSource
@@ -201,7 +202,7 @@ def compiled_loop(source: LoopSource) -> Callable[..., None]:
     if exiting.is_set():
         raise RuntimeError("the process ends")
     if key not in _loops:
-        import numba
+        numba = numba_module()
 
         text, dtypes = key
         module, cached = module_of(text, "loop")

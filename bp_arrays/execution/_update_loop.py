@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from bp_arrays.execution._background import Outlay, cost_of_loops, exiting, started
+from bp_arrays.execution._background import Outlay, cost_of_loops, exiting, numba_module, started
 from bp_arrays.execution._formula import Formula
 
 logger = logging.getLogger("bp_arrays")
@@ -119,8 +119,7 @@ def source_of(formula: Formula, dtype: str) -> str:
 
 def compiled_loop(formula: Formula, dtype: str) -> Loop:
     """Return the loop over (theta, g, state..., scalars...), compiled or loaded from disk."""
-    import numba
-
+    numba = numba_module()
     if exiting.is_set():
         raise RuntimeError("the process ends")
     module, cached = module_of(source_of(formula, dtype))

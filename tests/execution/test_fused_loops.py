@@ -6,7 +6,9 @@ Covers: which operations share a loop, what the loop computes, its use in traini
 from __future__ import annotations
 
 import ctypes
+import io
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from bp_arrays.execution import (
     copied,
     fast_numpy as xp,
 )
+from bp_arrays.execution._background import numba_module
 from bp_arrays.execution._fused_loops import LoopGroup, LoopSource
 from bp_arrays.execution._instructions import Instruction
 from bp_arrays.execution._loop_groups import groups_of
@@ -428,3 +431,15 @@ def test_loops_are_compiled_when_the_steps_have_cost_as_much():
         if fused.steps is not None:
             break
     assert fused.steps is not None
+
+
+def test_output_is_not_replaced_while_numba_compiles(monkeypatch):
+    errors = pytest.importorskip("numba.core.errors")
+    if not hasattr(errors, "ColorShell"):
+        pytest.skip("colorama is not installed")
+    numba = numba_module()
+    replaced = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", replaced)
+    with pytest.raises(numba.core.errors.TypingError):
+        numba.njit("void(int64)")(lambda number: number.nothing)
+    assert sys.stdout is replaced
