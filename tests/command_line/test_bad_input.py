@@ -261,12 +261,12 @@ def test_a_write_that_fails_leaves_the_old_file(run, tmp_path, monkeypatch, opti
     def full(handle):
         raise OSError(28, "No space left on device")
 
-    old = tmp_path / "file.png"
+    old = tmp_path / ("file.html" if option == "--report" else "file.png")
     old.write_text("what was there before")
     monkeypatch.setattr(os, "fsync", full)
     result = run("train", "notes", "--device", "cpu", "--epochs", 1, "--quiet", option, old)
     assert result == (2, "", "bp-arrays: error: No space left on device\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["file.png"]
+    assert [path.name for path in tmp_path.iterdir()] == [old.name]
     assert old.read_text() == "what was there before"
 
 
