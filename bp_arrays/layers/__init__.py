@@ -4,7 +4,7 @@ from bp_arrays.layers._context import Context, Visit
 from bp_arrays.layers._dropout import Dropout
 from bp_arrays.layers._ensemble import Ensemble, layers_of
 from bp_arrays.layers._flatten import Flatten
-from bp_arrays.layers._in_precision import InPrecision
+from bp_arrays.layers._in_precision import InPrecision as InPrecision
 from bp_arrays.layers._index_shape import IndexShape
 from bp_arrays.layers._layer import Layer, Parameter, Specification
 from bp_arrays.layers._linear import Linear
@@ -24,7 +24,6 @@ __all__ = [
     "Dropout",
     "Ensemble",
     "Flatten",
-    "InPrecision",
     "IndexShape",
     "Layer",
     "Linear",

@@ -92,7 +92,6 @@ TABLES = {
 }
 BASES = (
     bp.Layer,
-    layers.InPrecision,  # which a Model makes of compute_dtype
     bp.Loss,
     bp.ElementwiseLoss,
     optimizers.Optimizer,

@@ -153,6 +153,25 @@ def test_a_custom_part_is_recorded_in_every_training_run(recorded):
     assert len(recorded) == 2
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_custom_part_in_a_metric_is_recorded_in_every_epoch(recorded, depth):
+    """What it reads from Python may have changed."""
+
+    class Custom(bp.Layer):
+        def forward(self, params, x, ctx):
+            return 2.0 * x, lambda delta: (2.0 * delta, {})
+
+    activation = Custom()
+    for _ in range(depth):
+        activation = bp.Sequential(activation, bp.Softmax())
+    model = new_model(bp.Ensemble(bp.Linear(3), 2))
+    bp.fit(
+        model, X, T, loss=bp.EnsembleLoss(bp.CrossEntropy()), optimizer=bp.Adam(0.01),
+        batch_size=40, metrics=[bp.EnsembleMetric(bp.Accuracy(), activation)], epochs=2,
+    )  # fmt: skip
+    assert len(recorded) == 2
+
+
 def redefined(base, name, **attributes):
     """A class that replaces that of the same name, as a notebook's cell does that runs again."""
     kind = type(name, (base,), {"__module__": __name__, **attributes})

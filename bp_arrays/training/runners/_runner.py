@@ -18,7 +18,7 @@ from bp_arrays.losses import CombinedLoss, EnsembleLoss, Loss
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.training._ensemble_metric import EnsembleMetric
 from bp_arrays.training._evaluate import Totals
-from bp_arrays.training._metrics import OutputMetric
+from bp_arrays.training._metrics import Metric, OutputMetric
 from bp_arrays.training._non_finite import is_finite, non_finite_loss
 from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
@@ -80,12 +80,8 @@ class Runner(ABC):
         self.steps_to_come = 0
         objective = step.objective
         parts: list[Any] = [*layers_of(objective.net), *_losses_of(objective.loss)]
-        parts += [*objective.metrics, objective.penalty]
-        for metric in objective.metrics:
-            if isinstance(metric, (OutputMetric, EnsembleMetric)):
-                parts.append(metric.metric)
-            if isinstance(metric, EnsembleMetric):
-                parts.append(metric.activation)
+        parts += [part for metric in objective.metrics for part in _parts_of(metric)]
+        parts.append(objective.penalty)
         self.has_custom_parts = not all(map(_is_of_library, parts))
 
     @property
@@ -246,6 +242,15 @@ def _losses_of(loss: Loss) -> Iterator[Loss]:
     inner = [each for _, each in loss.items()] if isinstance(loss, CombinedLoss) else []
     for each in [loss.loss] if isinstance(loss, EnsembleLoss) else inner:
         yield from _losses_of(each)
+
+
+def _parts_of(metric: Metric) -> Iterator[Any]:
+    """Yield a metric, the one in it, and the layers that it applies."""
+    yield metric
+    if isinstance(metric, EnsembleMetric) and metric.activation is not None:
+        yield from layers_of(metric.activation)
+    if isinstance(metric, (OutputMetric, EnsembleMetric)):
+        yield from _parts_of(metric.metric)
 
 
 def _is_of_library(part: Any) -> bool:
