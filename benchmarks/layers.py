@@ -1,20 +1,23 @@
-"""Layers for images, sequences and text against PyTorch and JAX, on one thread of a CPU.
+"""Layers for images, sequences and text against PyTorch and JAX, on a number of threads of a CPU.
 
 Whole training steps of three nets, and single layers forward and backward. Contestants take turns
-in one process; the times are of the processor, which other programs hardly move, and the table
-shows their medians and our time divided by each peer's.
+in one process. The table shows the medians of their times and our time divided by each peer's: on
+one thread the time of the processor, which other programs hardly move, on more the time on the
+clock.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,14 +27,10 @@ from bp_arrays.execution import Arena, FusedSteps, Program, StepRecorder, fast_n
 from bp_arrays.layers import Context
 from bp_arrays.trees import leaves
 
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-}
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""Variables that set the number of threads; a process reads them when it starts."""
 OURS, FLOOR, TORCH, JAX = "bp_arrays", "products alone", "PyTorch", "jax.jit"
+COMPILED = "torch.compile"
 BLOCK_SECONDS = 0.1
 """How long a contestant runs before it is the next one's turn."""
 
@@ -47,9 +46,10 @@ class Row:
     name: str
     needs: tuple[str, ...]
     ours: Callable[[], Step]
-    torch: Callable[[], Step] | None = None
+    torch: Callable[..., Step] | None = None
     jax: Callable[[], Step] | None = None
     products: tuple[Product, ...] = ()
+    compiled: Callable[[], Step] | None = None
 
     def missing(self) -> list[str]:
         """Return the names of layers that this version does not have."""
@@ -60,7 +60,13 @@ class Row:
         steps = {OURS: self.ours()}
         if self.products:
             steps[FLOOR] = products_alone(self.products)
-        for name, package, build in ((TORCH, "torch", self.torch), (JAX, "jax", self.jax)):
+        compiler = shutil.which("g++") or os.environ.get("CXX")
+        peers = (
+            (TORCH, "torch", self.torch),
+            (COMPILED, "torch", self.compiled if compiler else None),
+            (JAX, "jax", self.jax),
+        )
+        for name, package, build in peers:
             if build is not None and importlib.util.find_spec(package) is not None:
                 steps[name] = build()
         return steps
@@ -68,7 +74,7 @@ class Row:
 
 @dataclass
 class Times:
-    """Milliseconds of processor time per step of each contestant, one for each round."""
+    """Milliseconds per step of each contestant, one for each round."""
 
     name: str
     rounds: dict[str, list[float]] = field(default_factory=dict)
@@ -92,12 +98,20 @@ class Times:
         }
 
 
-def run_on_one_thread(arguments: list[str]) -> int | None:
-    """Run the benchmark in a process with one thread; None if this one is it."""
-    if all(os.environ.get(name) == value for name, value in ONE_THREAD.items()):
+def run_with_threads(arguments: list[str], number: int) -> int | None:
+    """Run the benchmark in a process with so many threads; None if this one is it."""
+    eigen = "true" if number > 1 else "false"
+    flags = f"--xla_cpu_multi_thread_eigen={eigen} intra_op_parallelism_threads={number}"
+    wanted = {**dict.fromkeys(THREADS, str(number)), "XLA_FLAGS": flags}
+    if all(os.environ.get(name) == value for name, value in wanted.items()):
         return None
     command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, env={**os.environ, **ONE_THREAD}, check=False).returncode
+    return subprocess.run(command, env={**os.environ, **wanted}, check=False).returncode
+
+
+def threads() -> int:
+    """Return the number of threads of this process."""
+    return int(os.environ.get("OMP_NUM_THREADS", "1"))
 
 
 def measure_layers(rounds: int, only: str = "") -> Any:
@@ -114,34 +128,22 @@ def measure_layers(rounds: int, only: str = "") -> Any:
 def measure(name: str, steps: dict[str, Step], rounds: int) -> Times:
     """Measure the contestants in turn, after runs that compile and warm up."""
     times, counts = Times(name), {}
+    clock = time.process_time if threads() == 1 else time.perf_counter
     for contestant, step in steps.items():
         for _ in range(3):
             step()
-        started = time.process_time()
+        started = clock()
         step()
-        counts[contestant] = max(1, int(BLOCK_SECONDS / (time.process_time() - started + 1e-6)))
+        counts[contestant] = max(1, int(BLOCK_SECONDS / (clock() - started + 1e-6)))
         times.rounds[contestant] = []
     for _ in range(rounds):
         for contestant, step in steps.items():
-            started = time.process_time()
+            started = clock()
             for _ in range(counts[contestant]):
                 step()
-            seconds = (time.process_time() - started) / counts[contestant]
+            seconds = (clock() - started) / counts[contestant]
             times.rounds[contestant].append(seconds * 1e3)
     return times
-
-
-def table(results: list[Times]) -> str:
-    """Return the results as a table: milliseconds, and our time divided by that in brackets."""
-    names = (OURS, FLOOR, TORCH, JAX)
-    lines = ["| " + " | ".join(("one thread, ms", *names)) + " |", "| --- " + "| ---: " * 4 + "|"]
-    for times in results:
-        cells = [times.name, f"**{times.median(OURS):.2f}**"]
-        for name in names[1:]:
-            known = name in times.rounds
-            cells.append(f"{times.median(name):.2f} ({times.ratio(name):.2f})" if known else "")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 # -- contestants -------------------------------------------------------------------------------
@@ -223,16 +225,17 @@ def model_input(shape: tuple[int, ...], x: Any) -> Any:
     return bp.InputSpec(shape, "index") if x.dtype.kind == "i" else shape
 
 
-def torch_training(net: Any, x: Any, t: Any) -> Step:
-    """Return a step of PyTorch with its fused Adam."""
+def torch_training(net: Any, x: Any, t: Any, compiled: bool) -> Step:
+    """Return a step of PyTorch with its fused Adam; perhaps through torch.compile."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads())
+    run = torch.compile(net) if compiled else net
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        y = net(x)
+        y = run(x)
         torch.nn.functional.cross_entropy(y.reshape(-1, y.shape[-1]), t.reshape(-1)).backward()
         optimizer.step()
 
@@ -243,7 +246,7 @@ def torch_layer(layer: Any, x: Any, *, output: Callable[[Any], Any] = lambda y: 
     """Return a layer's forward and backward in PyTorch, with the gradient of its input."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads())
     if x.is_floating_point():
         x.requires_grad_(True)
     with torch.no_grad():
@@ -336,7 +339,7 @@ def gpt() -> Step:
     return training_step(net, bp.InputSpec((TIME,), "index", size=WORDS), TOKENS, NEXT)
 
 
-def gpt_torch() -> Step:
+def gpt_torch(*, compiled: bool = False) -> Step:
     import torch
     from torch import nn
 
@@ -366,7 +369,7 @@ def gpt_torch() -> Step:
             h = self.words(x) + self.places(torch.arange(TIME))
             return self.head(self.norm(self.blocks(h)))
 
-    return torch_training(Gpt(), torch.tensor(TOKENS), torch.tensor(NEXT))
+    return torch_training(Gpt(), torch.tensor(TOKENS), torch.tensor(NEXT), compiled)
 
 
 def torch_attention(a: Any) -> Any:
@@ -459,7 +462,7 @@ def cnn() -> Step:
     return training_step(net, (28, 28, 1), PIXELS, DIGITS)
 
 
-def cnn_torch() -> Step:
+def cnn_torch(*, compiled: bool = False) -> Step:
     import torch
     from torch import nn
 
@@ -468,9 +471,8 @@ def cnn_torch() -> Step:
         nn.Flatten(), nn.Linear(64 * 12 * 12, 128), nn.ReLU(), nn.Linear(128, 10),
     ).to(memory_format=torch.channels_last)  # fmt: skip
     x = torch.tensor(PIXELS.transpose(0, 3, 1, 2).copy())
-    return torch_training(
-        net, x.contiguous(memory_format=torch.channels_last), torch.tensor(DIGITS)
-    )
+    x = x.contiguous(memory_format=torch.channels_last)
+    return torch_training(net, x, torch.tensor(DIGITS), compiled)
 
 
 def jax_conv(x: Any, w: Any) -> Any:
@@ -525,7 +527,7 @@ def lstm() -> Step:
     return training_step(net, inputs, LETTERS, NEXT_LETTERS)
 
 
-def lstm_torch() -> Step:
+def lstm_torch(*, compiled: bool = False) -> Step:
     import torch
     from torch import nn
 
@@ -538,7 +540,7 @@ def lstm_torch() -> Step:
         def forward(self, x: Any) -> Any:
             return self.head(self.lstm(self.words(x))[0])
 
-    return torch_training(Net(), torch.tensor(LETTERS), torch.tensor(NEXT_LETTERS))
+    return torch_training(Net(), torch.tensor(LETTERS), torch.tensor(NEXT_LETTERS), compiled)
 
 
 def jax_lstm(p: Any, x: Any) -> Any:
@@ -639,9 +641,11 @@ def rows() -> tuple[Row, ...]:
     )
     return (
         Row("char-GPT", ("Embedding", "LearnedPositions", "LayerNorm", "MultiHeadAttention"),
-            gpt, gpt_torch, gpt_jax, GPT_PRODUCTS),
-        Row("CNN", ("Conv2d", "MaxPool2d"), cnn, cnn_torch, cnn_jax, CNN_PRODUCTS),
-        Row("char-LSTM", ("Embedding", "LSTM"), lstm, lstm_torch, lstm_jax, LSTM_PRODUCTS),
+            gpt, gpt_torch, gpt_jax, GPT_PRODUCTS, partial(gpt_torch, compiled=True)),
+        Row("CNN", ("Conv2d", "MaxPool2d"), cnn, cnn_torch, cnn_jax, CNN_PRODUCTS,
+            partial(cnn_torch, compiled=True)),
+        Row("char-LSTM", ("Embedding", "LSTM"), lstm, lstm_torch, lstm_jax, LSTM_PRODUCTS,
+            partial(lstm_torch, compiled=True)),
         Row("Conv2d 32 to 64", ("Conv2d",),
             lambda: layer_step(bp.Conv2d(64, 3), (26, 26, 32), numbers(IMAGES, 26, 26, 32)),
             conv_torch,
