@@ -67,12 +67,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
         for _ in range(args.jobs):
             copies.put(_copy(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
-        commands = sorted(_commands(faults))
-        codes = list(pool.map(lambda command: _in_a_copy(copies, _run, command), commands))
-        broken = [command for command, code in zip(commands, codes, strict=True) if code != 0]
-        if broken:
-            print("not green before any fault was planted:", *map(" ".join, broken), sep="\n  ")
-            return 1
         outcomes = []
         for outcome in pool.map(lambda fault: _in_a_copy(copies, _planted, fault), faults):
             outcomes.append(outcome)
@@ -107,26 +101,36 @@ def _planted(copy: Path, fault: Fault) -> Outcome:
     started = time.perf_counter()
     path.write_text(source.replace(fault.old, fault.new), encoding="utf-8")
     try:
-        caught = _caught_by(copy, fault)
+        caught, command = _caught_by(copy, fault)
     finally:
         path.write_text(source, encoding="utf-8")
     seconds = round(time.perf_counter() - started, 1)
+    if caught and not _is_green(copy, command):
+        print(f"not green without any fault: {' '.join(command)}", flush=True)
+        caught = None
     outcome = Outcome(fault.name, fault.kind, caught, seconds, provenance.commit())
     print(f"{caught or 'SURVIVED':<20} {fault.kind:<24} {fault.name}", flush=True)
     return outcome
 
 
-def _caught_by(copy: Path, fault: Fault) -> str | None:
-    if fault.only and _run(copy, _check(fault)) == DISAGREES:
-        return "by the check"
-    if _run(copy, _tests(fault)) == TESTS_FAILED:
-        return f"by tests/{fault.folder}"
-    return None
+def _caught_by(copy: Path, fault: Fault) -> tuple[str | None, tuple[str, ...]]:
+    """Return who caught the fault, and the last command that was asked."""
+    command = _check(fault)
+    if fault.only and _run(copy, command) == DISAGREES:
+        return "by the check", command
+    command = _tests(fault)
+    caught = _run(copy, command) == TESTS_FAILED
+    return f"by tests/{fault.folder}" if caught else None, command
 
 
-def _commands(faults: Sequence[Fault]) -> set[tuple[str, ...]]:
-    """Everything that will be asked; each must be content with the sound package."""
-    return {_check(fault) for fault in faults if fault.only} | {_tests(fault) for fault in faults}
+_green: dict[tuple[str, ...], bool] = {}
+
+
+def _is_green(copy: Path, command: tuple[str, ...]) -> bool:
+    """Return whether a command that caught a fault is content with the sound package."""
+    if command not in _green:
+        _green[command] = _run(copy, command) == 0
+    return _green[command]
 
 
 def _check(fault: Fault) -> tuple[str, ...]:
