@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for counts.json")
     add = commands.add_parser("layers", help="layers for images, sequences, text")
     add.add_argument("--threads", type=int, default=1, metavar="N", help="of every contestant; 1")
+    add.add_argument("--device", default="cpu", help="cpu; torch:cpu, jax:cpu: on arrays of a peer")
     add.add_argument("--rounds", type=int, default=7, help="turns of every contestant; 7")
     add.add_argument("--only", default="", metavar="WORD", help="rows whose name has it")
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for layers-N.json")
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     if args.command == "capture":
         return capture(args.device, args.only, args.out)
     if args.command == "layers":
-        return layers(args.rounds, args.only, args.threads, args.out)
+        return layers(args)
     if args.command == "short":
         rows = rows_of("short", measure_short(args.rounds, args.only), args.rounds, args.out)
         print(short_table(rows))
@@ -189,18 +190,20 @@ def sweep(device: str, out: Path | None) -> int:
     return 0
 
 
-def layers(rounds: int, only: str, threads: int, out: Path | None) -> int:
+def layers(args: argparse.Namespace) -> int:
     """Measure nets and layers, and write each result when it is ready."""
-    report: dict[str, Any] = {**surroundings(), "rounds": rounds, "layers": []}
-    for result in measure_layers(rounds, only):
+    report: dict[str, Any] = {**surroundings(), "rounds": args.rounds, "layers": []}
+    library = args.device.split(":")[0]
+    name = f"layers-{args.threads}" if library == "cpu" else f"layers-{library}-{args.threads}"
+    for result in measure_layers(args.rounds, args.only, args.device):
         if isinstance(result, str):
             print(result, flush=True)
             continue
         report["layers"].append(result.entry())
         print(json.dumps(result.entry()), flush=True)
-        if out:
-            write(report, out / f"layers-{threads}.json")
-    print(layers_table(report, ""))
+        if args.out:
+            write(report, args.out / f"{name}.json")
+    print(layers_table(report, name))
     return 0
 
 

@@ -23,7 +23,14 @@ from typing import Any
 import numpy as np
 
 import bp_arrays as bp
-from bp_arrays.execution import Arena, FusedSteps, Program, StepRecorder, fast_numpy
+from bp_arrays.execution import (
+    Arena,
+    FusedSteps,
+    Program,
+    StepRecorder,
+    compiled,
+    fast_numpy,
+)
 from bp_arrays.layers import Context
 from bp_arrays.trees import leaves
 
@@ -41,11 +48,14 @@ Product = tuple[int, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Row:
-    """A net or a layer, and the functions that build a step of it for each contestant."""
+    """A net or a layer, and the functions that build a step of it for each contestant.
+
+    `ours` takes the name of the device.
+    """
 
     name: str
     needs: tuple[str, ...]
-    ours: Callable[[], Step]
+    ours: Callable[[str], Step]
     torch: Callable[..., Step] | None = None
     jax: Callable[[], Step] | None = None
     products: tuple[Product, ...] = ()
@@ -55,10 +65,14 @@ class Row:
         """Return the names of layers that this version does not have."""
         return [name for name in self.needs if not hasattr(bp, name)]
 
-    def contestants(self) -> dict[str, Step]:
-        """Return a step of each contestant that can run here."""
-        steps = {OURS: self.ours()}
-        if self.products:
+    def contestants(self, device: str) -> dict[str, Step]:
+        """Return a step of each contestant that can run here.
+
+        On the device of a peer, that peer is the only one: the arrays are its own.
+        """
+        steps = {OURS: self.ours(device)}
+        library = device.split(":")[0]
+        if self.products and library == "cpu":
             steps[FLOOR] = products_alone(self.products)
         compiler = shutil.which("g++") or os.environ.get("CXX")
         peers = (
@@ -67,7 +81,8 @@ class Row:
             (JAX, "jax", self.jax),
         )
         for name, package, build in peers:
-            if build is not None and importlib.util.find_spec(package) is not None:
+            takes_part = build is not None and library in ("cpu", package)
+            if takes_part and importlib.util.find_spec(package) is not None:
                 steps[name] = build()
         return steps
 
@@ -114,7 +129,7 @@ def threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS", "1"))
 
 
-def measure_layers(rounds: int, only: str = "") -> Any:
+def measure_layers(rounds: int, only: str = "", device: str = "cpu") -> Any:
     """Yield the times of each row whose name contains `only`, or why it cannot be measured."""
     for row in rows():
         if only not in row.name:
@@ -122,7 +137,7 @@ def measure_layers(rounds: int, only: str = "") -> Any:
         if missing := row.missing():
             yield f"NOT RUN  {row.name}: bp_arrays has no {', '.join(missing)}"
         else:
-            yield measure(row.name, row.contestants(), rounds)
+            yield measure(row.name, row.contestants(device), rounds)
 
 
 def measure(name: str, steps: dict[str, Step], rounds: int) -> Times:
@@ -171,10 +186,13 @@ def products_alone(products: tuple[Product, ...]) -> Step:
     return step
 
 
-def training_step(net: Any, inputs: Any, x: Any, t: Any) -> Step:
+def training_step(net: Any, inputs: Any, x: Any, t: Any, device: str) -> Step:
     """Return a step of this library: forward, backward, and Adam."""
-    model = bp.Model(net, inputs, device="cpu", dtype="float32", seed=0)
+    model = bp.Model(net, inputs, device=device, dtype="float32", seed=0)
     trainer = bp.Trainer(model, loss=bp.CrossEntropy(), optimizer=bp.Adam(1e-3))
+    if device != "cpu":
+        x, t = (model.device.asarray(array) for array in (x, t))
+        return lambda: float(trainer.step(x, t))
     trainer.step(x, t)
     runner: Any = trainer.runner
     for recorded in runner.recorded.values():
@@ -183,19 +201,15 @@ def training_step(net: Any, inputs: Any, x: Any, t: Any) -> Step:
     return lambda: trainer.step(x, t)
 
 
-def layer_step(layer: Any, shape: tuple[int, ...], x: Any) -> Step:
-    """Return a layer's forward and backward as one recorded program, without an update."""
+def layer_step(layer: Any, shape: tuple[int, ...], x: Any, device: str) -> Step:
+    """Return a layer's forward and backward without an update: as training runs them."""
+    model = bp.Model(layer, model_input(shape, x), device=device, dtype="float32", seed=0)
+    if device != "cpu":
+        return _layer_on(model, x)
     recorder = StepRecorder()
-    model = bp.Model(layer, model_input(shape, x), device="cpu", dtype="float32", seed=0)
     params = {name: np.array(value) for name, value in model.parameters.items()}
     memory = {name: recorder.memory(w.shape, w.dtype) for name, w in params.items()}
-    tree: dict[str, Any] = {}
-    for name, w in memory.items():
-        *path, last = name.split(".")
-        branch = tree
-        for part in path:
-            branch = branch.setdefault(part, {})
-        branch[last] = w
+    tree = nested(memory)
     argument = recorder.memory(x.shape, x.dtype)  # as of the layer before
     context = Context(fast_numpy, device="cpu", training=True)
     y, backward = layer.forward(tree, argument, context)
@@ -218,6 +232,41 @@ def layer_step(layer: Any, shape: tuple[int, ...], x: Any) -> Step:
     bound = {memory[name].slot.name: w for name, w in params.items()}
     program.bind({argument.slot.name: x, delta.slot.name: numbers(*y.shape), **bound})
     return program.forward
+
+
+def _layer_on(model: Any, x: Any) -> Step:
+    """Return the forward and backward of a model's layer on a device other than NumPy."""
+    device = model.device
+    context = Context(device.xp, device=device.native, training=True)
+
+    def both(params: Any, x: Any, delta: Any) -> Any:
+        y, backward = model.layer.forward(nested(params), x, context)
+        return y, backward(delta)
+
+    run = compiled(both, device)
+    params, x = dict(model.parameters), device.asarray(x)
+    shape = model.predict(device.to_numpy(x)).shape
+    delta = device.asarray(numbers(*shape))
+
+    def step() -> Any:
+        with device.activate():
+            results = run(params, x, delta)
+        device.synchronize()
+        return results
+
+    return step
+
+
+def nested(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return arrays with dotted names as the tree that a layer takes."""
+    tree: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *path, last = name.split(".")
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[last] = array
+    return tree
 
 
 def model_input(shape: tuple[int, ...], x: Any) -> Any:
@@ -319,7 +368,7 @@ TOKENS = RNG.integers(0, WORDS, (BATCH, TIME))
 NEXT = RNG.integers(0, WORDS, (BATCH, TIME))
 
 
-def gpt() -> Step:
+def gpt(device: str) -> Step:
     def block() -> list[Any]:
         attention = bp.MultiHeadAttention(HEADS, causal=True, bias=False)
         hidden = bp.Linear(4 * WIDTH, bias=False)
@@ -336,7 +385,7 @@ def gpt() -> Step:
         bp.LayerNorm(bias=False),
         bp.Linear(WORDS, bias=False),
     )
-    return training_step(net, bp.InputSpec((TIME,), "index", size=WORDS), TOKENS, NEXT)
+    return training_step(net, bp.InputSpec((TIME,), "index", size=WORDS), TOKENS, NEXT, device)
 
 
 def gpt_torch(*, compiled: bool = False) -> Step:
@@ -454,12 +503,12 @@ IMAGES = 64
 PIXELS, DIGITS = numbers(IMAGES, 28, 28, 1), RNG.integers(0, 10, IMAGES)
 
 
-def cnn() -> Step:
+def cnn(device: str) -> Step:
     net = bp.Sequential(
         bp.Conv2d(32, 3), bp.ReLU(), bp.Conv2d(64, 3), bp.ReLU(), bp.MaxPool2d(2), bp.Flatten(),
         bp.Linear(128), bp.ReLU(), bp.Linear(10),
     )  # fmt: skip
-    return training_step(net, (28, 28, 1), PIXELS, DIGITS)
+    return training_step(net, (28, 28, 1), PIXELS, DIGITS, device)
 
 
 def cnn_torch(*, compiled: bool = False) -> Step:
@@ -521,10 +570,10 @@ LETTERS = RNG.integers(0, WORDS, (SENTENCES, STEPS))
 NEXT_LETTERS = RNG.integers(0, WORDS, (SENTENCES, STEPS))
 
 
-def lstm() -> Step:
+def lstm(device: str) -> Step:
     net = bp.Sequential(bp.Embedding(WORDS, WIDTH), bp.LSTM(WIDTH), bp.Linear(WORDS))
     inputs = bp.InputSpec((STEPS,), "index", size=WORDS)
-    return training_step(net, inputs, LETTERS, NEXT_LETTERS)
+    return training_step(net, inputs, LETTERS, NEXT_LETTERS, device)
 
 
 def lstm_torch(*, compiled: bool = False) -> Step:
@@ -647,28 +696,28 @@ def rows() -> tuple[Row, ...]:
         Row("char-LSTM", ("Embedding", "LSTM"), lstm, lstm_torch, lstm_jax, LSTM_PRODUCTS,
             partial(lstm_torch, compiled=True)),
         Row("Conv2d 32 to 64", ("Conv2d",),
-            lambda: layer_step(bp.Conv2d(64, 3), (26, 26, 32), numbers(IMAGES, 26, 26, 32)),
+            partial(layer_step, bp.Conv2d(64, 3), (26, 26, 32), numbers(IMAGES, 26, 26, 32)),
             conv_torch,
             lambda: jax_layer(lambda p, x: jax_conv(x, p), numbers(3, 3, 32, 64),
                               numbers(IMAGES, 26, 26, 32)),
             dense(SECOND, 9 * 32, 64)),
         Row("MaxPool2d", ("MaxPool2d",),
-            lambda: layer_step(bp.MaxPool2d(2), (24, 24, 64), numbers(IMAGES, 24, 24, 64)),
+            partial(layer_step, bp.MaxPool2d(2), (24, 24, 64), numbers(IMAGES, 24, 24, 64)),
             lambda: torch_layer(torch_module("MaxPool2d", 2), channels_last(IMAGES, 24, 24, 64)),
             lambda: jax_layer(lambda p, x: jax_pool(x), (), numbers(IMAGES, 24, 24, 64))),
         Row("LayerNorm", ("LayerNorm",),
-            lambda: layer_step(bp.LayerNorm(), (WIDTH,), numbers(768, WIDTH)),
+            partial(layer_step, bp.LayerNorm(), (WIDTH,), numbers(768, WIDTH)),
             lambda: torch_layer(torch_module("LayerNorm", WIDTH),
                                 torch_tensor(numbers(768, WIDTH))),
             lambda: jax_layer(lambda p, x: jax_norm(x, p[0]) + p[1],
                               (np.ones(WIDTH, np.float32), np.zeros(WIDTH, np.float32)),
                               numbers(768, WIDTH))),
         Row("Embedding", ("Embedding",),
-            lambda: layer_step(bp.Embedding(MANY_WORDS, WIDTH), POSITIONS[1:], MANY),
+            partial(layer_step, bp.Embedding(MANY_WORDS, WIDTH), POSITIONS[1:], MANY),
             lambda: torch_layer(torch_module("Embedding", MANY_WORDS, WIDTH), torch_tensor(MANY)),
             lambda: jax_layer(lambda p, x: p[x], numbers(MANY_WORDS, WIDTH), MANY)),
         Row("MultiHeadAttention", ("MultiHeadAttention",),
-            lambda: layer_step(bp.MultiHeadAttention(HEADS, causal=True, bias=False),
+            partial(layer_step, bp.MultiHeadAttention(HEADS, causal=True, bias=False),
                                (TIME, WIDTH), numbers(BATCH, TIME, WIDTH)),
             attention_torch,
             lambda: jax_layer(lambda p, x: jax_attention(x @ p[0]) @ p[1],
@@ -676,7 +725,7 @@ def rows() -> tuple[Row, ...]:
                               numbers(BATCH, TIME, WIDTH)),
             attention),
         Row("LSTM", ("LSTM",),
-            lambda: layer_step(bp.LSTM(WIDTH), (STEPS, WIDTH), numbers(SENTENCES, STEPS, WIDTH)),
+            partial(layer_step, bp.LSTM(WIDTH), (STEPS, WIDTH), numbers(SENTENCES, STEPS, WIDTH)),
             lambda: torch_layer(torch_module("LSTM", WIDTH, WIDTH, batch_first=True),
                                 torch_tensor(numbers(SENTENCES, STEPS, WIDTH)),
                                 output=lambda y: y[0]),
