@@ -191,7 +191,7 @@ def training_step(net: Any, inputs: Any, x: Any, t: Any, device: str) -> Step:
     model = bp.Model(net, inputs, device=device, dtype="float32", seed=0)
     trainer = bp.Trainer(model, loss=bp.CrossEntropy(), optimizer=bp.Adam(1e-3))
     if device != "cpu":
-        x, t = (model.device.asarray(array) for array in (x, t))
+        x, t = (on_device(array, model.device) for array in (x, t))
         return lambda: float(trainer.step(x, t))
     trainer.step(x, t)
     runner: Any = trainer.runner
@@ -205,7 +205,7 @@ def layer_step(layer: Any, shape: tuple[int, ...], x: Any, device: str) -> Step:
     """Return a layer's forward and backward without an update: as training runs them."""
     model = bp.Model(layer, model_input(shape, x), device=device, dtype="float32", seed=0)
     if device != "cpu":
-        return _layer_on(model, x)
+        return _layer_on(layer, model, x)
     recorder = StepRecorder()
     params = {name: np.array(value) for name, value in model.parameters.items()}
     memory = {name: recorder.memory(w.shape, w.dtype) for name, w in params.items()}
@@ -234,27 +234,37 @@ def layer_step(layer: Any, shape: tuple[int, ...], x: Any, device: str) -> Step:
     return program.forward
 
 
-def _layer_on(model: Any, x: Any) -> Step:
-    """Return the forward and backward of a model's layer on a device other than NumPy."""
+def _layer_on(layer: Any, model: Any, x: Any) -> Step:
+    """Return the forward and backward of a layer on the device of its model, not NumPy's."""
     device = model.device
     context = Context(device.xp, device=device.native, training=True)
 
     def both(params: Any, x: Any, delta: Any) -> Any:
-        y, backward = model.layer.forward(nested(params), x, context)
+        y, backward = layer.forward(nested(params), x, context)
         return y, backward(delta)
 
     run = compiled(both, device)
-    params, x = dict(model.parameters), device.asarray(x)
-    shape = model.predict(device.to_numpy(x)).shape
-    delta = device.asarray(numbers(*shape))
+    shape = model.predict(x).shape
+    params, x, delta = (
+        dict(model.parameters),
+        on_device(x, device),
+        on_device(numbers(*shape), device),
+    )
 
     def step() -> Any:
         with device.activate():
             results = run(params, x, delta)
-        device.synchronize()
+        for array in leaves(results):
+            if hasattr(array, "block_until_ready"):  # JAX returns before it has computed
+                array.block_until_ready()
         return results
 
     return step
+
+
+def on_device(array: Any, device: Any) -> Any:
+    """Return an array of numbers, or of indices in 32 bits, which every library has."""
+    return device.asarray(array, "int32" if array.dtype.kind == "i" else "float32")
 
 
 def nested(arrays: dict[str, Any]) -> dict[str, Any]:
