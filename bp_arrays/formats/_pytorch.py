@@ -26,6 +26,7 @@ from bp_arrays.formats._pytorch_pairs import (
     Layout,
     Pair,
     channels_first_order,
+    described,
 )
 from bp_arrays.formats._pytorch_recurrence import RECURRENCE
 from bp_arrays.formats._pytorch_sequences import SEQUENCES
@@ -407,7 +408,7 @@ class _Reader:
             if got != zeros.shape:
                 kind = "buffer" if "running" in name else "parameter"
                 raise InputError(
-                    f"{part.where}{part.module}: expected a {kind} {name!r} of shape "
+                    f"{part.where}{described(part.module)}: expected a {kind} {name!r} of shape "
                     f"{zeros.shape}, got {got}"
                 )
             arrays[name] = _host(tensors[name])

@@ -211,6 +211,10 @@ def test_what_is_not_the_same_here_is_refused_in_one_line(make, message):
         (lambda: nn.RNN(6, 3, 2, batch_first=True, dropout=0.1), r"RNN\(dropout=0.1\)"),
         (lambda: nn.LSTM(6, 3, proj_size=2, batch_first=True), r"LSTM\(proj_size=2\)"),
         (lambda: nn.LSTM(5, 3, batch_first=True), "expected 5 values on the last axis"),
+        (
+            lambda: nn.Sequential(nn.Linear(6, 5), block()),
+            "'1', MultiheadAttention: expected 6 values on the last axis",
+        ),
         (lambda: block(norm_first=False), "norm_first=False"),
         (lambda: block(batch_first=False), "batch_first=False"),
         (lambda: block(dropout=0.1), "expected no dropout, 0.0"),
