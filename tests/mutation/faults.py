@@ -618,8 +618,8 @@ FAULTS = (
           "hit, taken = hit,", "Pool"),
     Fault(WRONG, "kernels/_pooling.py", "pad(x, windows.padding, NEGATIVE_INFINITY, device=device"
           ", xp=xp)\n    y,", "pad(x, windows.padding, device=device, xp=xp)\n    y,", "Pool"),
-    Fault(AXIS, "kernels/_pooling.py", "spread(next(pieces), (1, sw)", "spread(next(pieces), (1, sh)",
-          "Pool"),
+    Fault(AXIS, "kernels/_pooling.py", "spread(next(pieces), (1, sw)",
+          "spread(next(pieces), (1, sh)", "Pool"),
     Fault(WRONG, "kernels/_pooling.py", "below = height - i * dh - row.shape[1]",
           "below = height - i * dw - row.shape[1]", "Pool"),
     Fault(FACTOR, "convolution/_pooling.py", "window_sum_dx(delta * share, size",
