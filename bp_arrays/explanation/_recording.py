@@ -92,9 +92,7 @@ class Recorder(Callback):
         self.parameters.append(parameters)
 
 
-def descend(
-    model: Model, x: Any, t: Any, loss: Loss, eta: float, steps: int
-) -> Recorder | None:
+def descend(model: Model, x: Any, t: Any, loss: Loss, eta: float, steps: int) -> Recorder | None:
     """Record gradient descent on one sample, u ← u − η∇L, with a copy of the model.
 
     As in the explanation, Dropout does not act and BatchNorm takes its running values. None if the
