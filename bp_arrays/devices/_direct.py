@@ -53,7 +53,24 @@ def direct_classes(where: str, t: Any, like: Array, size: int | None, counted: A
     InputError, DeviceMismatchError
         For numbers that are no classes; for arrays on another device.
     """
-    array = direct_array(where, "t", t, like)
+    return _whole_numbers(where, "t", direct_array(where, "t", t, like), "classes", size, counted)
+
+
+def direct_indices(where: str, name: str, x: Any, size: int) -> Array:
+    """Return indices of `size` rows as integers on the device of x, NumPy for lists.
+
+    Raises
+    ------
+    InputError
+        For numbers that are no indices.
+    """
+    array = direct_array(where, name, x)
+    return _whole_numbers(where, name, array, "indices", size, lambda host: None)
+
+
+def _whole_numbers(
+    where: str, name: str, array: Array, what: str, size: int | None, counted: Any
+) -> Array:
     xp, device = namespace_of(array), device_of_or_none(array)
     if device is not None:
         host = device.to_numpy(array)
@@ -64,10 +81,10 @@ def direct_classes(where: str, t: Any, like: Array, size: int | None, counted: A
         wrong = wrong if mask is None else wrong & np.asarray(mask)
         if wrong.any():
             index = tuple(map(int, np.argwhere(wrong)[0]))
-            classes = "whole numbers from 0" if size is None else f"0 to {size - 1}"
+            numbers = "whole numbers from 0" if size is None else f"0 to {size - 1}"
             raise InputError(
-                f"{where}(t=): expected classes {classes}, got {host[index]} at "
-                f"t[{', '.join(map(str, index))}]"
+                f"{where}({name}=): expected {what} {numbers}, got {host[index]} at "
+                f"{name}[{', '.join(map(str, index))}]"
             )
     is_integer = xp.isdtype(array.dtype, "integral")
     return array if is_integer else xp.astype(array, xp.asarray([0]).dtype)

@@ -6,7 +6,7 @@ import json
 from html import escape
 from importlib import resources
 
-from bp_arrays.errors import InputError, NonFiniteLossError
+from bp_arrays.errors import InputError
 from bp_arrays.explanation._derivation import Derivation
 from bp_arrays.explanation._deriving import derived
 from bp_arrays.explanation._drawing import drawing_of
@@ -80,9 +80,8 @@ def _descended(explanation: Derivation) -> tuple[Recorder, str]:
     if not explanation.gradients:
         return _single_frame(model), "This net has no trained parameters."
     steps = STEPS if model.parameter_count <= MANY else FEW_STEPS
-    try:
-        recorder = descend(model, explanation.x, explanation.t, explanation.loss, eta, steps)
-    except NonFiniteLossError:
+    recorder = descend(model, explanation.x, explanation.t, explanation.loss, eta, steps)
+    if recorder is None:
         return _single_frame(model), f"With η = {eta:g} the loss explodes in the first steps."
     return recorder, (
         f"Gradient descent on this sample with η = {eta:g}: each step is the update of all weights."

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import only_shape
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model
 from bp_arrays.optimizers import SGD
-from bp_arrays.training import Callback, Run, fit
+from bp_arrays.training import Callback, Run
 from bp_arrays.typing import HostArray
 
 
@@ -90,10 +92,22 @@ class Recorder(Callback):
         self.parameters.append(parameters)
 
 
-def descend(model: Model, x: Any, t: Any, loss: Loss, eta: float, steps: int) -> Recorder:
-    """Record gradient descent on one sample, u ← u − η∇L, with a copy of the model."""
+def descend(model: Model, x: Any, t: Any, loss: Loss, eta: float, steps: int) -> Recorder | None:
+    """Record gradient descent on one sample, u ← u − η∇L, with a copy of the model.
+
+    As in the explanation, Dropout does not act and BatchNorm takes its running values. None if the
+    loss or a parameter becomes NaN or infinite.
+    """
     copy = Model(model.net, only_shape(model.inputs, "explain"), device="cpu", dtype="float64")
     copy.set_parameters(model.host_parameters())
-    recorder = Recorder(frames=steps + 1)
-    fit(copy, x, t, loss=loss, optimizer=SGD(eta), epochs=steps, callbacks=[recorder])
+    recorder, optimizer = Recorder(frames=steps + 1), SGD(eta)
+    recorder.epochs, recorder.parameters = [0], [copy.host_parameters()]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step in range(1, steps + 1):
+            value, gradients = copy.gradients(x, t, loss, training=False)
+            copy.update(optimizer, gradients)
+            if not (np.isfinite(value) and np.isfinite(copy.vector).all()):
+                return None
+            recorder.epochs.append(step)
+            recorder.parameters.append(copy.host_parameters())
     return recorder

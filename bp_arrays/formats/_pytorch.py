@@ -26,6 +26,7 @@ from bp_arrays.formats._pytorch_pairs import (
     Layout,
     Pair,
     channels_first_order,
+    described,
 )
 from bp_arrays.formats._pytorch_recurrence import RECURRENCE
 from bp_arrays.formats._pytorch_sequences import SEQUENCES
@@ -123,8 +124,7 @@ class _Exporter:
         self.steps, self.dtype, self.done = steps, dtype, 0
         self.layout: Layout = "last"
         if steps and len(steps[0].shape) > 1:
-            layouts = (step.pair.layout for step in steps)
-            self.layout = next((each for each in layouts if each is not None), "last")
+            self.layout = _entry(step.pair for step in steps)
         self.order: HostArray | None = None
 
     def module(self, layer: Layer) -> Any:
@@ -330,7 +330,7 @@ class _Reader:
         self.parts, self.shape, self.done = parts, shape, 0
         self.values: dict[str, HostArray] = {}
         self.order: HostArray | None = None
-        self.layout: Layout = "last" if len(shape) < 2 else _entry(parts)
+        self.layout: Layout = "last" if len(shape) < 2 else _entry(p.pair for p in parts)
 
     def net(self, module: Any, path: tuple[str, ...]) -> Layer:
         """Return the layer that computes what the module does."""
@@ -408,7 +408,7 @@ class _Reader:
             if got != zeros.shape:
                 kind = "buffer" if "running" in name else "parameter"
                 raise InputError(
-                    f"{part.where}{part.module}: expected a {kind} {name!r} of shape "
+                    f"{part.where}{described(part.module)}: expected a {kind} {name!r} of shape "
                     f"{zeros.shape}, got {got}"
                 )
             arrays[name] = _host(tensors[name])
@@ -445,15 +445,20 @@ def _zeros(specification: dict[str, Any]) -> Arrays:
 OTHER: dict[Layout, Layout] = {"first": "last", "last": "first"}
 
 
-def _entry(parts: Sequence[_Part]) -> Layout:
-    """Return where the channels of the input are: where the first module expects them."""
+def _entry(pairs: Iterable[Pair | None]) -> Layout:
+    """Return where the channels of the input are: where the first module expects them.
+
+    A module without a pair moves them.
+    """
     layout: Layout = "last"
     moves = 0
-    for part in parts:
-        if part.pair is None:
+    for pair in pairs:
+        if pair is None:
             moves += 1
-        elif part.pair.layout is not None:
-            layout = part.pair.layout
+        elif pair.layout is not None:
+            layout = pair.layout
+            break
+        elif pair.layer is Flatten:  # what is behind it acts on vectors
             break
     return OTHER[layout] if moves % 2 else layout
 

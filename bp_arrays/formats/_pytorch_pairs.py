@@ -88,17 +88,25 @@ def expect(module: Any, name: str, values: tuple[Any, ...], what: str) -> None:
         )
 
 
+def described(module: Any) -> str:
+    """Describe a module in one line: with its settings, or by its class if it has modules in it."""
+    return type(module).__name__ if any(True for _ in module.children()) else repr(module)
+
+
 def expect_size(module: Any, size: int, shape: Shape) -> None:
     """Raise InputError unless the last axis of a sample has as many values as the module takes."""
     if shape[-1:] != (size,):
-        raise InputError(f"{module}: expected {size} values on the last axis, got {shape}")
+        raise InputError(
+            f"{described(module)}: expected {size} values on the last axis, got {shape}"
+        )
 
 
 def expect_channels(module: Any, channels: int, shape: Shape) -> None:
     """Raise InputError unless a sample has as many channels as the module takes."""
     if shape[-1:] != (channels,):
         raise InputError(
-            f"{module}: expected {channels} channels on the last axis of input_shape, got {shape}"
+            f"{described(module)}: expected {channels} channels on the last axis of input_shape, "
+            f"got {shape}"
         )
 
 

@@ -130,11 +130,11 @@ def _block_to_layer(layer: TransformerBlock, arrays: Arrays) -> Arrays:
 def _build_block(layer: TransformerBlock, shape: Shape, dtype: Any) -> Any:
     import torch
 
-    from bp_arrays.formats._torch_modules import CausalBlock
+    from bp_arrays.formats._torch_modules import CausalBlock, TanhGELU
 
     activation: Any = "relu"
     if isinstance(layer.activation, GELU):
-        activation = "gelu" if layer.activation.exact else torch.nn.GELU(approximate="tanh")
+        activation = "gelu" if layer.activation.exact else TanhGELU()
     block = torch.nn.TransformerEncoderLayer(
         shape[-1],
         layer.heads,
@@ -194,12 +194,16 @@ def _block(module: Any, shape: Shape, layout: Layout) -> Layer:
 
 
 def _activation(function: Any, torch: Any) -> Layer:
+    from bp_arrays.formats._torch_modules import TanhGELU
+
     if function is torch.nn.functional.relu or type(function) is torch.nn.ReLU:
         return ReLU()
     if function is torch.nn.functional.gelu:
         return GELU(exact=True)
     if type(function) is torch.nn.GELU:
         return GELU(exact=function.approximate == "none")
+    if type(function) is TanhGELU:
+        return GELU()
     raise InputError(f"TransformerEncoderLayer(activation={function!r:.60}): expected ReLU or GELU")
 
 

@@ -118,6 +118,17 @@ class CausalBlock(torch.nn.Module):  # type: ignore[misc]
         return self.block(x, src_mask=later_positions(x))
 
 
+class TanhGELU(torch.nn.Module):  # type: ignore[misc]
+    """GELU by its approximation with tanh, as the activation of a `TransformerEncoderLayer`.
+
+    For any `torch.nn.GELU` the fast path of that module, which it takes in evaluation mode without
+    gradients, computes the exact function.
+    """
+
+    def forward(self, x: Any) -> Any:
+        return torch.nn.functional.gelu(x, approximate="tanh")
+
+
 class Positions(torch.nn.Module):  # type: ignore[misc]
     """A learned vector for each position, added to the sequence.
 

@@ -2,7 +2,8 @@
 
 The columns (im2col) of a whole batch take up kh · kw times its memory, and writing and reading them
 takes longer than the product. Those of a few samples, made in one buffer again and again, are
-read by the product from the cache; a step needs no more memory for larger batches.
+read by the product from the cache; a step needs no more memory for larger batches. Groups of
+channels are computed one after the other.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from bp_arrays.kernels._windows import Pair, Windows, size_of
 from bp_arrays.typing import Array, HostArray, Namespace
 
 BUFFER_BYTES = 2**19
-"""The size of the columns at a time: half of a second-level cache of 1 MiB."""
+"""The size of the columns at a time: half of a second-level cache of 1 MiB. Smaller columns of all
+groups are made by the standard form, at once."""
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -39,9 +41,10 @@ def _(
     xp: Namespace,
     out: HostArray | None = None,
 ) -> Any:
-    if not _suits(x, w, windows, groups):
+    count = windows.positions(size_of(x))
+    if not _suits(x, w, windows, count, groups):
         return NotImplemented
-    return _convolve(x, w, windows, (1, 1), windows.positions(size_of(x)), out)
+    return _convolve(x, w, windows, (1, 1), count, groups, out)
 
 
 @convolution_dx.native("numpy")
@@ -56,12 +59,12 @@ def _(
     xp: Namespace,
     out: HostArray | None = None,
 ) -> Any:
-    if not _suits(delta, w, windows, groups):
+    if not _suits(delta, w, windows, size, groups):
         return NotImplemented
     spread = tuple((n - 1) * s + 1 for n, s in zip(size_of(delta), windows.stride, strict=True))
     turned = windows.turned(size, (spread[0], spread[1]))
     weight = np.ascontiguousarray(turned_kernel(w, groups, xp))
-    return _convolve(delta, weight, turned, windows.stride, size, out)
+    return _convolve(delta, weight, turned, windows.stride, size, groups, out)
 
 
 @convolution_dw.native("numpy")
@@ -75,27 +78,27 @@ def _(
     xp: Namespace,
     out: HostArray | None = None,
 ) -> Any:
-    if not _suits(x, delta, windows, groups):
+    if not _suits(x, delta, windows, size_of(delta), groups):
         return NotImplemented
-    channels, outputs = x.shape[3], delta.shape[3]
     if out is None:
-        out = np.empty((*windows.kernel, channels, outputs), x.dtype)
-    total = out.reshape(-1, outputs)
-    total[...] = 0
-    part = np.empty_like(total)
-    columns = _Columns(x, windows, (1, 1), size_of(delta))
-    for rows, block in columns.blocks():
-        error = np.ascontiguousarray(delta[rows]).reshape(-1, outputs)
-        np.dot(block.T, error, out=part)
-        np.add(total, part, out=total)
+        out = np.empty((*windows.kernel, x.shape[3] // groups, delta.shape[3]), x.dtype)
+    for inputs, outputs in _channels(x.shape[3], delta.shape[3], groups):
+        part, error = out[..., outputs], delta[..., outputs]
+        total = np.zeros((math.prod(part.shape[:3]), part.shape[3]), x.dtype)
+        product = np.empty_like(total)
+        for rows, block in _Columns(x[..., inputs], windows, (1, 1), size_of(delta)).blocks():
+            np.dot(block.T, np.ascontiguousarray(error[rows]).reshape(-1, part.shape[3]), product)
+            np.add(total, product, out=total)
+        part[...] = total.reshape(part.shape)
     return out
 
 
-def _suits(x: Array, other: Array, windows: Windows, groups: int) -> bool:
-    """Return False where the standard form is as fast: one product, or none."""
+def _suits(x: Array, other: Array, windows: Windows, count: Pair, groups: int) -> bool:
+    """Return False where the standard form is as fast: one product, none, or many small ones."""
     plain = windows.stride == (1, 1) and windows.padding == ((0, 0), (0, 0))
+    size = math.prod((x.shape[0], *count, *windows.kernel, x.shape[3])) * x.dtype.itemsize
     return (
-        groups == 1
+        (groups == 1 or (groups < x.shape[3] and size > BUFFER_BYTES))
         and not (plain and windows.kernel == (1, 1))
         and x.dtype == other.dtype
         and x.dtype in DTYPES
@@ -104,15 +107,32 @@ def _suits(x: Array, other: Array, windows: Windows, groups: int) -> bool:
     )
 
 
+def _channels(inputs: int, outputs: int, groups: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the channels of each group, those that are read and those that are computed."""
+    size_in, size_out = inputs // groups, outputs // groups
+    for k in range(groups):
+        yield slice(k * size_in, (k + 1) * size_in), slice(k * size_out, (k + 1) * size_out)
+
+
 def _convolve(
-    x: Array, w: Array, windows: Windows, spread: Pair, count: Pair, out: HostArray | None
+    x: Array,
+    w: Array,
+    windows: Windows,
+    spread: Pair,
+    count: Pair,
+    groups: int,
+    out: HostArray | None,
 ) -> HostArray:
-    outputs = w.shape[3]
     if out is None:
-        out = np.empty((x.shape[0], *count, outputs), x.dtype)
-    w = w.reshape(-1, outputs)
-    for rows, block in _Columns(x, windows, spread, count).blocks():
-        np.dot(block, w, out=out[rows].reshape(-1, outputs))
+        out = np.empty((x.shape[0], *count, w.shape[3]), x.dtype)
+    for inputs, outputs in _channels(x.shape[3], w.shape[3], groups):
+        # the product writes contiguous memory only
+        part = out if groups == 1 else np.empty((*out.shape[:3], w.shape[3] // groups), out.dtype)
+        weight = w[..., outputs].reshape(-1, part.shape[3])
+        for rows, block in _Columns(x[..., inputs], windows, spread, count).blocks():
+            np.dot(block, weight, out=part[rows].reshape(-1, part.shape[3]))
+        if groups > 1:
+            out[..., outputs] = part
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from bp_arrays.kernels._kernel import Kernel
@@ -59,15 +60,18 @@ def window_maximum_dx(
     size = size_of(x)
     # NaN: equal to no maximum, not even to −∞
     x = pad(x, windows.padding, float("nan"), device=device, xp=xp)
-    pieces, taken = [], None
-    for part in windows.slices(x, size_of(y)):
-        hit = part == y
-        if taken is None:
-            taken = hit
-        else:
-            hit, taken = xp.logical_and(hit, xp.logical_not(taken)), xp.logical_or(hit, taken)
-        pieces.append(xp.where(hit, delta, 0.0))
-    return _put_back(pieces, size, windows, device, xp)
+
+    def pieces() -> Iterator[Array]:  # one at a time: all together are kh · kw times y
+        taken = None
+        for part in windows.slices(x, size_of(y)):
+            hit = part == y
+            if taken is None:
+                taken = hit
+            else:
+                hit, taken = xp.logical_and(hit, xp.logical_not(taken)), xp.logical_or(hit, taken)
+            yield xp.where(hit, delta, 0.0)
+
+    return _put_back(pieces(), size, windows, device, xp)
 
 
 def window_sum(x: Array, windows: Windows, *, device: Any, xp: Namespace) -> Array:
@@ -112,23 +116,22 @@ def window_sum_dx(
 
 
 def _put_back(
-    pieces: list[Array], size: Pair, windows: Windows, device: Any, xp: Namespace
+    pieces: Iterator[Array], size: Pair, windows: Windows, device: Any, xp: Namespace
 ) -> Array:
     """Return the sum of pieces, each put where the slice of its offset came from."""
     (kh, kw), (sh, sw), (dh, dw), _ = windows
-    lines = [pieces[i * kw : (i + 1) * kw] for i in range(kh)]
     if _side_by_side(windows):  # each pixel is in one window at most: nothing to add
-        rows = [xp.stack(line, axis=3) for line in lines]
+        rows = [xp.stack([next(pieces) for _ in range(kw)], axis=3) for _ in range(kh)]
         dx = xp.stack(rows, axis=2)  # (batch, down, kh, across, kw, channels)
         batch, down, _, across, _, channels = dx.shape
         dx = xp.reshape(dx, (batch, down * kh, across * kw, channels))
         return _cut(dx, size, windows, device, xp)
     height, width = windows.padded(size)
     dx = None
-    for i, line in enumerate(lines):
+    for i in range(kh):
         row = None
-        for j, part in enumerate(line):
-            part = spread(part, (1, sw), device=device, xp=xp)
+        for j in range(kw):
+            part = spread(next(pieces), (1, sw), device=device, xp=xp)
             right = width - j * dw - part.shape[2]
             part = pad(part, ((0, 0), (j * dw, right)), device=device, xp=xp)
             row = part if row is None else row + part

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bp_arrays.checks import array_error
-from bp_arrays.devices import active, direct_array, direct_values
+from bp_arrays.devices import active, direct_indices, direct_values
 from bp_arrays.errors import InputError
 from bp_arrays.layers._context import Context
 from bp_arrays.layers._index_shape import IndexShape
@@ -21,7 +21,7 @@ def called(layer: Layer, x: Tree, params: Any) -> tuple[Tree, Backward]:
 
     def array_of(part: Any) -> Array:
         if layer.index_size is not None:
-            return direct_array(name, "x", part)
+            return direct_indices(name, "x", part, layer.index_size)
         return direct_values(name, "x", part)
 
     x = map_tree(array_of, x)

@@ -68,10 +68,6 @@ class Contrastive(Loss):
         super().__post_init__()
         check_number(self, "temperature", above=0.0)
 
-    @property
-    def is_separable(self) -> bool:
-        return False  # it compares the samples of a batch
-
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:
         xp, tau = ctx.xp, self.temperature
         z, of_length = unit_vectors(y, xp)

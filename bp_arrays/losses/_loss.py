@@ -88,7 +88,7 @@ class Loss(ABC):
     def is_separable(self) -> bool:
         """Whether the loss of each sample depends on it alone: then that of a batch, their mean or
         sum, may be computed part by part."""
-        return True
+        return not self.compares_samples
 
     @abstractmethod
     def per_sample(self, y: Array, t: Array, ctx: Context) -> PerSample:

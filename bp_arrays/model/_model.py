@@ -58,6 +58,7 @@ from bp_arrays.inputs import (
 )
 from bp_arrays.layers import Context, InPrecision, Layer, Parameter, walk
 from bp_arrays.losses import Loss
+from bp_arrays.model._index_inputs import check_index_inputs
 from bp_arrays.model._jacobian import complete_gradient, jacobian
 from bp_arrays.model._layout import Entry, Layout
 from bp_arrays.model._objective import Objective
@@ -1207,6 +1208,7 @@ def _laid_out(net: Layer, inputs: Inputs) -> tuple[Layout, Tree]:
             f"{net!r:.200}, which fails with {error!r:.100}; begin with a layer that combines the "
             "inputs"
         ) from error
+    check_index_inputs(net, shapes_of(inputs))
     return layout, output_shape
 
 

@@ -176,3 +176,24 @@ def test_sines_and_cosines_are_those_of_the_definition(time):
         angles = np.arange(time) * 10000.0 ** (-2.0 * (i // 2) / 7)
         expected = np.cos(angles) if i % 2 else np.sin(angles)
         np.testing.assert_allclose(y[0, :, i], expected, atol=2.5e-7)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([[1, 5]], r"Embedding\(x=\): expected indices 0 to 3, got 5 at x\[0, 1\]"),
+        ([[-1, 0]], r"got -1 at x\[0, 0\]"),
+        ([[1.5, 0]], r"got 1\.5 at x\[0, 0\]"),
+        ([["a", "b"]], "expected an array of real numbers, got dtype <U1"),
+    ],
+)
+def test_a_direct_call_refuses_what_is_no_row(ids, message):
+    with pytest.raises(InputError, match=message):
+        bp.Embedding(4, 2)(ids, {"weight": np.ones((4, 2))})
+
+
+def test_a_direct_call_takes_whole_numbers():
+    table = np.arange(8.0).reshape(4, 2)
+    y, backward = bp.Embedding(4, 2)([[3.0, 0]], {"weight": table})
+    assert y.tolist() == [[[6.0, 7.0], [0.0, 1.0]]]
+    assert backward(np.ones((1, 2, 2)))[1]["weight"].sum(axis=1).tolist() == [2.0, 0.0, 0.0, 2.0]

@@ -7,6 +7,7 @@ bad input, files and training. `bp-arrays check` compares all devices.
 from __future__ import annotations
 
 import contextlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -253,3 +254,16 @@ def test_a_user_who_disabled_cudnn_keeps_it_disabled():
 
     with torch.backends.cudnn.flags(enabled=False), _exact():
         assert not torch.backends.cudnn.enabled
+
+
+def test_the_memory_of_a_maximum_does_not_grow_with_the_window():
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 8)).astype(np.float32)
+    layer = bp.MaxPool2d(7, stride=1, padding=3)
+    y, backward = bp.Model(layer, x.shape[1:], device="cpu").forward(x)
+    tracemalloc.start()
+    try:
+        backward(y)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * x.nbytes  # an error for each of the 49 pixels of a window is 49 times x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
@@ -272,6 +273,18 @@ def test_a_step_too_large_to_descend_still_gives_a_page():
     model = bp.Model(net, 2, device="cpu", seed=0)
     page = bp.explain(model, [3.0, 2.0], [1.0, 0.0], bp.L2Loss(), eta=1e30).to_html()
     assert '"epoch":0' in page
+
+
+@pytest.mark.parametrize("layer", [bp.BatchNorm(), bp.Dropout(0.5)])
+def test_the_page_descends_as_in_prediction(layer):
+    net = bp.Sequential(bp.Linear(3), layer, bp.Linear(2))
+    model = bp.Model(net, 2, device="cpu", dtype="float64", seed=0)
+    explanation = bp.explain(model, [3.0, 2.0], [1.0, 0.0], bp.L2Loss(), eta=0.01)
+    updated = explanation.weight("0.weight", 2, 1).updated
+    page = explanation.to_html()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL).group(1))
+    at = [weight["parameter"] for weight in data["weights"]].index(["0.weight", 2, 1])
+    assert data["frames"][1]["weights"][at] == pytest.approx(updated, rel=1e-4)
 
 
 def test_a_digit_is_shown_as_an_image_with_its_classes(browser, tmp_path):

@@ -117,6 +117,9 @@ NETS = {
         IMAGE,
     ),
     "flat image": (bp.Sequential(bp.Conv2d(2, 2), bp.Flatten()), IMAGE),
+    "flattened first": (
+        bp.Sequential(bp.Flatten(), bp.Sigmoid(), bp.GroupNorm(4), bp.Linear(2)), IMAGE,
+    ),
     "flat image to a norm": (
         bp.Sequential(bp.Conv2d(2, 2), bp.Flatten(), bp.LayerNorm(), bp.Linear(2)), IMAGE,
     ),

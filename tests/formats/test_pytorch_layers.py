@@ -39,6 +39,8 @@ def takes_channels_first(module):
             return False
         if isinstance(part, CHANNELS_FIRST):
             return True
+        if isinstance(part, nn.Flatten):
+            return False
         if isinstance(part, nn.PReLU) and part.num_parameters > 1:
             return True
     return False
@@ -65,10 +67,12 @@ def test_to_torch_computes_the_same(name, dtype):
     model = model_of(net, inputs, dtype)
     module, x = model.to_torch(), samples(inputs, dtype)
     expected = model.predict(x)
-    y = ours_of(module(theirs_of(x, module)), module)
-    assert y.shape == expected.shape and y.dtype == expected.dtype
     tolerance = 1e-12 if dtype == "float64" else 1e-5
-    np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance)
+    for with_gradients in (True, False):  # transformers have a fast path without
+        with torch.set_grad_enabled(with_gradients):
+            y = ours_of(module(theirs_of(x, module)), module)
+        assert y.shape == expected.shape and y.dtype == expected.dtype
+        np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -207,6 +211,10 @@ def test_what_is_not_the_same_here_is_refused_in_one_line(make, message):
         (lambda: nn.RNN(6, 3, 2, batch_first=True, dropout=0.1), r"RNN\(dropout=0.1\)"),
         (lambda: nn.LSTM(6, 3, proj_size=2, batch_first=True), r"LSTM\(proj_size=2\)"),
         (lambda: nn.LSTM(5, 3, batch_first=True), "expected 5 values on the last axis"),
+        (
+            lambda: nn.Sequential(nn.Linear(6, 5), block()),
+            "'1', MultiheadAttention: expected 6 values on the last axis",
+        ),
         (lambda: block(norm_first=False), "norm_first=False"),
         (lambda: block(batch_first=False), "batch_first=False"),
         (lambda: block(dropout=0.1), "expected no dropout, 0.0"),

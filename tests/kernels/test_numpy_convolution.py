@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -33,13 +34,13 @@ def buffer(request, monkeypatch):
     monkeypatch.setattr(_numpy_convolution, "BUFFER_BYTES", request.param)
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_every_geometry(batch, buffer):
+@pytest.mark.parametrize(("batch", "channels", "groups"), [(1, 5, 1), (3, 5, 1), (2, 6, 3)])
+def test_every_geometry(batch, channels, groups, buffer):
     rng = np.random.default_rng(0)
-    options = {"device": None, "xp": bp.device("cpu").xp}
-    x = rng.normal(size=(batch, *SIZE, 5))
+    options = {"groups": groups, "device": None, "xp": bp.device("cpu").xp}
+    x = rng.normal(size=(batch, *SIZE, channels))
     for windows in GEOMETRIES:
-        w = rng.normal(size=(*windows.kernel, 5, 3))
+        w = rng.normal(size=(*windows.kernel, channels // groups, 3))
         y = convolution(x, w, windows, **options)
         delta = rng.normal(size=y.shape)
         for form, arguments in (
@@ -60,3 +61,16 @@ def test_it_is_used(buffer):
     assert form(x.astype(np.float16), w.astype(np.float16), Windows((3, 3)), **arguments) is (
         NotImplemented
     )
+
+
+def test_groups_need_no_more_memory_than_the_images():
+    x = np.ones((8, 32, 32, 32), np.float32)
+    model = bp.Model(bp.Conv2d(32, 3, padding="same", groups=4), x.shape[1:], device="cpu")
+    tracemalloc.start()
+    try:
+        y, backward = model.forward(x)
+        backward(y)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * x.nbytes  # all windows side by side are 9 times x

@@ -113,7 +113,9 @@ def test_what_cannot_be_accumulated_is_refused():
     for value in (0, 1.5, "2"):
         with pytest.raises(bp.InputError, match="accumulate"):
             trained("cpu", accumulate=value)
-    with pytest.raises(bp.InputError, match="Contrastive compares the samples of a batch"):
-        trained("cpu", loss=bp.Contrastive(), accumulate=2)
+    for loss in (bp.Contrastive(), bp.TripletMargin()):
+        message = f"{type(loss).__name__} compares the samples of a batch"
+        with pytest.raises(bp.InputError, match=message):
+            trained("cpu", loss=loss, accumulate=2)
     with pytest.raises(bp.InputError, match="expected a group of processes"):
         trained("cpu", distributed="mpi")
