@@ -159,7 +159,8 @@ def test_streamed_data_continues_within_an_epoch(kind, tmp_path, monkeypatch):
         assert_same(resumed, history, uninterrupted, expected)
 
 
-def test_an_order_that_cannot_be_repeated_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_batches_that_cannot_be_repeated_are_refused(device, accumulate, tmp_path, monkeypatch):
     class Reader:
         def __init__(self):
             self.rng = np.random.default_rng(0)
@@ -167,12 +168,14 @@ def test_an_order_that_cannot_be_repeated_is_refused(tmp_path, monkeypatch):
         def __iter__(self):
             return ((X[rows], T[rows]) for rows in self.rng.permutation(70).reshape(7, 10))
 
-    arguments = settings(batch_size=None)
+    arguments = settings(batch_size=None, accumulate=accumulate)
     checkpoint = bp.Checkpoint(tmp_path, every="9 steps")
-    stopped_after(9, monkeypatch, make(), Reader(), checkpoint=checkpoint, **arguments)
+    stopped_after(9, monkeypatch, make(device), Reader(), checkpoint=checkpoint, **arguments)
     with pytest.raises(bp.InputError, match="expected an iterable that yields the same batches"):
-        bp.fit(make(), Reader(), resume=tmp_path, **arguments)
+        bp.fit(make(device), Reader(), resume=tmp_path, **arguments)
 
+
+def test_an_order_that_cannot_be_repeated_is_refused(tmp_path, monkeypatch):
     rng, folder = np.random.default_rng(0), tmp_path / "order"
     arguments = settings(shuffle=lambda epoch: rng.permutation(70))
     checkpoint = bp.Checkpoint(folder)

@@ -99,13 +99,13 @@ class EagerPartsRunner(EagerRunner):
         return self.division.updates(feed, batch_size, order, start)
 
     def remaining_batches(self, pauses: Pauses, feed: Feed, batch_size: int, order: Any) -> Any:
-        return self.division.updates(feed, batch_size, order, pauses.start)
+        return self.division.remaining_updates(feed, batch_size, order, pauses)
 
     def is_due(self, pauses: Pauses) -> bool:
         return super().is_due(pauses) if self.group is None else self.due_together
 
     def pause(self, pauses: Pauses, totals: Totals, batch: Any) -> None:
-        self.division.pause(pauses, totals)
+        self.division.pause(pauses, totals, batch)
 
     def single_step(self, batch: Batch) -> float:
         parts: Any = [self.division.part_of(batch)]
