@@ -70,7 +70,7 @@ from bp_arrays.model._prediction import (
     prediction_of,
 )
 from bp_arrays.model._summary import Summary, summary_of
-from bp_arrays.optimizers import EMA, Optimizer, TrainingState
+from bp_arrays.optimizers import EMA, Optimizer, TrainingState, scales_loss
 from bp_arrays.random import BatchPart, Stream, checked_seed, host_generator
 from bp_arrays.tables import TABLE_KEY, TableSpec, frame_samples
 from bp_arrays.trees import Tree, leaves, map_tree
@@ -1031,7 +1031,7 @@ class Model:
     @property
     def scales_loss(self) -> bool:
         """True if training scales the loss, as it computes in float16."""
-        return self.compute_dtype == "float16"
+        return scales_loss(self.compute_dtype)
 
     @property
     def described_dtype(self) -> str:

@@ -5,7 +5,7 @@ from bp_arrays.optimizers._adagrad import Adagrad
 from bp_arrays.optimizers._adam import Adam, AdamW, one_minus_power
 from bp_arrays.optimizers._average import EMA
 from bp_arrays.optimizers._chain import Chain
-from bp_arrays.optimizers._loss_scaling import SMALLEST_SCALE, scaled_update
+from bp_arrays.optimizers._loss_scaling import SMALLEST_SCALE, scaled_update, scales_loss
 from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
 from bp_arrays.optimizers._rmsprop import RMSProp
 from bp_arrays.optimizers._scikit_learn import (
@@ -58,4 +58,5 @@ __all__ = [
     "one_minus_power",
     "optimizer_named",
     "scaled_update",
+    "scales_loss",
 ]

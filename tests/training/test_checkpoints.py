@@ -291,6 +291,42 @@ def test_a_folder_without_a_checkpoint_is_refused_in_one_line(tmp_path):
     (foreign / "step-000000000005.safetensors").write_bytes(b"a")
     refused(foreign, "expected a checkpoint that is intact")
     refused(3, "expected the path of a folder")
+    refused("a" * 300, "File name too long")
+    refused("a\0b", "expected the path of a folder")
+
+
+def test_a_name_that_is_too_long_for_a_folder_is_refused_in_one_line():
+    with pytest.raises(bp.InputError, match="expected a folder to write to, got File") as error:
+        bp.fit(make(), X, T, checkpoint="a" * 300, **settings())
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_may_write_where_its_parent_has_written(tmp_path):
+    """It is refused by the lock while the parent trains, not by what it has inherited."""
+    folder = CheckpointFolder(tmp_path, keep=1)
+    (told, tell), (wait, go) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(go)
+            try:
+                CheckpointFolder(tmp_path, keep=1)
+            except bp.InputError as error:
+                os.write(tell, str(error).encode())
+            os.read(wait, 1)
+            CheckpointFolder(tmp_path, keep=1).close()
+            os.write(tell, b"written")
+        finally:
+            os._exit(0)
+    os.close(tell)
+    assert f"process {os.getpid()} on" in os.read(told, 1000).decode()
+    folder.close()
+    os.close(go)
+    assert os.read(told, 1000) == b"written"
+    os.waitpid(child, 0)
+    os.close(told)
+    os.close(wait)
 
 
 @pytest.fixture(scope="module")
