@@ -231,9 +231,13 @@ def evaluate_feed(
     with quiet, model.device.activate(), closing(pieces):
         context = model.context(training=False, needs_input_gradient=False, sum_dtype=sum_dtype)
         theta, state = model.current_vectors()
+        total = 0
         for piece in pieces:
+            total += piece.total
             if piece.batch is not None:
                 result = objective.forward(theta, state, piece.batch, context)
                 totals.add(result.loss * result.weight, result.weight, result.sums)
             between()
+        if group is not None and not feed.repeats:
+            group.require_same(rows_of_validation_data=total)
         return totals.values(group)

@@ -32,7 +32,7 @@ from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._table import check_table
 from bp_arrays.training._trainer import KEPT, Trainer, check_group, checked_together, guarded
-from bp_arrays.training.callbacks import Callback, Run, called_back
+from bp_arrays.training.callbacks import Callback, EarlyStopping, Run, called_back
 from bp_arrays.training.checkpoints import (
     Checkpoint,
     Session,
@@ -250,6 +250,7 @@ def _fit(
             epochs=epochs,
             shuffle=as_text(data.shuffle),
             order_seed=data.seed,
+            early_stopping=as_text([each for each in callbacks if isinstance(each, EarlyStopping)]),
         )
 
     division = Division(accumulate, group)

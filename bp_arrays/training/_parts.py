@@ -15,7 +15,7 @@ before the update in every part; their changes are averaged over the rows.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -177,6 +177,23 @@ class Division:
             raise InputError(
                 f"fit(distributed=): expected a batch of {total} rows in all processes together, "
                 f"got {rows:.0f}; every process must read the same data"
+            )
+
+    def check_end(self, feed: Feed, sum_of: Callable[[], float]) -> None:
+        """Raise InputError if another process has more batches than this one.
+
+        Parameters
+        ----------
+        feed : Feed
+        sum_of : callable
+            Takes part in one more sum, as for an update, without rows; returns the rows of all.
+        """
+        # of arrays and blocks the processes know each other's number of batches
+        if self.group is not None and not feed.repeats and (rows := sum_of()):
+            raise InputError(
+                "fit(distributed=): expected as many batches in all processes, others have "
+                f"{rows:.0f} more rows than process {self.rank}; every process must read the same "
+                "data"
             )
 
     def pause(self, pauses: Pauses, totals: Totals, parts: Sequence[Part] = ()) -> None:

@@ -113,9 +113,16 @@ class ReplayPartsRunner(ReplayRunner):
             finally:
                 if self.model.training_state is not None:
                     self.model.training_state = replace(state, step=count)
+        division.check_end(feed, self._rows_of_others)
         if any(division.gathered(pauses.interrupts.pending)):
             division.pause(pauses, totals)
         return totals.values(self.group) | {"learning_rate": rate}
+
+    def _rows_of_others(self) -> float:
+        assert self.group is not None
+        received = np.zeros(self.length, self.wide)
+        self.group.sum_into(np.zeros_like(received), received)
+        return Sums(*received[-EXTRAS:].tolist()).rows
 
     def single_step(self, batch: Batch) -> float:
         self._take_memory()
