@@ -42,6 +42,8 @@ from bp_arrays.training.checkpoints import (
     setting,
 )
 
+SMALLER_VALIDATION = "smaller batches, validation=[(x1, t1), (x2, t2), ...]"
+
 
 def fit(
     model: Model,
@@ -321,15 +323,19 @@ def _fit(
                 if model.scales_loss:
                     values["skipped_steps"] = runner.state.skipped_steps
                 if validation_feed is not None:
-                    measured = evaluate_feed(
-                        model,
-                        validation_feed,
-                        loss=loss,
-                        metrics=metrics,
-                        rows=max(rows, EVALUATION_ROWS),
-                        between=pauses.in_validation if group is None else nothing,
-                        group=group,
-                    )
+                    validation_rows = max(rows, EVALUATION_ROWS)
+                    with memory_advice(
+                        "fit(validation=)", device, validation_rows, KEPT, SMALLER_VALIDATION
+                    ):
+                        measured = evaluate_feed(
+                            model,
+                            validation_feed,
+                            loss=loss,
+                            metrics=metrics,
+                            rows=validation_rows,
+                            between=pauses.in_validation if group is None else nothing,
+                            group=group,
+                        )
                     values |= {f"val_{name}": value for name, value in measured.items()}
                 _finish_epoch(model, values.get("val_loss", values["loss"]))
                 run.history.record(values | {"seconds": time.perf_counter() - started})
