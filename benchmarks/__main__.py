@@ -19,12 +19,12 @@ from benchmarks.charts import speed_chart, sweep_chart
 from benchmarks.contestants import CONTESTANTS, FLOOR, OURS, unavailable
 from benchmarks.counts import counted_by_torch, counted_networks, missing
 from benchmarks.examples import compared_examples
-from benchmarks.layers import measure_layers, run_on_one_thread, table
+from benchmarks.layers import measure_layers, run_with_threads
 from benchmarks.load import load_table, measure_load, worst
 from benchmarks.measuring import Result, disagreement, measure
 from benchmarks.memory import measure_memory
 from benchmarks.peers import uses_tf32
-from benchmarks.readme_tables import write_tables
+from benchmarks.readme_tables import layers_table, write_tables
 from benchmarks.record import record
 from benchmarks.short import measure_short, short_table
 from benchmarks.soak import report_large, soak
@@ -58,10 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for capture.json")
     add = commands.add_parser("counts", help="kernels, copies, waits of a step (emulated)")
     add.add_argument("--out", type=Path, metavar="FOLDER", help="for counts.json")
-    add = commands.add_parser("layers", help="layers for images, sequences, text; one thread")
+    add = commands.add_parser("layers", help="layers for images, sequences, text")
+    add.add_argument("--threads", type=int, default=1, metavar="N", help="of every contestant; 1")
+    add.add_argument("--device", default="cpu", help="cpu; torch:cpu, jax:cpu: on arrays of a peer")
     add.add_argument("--rounds", type=int, default=7, help="turns of every contestant; 7")
     add.add_argument("--only", default="", metavar="WORD", help="rows whose name has it")
-    add.add_argument("--out", type=Path, metavar="FOLDER", help="for layers.json")
+    add.add_argument("--out", type=Path, metavar="FOLDER", help="for layers-N.json")
     add = commands.add_parser("soak", help="does memory or the time per step grow?")
     add.add_argument("--minutes", type=float, default=30.0, help="30")
     add.add_argument("--device", default="cpu", help="cpu")
@@ -89,7 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("tables", help="write the tables of README.md from results/")
     args = parser.parse_args(argv)
     if args.command == "layers":
-        returned = run_on_one_thread(sys.argv[1:] if argv is None else list(argv))
+        words = sys.argv[1:] if argv is None else list(argv)
+        returned = run_with_threads(words, args.threads)
         if returned is not None:
             return returned
     if args.command == "tables":
@@ -121,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     if args.command == "capture":
         return capture(args.device, args.only, args.out)
     if args.command == "layers":
-        return layers(args.rounds, args.only, args.out)
+        return layers(args)
     if args.command == "short":
         rows = rows_of("short", measure_short(args.rounds, args.only), args.rounds, args.out)
         print(short_table(rows))
@@ -187,20 +190,20 @@ def sweep(device: str, out: Path | None) -> int:
     return 0
 
 
-def layers(rounds: int, only: str, out: Path | None) -> int:
-    """Measure nets and layers on one thread, and write each result when it is ready."""
-    report: dict[str, Any] = {**surroundings(), "rounds": rounds, "layers": []}
-    measured = []
-    for result in measure_layers(rounds, only):
+def layers(args: argparse.Namespace) -> int:
+    """Measure nets and layers, and write each result when it is ready."""
+    report: dict[str, Any] = {**surroundings(), "rounds": args.rounds, "layers": []}
+    library = args.device.split(":")[0]
+    name = f"layers-{args.threads}" if library == "cpu" else f"layers-{library}-{args.threads}"
+    for result in measure_layers(args.rounds, args.only, args.device):
         if isinstance(result, str):
             print(result, flush=True)
             continue
-        measured.append(result)
         report["layers"].append(result.entry())
         print(json.dumps(result.entry()), flush=True)
-        if out:
-            write(report, out / "layers.json")
-    print(table(measured))
+        if args.out:
+            write(report, args.out / f"{name}.json")
+    print(layers_table(report, name))
     return 0
 
 

@@ -1,37 +1,43 @@
-"""Layers for images, sequences and text against PyTorch and JAX, on one thread of a CPU.
+"""Layers for images, sequences and text against PyTorch and JAX, on a number of threads of a CPU.
 
 Whole training steps of three nets, and single layers forward and backward. Contestants take turns
-in one process; the times are of the processor, which other programs hardly move, and the table
-shows their medians and our time divided by each peer's.
+in one process. The table shows the medians of their times and our time divided by each peer's: on
+one thread the time of the processor, which other programs hardly move, on more the time on the
+clock.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import bp_arrays as bp
-from bp_arrays.execution import Arena, FusedSteps, Program, StepRecorder, fast_numpy
+from bp_arrays.execution import (
+    Arena,
+    FusedSteps,
+    Program,
+    StepRecorder,
+    compiled,
+    fast_numpy,
+)
 from bp_arrays.layers import Context
 from bp_arrays.trees import leaves
 
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-}
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""Variables that set the number of threads; a process reads them when it starts."""
 OURS, FLOOR, TORCH, JAX = "bp_arrays", "products alone", "PyTorch", "jax.jit"
+COMPILED = "torch.compile"
 BLOCK_SECONDS = 0.1
 """How long a contestant runs before it is the next one's turn."""
 
@@ -42,33 +48,48 @@ Product = tuple[int, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Row:
-    """A net or a layer, and the functions that build a step of it for each contestant."""
+    """A net or a layer, and the functions that build a step of it for each contestant.
+
+    `ours` takes the name of the device.
+    """
 
     name: str
     needs: tuple[str, ...]
-    ours: Callable[[], Step]
-    torch: Callable[[], Step] | None = None
+    ours: Callable[[str], Step]
+    torch: Callable[..., Step] | None = None
     jax: Callable[[], Step] | None = None
     products: tuple[Product, ...] = ()
+    compiled: Callable[[], Step] | None = None
 
     def missing(self) -> list[str]:
         """Return the names of layers that this version does not have."""
         return [name for name in self.needs if not hasattr(bp, name)]
 
-    def contestants(self) -> dict[str, Step]:
-        """Return a step of each contestant that can run here."""
-        steps = {OURS: self.ours()}
-        if self.products:
+    def contestants(self, device: str) -> dict[str, Step]:
+        """Return a step of each contestant that can run here.
+
+        On the device of a peer, that peer is the only one: the arrays are its own.
+        """
+        steps = {OURS: self.ours(device)}
+        library = device.split(":")[0]
+        if self.products and library == "cpu":
             steps[FLOOR] = products_alone(self.products)
-        for name, package, build in ((TORCH, "torch", self.torch), (JAX, "jax", self.jax)):
-            if build is not None and importlib.util.find_spec(package) is not None:
+        compiler = shutil.which("g++") or os.environ.get("CXX")
+        peers = (
+            (TORCH, "torch", self.torch),
+            (COMPILED, "torch", self.compiled if compiler else None),
+            (JAX, "jax", self.jax),
+        )
+        for name, package, build in peers:
+            takes_part = build is not None and library in ("cpu", package)
+            if takes_part and importlib.util.find_spec(package) is not None:
                 steps[name] = build()
         return steps
 
 
 @dataclass
 class Times:
-    """Milliseconds of processor time per step of each contestant, one for each round."""
+    """Milliseconds per step of each contestant, one for each round."""
 
     name: str
     rounds: dict[str, list[float]] = field(default_factory=dict)
@@ -92,15 +113,23 @@ class Times:
         }
 
 
-def run_on_one_thread(arguments: list[str]) -> int | None:
-    """Run the benchmark in a process with one thread; None if this one is it."""
-    if all(os.environ.get(name) == value for name, value in ONE_THREAD.items()):
+def run_with_threads(arguments: list[str], number: int) -> int | None:
+    """Run the benchmark in a process with so many threads; None if this one is it."""
+    eigen = "true" if number > 1 else "false"
+    flags = f"--xla_cpu_multi_thread_eigen={eigen} intra_op_parallelism_threads={number}"
+    wanted = {**dict.fromkeys(THREADS, str(number)), "XLA_FLAGS": flags}
+    if all(os.environ.get(name) == value for name, value in wanted.items()):
         return None
     command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, env={**os.environ, **ONE_THREAD}, check=False).returncode
+    return subprocess.run(command, env={**os.environ, **wanted}, check=False).returncode
 
 
-def measure_layers(rounds: int, only: str = "") -> Any:
+def threads() -> int:
+    """Return the number of threads of this process."""
+    return int(os.environ.get("OMP_NUM_THREADS", "1"))
+
+
+def measure_layers(rounds: int, only: str = "", device: str = "cpu") -> Any:
     """Yield the times of each row whose name contains `only`, or why it cannot be measured."""
     for row in rows():
         if only not in row.name:
@@ -108,40 +137,28 @@ def measure_layers(rounds: int, only: str = "") -> Any:
         if missing := row.missing():
             yield f"NOT RUN  {row.name}: bp_arrays has no {', '.join(missing)}"
         else:
-            yield measure(row.name, row.contestants(), rounds)
+            yield measure(row.name, row.contestants(device), rounds)
 
 
 def measure(name: str, steps: dict[str, Step], rounds: int) -> Times:
     """Measure the contestants in turn, after runs that compile and warm up."""
     times, counts = Times(name), {}
+    clock = time.process_time if threads() == 1 else time.perf_counter
     for contestant, step in steps.items():
         for _ in range(3):
             step()
-        started = time.process_time()
+        started = clock()
         step()
-        counts[contestant] = max(1, int(BLOCK_SECONDS / (time.process_time() - started + 1e-6)))
+        counts[contestant] = max(1, int(BLOCK_SECONDS / (clock() - started + 1e-6)))
         times.rounds[contestant] = []
     for _ in range(rounds):
         for contestant, step in steps.items():
-            started = time.process_time()
+            started = clock()
             for _ in range(counts[contestant]):
                 step()
-            seconds = (time.process_time() - started) / counts[contestant]
+            seconds = (clock() - started) / counts[contestant]
             times.rounds[contestant].append(seconds * 1e3)
     return times
-
-
-def table(results: list[Times]) -> str:
-    """Return the results as a table: milliseconds, and our time divided by that in brackets."""
-    names = (OURS, FLOOR, TORCH, JAX)
-    lines = ["| " + " | ".join(("one thread, ms", *names)) + " |", "| --- " + "| ---: " * 4 + "|"]
-    for times in results:
-        cells = [times.name, f"**{times.median(OURS):.2f}**"]
-        for name in names[1:]:
-            known = name in times.rounds
-            cells.append(f"{times.median(name):.2f} ({times.ratio(name):.2f})" if known else "")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 # -- contestants -------------------------------------------------------------------------------
@@ -169,10 +186,13 @@ def products_alone(products: tuple[Product, ...]) -> Step:
     return step
 
 
-def training_step(net: Any, inputs: Any, x: Any, t: Any) -> Step:
+def training_step(net: Any, inputs: Any, x: Any, t: Any, device: str) -> Step:
     """Return a step of this library: forward, backward, and Adam."""
-    model = bp.Model(net, inputs, device="cpu", dtype="float32", seed=0)
+    model = bp.Model(net, inputs, device=device, dtype="float32", seed=0)
     trainer = bp.Trainer(model, loss=bp.CrossEntropy(), optimizer=bp.Adam(1e-3))
+    if device != "cpu":
+        x, t = (model.device.asarray(array) for array in (x, t))
+        return lambda: float(trainer.step(x, t))
     trainer.step(x, t)
     runner: Any = trainer.runner
     for recorded in runner.recorded.values():
@@ -181,19 +201,15 @@ def training_step(net: Any, inputs: Any, x: Any, t: Any) -> Step:
     return lambda: trainer.step(x, t)
 
 
-def layer_step(layer: Any, shape: tuple[int, ...], x: Any) -> Step:
-    """Return a layer's forward and backward as one recorded program, without an update."""
+def layer_step(layer: Any, shape: tuple[int, ...], x: Any, device: str) -> Step:
+    """Return a layer's forward and backward without an update: as training runs them."""
+    model = bp.Model(layer, model_input(shape, x), device=device, dtype="float32", seed=0)
+    if device != "cpu":
+        return _layer_on(model, x)
     recorder = StepRecorder()
-    model = bp.Model(layer, model_input(shape, x), device="cpu", dtype="float32", seed=0)
     params = {name: np.array(value) for name, value in model.parameters.items()}
     memory = {name: recorder.memory(w.shape, w.dtype) for name, w in params.items()}
-    tree: dict[str, Any] = {}
-    for name, w in memory.items():
-        *path, last = name.split(".")
-        branch = tree
-        for part in path:
-            branch = branch.setdefault(part, {})
-        branch[last] = w
+    tree = nested(memory)
     argument = recorder.memory(x.shape, x.dtype)  # as of the layer before
     context = Context(fast_numpy, device="cpu", training=True)
     y, backward = layer.forward(tree, argument, context)
@@ -218,21 +234,57 @@ def layer_step(layer: Any, shape: tuple[int, ...], x: Any) -> Step:
     return program.forward
 
 
+def _layer_on(model: Any, x: Any) -> Step:
+    """Return the forward and backward of a model's layer on a device other than NumPy."""
+    device = model.device
+    context = Context(device.xp, device=device.native, training=True)
+
+    def both(params: Any, x: Any, delta: Any) -> Any:
+        y, backward = model.layer.forward(nested(params), x, context)
+        return y, backward(delta)
+
+    run = compiled(both, device)
+    params, x = dict(model.parameters), device.asarray(x)
+    shape = model.predict(device.to_numpy(x)).shape
+    delta = device.asarray(numbers(*shape))
+
+    def step() -> Any:
+        with device.activate():
+            results = run(params, x, delta)
+        device.synchronize()
+        return results
+
+    return step
+
+
+def nested(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return arrays with dotted names as the tree that a layer takes."""
+    tree: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *path, last = name.split(".")
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[last] = array
+    return tree
+
+
 def model_input(shape: tuple[int, ...], x: Any) -> Any:
     """Return the specification of an input of this shape."""
     return bp.InputSpec(shape, "index") if x.dtype.kind == "i" else shape
 
 
-def torch_training(net: Any, x: Any, t: Any) -> Step:
-    """Return a step of PyTorch with its fused Adam."""
+def torch_training(net: Any, x: Any, t: Any, compiled: bool) -> Step:
+    """Return a step of PyTorch with its fused Adam; perhaps through torch.compile."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads())
+    run = torch.compile(net) if compiled else net
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        y = net(x)
+        y = run(x)
         torch.nn.functional.cross_entropy(y.reshape(-1, y.shape[-1]), t.reshape(-1)).backward()
         optimizer.step()
 
@@ -243,7 +295,7 @@ def torch_layer(layer: Any, x: Any, *, output: Callable[[Any], Any] = lambda y: 
     """Return a layer's forward and backward in PyTorch, with the gradient of its input."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads())
     if x.is_floating_point():
         x.requires_grad_(True)
     with torch.no_grad():
@@ -316,7 +368,7 @@ TOKENS = RNG.integers(0, WORDS, (BATCH, TIME))
 NEXT = RNG.integers(0, WORDS, (BATCH, TIME))
 
 
-def gpt() -> Step:
+def gpt(device: str) -> Step:
     def block() -> list[Any]:
         attention = bp.MultiHeadAttention(HEADS, causal=True, bias=False)
         hidden = bp.Linear(4 * WIDTH, bias=False)
@@ -333,10 +385,10 @@ def gpt() -> Step:
         bp.LayerNorm(bias=False),
         bp.Linear(WORDS, bias=False),
     )
-    return training_step(net, bp.InputSpec((TIME,), "index", size=WORDS), TOKENS, NEXT)
+    return training_step(net, bp.InputSpec((TIME,), "index", size=WORDS), TOKENS, NEXT, device)
 
 
-def gpt_torch() -> Step:
+def gpt_torch(*, compiled: bool = False) -> Step:
     import torch
     from torch import nn
 
@@ -366,7 +418,7 @@ def gpt_torch() -> Step:
             h = self.words(x) + self.places(torch.arange(TIME))
             return self.head(self.norm(self.blocks(h)))
 
-    return torch_training(Gpt(), torch.tensor(TOKENS), torch.tensor(NEXT))
+    return torch_training(Gpt(), torch.tensor(TOKENS), torch.tensor(NEXT), compiled)
 
 
 def torch_attention(a: Any) -> Any:
@@ -451,15 +503,15 @@ IMAGES = 64
 PIXELS, DIGITS = numbers(IMAGES, 28, 28, 1), RNG.integers(0, 10, IMAGES)
 
 
-def cnn() -> Step:
+def cnn(device: str) -> Step:
     net = bp.Sequential(
         bp.Conv2d(32, 3), bp.ReLU(), bp.Conv2d(64, 3), bp.ReLU(), bp.MaxPool2d(2), bp.Flatten(),
         bp.Linear(128), bp.ReLU(), bp.Linear(10),
     )  # fmt: skip
-    return training_step(net, (28, 28, 1), PIXELS, DIGITS)
+    return training_step(net, (28, 28, 1), PIXELS, DIGITS, device)
 
 
-def cnn_torch() -> Step:
+def cnn_torch(*, compiled: bool = False) -> Step:
     import torch
     from torch import nn
 
@@ -468,9 +520,8 @@ def cnn_torch() -> Step:
         nn.Flatten(), nn.Linear(64 * 12 * 12, 128), nn.ReLU(), nn.Linear(128, 10),
     ).to(memory_format=torch.channels_last)  # fmt: skip
     x = torch.tensor(PIXELS.transpose(0, 3, 1, 2).copy())
-    return torch_training(
-        net, x.contiguous(memory_format=torch.channels_last), torch.tensor(DIGITS)
-    )
+    x = x.contiguous(memory_format=torch.channels_last)
+    return torch_training(net, x, torch.tensor(DIGITS), compiled)
 
 
 def jax_conv(x: Any, w: Any) -> Any:
@@ -519,13 +570,13 @@ LETTERS = RNG.integers(0, WORDS, (SENTENCES, STEPS))
 NEXT_LETTERS = RNG.integers(0, WORDS, (SENTENCES, STEPS))
 
 
-def lstm() -> Step:
+def lstm(device: str) -> Step:
     net = bp.Sequential(bp.Embedding(WORDS, WIDTH), bp.LSTM(WIDTH), bp.Linear(WORDS))
     inputs = bp.InputSpec((STEPS,), "index", size=WORDS)
-    return training_step(net, inputs, LETTERS, NEXT_LETTERS)
+    return training_step(net, inputs, LETTERS, NEXT_LETTERS, device)
 
 
-def lstm_torch() -> Step:
+def lstm_torch(*, compiled: bool = False) -> Step:
     import torch
     from torch import nn
 
@@ -538,7 +589,7 @@ def lstm_torch() -> Step:
         def forward(self, x: Any) -> Any:
             return self.head(self.lstm(self.words(x))[0])
 
-    return torch_training(Net(), torch.tensor(LETTERS), torch.tensor(NEXT_LETTERS))
+    return torch_training(Net(), torch.tensor(LETTERS), torch.tensor(NEXT_LETTERS), compiled)
 
 
 def jax_lstm(p: Any, x: Any) -> Any:
@@ -639,32 +690,34 @@ def rows() -> tuple[Row, ...]:
     )
     return (
         Row("char-GPT", ("Embedding", "LearnedPositions", "LayerNorm", "MultiHeadAttention"),
-            gpt, gpt_torch, gpt_jax, GPT_PRODUCTS),
-        Row("CNN", ("Conv2d", "MaxPool2d"), cnn, cnn_torch, cnn_jax, CNN_PRODUCTS),
-        Row("char-LSTM", ("Embedding", "LSTM"), lstm, lstm_torch, lstm_jax, LSTM_PRODUCTS),
+            gpt, gpt_torch, gpt_jax, GPT_PRODUCTS, partial(gpt_torch, compiled=True)),
+        Row("CNN", ("Conv2d", "MaxPool2d"), cnn, cnn_torch, cnn_jax, CNN_PRODUCTS,
+            partial(cnn_torch, compiled=True)),
+        Row("char-LSTM", ("Embedding", "LSTM"), lstm, lstm_torch, lstm_jax, LSTM_PRODUCTS,
+            partial(lstm_torch, compiled=True)),
         Row("Conv2d 32 to 64", ("Conv2d",),
-            lambda: layer_step(bp.Conv2d(64, 3), (26, 26, 32), numbers(IMAGES, 26, 26, 32)),
+            partial(layer_step, bp.Conv2d(64, 3), (26, 26, 32), numbers(IMAGES, 26, 26, 32)),
             conv_torch,
             lambda: jax_layer(lambda p, x: jax_conv(x, p), numbers(3, 3, 32, 64),
                               numbers(IMAGES, 26, 26, 32)),
             dense(SECOND, 9 * 32, 64)),
         Row("MaxPool2d", ("MaxPool2d",),
-            lambda: layer_step(bp.MaxPool2d(2), (24, 24, 64), numbers(IMAGES, 24, 24, 64)),
+            partial(layer_step, bp.MaxPool2d(2), (24, 24, 64), numbers(IMAGES, 24, 24, 64)),
             lambda: torch_layer(torch_module("MaxPool2d", 2), channels_last(IMAGES, 24, 24, 64)),
             lambda: jax_layer(lambda p, x: jax_pool(x), (), numbers(IMAGES, 24, 24, 64))),
         Row("LayerNorm", ("LayerNorm",),
-            lambda: layer_step(bp.LayerNorm(), (WIDTH,), numbers(768, WIDTH)),
+            partial(layer_step, bp.LayerNorm(), (WIDTH,), numbers(768, WIDTH)),
             lambda: torch_layer(torch_module("LayerNorm", WIDTH),
                                 torch_tensor(numbers(768, WIDTH))),
             lambda: jax_layer(lambda p, x: jax_norm(x, p[0]) + p[1],
                               (np.ones(WIDTH, np.float32), np.zeros(WIDTH, np.float32)),
                               numbers(768, WIDTH))),
         Row("Embedding", ("Embedding",),
-            lambda: layer_step(bp.Embedding(MANY_WORDS, WIDTH), POSITIONS[1:], MANY),
+            partial(layer_step, bp.Embedding(MANY_WORDS, WIDTH), POSITIONS[1:], MANY),
             lambda: torch_layer(torch_module("Embedding", MANY_WORDS, WIDTH), torch_tensor(MANY)),
             lambda: jax_layer(lambda p, x: p[x], numbers(MANY_WORDS, WIDTH), MANY)),
         Row("MultiHeadAttention", ("MultiHeadAttention",),
-            lambda: layer_step(bp.MultiHeadAttention(HEADS, causal=True, bias=False),
+            partial(layer_step, bp.MultiHeadAttention(HEADS, causal=True, bias=False),
                                (TIME, WIDTH), numbers(BATCH, TIME, WIDTH)),
             attention_torch,
             lambda: jax_layer(lambda p, x: jax_attention(x @ p[0]) @ p[1],
@@ -672,7 +725,7 @@ def rows() -> tuple[Row, ...]:
                               numbers(BATCH, TIME, WIDTH)),
             attention),
         Row("LSTM", ("LSTM",),
-            lambda: layer_step(bp.LSTM(WIDTH), (STEPS, WIDTH), numbers(SENTENCES, STEPS, WIDTH)),
+            partial(layer_step, bp.LSTM(WIDTH), (STEPS, WIDTH), numbers(SENTENCES, STEPS, WIDTH)),
             lambda: torch_layer(torch_module("LSTM", WIDTH, WIDTH, batch_first=True),
                                 torch_tensor(numbers(SENTENCES, STEPS, WIDTH)),
                                 output=lambda y: y[0]),

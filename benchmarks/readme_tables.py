@@ -16,7 +16,7 @@ ABSENT = "*Not measured yet.*"
 def write_tables(page: Path, results: Path) -> None:
     """Replace the text between `<!-- NAME -->` and `<!-- /NAME -->` for each kind of result."""
     text = page.read_text(encoding="utf-8")
-    for name in re.findall(r"<!-- /([a-z-]+) -->", text):
+    for name in re.findall(r"<!-- /([a-z0-9-]+) -->", text):
         kind, _, _ = name.partition("-")
         path = results / f"{name}.json"
         filling = TABLES[kind](json.loads(path.read_text()), name) if path.exists() else ABSENT
@@ -72,6 +72,21 @@ def sweep_table(report: dict[str, Any], name: str) -> str:
                 "operations; the same operations written out one after another take "
                 f"{bare:.1f} µs."
             )
+    return "\n".join([*lines, "", machine_line(report)])
+
+
+def layers_table(report: dict[str, Any], name: str) -> str:
+    """Return the table of nets and layers."""
+    rows = report["layers"]
+    others = list(dict.fromkeys(n for row in rows for n in row["ratio"]))
+    lines = [
+        f"| ms | {OURS} | {' | '.join(others)} |",
+        f"| --- |{' ---: |' * (len(others) + 1)}",
+    ]
+    for row in rows:
+        times, ratios = row["milliseconds"], row["ratio"]
+        cells = [f"{times[n]:.2f} ({ratios[n]:.2f})" if n in ratios else "–" for n in others]
+        lines.append(f"| {row['name']} | **{times[OURS]:.2f}** | {' | '.join(cells)} |")
     return "\n".join([*lines, "", machine_line(report)])
 
 
@@ -149,4 +164,6 @@ def _slower(networks: list[dict[str, Any]]) -> int:
     )
 
 
-TABLES = {"speed": speed_table, "sweep": sweep_table, "counts": counts_table}
+TABLES = {
+    "speed": speed_table, "sweep": sweep_table, "layers": layers_table, "counts": counts_table,
+}  # fmt: skip

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 os.environ.pop("BP_ARRAYS_DEVICE", None)
@@ -34,6 +34,19 @@ EMULATION = "tests/cuda_on_cpu/make_env.sh build/cuda_env"
 
 # A shell starts background jobs with Ctrl-C ignored, and Python then keeps ignoring it
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, Any]:
+    """Fail for a file of tests that cannot be imported.
+
+    `--doctest-ignore-import-errors`, for modules that need PyTorch, would skip all of its tests.
+    """
+    report = yield
+    has_tests = collector.path.name.startswith("test_")
+    if has_tests and report.skipped and "unable to import module" in str(report.longrepr):
+        report.outcome = "failed"
+    return report
 
 
 @pytest.fixture

@@ -52,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--dtype", action="append", metavar="NAME", help="check this dtype only (repeatable)")
     add(
+        "--quick",
+        action="store_true",
+        help="run one case of each component only, in float32 and float64: a minute, not several",
+    )
+    add(
         "--functions",
         action="store_true",
         help="list the array functions that a namespace needs; with --device, those it lacks",
@@ -136,11 +141,12 @@ def _check(args: argparse.Namespace) -> Report:
             cases,
             args.device or DEVICES,
             require=args.require,
-            dtypes=args.dtype or (DTYPES if args.component else DTYPES_WITH_HALF),
+            dtypes=args.dtype or (DTYPES if args.component or args.quick else DTYPES_WITH_HALF),
             progress=progress,
             workers=args.workers or WORKERS,
             timeout=args.timeout,
             xfail=xfail,
+            quick=args.quick,
             kill=os.name == "posix",
         )
     finally:

@@ -21,6 +21,7 @@ from bp_arrays.execution._background import (
 )
 from bp_arrays.execution._fused_loops import LoopGroup, LoopSource
 from bp_arrays.execution._instructions import Instruction, Slot, copied
+from bp_arrays.execution._kernel_loops import KernelLoop, has_loop
 from bp_arrays.execution._loop_groups import Joined, Readers, groups_of
 from bp_arrays.execution._memory_plan import Arena, MemoryPlan
 from bp_arrays.execution._update_loop import has_compiler, is_on_disk, module_of
@@ -51,7 +52,8 @@ FIRST_NUMBER = 10**6
 """The number of the first new array, above those of any recording."""
 
 Groups = list[list[Instruction | LoopGroup]]
-Plan = list[list[Instruction | LoopSource]]
+Source = LoopSource | KernelLoop
+Plan = list[list[Instruction | Source]]
 """Of forward and of backward."""
 
 _loops: dict[tuple[str, tuple[str, ...]], Callable[..., None]] = {}
@@ -122,7 +124,7 @@ class FusedSteps:
         if self._plan is not None:
             return
         plan = self._best_plan()
-        sources = [item for part in plan for item in part if isinstance(item, LoopSource)]
+        sources = [item for part in plan for item in part if isinstance(item, Source)]
         new = {key for source in sources if (key := _key(source)) not in _loops}
         on_disk = sum(is_on_disk(text, "loop") for text, _ in new)
         self._outlay, self._cost = Outlay(), cost_of_loops(on_disk, len(new) - on_disk)
@@ -135,15 +137,12 @@ class FusedSteps:
 
         def with_sources(groups: Groups) -> Plan:
             joined = [Joined(part, readers) for part in groups]
-            return [
-                [
-                    LoopSource(item, readers.outside(item), part.parts)
-                    if isinstance(item, LoopGroup)
-                    else item
-                    for item in part.plan
-                ]
-                for part in joined
-            ]
+            return [[with_source(item, part) for item in part.plan] for part in joined]
+
+        def with_source(item: Instruction | LoopGroup, part: Joined) -> Instruction | Source:
+            if isinstance(item, LoopGroup):
+                return LoopSource(item, readers.outside(item), part.parts)
+            return KernelLoop(item) if has_loop(item) else item
 
         in_order, moved = (
             [groups_of(part, every, moves=moves) for part in self._parts] for moves in (False, True)
@@ -157,7 +156,7 @@ class FusedSteps:
             return plan if memory <= self._memory_of(other) else other
         return plan
 
-    def _memory_of(self, plan: Sequence[Sequence[Instruction | LoopSource]]) -> int:
+    def _memory_of(self, plan: Sequence[Sequence[Instruction | Source]]) -> int:
         """Return the bytes of the arrays of a plan."""
         forward, backward = _with_loops(plan, lambda source: copied)
         steps, arena = [*forward, *backward], Arena()
@@ -171,8 +170,8 @@ class FusedSteps:
 
 
 def _with_loops(
-    plan: Sequence[Sequence[Instruction | LoopSource]],
-    loop_of: Callable[[LoopSource], Callable[..., Any]],
+    plan: Sequence[Sequence[Instruction | Source]],
+    loop_of: Callable[[Source], Callable[..., Any]],
 ) -> tuple[list[Instruction], list[Instruction]]:
     """Return the instructions of both parts, with calls of loops."""
     numbers = itertools.count(FIRST_NUMBER)
@@ -181,9 +180,7 @@ def _with_loops(
             step
             for item in part
             for step in (
-                item.instructions(loop_of(item), numbers)
-                if isinstance(item, LoopSource)
-                else [item]
+                item.instructions(loop_of(item), numbers) if isinstance(item, Source) else [item]
             )
         ]
         for part in plan
@@ -191,13 +188,13 @@ def _with_loops(
     return forward, backward
 
 
-def _key(source: LoopSource) -> tuple[str, tuple[str, ...]]:
+def _key(source: Source) -> tuple[str, tuple[str, ...]]:
     text = SOURCE.format(dtype=source.dtype.name, version=VERSION, loop=source.text)
     return text, source.types
 
 
-def compiled_loop(source: LoopSource) -> Callable[..., None]:
-    """Return the compiled loop of a group; one per process for equal sources."""
+def compiled_loop(source: Source) -> Callable[..., None]:
+    """Return the compiled loop of a source; one per process for equal texts and dtypes."""
     key = _key(source)
     if exiting.is_set():
         raise RuntimeError("the process ends")

@@ -7,7 +7,7 @@ from bp_arrays.kernels import (
 from bp_arrays.kernels._add_rows import add_rows
 from bp_arrays.kernels._convolution import convolution, convolution_dw, convolution_dx
 from bp_arrays.kernels._erfc import erfc
-from bp_arrays.kernels._kernel import Kernel, standard_forms
+from bp_arrays.kernels._kernel import Kernel, loop_of, standard_forms
 from bp_arrays.kernels._logistic import logistic
 from bp_arrays.kernels._pooling import window_maximum, window_maximum_dx, window_sum, window_sum_dx
 from bp_arrays.kernels._precision import narrowed, wide_dtype, widened
@@ -26,6 +26,7 @@ __all__ = [
     "convolution_dx",
     "erfc",
     "logistic",
+    "loop_of",
     "narrowed",
     "random_bits",
     "random_mask",

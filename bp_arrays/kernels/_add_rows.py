@@ -9,12 +9,8 @@ from bp_arrays.kernels._kernel import Kernel
 from bp_arrays.kernels._precision import narrowed, widened
 from bp_arrays.typing import Array, Namespace
 
-SHORT = 2**16
-"""Rows of a table whose indices fit into 16 bits."""
-
-FEW, MANY = 8, 4
-"""Runs longer than FEW rows are summed by `reduceat`, and so are all runs if they have MANY rows
-or more on average."""
+BLOCK = 2**16
+"""Numbers that NumPy adds at once, for each of which it requires an index."""
 
 SMALL_TABLE = 256
 """Rows of a table up to which a matrix product with a one-hot matrix is faster than sorting."""
@@ -79,16 +75,18 @@ def _segmented_scan(ids: Array, rows: Array, size: int, device: Any, xp: Namespa
 def _(
     ids: Array, rows: Array, size: int, *, device: Any, xp: Namespace, out: Array | None = None
 ) -> Array:
+    """Add the rows to a table of zeros one after another: `add_rows_loop` computes the same bits.
+
+    PyTorch adds in this order on the CPU. In float32 a sum of 100,000 rows of one sign is off by
+    2e-5; np.add.reduceat, whose sums are pairwise, keeps more digits, in three times the time.
+    """
     import numpy as np
 
     wide = widened(rows, xp)
-    planned = out is not None and out.dtype == wide.dtype
+    planned = out is not None and out.dtype == wide.dtype and out.flags.c_contiguous
     table: Any = out if planned else np.empty((size, rows.shape[1]), dtype=wide.dtype)
     table.fill(0.0)
-    if ids.size:
-        short = ids.astype(np.uint16) if size <= SHORT else ids  # NumPy sorts 16 bits by their bins
-        order = np.argsort(short, kind="stable")
-        _add_runs(ids.take(order), wide.take(order, axis=0), table)
+    _add_in_order(ids, wide, table)
     if out is None:
         return narrowed(table, rows.dtype, xp)
     if not planned:
@@ -96,36 +94,35 @@ def _(
     return out
 
 
-def _add_runs(ids: Array, rows: Array, table: Array) -> None:
-    """Write the sum of each run of rows with one index, which are adjacent, into the table.
+def _add_in_order(ids: Array, rows: Array, table: Array) -> None:
+    """Add each row to that of the table, number by number, which np.add.at does fast for vectors.
 
-    The sum is that of `np.add.reduceat`: the first row plus the sum of the rest. It takes as long
-    for a run of one row as for many, so short runs are added to one another, all at once.
+    In blocks, as an index is larger than its number.
     """
     import numpy as np
 
-    starts = np.flatnonzero(ids[1:] != ids[:-1]) + 1
-    starts = np.concatenate([[0], starts])
-    if ids.size >= MANY * starts.size:
-        table[ids[starts]] = np.add.reduceat(rows, starts, axis=0)
-        return
-    lengths = np.diff(starts, append=ids.size)
-    is_long = lengths > FEW
-    if is_long.any():
-        first = starts[is_long]
-        in_long = np.repeat(is_long, lengths)
-        begins = np.cumsum(lengths[is_long]) - lengths[is_long]
-        table[ids[first]] = np.add.reduceat(rows[in_long], begins, axis=0)
-    longest_first = np.argsort(-lengths, kind="stable")[int(is_long.sum()) :]
-    starts, lengths = starts[longest_first], lengths[longest_first]
-    table[ids[starts]] = rows[starts]
-    repeated = int((lengths > 1).sum())
-    if repeated:
-        rest = rows[starts[:repeated] + 1]
-        for number in range(2, int(lengths[0])):
-            count = int((lengths > number).sum())
-            rest[:count] += rows[starts[:count] + number]
-        table[ids[starts[:repeated]]] += rest
+    if table.shape[1] % 2 == 0:  # two numbers as a complex one: half the indices, 2/3 of the time
+        pair = np.result_type(table.dtype, np.complex64)
+        table, rows = table.view(pair), np.ascontiguousarray(rows).view(pair)
+    features = table.shape[1]
+    numbers, columns = table.reshape(-1), np.arange(features)
+    starts = ids.astype(np.intp)[:, None] * features
+    step = max(BLOCK // max(features, 1), 1)
+    for first in range(0, ids.size, step):
+        places = starts[first : first + step] + columns
+        np.add.at(numbers, places.reshape(-1), rows[first : first + step].reshape(-1))
+
+
+@add_rows.loop("numpy")
+def add_rows_loop(table: Any, ids: Any, rows: Any) -> None:
+    """Write the sums into a table, in the dtype of the rows; IndexError for an index outside."""
+    table[:] = 0.0
+    for i in range(ids.size):
+        v = ids[i]
+        if v < 0 or v >= table.shape[0]:  # it would write into other memory
+            raise IndexError("add_rows: an index outside the table")
+        for j in range(table.shape[1]):
+            table[v, j] += rows[i, j]
 
 
 @add_rows.native("torch")

@@ -14,6 +14,13 @@ Layers call `erfc(x, xp=xp)` and know no libraries: the namespace selects the fo
 record, trace or write a graph use the standard form. A native form may be faster or more accurate
 but must not compute anything else: the checks compare both forms with the same reference, and
 random bits must be equal. It returns NotImplemented to leave a call to the standard form.
+
+A native form may have an equivalent that Numba can compile, with the same bits. Recorded steps use
+it once it is compiled:
+
+    @add_rows.loop("numpy")
+    def add_rows_loop(table, ids, rows):  # the result first, then the arrays among the operands
+        ...
 """
 
 from __future__ import annotations
@@ -28,6 +35,9 @@ from bp_arrays.devices import library_of
 from bp_arrays.typing import Namespace
 
 Form = Callable[..., Any]
+
+_loops: dict[Form, Form] = {}
+"""The loops of native forms."""
 
 _standard_only: ContextVar[bool] = ContextVar("standard_only", default=False)
 
@@ -61,6 +71,25 @@ class Kernel:
 
         return register
 
+    def loop(self, library: str) -> Callable[[Form], Form]:
+        """Register the decorated function as a form of the same bits that Numba can compile.
+
+        It is called with the result, all of whose numbers it writes, and the arrays among the
+        operands of the native form, all contiguous and in one dtype except for integers. It is
+        compiled alone: it must be found in its module by its name, and use no other name of it.
+
+        Parameters
+        ----------
+        library : str
+            The name of the native form, which must be registered before.
+        """
+
+        def register(loop: Form) -> Form:
+            _loops[self._natives[library]] = loop
+            return loop
+
+        return register
+
     def form(self, xp: Namespace) -> Form:
         """Return the form for a namespace."""
         if not self._natives or _standard_only.get():
@@ -79,6 +108,11 @@ class Kernel:
         if result is NotImplemented:
             return self.standard(*arguments, xp=xp, **options)
         return result
+
+
+def loop_of(form: Form) -> Form | None:
+    """Return the function that Numba can compile in place of a native form, if there is one."""
+    return _loops.get(form)
 
 
 @contextmanager

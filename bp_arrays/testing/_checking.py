@@ -70,6 +70,14 @@ def chosen_cases(only: Sequence[str] = ()) -> list[Case]:
     ]
 
 
+def first_cases(chosen: Sequence[Case]) -> list[Case]:
+    """Return the first case of each component, which has ordinary numbers and shapes."""
+    first: dict[str, Case] = {}
+    for case in chosen:
+        first.setdefault(case.component, case)
+    return list(first.values())
+
+
 def check(
     *components: Layer | Loss,
     input_shape: Any,
@@ -169,6 +177,7 @@ def check_cases(
     workers: int = WORKERS,
     timeout: float | None = None,
     xfail: Sequence[str] = (),
+    quick: bool = False,
     kill: bool = False,
 ) -> Report:
     """Run cases on devices; a device that is not available is reported as not run.
@@ -178,6 +187,8 @@ def check_cases(
     chosen : sequence of Case
     devices, require, dtypes, progress, workers, timeout, xfail
         As for `check`.
+    quick : bool, default False
+        Run only the first case of each component, and let compilers optimize little.
     kill : bool, default False
         End this process, with one line on stderr, if a case that does not return also keeps every
         other thread from running.
@@ -201,16 +212,25 @@ def check_cases(
     if timeout is not None:
         timeout = as_number("check", "timeout", timeout, above=0.0)
     required = [find_device(name) for name in require]
+    first = first_cases(chosen)
     report = Report(
         required=[device.name for device in required],
         limits={case.name: case.limit for case in chosen},
+        left_out=len(chosen) - len(first) if quick else 0,
     )
     started = time.perf_counter()
     by_name = {device.name: device for device in map(find_device, devices)}
     by_name |= {device.name: device for device in required if device.name not in by_name}
     with Watchdog(1.5 * timeout + 2.0) if kill and timeout else nullcontext() as watchdog:
         threads = Workers(workers, timeout, watchdog)
-        run = CheckRun(report, chosen, dtypes, threads, progress or (lambda _: None))
+        run = CheckRun(
+            report=report,
+            chosen=first if quick else chosen,
+            optimized=frozenset() if quick else frozenset(first),
+            dtypes=dtypes,
+            workers=threads,
+            show=progress or (lambda _: None),
+        )
         try:
             _run_all(run, list(by_name.values()))
         except TimedOut as error:
@@ -247,10 +267,15 @@ class References(dict[tuple[Case, str], HostArrays]):
 
 @dataclass(frozen=True)
 class CheckRun:
-    """What the stages of a check share."""
+    """What the stages of a check share.
+
+    Compilers optimize the cases `optimized` as for training, the others little: on JAX, most of
+    the time of a check is the compiler's.
+    """
 
     report: Report
     chosen: Sequence[Case]
+    optimized: frozenset[Case]
     dtypes: Sequence[str]
     workers: Workers
     show: ShowProgress
@@ -335,7 +360,8 @@ def _run_device(run: CheckRun, device: Device) -> None:
 
     def compute(item: tuple[Case, Placement]) -> Finding:
         missing = _missing_function(*item)
-        return missing or run_case(*item, run.references.of)
+        optimized = item[0] in run.optimized
+        return missing or run_case(*item, run.references.of, optimized=optimized)
 
     failed = []
     for (case, placement), finding in run.mapped(result.name, items, compute):

@@ -124,6 +124,8 @@ class Report:
         The case that did not return, at which the check ended; empty if all cases ran.
     limits : dict of str to float
         The largest error allowed for each case, in eps.
+    left_out : int
+        The number of cases that a quick check did not run, on any device.
     """
 
     devices: list[DeviceResult] = field(default_factory=list)
@@ -136,6 +138,7 @@ class Report:
     stale: list[str] = field(default_factory=list)
     ended_by: str = ""
     limits: dict[str, float] = field(default_factory=dict)
+    left_out: int = 0
     seconds: float = 0.0
     date: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat())
     machine: str = field(default_factory=provenance.machine)
@@ -207,6 +210,8 @@ class Report:
             outcome += f", {len(self.expected_failures)} known to fail"
         if self.ended_by:
             outcome += "; ENDED EARLY"
+        if self.left_out:
+            outcome += f"; QUICK, {self.left_out} more cases of these components were left out"
         return (
             f"{f'{self.cases} cases on {names}: {outcome}' if names else 'NOTHING ran'}; "
             f"{len(self.not_run)} device{'' if len(self.not_run) == 1 else 's'} NOT RUN; "

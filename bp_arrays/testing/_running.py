@@ -40,18 +40,22 @@ def reference(case: Case, placement: Placement) -> HostArrays:
     return host_results(truth, case.compute(truth, truth.arrays(rounded(case.inputs(), placement))))
 
 
-def run_case(case: Case, placement: Placement, truth_of: Truth = reference) -> Finding:
+def run_case(
+    case: Case, placement: Placement, truth_of: Truth = reference, *, optimized: bool = True
+) -> Finding:
     """Compute a case twice in a placement, and compare it with the reference.
 
     Every result must exist, be on the device and in the dtype, be within the case's limit of the
-    reference, and have the same bits both times; the inputs must be unchanged.
+    reference, and have the same bits both times; the inputs must be unchanged. On a device with a
+    compiler, `optimized` is whether it optimizes float32, the dtype of most training runs, as it
+    does for them: that takes three times as long.
     """
     with placement.device.activate():
         arrays = placement.arrays(case.inputs())
         before = host_results(placement, arrays)
         try:
             expected = truth_of(case, placement)
-            function = _as_trained(case, placement)
+            function = _as_trained(case, placement, optimized)
             results, again = function(arrays), function(arrays)
         except Exception as error:  # any error of a component is a fault to report
             return Finding(None, (did_not_run(error),))
@@ -71,17 +75,15 @@ def run_case(case: Case, placement: Placement, truth_of: Truth = reference) -> F
     return Finding(worst, tuple(faults))
 
 
-def _as_trained(case: Case, placement: Placement) -> Any:
+def _as_trained(case: Case, placement: Placement, optimized: bool) -> Any:
     """Return the computation as training runs it: through the backend's compiler, if any.
 
-    A computation that jax.jit can trace neither branches on a value nor reads one back. In
-    float32, the dtype that most training runs in, the compiler optimizes as it does for training;
-    in other dtypes it compiles quickly, as most of the time of a check is its time.
+    A computation that jax.jit can trace neither branches on a value nor reads one back.
     """
     if not case.traceable or placement.device.runs_as != "jit":
         return partial(case.compute, placement)
     function = partial(case.compute, replace(placement, traced=True))
-    optimizes = placement.dtype == "float32" or "float32" not in case.dtypes
+    optimizes = optimized and (placement.dtype == "float32" or "float32" not in case.dtypes)
     return compiled(function, placement.device, quickly=not optimizes)
 
 

@@ -61,21 +61,6 @@ def test_add_rows_in_every_form(size, device):
         np.testing.assert_allclose(device.to_numpy(table), expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("counts", [(1, 3, 8, 9, 30, 2, 1, 1), (40, 12), (1, 2, 1, 8, 1, 1), (1,)])
-def test_add_rows_on_numpy_has_the_bits_of_reduceat(counts):
-    generator = np.random.default_rng(len(counts))
-    words = generator.permutation(100)[: len(counts)]
-    ids = generator.permutation(np.repeat(words, counts))
-    rows = generator.normal(size=(ids.size, 3)).astype(np.float32)
-    order = np.argsort(ids, kind="stable")
-    used, starts = np.unique(ids[order], return_index=True)
-    expected = np.zeros((100, 3), np.float32)
-    expected[used] = np.add.reduceat(rows[order], starts, axis=0)
-    arrays = bp.device("cpu").asarray(ids, "int64"), bp.device("cpu").asarray(rows)
-    table = add_rows(*arrays, 100, device=None, xp=bp.device("cpu").xp)
-    np.testing.assert_array_equal(table, expected)
-
-
 def test_many_rows_in_float16_do_not_stop_at_2048():
     rows = np.ones((5000, 1), dtype=np.float16)
     ids = np.zeros(5000, dtype=np.int64)

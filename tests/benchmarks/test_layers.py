@@ -8,7 +8,7 @@ import pytest
 
 import bp_arrays as bp
 from benchmarks import layers
-from benchmarks.layers import OURS, TORCH, Row, Times, measure, products_alone, table
+from benchmarks.layers import OURS, TORCH, Row, Times, measure, products_alone
 
 
 def test_contestants_take_turns():
@@ -19,9 +19,9 @@ def test_contestants_take_turns():
     assert turns.index(TORCH) < len(turns) - 1 - turns[::-1].index(OURS)
 
 
-def test_the_table_divides_our_time_by_theirs():
+def test_our_time_is_divided_by_theirs():
     times = Times("a layer", {OURS: [2.0, 4.0, 3.0], TORCH: [4.0, 4.0, 4.0]})
-    assert "| a layer | **3.00** |  | 4.00 (0.75) |  |" in table([times])
+    assert times.entry()["milliseconds"] == {OURS: 3.0, TORCH: 4.0}
     assert times.entry()["ratio"] == {TORCH: 0.75}
 
 
@@ -37,14 +37,21 @@ def test_a_layer_runs_forward_and_backward():
     products_alone(layers.dense(5, 4, 3))()
 
 
-@pytest.mark.parametrize("limited", [False, True])
-def test_one_thread(monkeypatch, limited):
-    commands = []
-    monkeypatch.setattr(
-        layers.subprocess, "run",
-        lambda command, env, check: commands.append(command) or SimpleNamespace(returncode=3),
-    )  # fmt: skip
-    for name, value in layers.ONE_THREAD.items():
-        monkeypatch.setenv(name, value if limited else "8")
-    assert layers.run_on_one_thread(["layers"]) == (None if limited else 3)
-    assert len(commands) == (0 if limited else 1)
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_benchmark_starts_again_with_so_many_threads(monkeypatch, number):
+    started = []
+
+    def run(command, env, check):
+        started.append((command, env))
+        return SimpleNamespace(returncode=3)
+
+    monkeypatch.setattr(layers.subprocess, "run", run)
+    for name in layers.THREADS:
+        monkeypatch.setenv(name, "8")
+    assert layers.run_with_threads(["layers"], number) == 3
+    [(command, env)] = started
+    assert command[1:] == ["-m", "benchmarks", "layers"]
+    assert {env[name] for name in layers.THREADS} == {str(number)}
+    monkeypatch.setattr(layers.os, "environ", env)
+    assert layers.run_with_threads(["layers"], number) is None
+    assert layers.threads() == number

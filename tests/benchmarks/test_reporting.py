@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.__main__ import lines, main
 from benchmarks.measuring import Result
+from benchmarks.readme_tables import ABSENT, write_tables
 from benchmarks.surroundings import surroundings, warnings
 from benchmarks.sweeps import line_through
-from benchmarks.tables import ABSENT, write_tables
 from benchmarks.workloads import Workload
 
 PAGE = "before\n<!-- speed-cpu -->\nold\n<!-- /speed-cpu -->\nafter\n"
@@ -50,6 +50,23 @@ def test_the_page_gets_its_table_and_keeps_the_rest(tmp_path):
     assert once.startswith("before\n") and once.endswith("after\n")
     write_tables(page, tmp_path)
     assert page.read_text() == once
+
+
+def test_the_table_of_layers_has_a_column_for_each_contestant(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text("<!-- layers-2 -->\n<!-- /layers-2 -->\n")
+    rows = [
+        ("a net", {"bp_arrays": 3.0, "a": 4.0, "b": 6.0}, {"a": 0.75, "b": 0.5}),
+        ("a layer", {"bp_arrays": 1.0, "b": 2.0}, {"b": 0.5}),
+    ]
+    values = {name: value for name, value in report().items() if name not in ("networks", "memory")}
+    names = ("name", "milliseconds", "ratio")
+    layers = [dict(zip(names, row, strict=True)) for row in rows]
+    (tmp_path / "layers-2.json").write_text(json.dumps(values | {"layers": layers}))
+    write_tables(page, tmp_path)
+    assert "| ms | bp_arrays | a | b |" in page.read_text()
+    assert "| a net | **3.00** | 4.00 (0.75) | 6.00 (0.50) |" in page.read_text()
+    assert "| a layer | **1.00** | – | 2.00 (0.50) |" in page.read_text()
 
 
 def test_charts_are_pictures(tmp_path):

@@ -1,11 +1,11 @@
 """Plant each fault in a copy of the package, one at a time, and see who catches it.
 
-    python -m tests.mutation [--only WORD] [--jobs N] [--json FILE]
+    python -m tests.mutation [--only WORD] [--new] [--jobs N] [--record]
 
 The library's own check is asked first, on NumPy and array-api-strict and limited to what the
 fault touches; if it finds nothing, or has nothing to say of that part, the tests of the room are,
 on the same devices, or on all of them for the rooms that know the array libraries by name.
-Exit code 1 if a fault survives. `record.json` in this folder is the last complete run.
+Exit code 1 if a fault survives. `record.json` in this folder has the last outcome of each fault.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from tests.mutation.faults import FAULTS, Fault
 T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
+RECORD = Path(__file__).with_name("record.json")
 COPIED = ("bp_arrays", "tests", "pyproject.toml", "README.md", "docs")
 DEVICES = ("cpu", "strict", "strict:device1")
 DISAGREES, TESTS_FAILED = 1, 1
@@ -48,32 +49,31 @@ class Outcome:
     kind: str
     caught: str | None
     seconds: float
+    commit: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--only", default="", metavar="WORD", help="faults whose name has it")
+    parser.add_argument("--new", action="store_true", help="faults that are not in the record yet")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="faults at a time")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what happened here")
+    parser.add_argument("--record", action="store_true", help="write each outcome into the record")
     args = parser.parse_args(argv)
-    faults = [fault for fault in FAULTS if args.only in fault.name]
+    known = _recorded() if args.new else {}
+    faults = [f for f in FAULTS if args.only in f.name and f.name not in known]
     if not faults:
-        parser.error(f"--only {args.only!r}: no fault is named so")
+        parser.error("no fault is left: drop --new, or check the word after --only")
     with ExitStack() as stack, ThreadPoolExecutor(args.jobs) as pool:
         copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
         for _ in range(args.jobs):
             copies.put(_copy(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
-        commands = sorted(_commands(faults))
-        codes = list(pool.map(lambda command: _in_a_copy(copies, _run, command), commands))
-        broken = [command for command, code in zip(commands, codes, strict=True) if code != 0]
-        if broken:
-            print("not green before any fault was planted:", *map(" ".join, broken), sep="\n  ")
-            return 1
-        outcomes = list(pool.map(lambda fault: _in_a_copy(copies, _planted, fault), faults))
+        outcomes = []
+        for outcome in pool.map(lambda fault: _in_a_copy(copies, _planted, fault), faults):
+            outcomes.append(outcome)
+            if args.record:
+                _record(outcome)
     caught = [outcome for outcome in outcomes if outcome.caught]
-    print(f"killed {len(caught)} of {len(outcomes)}")
-    if args.json:
-        args.json.write_text(json.dumps(_report(outcomes, len(caught)), indent=1) + "\n")
+    print(f"caught {len(caught)} of {len(outcomes)}")
     return 0 if len(caught) == len(outcomes) else 1
 
 
@@ -101,25 +101,36 @@ def _planted(copy: Path, fault: Fault) -> Outcome:
     started = time.perf_counter()
     path.write_text(source.replace(fault.old, fault.new), encoding="utf-8")
     try:
-        caught = _caught_by(copy, fault)
+        caught, command = _caught_by(copy, fault)
     finally:
         path.write_text(source, encoding="utf-8")
-    outcome = Outcome(fault.name, fault.kind, caught, round(time.perf_counter() - started, 1))
+    seconds = round(time.perf_counter() - started, 1)
+    if caught and not _is_green(copy, command):
+        print(f"not green without any fault: {' '.join(command)}", flush=True)
+        caught = None
+    outcome = Outcome(fault.name, fault.kind, caught, seconds, provenance.commit())
     print(f"{caught or 'SURVIVED':<20} {fault.kind:<24} {fault.name}", flush=True)
     return outcome
 
 
-def _caught_by(copy: Path, fault: Fault) -> str | None:
-    if fault.only and _run(copy, _check(fault)) == DISAGREES:
-        return "by the check"
-    if _run(copy, _tests(fault)) == TESTS_FAILED:
-        return f"by tests/{fault.folder}"
-    return None
+def _caught_by(copy: Path, fault: Fault) -> tuple[str | None, tuple[str, ...]]:
+    """Return who caught the fault, and the last command that was asked."""
+    command = _check(fault)
+    if fault.only and _run(copy, command) == DISAGREES:
+        return "by the check", command
+    command = _tests(fault)
+    caught = _run(copy, command) == TESTS_FAILED
+    return f"by tests/{fault.folder}" if caught else None, command
 
 
-def _commands(faults: Sequence[Fault]) -> set[tuple[str, ...]]:
-    """Everything that will be asked; each must be content with the sound package."""
-    return {_check(fault) for fault in faults if fault.only} | {_tests(fault) for fault in faults}
+_green: dict[tuple[str, ...], bool] = {}
+
+
+def _is_green(copy: Path, command: tuple[str, ...]) -> bool:
+    """Return whether a command that caught a fault is content with the sound package."""
+    if command not in _green:
+        _green[command] = _run(copy, command) == 0
+    return _green[command]
 
 
 def _check(fault: Fault) -> tuple[str, ...]:
@@ -148,15 +159,18 @@ def _run(copy: Path, command: tuple[str, ...]) -> int:
         return -1
 
 
-def _report(outcomes: list[Outcome], caught: int) -> dict[str, object]:
-    return {
-        "killed": caught,
-        "planted": len(outcomes),
-        "commit": provenance.commit(),
-        "source": provenance.source_hash(),
-        "versions": provenance.versions(),
-        "faults": [asdict(outcome) for outcome in outcomes],
-    }
+def _recorded() -> dict[str, dict[str, object]]:
+    """Return the entries of the record by the name of the fault."""
+    return {entry["name"]: entry for entry in json.loads(RECORD.read_text())["faults"]}
+
+
+def _record(outcome: Outcome) -> None:
+    """Write an outcome into the record; faults that are not planted any more leave it."""
+    entries = _recorded() | {outcome.name: asdict(outcome)}
+    kept = [entries[fault.name] for fault in FAULTS if fault.name in entries]
+    caught = sum(bool(entry["caught"]) for entry in kept)
+    record = {"faults there are": len(FAULTS), "planted": len(kept), "caught": caught}
+    RECORD.write_text(json.dumps(record | {"faults": kept}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

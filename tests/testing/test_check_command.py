@@ -24,6 +24,15 @@ def test_it_prints_the_matrix_and_writes_the_report(tmp_path, capsys):
     assert report["disagreements"] == []
 
 
+def test_a_quick_check_is_of_the_two_usual_dtypes(capsys):
+    words = ["check", "--quick", "--device", "cpu", "--only", "relu"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "QUICK" in out and "all, float32" in out and "all, float16" not in out
+    assert main([*words, "--dtype", "float16"]) == 0
+    assert "all, float16" in capsys.readouterr().out
+
+
 def test_a_required_device_that_does_not_run_is_exit_code_1(capsys):
     if bp.device("cuda").availability().usable:
         pytest.skip("CUDA is there")

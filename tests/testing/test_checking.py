@@ -229,6 +229,20 @@ def test_components_are_chosen_by_name():
         chosen_cases([""])
 
 
+def test_a_quick_check_runs_the_first_case_of_each_component_and_says_so():
+    chosen = chosen_cases(["relu"])
+    report = check_cases(chosen, ["cpu"], dtypes=["float32"], quick=True)
+    [result] = report.devices
+    assert set(result.worst) == {"ReLU", "LeakyReLU", "PReLU"}
+    assert result.cases == 3 and set(result.errors) == {
+        f"{name}, ordinary" for name in result.worst
+    }
+    assert report.oracles and report.witnesses
+    rest = len(chosen) - 3
+    assert f"all agree; QUICK, {rest} more cases of these components were left out" in str(report)
+    assert "QUICK" not in str(check_cases(chosen[:3], ["cpu"], dtypes=["float32"]))
+
+
 class NeedsSix(bp.Layer):
     def init(self, input_shape):
         return {"w": bp.Parameter((input_shape[5],), bp.Zeros())}, input_shape
