@@ -44,11 +44,14 @@ class Piece(NamedTuple):
         The number of rows of the batch before these.
     total : int
         The number of rows of the whole batch.
+    whole : Batch, optional
+        The whole batch, if every process reads it.
     """
 
     batch: Batch | None
     first: int
     total: int
+    whole: Batch | None = None
 
     @property
     def rows(self) -> int:
@@ -149,7 +152,8 @@ class Feed(ABC):
 def piece_of(batch: Batch, first: int, last: int, total: int) -> Piece:
     """Return adjacent rows of a batch as a piece."""
     if first == last:
-        return Piece(None, first, total)
+        return Piece(None, first, total, batch)
+    own = batch
     if last - first < total:
-        batch = Batch(*map_tree(lambda array: array[first:last, ...], tuple(batch)))
-    return Piece(batch, first, total)
+        own = Batch(*map_tree(lambda array: array[first:last, ...], tuple(batch)))
+    return Piece(own, first, total, batch)

@@ -47,7 +47,13 @@ def amount_asked_for(error: BaseException) -> str:
 
 
 @contextmanager
-def memory_advice(where: str, device: Device, rows: int | None, kept: str) -> Iterator[None]:
+def memory_advice(
+    where: str,
+    device: Device,
+    rows: int | None,
+    kept: str,
+    smaller: str = "a smaller batch_size",
+) -> Iterator[None]:
     """Raise an `OutOfMemoryError` with the size of the batch for any library's own error.
 
     Parameters
@@ -58,6 +64,8 @@ def memory_advice(where: str, device: Device, rows: int | None, kept: str) -> It
         Rows per batch.
     kept : str
         What the caller still has, as a sentence.
+    smaller : str
+        How to compute fewer rows at once.
     """
     try:
         yield
@@ -73,6 +81,6 @@ def memory_advice(where: str, device: Device, rows: int | None, kept: str) -> It
         raise OutOfMemoryError(
             f"{where}: out of memory on {str(device)!r}{batch}"
             + (f", {size} were asked for" if size else "")
-            + f": use a smaller batch_size, a smaller net or dtype='float32'. {kept} "
+            + f": use {smaller}, a smaller net or dtype='float32'. {kept} "
             f"({one_line(error)})"
         ) from error

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,9 @@ from bp_arrays.typing import Array, HostArray
 
 FAIL_TOGETHER = 3.0
 """Seconds that a process with an error waits for the others to fail too."""
+
+SHOWN = 60
+"""Characters of a setting that messages show."""
 
 
 class ProcessGroup(ABC):
@@ -154,11 +158,15 @@ class ProcessGroup(ABC):
         everyone = self.gather(texts)
         for rank, others in enumerate(everyone):
             for name, text in everyone[0].items():
-                if others.get(name) != text:
+                other = others.get(name, "none")
+                if other != text:
+                    shown, got = text[:SHOWN], other[:SHOWN]
+                    if shown == got:  # they differ in what is cut off
+                        shown, got = (f"{each[:20]}... {_checksum(each)}" for each in (text, other))
                     raise InputError(
                         f"fit(distributed=): expected the same {name} in all processes, got "
-                        f"{text:.60} in process 0 and {others.get(name, 'none'):.60} in process "
-                        f"{rank}; start all of them with the same script, options and files"
+                        f"{shown} in process 0 and {got} in process {rank}; start all of them with "
+                        "the same script, options and files"
                     )
 
     def _watch(self) -> None:
@@ -175,3 +183,7 @@ class ProcessGroup(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(rank {self.rank} of {self.size})"
+
+
+def _checksum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"

@@ -34,7 +34,7 @@ class NCCL(ProcessGroup):
 
     Notes
     -----
-    Steps run operation by operation, with the update as one kernel, not as a CUDA graph.
+    Steps, and the update, run operation by operation, not as a CUDA graph.
 
     Examples
     --------

@@ -275,6 +275,7 @@ def load_estimator(
         advice = "" if device is not None else "; or pass load_estimator(path, device='cpu')"
         raise DeviceUnavailableError(f"{error}{advice}") from None
     if parameters.get("compute_dtype") is not None:  # which the CPU may lack
+        _check_compute_dtype(target, parameters["compute_dtype"])
         model = load(path, target, layers=layers)
         model.metadata.pop(KEY)
     if device is not None:
@@ -283,6 +284,16 @@ def load_estimator(
         return _restored(model.to(target), description, parameters, custom, device is not None)
     except Exception as error:  # a constructor may raise anything for the values of a damaged file
         raise _damaged(path, error) from None
+
+
+def _check_compute_dtype(device: Device, name: str) -> None:
+    try:
+        device.dtype(name)
+    except InputError as error:
+        raise InputError(
+            f"{error}; pass a device that has it, as in load_estimator(path, device='torch:cpu'), "
+            "or read the network alone, in float32, by bp.load(path, compute_dtype=None)"
+        ) from None
 
 
 def _restored(

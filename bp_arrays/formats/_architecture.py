@@ -189,7 +189,7 @@ def _build(value: Any, known: Mapping[str, type], depth: int) -> Any:
     if name not in known:
         raise DataError(
             f"expected a layer class known to this version, got {name!r:.80}; pass a custom class "
-            f"with load(path, layers=[{name:.80}])"
+            f"with load(path, layers=[{name:.80}]), or load_estimator(path, classes=...)"
         )
     positional = [_build(v, known, depth - 1) for v in fields] if isinstance(fields, list) else []
     named = (

@@ -6,6 +6,7 @@ import logging
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -71,7 +72,7 @@ from bp_arrays.model._prediction import (
     prediction_of,
 )
 from bp_arrays.model._summary import Summary, summary_of
-from bp_arrays.optimizers import EMA, Optimizer, TrainingState
+from bp_arrays.optimizers import EMA, Optimizer, TrainingState, scales_loss
 from bp_arrays.random import BatchPart, Stream, checked_seed, host_generator
 from bp_arrays.tables import TABLE_KEY, TableSpec, frame_samples
 from bp_arrays.trees import Tree, leaves, map_tree
@@ -500,6 +501,8 @@ class Model:
         ------
         InputError, DeviceMismatchError
             If x or δ has the wrong shape or dtype, or is on another device; for a negative step.
+        OutOfMemoryError
+            If the batch needs more memory than there is, in either pass.
 
         Examples
         --------
@@ -514,14 +517,14 @@ class Model:
         np.True_
         """
         device, options = self.device, _random_options("forward", step, seed)
-        with device.activate():
+        with device.activate(), _one_batch_advice("forward", device):
             x = samples_to_device(x, self.inputs, device, self.dtype)
             context = self.context(training=training, needs_input_gradient=True, **options)
             theta = self.vector
             y, net_backward = self.computed_net.forward(self.tree(theta), x, context)
 
         def backward(delta: Tree) -> tuple[Tree, dict[str, Array]]:
-            with device.activate():
+            with device.activate(), _one_batch_advice("backward", device):
                 delta = error_on_device(delta, y, device, self.dtype)
                 dx, gradients = net_backward(delta)
                 named = self.layout.names(gradients, theta, device.xp)
@@ -565,12 +568,14 @@ class Model:
         InputError, DeviceMismatchError
             If x, t or the weights do not fit the model and the loss, or each sample has the
             weight 0.
+        OutOfMemoryError
+            If the batch needs more memory than there is.
         """
         if not isinstance(loss, Loss):
             raise argument_error("gradients", "loss", loss, "a loss such as CrossEntropy()")
         options = _random_options("gradients", step, seed)
         device = self.device
-        with device.activate():
+        with device.activate(), _one_batch_advice("gradients", device):
             x = samples_to_device(x, self.inputs, device, self.dtype)
             rows = row_count(x)
             spec = BatchSpec.of(self, loss)
@@ -1032,7 +1037,7 @@ class Model:
     @property
     def scales_loss(self) -> bool:
         """True if training scales the loss, as it computes in float16."""
-        return self.compute_dtype == "float16"
+        return scales_loss(self.compute_dtype)
 
     @property
     def described_dtype(self) -> str:
@@ -1172,6 +1177,11 @@ class Model:
         """Return the parameters nested like the layers, as NumPy arrays."""
         theta, state = map(self.device.to_numpy, self.current_vectors())
         return self.layout.tree(theta, state, np)
+
+
+def _one_batch_advice(method: str, device: Device) -> AbstractContextManager[None]:
+    """Return the context of a method that computes all of the rows it receives at once."""
+    return memory_advice(method, device, None, "The model is unchanged", "a smaller batch")
 
 
 def check_compute_dtype(where: str, compute_dtype: Any, dtype: str) -> str | None:

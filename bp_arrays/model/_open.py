@@ -27,6 +27,7 @@ from bp_arrays.layers import Layer
 from bp_arrays.losses import last_layer
 from bp_arrays.model._layout import Layout
 from bp_arrays.model._model import Model, check_compute_dtype
+from bp_arrays.optimizers import scales_loss
 from bp_arrays.typing import Shape
 
 
@@ -114,7 +115,7 @@ def load(
                 state,
                 vectors=tuple(map(file.read, vector_names(state))),
                 monitored=tuple(file.read(MONITORED).tolist()),
-                loss_scaling=file.read(LOSS_SCALING) if _scales_loss(header) else None,
+                loss_scaling=file.read(LOSS_SCALING) if scales_loss(header.compute_dtype) else None,
             )
             model.training_state = stored.moved_to(target, dtype, compute_dtype)
     return model
@@ -135,13 +136,9 @@ def _expected_arrays(header: Header) -> dict[str, tuple[Shape, tuple[str, ...]]]
         vector = ((layout.trainable_size,), dtypes)
         expected |= dict.fromkeys(vector_names(header.training), vector)
         expected[MONITORED] = ((header.training.epoch,), ("F64",))
-        if _scales_loss(header):
+        if scales_loss(header.compute_dtype):
             expected[LOSS_SCALING] = ((4,), ("F32",))
     return expected
-
-
-def _scales_loss(header: Header) -> bool:
-    return header.compute_dtype == "float16"
 
 
 def _check_dtype(

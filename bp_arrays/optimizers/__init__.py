@@ -5,7 +5,12 @@ from bp_arrays.optimizers._adagrad import Adagrad
 from bp_arrays.optimizers._adam import Adam, AdamW, one_minus_power
 from bp_arrays.optimizers._average import EMA
 from bp_arrays.optimizers._chain import Chain
-from bp_arrays.optimizers._loss_scaling import SMALLEST_SCALE, scaled_update
+from bp_arrays.optimizers._loss_scaling import (
+    FIRST_SCALE,
+    SMALLEST_SCALE,
+    scaled_update,
+    scales_loss,
+)
 from bp_arrays.optimizers._optimizer import Optimizer, Scalars, State
 from bp_arrays.optimizers._rmsprop import RMSProp
 from bp_arrays.optimizers._scikit_learn import (
@@ -39,6 +44,7 @@ def optimizer_named(name: str) -> type[Optimizer]:
 __all__ = [
     "EMA",
     "ESTIMATOR_OPTIMIZERS",
+    "FIRST_SCALE",
     "OPTIMIZERS",
     "SGD",
     "SMALLEST_SCALE",
@@ -58,4 +64,5 @@ __all__ = [
     "one_minus_power",
     "optimizer_named",
     "scaled_update",
+    "scales_loss",
 ]

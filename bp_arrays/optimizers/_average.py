@@ -49,7 +49,8 @@ class EMA(Optimizer):
     In half precision the average is kept in float32, and rounded once per epoch. The running
     statistics of BatchNorm are not averaged: they are those of the trained parameters. After a
     loss that is not finite the model has the last trained parameters. A checkpoint within an epoch
-    has the trained parameters too, one at its end the averages.
+    has the trained parameters too, one at its end the averages. Steps skipped because gradients
+    overflow in float16 count as updates: if the first ones are skipped, θ_s is θ_0 for them.
 
     Examples
     --------

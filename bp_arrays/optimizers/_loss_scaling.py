@@ -33,6 +33,11 @@ NUMBERS = 4
 """The length of the state."""
 
 
+def scales_loss(compute_dtype: str | None) -> bool:
+    """Return True if training scales the loss of a model with this compute dtype."""
+    return compute_dtype == "float16"
+
+
 class ScaledUpdate(NamedTuple):
     """The results of an update that may have been skipped.
 

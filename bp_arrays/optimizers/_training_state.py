@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from bp_arrays.devices import Device, name_of_dtype
-from bp_arrays.optimizers._loss_scaling import first_scaling, new_epoch
+from bp_arrays.optimizers._loss_scaling import first_scaling, new_epoch, scales_loss
 from bp_arrays.optimizers._optimizer import Optimizer
 from bp_arrays.typing import Array
 
@@ -124,7 +124,7 @@ class TrainingState:
 
 def _first_scaling(device: Device, compute_dtype: str | None) -> Any:
     """Return the first state of loss scaling; None for a dtype that needs none."""
-    if compute_dtype != "float16":
+    if not scales_loss(compute_dtype):
         return None
     with device.activate():
         return first_scaling(device.native, device.xp)

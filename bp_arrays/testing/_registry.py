@@ -47,6 +47,7 @@ def cases() -> tuple[Case, ...]:
         *update_cases.optimizer_cases(),
         *update_cases.schedule_cases(),
         *training_cases.training_cases(),
+        *training_cases.mixed_training_cases(),
     )
 
 

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from bp_arrays.data import Feed, as_batches
-from bp_arrays.devices import Device
+from bp_arrays.devices import Device, memory_advice
 from bp_arrays.distributed import ProcessGroup
 from bp_arrays.errors import InputError
 from bp_arrays.inputs import BatchSpec, no_sample_counts
-from bp_arrays.kernels import narrowed
 from bp_arrays.losses import Loss
 from bp_arrays.model import Model, Objective
 from bp_arrays.training._metrics import Metric, with_part_losses
@@ -41,8 +40,11 @@ def merged(metrics: Sequence[Metric], total: Sums, batch: Sums, xp: Namespace) -
 
 
 def _in_float64(value: Any, xp: Namespace) -> Any:
-    """Return a number as a float; an array, such as one of a custom metric, in float64."""
-    return float(value) if type(value) in (int, float) else narrowed(value, xp.float64, xp)
+    """Return a number as a float; an array, such as one of a custom metric, in float64.
+
+    A copy: `merge` may return it, and steps overwrite their memory.
+    """
+    return float(value) if type(value) in (int, float) else xp.astype(value, xp.float64)
 
 
 class Totals:
@@ -178,6 +180,8 @@ def evaluate(
     ------
     InputError, DeviceMismatchError
         For data, targets or weights that do not fit, as in `fit`.
+    OutOfMemoryError
+        If a batch needs more memory than there is.
 
     Examples
     --------
@@ -194,13 +198,14 @@ def evaluate(
     check_table(x, spec_of(model), "evaluate")
     batches = as_batches(x, t, sample_weight, batch_size=batch_size)
     rows = batches.batch_size if batches is x else batch_size or EVALUATION_ROWS
-    return evaluate_feed(
-        model,
-        batches.feed(BatchSpec.of(model, loss, metrics)),
-        loss=loss,
-        metrics=metrics,
-        rows=rows,
-    )
+    with memory_advice("evaluate", model.device, rows, "The model is unchanged"):
+        return evaluate_feed(
+            model,
+            batches.feed(BatchSpec.of(model, loss, metrics)),
+            loss=loss,
+            metrics=metrics,
+            rows=rows,
+        )
 
 
 def nothing() -> None:
@@ -231,9 +236,13 @@ def evaluate_feed(
     with quiet, model.device.activate(), closing(pieces):
         context = model.context(training=False, needs_input_gradient=False, sum_dtype=sum_dtype)
         theta, state = model.current_vectors()
+        total = 0
         for piece in pieces:
+            total += piece.total
             if piece.batch is not None:
                 result = objective.forward(theta, state, piece.batch, context)
                 totals.add(result.loss * result.weight, result.weight, result.sums)
             between()
+        if group is not None and not feed.repeats:
+            group.require_same(rows_of_validation_data=total)
         return totals.values(group)

@@ -32,7 +32,7 @@ from bp_arrays.training._penalty import L2Penalty
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._table import check_table
 from bp_arrays.training._trainer import KEPT, Trainer, check_group, checked_together, guarded
-from bp_arrays.training.callbacks import Callback, Run, called_back
+from bp_arrays.training.callbacks import Callback, EarlyStopping, Run, called_back
 from bp_arrays.training.checkpoints import (
     Checkpoint,
     Session,
@@ -41,6 +41,8 @@ from bp_arrays.training.checkpoints import (
     recorded_series,
     setting,
 )
+
+SMALLER_VALIDATION = "smaller batches, validation=[(x1, t1), (x2, t2), ...]"
 
 
 def fit(
@@ -250,6 +252,7 @@ def _fit(
             epochs=epochs,
             shuffle=as_text(data.shuffle),
             order_seed=data.seed,
+            early_stopping=as_text([each for each in callbacks if isinstance(each, EarlyStopping)]),
         )
 
     division = Division(accumulate, group)
@@ -320,15 +323,19 @@ def _fit(
                 if model.scales_loss:
                     values["skipped_steps"] = runner.state.skipped_steps
                 if validation_feed is not None:
-                    measured = evaluate_feed(
-                        model,
-                        validation_feed,
-                        loss=loss,
-                        metrics=metrics,
-                        rows=max(rows, EVALUATION_ROWS),
-                        between=pauses.in_validation if group is None else nothing,
-                        group=group,
-                    )
+                    validation_rows = max(rows, EVALUATION_ROWS)
+                    with memory_advice(
+                        "fit(validation=)", device, validation_rows, KEPT, SMALLER_VALIDATION
+                    ):
+                        measured = evaluate_feed(
+                            model,
+                            validation_feed,
+                            loss=loss,
+                            metrics=metrics,
+                            rows=validation_rows,
+                            between=pauses.in_validation if group is None else nothing,
+                            group=group,
+                        )
                     values |= {f"val_{name}": value for name, value in measured.items()}
                 _finish_epoch(model, values.get("val_loss", values["loss"]))
                 run.history.record(values | {"seconds": time.perf_counter() - started})

@@ -15,7 +15,7 @@ before the update in every part; their changes are averaged over the rows.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -69,12 +69,15 @@ class Part(NamedTuple):
         None for no rows.
     rows, first, total : int
         The number of its rows, of those of the batch before them, and of all of the batch.
+    whole : Batch, optional
+        The rows of all processes that compute a part with this one, if every process reads them.
     """
 
     batch: Batch | None
     rows: int
     first: int
     total: int
+    whole: Batch | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,23 @@ class Division:
             if group:
                 yield _parts(group)
 
+    def remaining_updates(
+        self, feed: Feed, batch_size: int, order: Any, pauses: Pauses
+    ) -> Generator[list[Part]]:
+        """Return the updates of an epoch that are left.
+
+        Raises
+        ------
+        InputError
+            If an iterable yields other batches than before the interruption.
+        """
+        if not pauses.compares(feed):
+            return self.updates(feed, batch_size, order, pauses.start)
+        updates = self.updates(feed, batch_size, order, pauses.start - 1)
+        last = next(updates, None)
+        pauses.compare(None if last is None else last[-1].whole, updates)
+        return updates
+
     def steps(self, feed: Feed, batch_size: int) -> int | None:
         """Return the number of updates of an epoch; None if unknown."""
         batches = feed.steps(batch_size, self.size)
@@ -159,8 +179,25 @@ class Division:
                 f"got {rows:.0f}; every process must read the same data"
             )
 
-    def pause(self, pauses: Pauses, totals: Totals) -> None:
-        """Do in all processes what is due in one of them after an update.
+    def check_end(self, feed: Feed, sum_of: Callable[[], float]) -> None:
+        """Raise InputError if another process has more batches than this one.
+
+        Parameters
+        ----------
+        feed : Feed
+        sum_of : callable
+            Takes part in one more sum, as for an update, without rows; returns the rows of all.
+        """
+        # of arrays and blocks the processes know each other's number of batches
+        if self.group is not None and not feed.repeats and (rows := sum_of()):
+            raise InputError(
+                "fit(distributed=): expected as many batches in all processes, others have "
+                f"{rows:.0f} more rows than process {self.rank}; every process must read the same "
+                "data"
+            )
+
+    def pause(self, pauses: Pauses, totals: Totals, parts: Sequence[Part] = ()) -> None:
+        """Do in all processes what is due in one of them after an update by these parts.
 
         Raises
         ------
@@ -171,7 +208,7 @@ class Division:
             pauses.interrupts.pending = max(self.group.gather(pauses.interrupts.pending))
             sums = totals.sums(self.group)
             pauses.begin(lambda: sums)
-        pauses.pause()
+        pauses.pause(parts[-1].whole if parts else None)
 
     def gathered(self, value: Any) -> list[Any]:
         """Return the values of all processes."""
@@ -198,7 +235,8 @@ def _parts(pieces: Sequence[Any]) -> list[Part]:
     total, before = sum(piece.total for piece in pieces), 0
     parts = []
     for piece in pieces:
-        parts.append(Part(piece.batch, piece.rows, before + piece.first, total))
+        first = before + piece.first
+        parts.append(Part(piece.batch, piece.rows, first, total, piece.whole))
         before += piece.total
     return parts
 

@@ -9,12 +9,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from bp_arrays.data import Batch, BatchIterator, Feed, fingerprint
 from bp_arrays.errors import InputError
 from bp_arrays.training._evaluate import Sums
 from bp_arrays.training._interrupts import Interruptible
+
+
+class Closeable(Protocol):
+    """What can be closed, such as an iterator."""
+
+    def close(self) -> None: ...
 
 
 class Pauses:
@@ -91,18 +97,25 @@ class Pauses:
         InputError
             If an iterable yields other batches than before the interruption.
         """
-        if feed.repeats or self.last_batch is None:
+        if not self.compares(feed):
             return feed.epoch(batch_size, order, self.start)
         batches = feed.epoch(batch_size, order, self.start - 1)
-        last = next(iter(batches), None)
+        self.compare(next(iter(batches), None), batches)
+        return batches
+
+    def compares(self, feed: Feed) -> bool:
+        """Return whether the last batch before the interruption is to be compared with today's."""
+        return not feed.repeats and self.last_batch is not None
+
+    def compare(self, last: Batch | None, batches: Closeable) -> None:
+        """Close the batches and raise InputError unless the last one was the last one before."""
         if last is None or batch_fingerprint(last) != self.last_batch:
             batches.close()
             raise InputError(
                 f"resume: expected an iterable that yields the same batches again, got another "
-                f"batch {self.start} than before the interruption; save checkpoints at the ends of "
-                'epochs, every="1 epoch", or make its order repeatable'
+                f"batch of update {self.start} than before the interruption; save checkpoints at "
+                'the ends of epochs, every="1 epoch", or make its order repeatable'
             )
-        return batches
 
 
 def batch_fingerprint(batch: Batch) -> str:

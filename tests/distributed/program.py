@@ -247,6 +247,9 @@ def differences_are_refused(group):
     other = bp.Model(bp.Linear(3), 5, device="cpu", seed=int(last))
     settings = {"loss": bp.CrossEntropy(), "optimizer": bp.SGD(0.1), "distributed": group}
     refused(kind, words, bp.fit, other, X, CLASSES, **settings)
+    refused(kind, [*where, "data"], trained, group, sample_weight=np.ones(53) + last)
+    stopping = [bp.EarlyStopping(3)] if last else []
+    refused(kind, [*where, "early stopping"], trained, group, callbacks=stopping)
     # a mistake in one process is that of all
     targets = CLASSES + 9 * last
     refused(kind, ["classes 0 to 2"], trained, group, t=targets)
@@ -256,6 +259,32 @@ def differences_are_refused(group):
     model.set_parameters({"0.weight": model.parameters["0.weight"] * (1.0 + 1e-12 * last)})
     bp.fit(model, X, CLASSES, **settings)
     assert len(set(group.gather(model.vector.tobytes()))) == 1
+
+
+@case
+def checkpoints_of_one_process_alone_are_refused(group):
+    last = group.rank == group.size - 1
+    with tempfile.TemporaryDirectory() as own:
+        trained(checkpoint=own)
+        resume = own if last else None
+        refused(bp.InputError, ["same checkpoint to resume from"], trained, group, resume=resume)
+        checkpoint = Path(own, "new") if last else None
+        words = ["expected a Checkpoint in process 0"]
+        refused(bp.InputError, words, trained, group, checkpoint=checkpoint)
+
+
+@case
+def iterables_of_other_lengths_are_refused(group):
+    batches = [(X[k : k + 8], CLASSES[k : k + 8]) for k in range(0, 53, 8)]
+    fewer = batches[: len(batches) - (group.rank == 0)]
+    options = {"t": None, "batch_size": None}
+    for device in ("cpu", "strict"):
+        words = ["every process must read the same data"]
+        refused(
+            bp.InputError, words, trained, group, x=iter(fewer), epochs=1, device=device, **options
+        )
+    words = ["same rows of validation data"]
+    refused(bp.InputError, words, trained, group, x=batches, validation=fewer, **options)
 
 
 @case

@@ -35,7 +35,7 @@ def start(processes, *words):
 @pytest.mark.parametrize(
     ("processes", "words", "cases"),
     [
-        (2, (), 21),
+        (2, (), 23),
         (3, ("everything", "blocks"), 2),
         (4, ("accumulated", "fewer"), 2),
     ],

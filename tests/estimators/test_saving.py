@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -200,6 +201,34 @@ def test_files_that_are_damaged_foreign_or_newer_are_one_line(tmp_path):
     assert "truncated or damaged" in said()
     with pytest.raises(FileNotFoundError):
         bp.load_estimator(tmp_path / "none.safetensors")
+
+
+def test_advice_about_an_estimator_names_arguments_that_there_are(tmp_path):
+    @dataclass(frozen=True)
+    class Doubled(bp.Layer):
+        def init(self, input_shape):
+            return {}, input_shape
+
+        def forward(self, params, x, ctx):
+            return 2.0 * x, lambda delta: (2.0 * delta, {})
+
+    path = tmp_path / "e.safetensors"
+    net = bp.Sequential(Doubled(), bp.Linear(3))
+    bp.SequentialClassifier(net, epochs=1, random_state=0).fit(X, Y).save(path)
+    with pytest.raises(bp.DataError, match=r"load_estimator\(path, classes=\.\.\.\)"):
+        bp.load_estimator(path)
+    assert bp.load_estimator(path, classes=[Doubled]).net == net
+
+
+def test_a_device_without_the_compute_dtype_is_refused_with_what_there_is(tmp_path):
+    pytest.importorskip("torch")
+    path = tmp_path / "e.safetensors"
+    half = {"device": "torch:cpu", "compute_dtype": "bfloat16"}
+    bp.MLPClassifier(**QUICK, **half).fit(X, Y).save(path)
+    with pytest.raises(bp.InputError, match=r"load_estimator\(path, device='torch:cpu'\)"):
+        bp.load_estimator(path, device="cpu")
+    assert bp.load_estimator(path, device="torch:cpu").predict(X).shape == (len(X),)
+    assert bp.load(path, device="cpu", compute_dtype=None).compute_dtype is None
 
 
 def test_what_cannot_be_saved_is_said_before_a_file_is_written(tmp_path):

@@ -47,6 +47,21 @@ def test_each_member_of_an_ensemble_has_the_masks_of_the_whole_batch(device):
     np.testing.assert_allclose(several, one, rtol=3e-5, atol=3e-6)
 
 
+def test_metrics_are_those_of_all_batches(device):
+    """Also those whose sums are arrays, alone and of one of several outputs."""
+    options = {"optimizer": bp.SGD(1e-12), "epochs": 1, "sample_weight": WEIGHT}
+    values = {"t": X[:, :3], "loss": bp.Huber(), "metrics": [bp.R2()]}
+    net = bp.Parallel(kind=bp.Linear(3), size=bp.Linear(2))
+    outputs = {"t": {"kind": CLASSES, "size": X[:, :2]}, "net": net} | {
+        "loss": bp.CombinedLoss({"kind": bp.CrossEntropy(), "size": bp.Huber()}),
+        "metrics": [bp.OutputMetric("size", bp.R2())],
+    }
+    for settings in (values, outputs):
+        one = trained(device, batch_size=21, **options, **settings)
+        several = trained(device, batch_size=7, accumulate=3, **options, **settings)
+        np.testing.assert_allclose(several, one, rtol=3e-5, atol=3e-6)
+
+
 def test_batches_of_unequal_size_count_by_their_weights():
     batches = [(X[:5], CLASSES[:5]), (X[5:30], CLASSES[5:30]), (X[30:], CLASSES[30:])]
     two = [(X[:30], CLASSES[:30]), (X[30:], CLASSES[30:])]

@@ -159,7 +159,8 @@ def test_streamed_data_continues_within_an_epoch(kind, tmp_path, monkeypatch):
         assert_same(resumed, history, uninterrupted, expected)
 
 
-def test_an_order_that_cannot_be_repeated_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_batches_that_cannot_be_repeated_are_refused(device, accumulate, tmp_path, monkeypatch):
     class Reader:
         def __init__(self):
             self.rng = np.random.default_rng(0)
@@ -167,12 +168,14 @@ def test_an_order_that_cannot_be_repeated_is_refused(tmp_path, monkeypatch):
         def __iter__(self):
             return ((X[rows], T[rows]) for rows in self.rng.permutation(70).reshape(7, 10))
 
-    arguments = settings(batch_size=None)
+    arguments = settings(batch_size=None, accumulate=accumulate)
     checkpoint = bp.Checkpoint(tmp_path, every="9 steps")
-    stopped_after(9, monkeypatch, make(), Reader(), checkpoint=checkpoint, **arguments)
+    stopped_after(9, monkeypatch, make(device), Reader(), checkpoint=checkpoint, **arguments)
     with pytest.raises(bp.InputError, match="expected an iterable that yields the same batches"):
-        bp.fit(make(), Reader(), resume=tmp_path, **arguments)
+        bp.fit(make(device), Reader(), resume=tmp_path, **arguments)
 
+
+def test_an_order_that_cannot_be_repeated_is_refused(tmp_path, monkeypatch):
     rng, folder = np.random.default_rng(0), tmp_path / "order"
     arguments = settings(shuffle=lambda epoch: rng.permutation(70))
     checkpoint = bp.Checkpoint(folder)
@@ -288,6 +291,42 @@ def test_a_folder_without_a_checkpoint_is_refused_in_one_line(tmp_path):
     (foreign / "step-000000000005.safetensors").write_bytes(b"a")
     refused(foreign, "expected a checkpoint that is intact")
     refused(3, "expected the path of a folder")
+    refused("a" * 300, "File name too long")
+    refused("a\0b", "expected the path of a folder")
+
+
+def test_a_name_that_is_too_long_for_a_folder_is_refused_in_one_line():
+    with pytest.raises(bp.InputError, match="expected a folder to write to, got File") as error:
+        bp.fit(make(), X, T, checkpoint="a" * 300, **settings())
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_may_write_where_its_parent_has_written(tmp_path):
+    """It is refused by the lock while the parent trains, not by what it has inherited."""
+    folder = CheckpointFolder(tmp_path, keep=1)
+    (told, tell), (wait, go) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(go)
+            try:
+                CheckpointFolder(tmp_path, keep=1)
+            except bp.InputError as error:
+                os.write(tell, str(error).encode())
+            os.read(wait, 1)
+            CheckpointFolder(tmp_path, keep=1).close()
+            os.write(tell, b"written")
+        finally:
+            os._exit(0)
+    os.close(tell)
+    assert f"process {os.getpid()} on" in os.read(told, 1000).decode()
+    folder.close()
+    os.close(go)
+    assert os.read(told, 1000) == b"written"
+    os.waitpid(child, 0)
+    os.close(told)
+    os.close(wait)
 
 
 @pytest.fixture(scope="module")

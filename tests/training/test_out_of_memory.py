@@ -1,6 +1,7 @@
 """Too little memory: the size of the batch and of the allocation are told, the model stays usable.
 
-Covers: `OutOfMemoryError` from fit, Trainer.step and predict, for the errors of every library.
+Covers: `OutOfMemoryError` from fit, Trainer.step, evaluate, gradients and predict, for the errors
+of every library.
 """
 
 from __future__ import annotations
@@ -63,6 +64,24 @@ class Full(bp.Layer):
         return a, lambda delta: (delta, {})
 
 
+class FullInEvaluation(Full):
+    def forward(self, params, a, ctx):
+        if ctx.training:
+            return a, lambda delta: (delta, {})
+        return super().forward(params, a, ctx)
+
+
+def test_validation_tells_how_to_make_its_own_batches_smaller(monkeypatch):
+    model = bp.Model(bp.Sequential(bp.Linear(2), FullInEvaluation()), 3, device="cpu", seed=0)
+    x, t = np.ones((8, 3), "float32"), np.zeros((8, 2), "float32")
+    settings = {"loss": bp.L2Loss(), "optimizer": bp.Adam(0.1), "validation": (x, t)}
+    monkeypatch.setattr(Full, "error", MemoryError())
+    with pytest.raises(bp.OutOfMemoryError, match=r"with batches of 1024 rows.*validation=\[\("):
+        bp.fit(model, x, t, batch_size=4, **settings)
+    monkeypatch.setattr(Full, "error", None)
+    assert bp.fit(model, x, t, **settings | {"validation": [(x, t)]}).epochs == 1
+
+
 @pytest.mark.parametrize(("error", "amount"), ERRORS)
 def test_fit_step_and_predict_tell_it_and_the_model_stays(monkeypatch, error, amount):
     model = bp.Model(bp.Sequential(bp.Linear(2), Full()), input_shape=3, device="cpu", seed=0)
@@ -76,12 +95,17 @@ def test_fit_step_and_predict_tell_it_and_the_model_stays(monkeypatch, error, am
             model, x, t, batch_size=4, compiled=False, **settings
         ),
         "Trainer.step: out of memory on 'cpu'": lambda: trainer.step(x, t),
+        "evaluate: out of memory on 'cpu' with batches of 1024 rows": lambda: bp.evaluate(
+            model, x, t, loss=settings["loss"]
+        ),
+        "forward: out of memory on 'cpu'": lambda: model.forward(x),
+        "gradients: out of memory on 'cpu'": lambda: model.gradients(x, t, settings["loss"]),
         "predict: out of memory on 'cpu'": lambda: model.predict(x),
         "jacobian: out of memory on 'cpu'": lambda: model.jacobian(x),
     }
     for message, call in calls.items():
         monkeypatch.setattr(Full, "error", error)
-        with pytest.raises(bp.OutOfMemoryError, match="use a smaller batch_size") as raised:
+        with pytest.raises(bp.OutOfMemoryError, match="use a smaller batch") as raised:
             call()
         assert str(raised.value).startswith(message) and amount in str(raised.value)
         assert isinstance(raised.value, MemoryError) and "\n" not in str(raised.value)

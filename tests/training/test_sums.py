@@ -127,3 +127,31 @@ def test_five_million_rows_of_float32():
         batch_size=50_000,
     )  # fmt: skip
     assert result["loss"] == pytest.approx(float(np.float32(0.1)), rel=1e-7)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_merge_may_return_one_of_its_arguments(device, dtype, compiled):
+    class OutputsOfLargest(bp.Metric):
+        """The first output of the batch with the largest sum."""
+
+        name = "largest"
+
+        def check_targets(self, t, output_shape, loss):
+            pass
+
+        def sums(self, y, t, ctx, weight=None):
+            return ctx.xp.sum(y), 1.0 * y[0, ...]
+
+        def merge(self, total, sums, xp):
+            return sums if float(sums[0]) > float(total[0]) else total
+
+        def value(self, sums):
+            return float(sums[1][0])
+
+    x = np.array([0.0, 1.0, 7.0, 2.0, 3.0, 4.0, 5.0, 1.0])[:, None]
+    model = bp.Model(bp.Linear(1, bias=False), 1, device=device, dtype=dtype)
+    model.set_parameters({"weight": np.ones((1, 1))})
+    options = {"optimizer": bp.SGD(1e-30), "batch_size": 2, "shuffle": False, "loss": MSE}
+    metrics = [OutputsOfLargest()]
+    history = bp.fit(model, x, x + 1.0, metrics=metrics, compiled=compiled, **options)
+    assert history["largest"] == [7.0]

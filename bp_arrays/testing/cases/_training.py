@@ -13,13 +13,13 @@ from bp_arrays.devices import Device, device
 from bp_arrays.layers import Dropout, Layer, Linear, Residual, Sequential, Standardize
 from bp_arrays.losses import CrossEntropy, Huber, L2Loss, Loss
 from bp_arrays.model import Model
-from bp_arrays.optimizers import SGD, Adam, AdamW, Chain, ClipByGlobalNorm, Optimizer
+from bp_arrays.optimizers import FIRST_SCALE, SGD, Adam, AdamW, Chain, ClipByGlobalNorm, Optimizer
 from bp_arrays.schedules import Cosine
 from bp_arrays.testing._case import GRADIENT, PARAMETER, Case, Derivatives
 from bp_arrays.testing._placement import HostArrays, Placement
 from bp_arrays.testing.cases._inputs import normal
 from bp_arrays.testing.cases._layer import parameter_tree
-from bp_arrays.testing.witnesses._training import step_of_the_notes
+from bp_arrays.testing.witnesses._training import mixed_training, step_of_the_notes
 from bp_arrays.testing.witnesses._witness import formula
 from bp_arrays.training import Accuracy, fit
 from bp_arrays.typing import Array
@@ -85,6 +85,71 @@ PROBLEMS = {
 
 STEP_LIMIT, TRAINING_LIMIT = 16.0, 64.0
 """A step is a chain of a few operations; a training run accumulates rounding over twelve steps."""
+
+
+MIXED = Problem(Sequential(Linear(9), Tanh(), Linear(CLASSES)), L2Loss(), SGD(0.02))
+"""Trained in mixed precision. The targets are so large that float16 skips the first steps."""
+
+MIXED_LIMIT = 0.5
+"""In eps of the half precision, of the changes of the parameters: compilers leave roundings out,
+and sums in another order turn some. A wrong scale, or parameters that are rounded too, are far
+off."""
+
+
+def mixed_training_cases() -> Iterator[Case]:
+    """Yield a short training run for each compute dtype, against its roundings written out."""
+    for dtype in ("float16", "bfloat16"):
+        names = [entry.name for entry in MIXED.model("cpu", "float64").layout.trainable]
+        yield Case(
+            "mixed training",
+            dtype,
+            "training",
+            _mixed_inputs,
+            partial(_mixed_training, dtype),
+            MIXED_LIMIT,
+            wide=frozenset(["losses", *(f"change of {name}" for name in names)]),
+            dtypes=(dtype,),
+            traceable=False,
+        )
+
+
+def _mixed_inputs() -> HostArrays:
+    inputs = MIXED.inputs()
+    return inputs | {"x": inputs["x"][:16], "t": 4.0 * inputs["t"][:16]}
+
+
+def _mixed_training(
+    compute_dtype: str, placement: Placement, arrays: dict[str, Array]
+) -> dict[str, Array]:
+    on_host = {name: placement.device.to_numpy(array) for name, array in arrays.items()}
+    if placement.dtype != compute_dtype:  # the reference
+        scale = FIRST_SCALE if compute_dtype == "float16" else 1.0
+        return mixed_training(
+            on_host, compute_dtype, epochs=4, batch_size=8, rate=0.02, scale=scale
+        )
+    model = Model(
+        MIXED.net, FEATURES, device=placement.device, compute_dtype=compute_dtype, seed=SEED
+    )
+    names = list(model.parameters)
+    model.set_parameters({name: on_host[PARAMETER + name] for name in names})
+    history = fit(
+        model,
+        on_host["x"],
+        on_host["t"],
+        loss=MIXED.loss,
+        optimizer=MIXED.optimizer,
+        epochs=4,
+        batch_size=8,
+        shuffle=False,
+    )
+    before = {
+        name: placement.device.asarray(on_host[PARAMETER + name], "float32") for name in names
+    }
+    skipped = np.asarray(history.get("skipped_steps", [0.0] * 4), np.int32)
+    return {
+        "losses": placement.device.asarray(np.asarray(history["loss"]), "float32"),
+        "skipped": placement.array(skipped),
+    } | {f"change of {name}": model.parameters[name] - before[name] for name in names}
 
 
 def training_cases() -> Iterator[Case]:

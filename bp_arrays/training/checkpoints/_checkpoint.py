@@ -104,13 +104,20 @@ def folder_path(where: str, name: str, value: Any) -> Path:
     InputError
         If it is not a path, or a file has this name.
     """
-    is_path = isinstance(value, (str, os.PathLike)) and str(value)
+    is_path = isinstance(value, (str, os.PathLike)) and str(value) and "\0" not in str(value)
     path = Path(value).expanduser() if is_path else None
-    if path is None or (path.exists() and not path.is_dir()):
+    if path is None or _is_file(path):
         got = "" if path is None else "this is a file"
         shown = value if path is None else str(path)
         raise argument_error(where, name, shown, "the path of a folder", got)
     return path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_dir()
+    except OSError:  # a name that is too long, or a folder above it that may not be read
+        return False
 
 
 def parse_interval(where: str, name: str, value: Any) -> Interval:

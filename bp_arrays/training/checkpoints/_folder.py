@@ -34,8 +34,9 @@ DAMAGE = {errno.EIO, errno.EISDIR, getattr(errno, "EUCLEAN", errno.EIO)}
 """The errors of a file whose content is lost. After others, such as a missing permission, too many
 open files or a network that is down, the file may be intact."""
 
-_in_use: set[str] = set()
-"""The folders that this process writes to: a lock of the system does not refuse its own process."""
+_in_use: set[tuple[int, str]] = set()
+"""The folders that this process writes to: a lock of the system does not refuse its own process.
+Each with the number of the process, as a forked one has a copy of this set."""
 
 _acquiring = threading.Lock()
 
@@ -143,7 +144,7 @@ class CheckpointFolder:
     def __init__(self, path: Path, keep: int | None) -> None:
         self.path, self.keep = path, keep
         self._lock: IO[str] | None = None
-        self._key = ""
+        self._key: tuple[int, str] | None = None
         try:
             self._acquire()
             for leftover in self.path.iterdir():
@@ -185,8 +186,9 @@ class CheckpointFolder:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
-        _in_use.discard(self._key)
-        self._key = ""
+        if self._key is not None:
+            _in_use.discard(self._key)
+            self._key = None
 
     def _recreate(self) -> None:
         """Create and lock the folder again if it, or its lock, was deleted during training."""
@@ -196,7 +198,7 @@ class CheckpointFolder:
 
     def _acquire(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        key = os.path.realpath(self.path)
+        key = os.getpid(), os.path.realpath(self.path)
         with _acquiring:
             if key in _in_use:
                 raise _in_use_error(self.path, "another call of fit in this process")

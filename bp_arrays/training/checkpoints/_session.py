@@ -12,7 +12,7 @@ from typing import Any
 from bp_arrays.checks import argument_error
 from bp_arrays.data import Feed
 from bp_arrays.distributed import ProcessGroup
-from bp_arrays.errors import unknown_name
+from bp_arrays.errors import InputError, unknown_name
 from bp_arrays.training._interrupts import Interruptible
 from bp_arrays.training._metrics import Metric
 from bp_arrays.training._pauses import Pauses
@@ -120,8 +120,9 @@ class Session:
             with self._checked_together():
                 if self.resume is not None:
                     self._continue(self.resume, current, folder)
-            if self.group is not None and self.resume is not None:
+            if self.group is not None:
                 self.group.require_same(checkpoint_to_resume_from=self._resumed_position())
+                self._check_writer(self.group)
             self.earlier = self.trainer.model.training_state.history
             pauses = Pauses(self.interrupts)
             if folder is not None and self.checkpoint is not None:
@@ -143,6 +144,15 @@ class Session:
                     pauses.sums = None  # the first process has the sums of all
                 self.steps_before = pauses.start + self.run.history.epochs * (self.steps or 0)
             yield pauses
+
+    def _check_writer(self, group: ProcessGroup) -> None:
+        """Raise InputError if process 0, which writes the checkpoints, is to write none."""
+        wanted = group.gather(self.checkpoint is not None)
+        if any(wanted) and not wanted[0]:
+            raise InputError(
+                "fit(checkpoint=): expected a Checkpoint in process 0, which writes them, got one "
+                f"in process {wanted.index(True)} only; pass it in all processes"
+            )
 
     def _checked_together(self) -> AbstractContextManager[None]:
         return nullcontext() if self.group is None else self.group.checked_together()

@@ -118,6 +118,7 @@ class EagerRunner(Runner):
                     self.pause(pauses, totals, batch)
             if pending:
                 check()
+            self.check_end(feed)
             return totals.values(self.group) | {"learning_rate": rate}
 
     def count(self, totals: Totals, sums: Any) -> None:
@@ -131,6 +132,9 @@ class EagerRunner(Runner):
     def remaining_batches(self, pauses: Pauses, feed: Feed, batch_size: int, order: Any) -> Any:
         """Return the batches of an epoch, which an earlier run may have begun."""
         return pauses.batches(feed, batch_size, order)
+
+    def check_end(self, feed: Feed) -> None:
+        """Raise InputError if the processes have had different numbers of batches."""
 
     def is_due(self, pauses: Pauses) -> bool:
         """Return whether to pause after the last step."""

@@ -20,7 +20,14 @@ from bp_arrays.losses import CombinedLoss
 from bp_arrays.model import PartFactors
 from bp_arrays.optimizers import TrainingState
 from bp_arrays.training._evaluate import Totals
-from bp_arrays.training._parts import EXTRAS, Division, Part, combined_shares, draws_random_numbers
+from bp_arrays.training._parts import (
+    EXTRAS,
+    Division,
+    Part,
+    Sums,
+    combined_shares,
+    draws_random_numbers,
+)
 from bp_arrays.training._pauses import Pauses
 from bp_arrays.training._progress import Progress
 from bp_arrays.training._step import TrainingStep
@@ -99,13 +106,22 @@ class EagerPartsRunner(EagerRunner):
         return self.division.updates(feed, batch_size, order, start)
 
     def remaining_batches(self, pauses: Pauses, feed: Feed, batch_size: int, order: Any) -> Any:
-        return self.division.updates(feed, batch_size, order, pauses.start)
+        return self.division.remaining_updates(feed, batch_size, order, pauses)
+
+    def check_end(self, feed: Feed) -> None:
+        self.division.check_end(feed, self._rows_of_others)
+
+    def _rows_of_others(self) -> float:
+        assert self.group is not None
+        device = self.model.device
+        summed = device.to_numpy(self.group.sum_of(self._no_rows(*self.vectors()), device))
+        return Sums(*summed[-EXTRAS:].tolist()).rows
 
     def is_due(self, pauses: Pauses) -> bool:
         return super().is_due(pauses) if self.group is None else self.due_together
 
     def pause(self, pauses: Pauses, totals: Totals, batch: Any) -> None:
-        self.division.pause(pauses, totals)
+        self.division.pause(pauses, totals, batch)
 
     def single_step(self, batch: Batch) -> float:
         parts: Any = [self.division.part_of(batch)]
@@ -180,11 +196,12 @@ class EagerPartsRunner(EagerRunner):
             of_part, sums = self._compute(part, scale, theta, others, counter, loss_scale)
             vector = of_part if vector is None else vector + of_part
             measured.append((part.rows, sums))
-        if vector is None:
-            device = self.model.device
-            length = theta.shape[0] + others.shape[0] + EXTRAS
-            vector = device.asarray(np.zeros(length), self.wide)
-        return vector, measured
+        return self._no_rows(theta, others) if vector is None else vector, measured
+
+    def _no_rows(self, theta: Array, others: Array) -> Array:
+        """Return the vector of a process without rows."""
+        length = theta.shape[0] + others.shape[0] + EXTRAS
+        return self.model.device.asarray(np.zeros(length), self.wide)
 
     def _compute(
         self,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -91,7 +92,7 @@ class ReplayPartsRunner(ReplayRunner):
         if self.has_custom_parts:  # what they read from Python may have changed since
             self.recorded.clear()
         self._announce_steps()
-        updates = division.updates(feed, batch_size, order, pauses.start)
+        updates = division.remaining_updates(feed, batch_size, order, pauses)
         done = pauses.start
         threads_in_use = self._threads.choosing(allowed=pauses.measures)  # see ReplayRunner.epoch
         with closing(updates), threads_in_use:
@@ -108,13 +109,20 @@ class ReplayPartsRunner(ReplayRunner):
                     bar.steps(1, loss, rate)
                     if due:
                         self.model.training_state = replace(state, step=count)
-                        division.pause(pauses, totals)
+                        division.pause(pauses, totals, parts)
             finally:
                 if self.model.training_state is not None:
                     self.model.training_state = replace(state, step=count)
+        division.check_end(feed, self._rows_of_others)
         if any(division.gathered(pauses.interrupts.pending)):
             division.pause(pauses, totals)
         return totals.values(self.group) | {"learning_rate": rate}
+
+    def _rows_of_others(self) -> float:
+        assert self.group is not None
+        received = np.zeros(self.length, self.wide)
+        self.group.sum_into(np.zeros_like(received), received)
+        return Sums(*received[-EXTRAS:].tolist()).rows
 
     def single_step(self, batch: Batch) -> float:
         self._take_memory()
@@ -206,7 +214,8 @@ class ReplayPartsRunner(ReplayRunner):
             omega = (weight if run.has_divisor else part.rows) / part.total if self.is_mean else 1.0
             value = loss * omega if omega else 0.0
             vector[-EXTRAS:-1] += np.asarray((omega, value, weight, part.rows), self.wide)
-            measured.append((part.rows, sums))
+            # a copy, as the pass of the next part writes to the same memory
+            measured.append((part.rows, sums if len(parts) == 1 else deepcopy(sums)))
             run.backward()
             self._threads.end()
             if not self.is_direct:
