@@ -64,7 +64,10 @@ class Evidence:
         if not report["ok"]:
             raise InputError("the report proves nothing: results disagree, or a device is missing")
         result = ran[0]
-        missing = {case.name for case in cases()} - set(result["errors"])
+        lacks = set(result["lacks"])
+        impossible = {case.name for case in cases() if lacks.issuperset(case.dtypes)}
+        names = impossible | set(result["errors"])
+        missing = {case.name for case in cases()} - names
         if missing:
             raise InputError(f"the report is of a part only: {len(missing)} cases did not run")
         return cls(
@@ -76,7 +79,7 @@ class Evidence:
             cases=result["cases"],
             worst=result["worst_by_dtype"],
             source=report["source"],
-            case_names=case_names(result["errors"]),
+            case_names=case_names(names),
         )
 
     @property

@@ -42,6 +42,14 @@ def recorded(tmp_path, *reports):
     return path
 
 
+def test_a_case_that_only_lacking_dtypes_have_need_not_run(tmp_path, report):
+    [name] = [case.name for case in cases() if case.dtypes == ("bfloat16",)]
+    errors = {n: e for n, e in report["devices"][0]["errors"].items() if n != name}
+    assert not Evidence.of_report(changed(report, errors=errors, lacks=["bfloat16"])).is_stale
+    with pytest.raises(bp.InputError, match="1 cases did not run"):
+        Evidence.of_report(changed(report, errors=errors, lacks=[]))
+
+
 def test_nothing_recorded_is_nothing_verified(tmp_path):
     assert cuda_line(tmp_path / "record.json") == NEVER
 
