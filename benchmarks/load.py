@@ -83,12 +83,16 @@ class Load:
         Per step, the median of each contestant.
     ratio : dict of float
         The median of this library's time divided by each other's.
+    cores : dict of float
+        How many cores each contestant had, of those that all processes want: its processor time
+        divided by its time.
     """
 
     name: str
     busy: int
     microseconds: dict[str, float]
     ratio: dict[str, float]
+    cores: dict[str, float]
 
     def entry(self) -> dict[str, Any]:
         """Return the numbers by name."""
@@ -114,6 +118,7 @@ def measure_load(rounds: int, only: str) -> Iterator[Load]:
                 busy,
                 {name: round(result.median(name), 1) for name in contestants},
                 {name: result.ratio(OURS, name) for name in contestants if name != OURS},
+                {name: round(statistics.median(result.cores[name]), 2) for name in contestants},
             )
 
 
@@ -123,14 +128,17 @@ def load_table(rows: list[Load]) -> str:
     lines = [
         "| net, batch | busy processes | per step | / one thread | / "
         + " | / ".join(names)
-        + " | / best peer |",
-        "| --- |" + " --- |" * (4 + len(names)),
+        + f" | / best peer | cores of {OURS} | of "
+        + " | of ".join(names)
+        + " |",
+        "| --- |" + " --- |" * (5 + 2 * len(names)),
     ]
     for row in rows:
         ratios = [row.ratio[name] for name in names]
         cells = [row.name, str(row.busy), f"{row.microseconds[OURS]:.0f} µs"]
         cells += [f"{row.ratio[ONE_THREAD]:.2f}", *(f"{r:.2f}" for r in ratios)]
         cells.append(f"**{max(ratios, default=float('nan')):.2f}**")
+        cells += [f"{row.cores[name]:.2f}" for name in (OURS, *names)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

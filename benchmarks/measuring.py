@@ -11,10 +11,14 @@ from benchmarks.workloads import Epoch, Workload, shuffled
 
 @dataclass
 class Result:
-    """Microseconds per step of each library in each round, and the losses of its epochs."""
+    """Microseconds per step of each library in each round, and the losses of its epochs.
+
+    `cores` is how many cores it had in each round: processor time divided by time.
+    """
 
     workload: Workload
     times: dict[str, list[float]] = field(default_factory=dict)
+    cores: dict[str, list[float]] = field(default_factory=dict)
     losses: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
@@ -31,16 +35,18 @@ def measure(workload: Workload, contestants: dict[str, Epoch], *, rounds: int, w
     """Measure `rounds` epochs of each library, after `warm` epochs that are not counted."""
     result = Result(workload)
     for name in contestants:
-        result.times[name], result.losses[name] = [], []
+        result.times[name], result.cores[name], result.losses[name] = [], [], []
     for number in range(warm + rounds):
         order = shuffled(workload, number)
         for name, epoch in contestants.items():
-            started = time.perf_counter()
+            started, computed = time.perf_counter(), time.process_time()
             loss = epoch(order)
             seconds = time.perf_counter() - started
+            cores = (time.process_time() - computed) / seconds
             result.losses[name].append(loss)
             if number >= warm:
                 result.times[name].append(seconds / workload.steps * 1e6)
+                result.cores[name].append(cores)
     return result
 
 

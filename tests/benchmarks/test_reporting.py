@@ -7,6 +7,8 @@ import json
 import pytest
 
 from benchmarks.__main__ import lines, main
+from benchmarks.contestants import OURS
+from benchmarks.load import ONE_THREAD, Load, load_table
 from benchmarks.measuring import Result
 from benchmarks.readme_tables import ABSENT, write_tables
 from benchmarks.surroundings import surroundings, warnings
@@ -67,6 +69,12 @@ def test_the_table_of_layers_has_a_column_for_each_contestant(tmp_path):
     assert "| ms | bp_arrays | a | b |" in page.read_text()
     assert "| a net | **3.00** | 4.00 (0.75) | 6.00 (0.50) |" in page.read_text()
     assert "| a layer | **1.00** | – | 2.00 (0.50) |" in page.read_text()
+
+
+def test_the_table_of_loads_shows_who_had_how_much_of_the_cores():
+    times, cores = {OURS: 40.0, ONE_THREAD: 40.0, "b": 20.0}, {OURS: 0.4, ONE_THREAD: 0.4, "b": 0.8}
+    row = Load("a net", 4, times, {ONE_THREAD: 1.0, "b": 2.0}, cores)
+    assert "| a net | 4 | 40 µs | 1.00 | 2.00 | **2.00** | 0.40 | 0.80 |" in load_table([row])
 
 
 def test_charts_are_pictures(tmp_path):
