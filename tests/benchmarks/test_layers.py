@@ -31,8 +31,9 @@ def test_a_layer_that_is_missing_is_named():
     assert {row.name for row in layers.rows()} >= {"char-GPT", "CNN", "char-LSTM"}
 
 
-def test_a_layer_runs_forward_and_backward():
-    step = layers.layer_step(bp.Linear(3), (4,), layers.numbers(5, 4))
+@pytest.mark.parametrize("name", ["cpu", "strict"])
+def test_a_layer_runs_forward_and_backward(name):
+    step = layers.layer_step(bp.Linear(3), (4,), layers.numbers(5, 4), name)
     step()
     products_alone(layers.dense(5, 4, 3))()
 

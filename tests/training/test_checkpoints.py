@@ -9,6 +9,8 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -301,32 +303,41 @@ def test_a_name_that_is_too_long_for_a_folder_is_refused_in_one_line():
     assert "\n" not in str(error.value)
 
 
+FORK = """
+import os, sys
+import bp_arrays as bp
+from bp_arrays.training.checkpoints._folder import CheckpointFolder
+
+folder = CheckpointFolder(sys.argv[1], keep=1)
+(told, tell), (wait, go) = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    try:
+        os.close(go)
+        try:
+            CheckpointFolder(sys.argv[1], keep=1)
+        except bp.InputError as error:
+            os.write(tell, str(error).encode())
+        os.read(wait, 1)
+        CheckpointFolder(sys.argv[1], keep=1).close()
+        os.write(tell, b"written")
+    finally:
+        os._exit(0)
+os.close(tell)
+assert f"process {os.getpid()} on" in os.read(told, 1000).decode()
+folder.close()
+os.close(go)
+assert os.read(told, 1000) == b"written"
+os.waitpid(child, 0)
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_may_write_where_its_parent_has_written(tmp_path):
     """It is refused by the lock while the parent trains, not by what it has inherited."""
-    folder = CheckpointFolder(tmp_path, keep=1)
-    (told, tell), (wait, go) = os.pipe(), os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(go)
-            try:
-                CheckpointFolder(tmp_path, keep=1)
-            except bp.InputError as error:
-                os.write(tell, str(error).encode())
-            os.read(wait, 1)
-            CheckpointFolder(tmp_path, keep=1).close()
-            os.write(tell, b"written")
-        finally:
-            os._exit(0)
-    os.close(tell)
-    assert f"process {os.getpid()} on" in os.read(told, 1000).decode()
-    folder.close()
-    os.close(go)
-    assert os.read(told, 1000) == b"written"
-    os.waitpid(child, 0)
-    os.close(told)
-    os.close(wait)
+    command = [sys.executable, "-c", FORK, str(tmp_path)]  # other tests have started threads here
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
