@@ -305,21 +305,23 @@ def test_a_name_that_is_too_long_for_a_folder_is_refused_in_one_line():
 
 FORK = """
 import os, sys
+from pathlib import Path
 import bp_arrays as bp
 from bp_arrays.training.checkpoints._folder import CheckpointFolder
 
-folder = CheckpointFolder(sys.argv[1], keep=1)
+path = Path(sys.argv[1])
+folder = CheckpointFolder(path, keep=1)
 (told, tell), (wait, go) = os.pipe(), os.pipe()
 child = os.fork()
 if child == 0:
     try:
         os.close(go)
         try:
-            CheckpointFolder(sys.argv[1], keep=1)
+            CheckpointFolder(path, keep=1)
         except bp.InputError as error:
             os.write(tell, str(error).encode())
         os.read(wait, 1)
-        CheckpointFolder(sys.argv[1], keep=1).close()
+        CheckpointFolder(path, keep=1).close()
         os.write(tell, b"written")
     finally:
         os._exit(0)
