@@ -68,12 +68,17 @@ class BlasThreads:
         """Return the number of threads that is set, 1 if none can be; before the first `use`."""
         return max(self._current(), default=1)
 
-    def use(self, number: int) -> None:
-        """Use this number of threads until the end of the context `choosing`."""
+    def use(self, number: int) -> bool:
+        """Use this number of threads until the end of the context `choosing`.
+
+        Return False if it cannot be set: threadpoolctl lets one thread of the program at a time
+        set the number, the first that did and has not ended, and ignores the others.
+        """
         if self._original is None:
             self._original = self._current()
         for library in self._libraries or ():
             library.set_num_threads(number)
+        return all(current == number for current in self._current())
 
     def _current(self) -> list[int]:
         if self._libraries is None:

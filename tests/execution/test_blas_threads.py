@@ -222,3 +222,33 @@ def test_the_largest_product_is_that_of_matrices():
     recorder.instructions.clear()
     _ = row @ b
     assert largest_product(recorder.instructions) == 0
+
+
+def test_a_number_that_another_thread_sets_is_left_alone(library, monkeypatch, caplog):
+    """threadpoolctl then ignores every other thread of the program, without a word."""
+    monkeypatch.setattr(library, "set_num_threads", lambda number: None)
+    with caplog.at_level("INFO", "bp_arrays"):
+        history = train(LARGE, epochs=3)
+    assert history.blas_threads is None
+    assert "another thread of the program has set it" in caplog.text
+    assert library.number == 4
+
+
+def test_training_in_a_second_thread_says_what_blas_did():
+    """With threadpoolctl itself: the first thread that sets the number keeps it to itself."""
+    blas = _step_threads.blas_threads
+    if blas.most() == 1:
+        pytest.skip("BLAS has one thread, or its number is set")
+    set_by = []
+
+    def set_to_one():
+        with blas.choosing():
+            set_by.append((blas.use(1), blas._current()[0] == 1))
+
+    with blas.choosing():
+        blas.use(blas.most())  # by this thread
+    thread = threading.Thread(target=set_to_one)
+    thread.start()
+    thread.join()
+    [(said, done)] = set_by
+    assert said == done

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bp_arrays.execution import ThreadChoice, blas_threads
 from bp_arrays.training.runners._replayed_pass import EagerPass, ReplayedPass
+
+logger = logging.getLogger("bp_arrays")
 
 
 class StepThreads:
@@ -58,9 +61,16 @@ class StepThreads:
             return
         if self._choice.threads != self._set:
             self._set = self._choice.threads
-            blas_threads.use(self._set)
+            if not blas_threads.use(self._set):
+                self._leave_alone(run)
+                return
         self._timed = product == self._product and not is_new  # the first may touch new memory
         self._started = time.perf_counter()
+
+    def _leave_alone(self, run: ReplayedPass) -> None:
+        """Choose no more until the end of the context: another thread sets the number."""
+        self._chooses, self._choice, run.recording.thread_choice = False, None, None
+        logger.info("BLAS keeps its number of threads: another thread of the program has set it")
 
     def end(self) -> None:
         """Record the time of the step."""
