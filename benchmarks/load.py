@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from threadpoolctl import ThreadpoolController
+
 from benchmarks.contestants import OURS, unavailable
 from benchmarks.measuring import measure
 from benchmarks.ours import ours
@@ -38,15 +40,34 @@ PEERS: dict[str, Callable[[Workload], Epoch]] = {"PyTorch": torch_eager, "jax.ji
 
 def one_thread(workload: Workload) -> Epoch:
     """This library while BLAS is limited to one thread, so that there is nothing to choose."""
-    from threadpoolctl import threadpool_limits
-
     train = ours(workload)
 
     def epoch(order: HostArray) -> float:
-        with threadpool_limits(limits=1, user_api="blas"):
+        with one_blas_thread():
             return train(order)
 
+    epoch.end = train.end  # type: ignore[attr-defined]
     return epoch
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Limit BLAS to one thread, whichever thread of the program sets its number.
+
+    threadpoolctl's own limits are ignored while another thread, here that of the other training
+    run, has set the number.
+    """
+    controls = ThreadpoolController().select(user_api="blas").lib_controllers
+    setters = [getattr(c, "_real_set_num_threads", c.set_num_threads) for c in controls]
+    before = [control.get_num_threads() for control in controls]
+    try:
+        for set_number in setters:
+            set_number(1)
+        assert all(control.get_num_threads() == 1 for control in controls)
+        yield
+    finally:
+        for set_number, number in zip(setters, before, strict=True):
+            set_number(number)
 
 
 @contextmanager
@@ -120,6 +141,8 @@ def measure_load(rounds: int, only: str) -> Iterator[Load]:
                 {name: result.ratio(OURS, name) for name in contestants if name != OURS},
                 {name: round(statistics.median(result.cores[name]), 2) for name in contestants},
             )
+        for name in makers:
+            contestants[name].end()  # type: ignore[attr-defined]
 
 
 def load_table(rows: list[Load]) -> str:

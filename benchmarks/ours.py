@@ -12,11 +12,15 @@ import bp_arrays as bp
 from benchmarks.workloads import EPSILON, LEARNING_RATE, Epoch, HostArray, Workload
 
 
+class Ended(Exception):
+    """Ends the training run of `ours`."""
+
+
 def ours(workload: Workload, device: str = "cpu", *, plain: bool = False) -> Epoch:
     """One long `bp.fit`, advanced by one epoch per turn.
 
     `fit` runs in a separate thread and requests the order of the rows of each epoch; between two
-    turns it waits for that order.
+    turns it waits for that order. `epoch.end()` ends the thread, which BLAS may obey alone.
     """
     place = bp.device(device)
     model = _model(workload, place)
@@ -24,7 +28,7 @@ def ours(workload: Workload, device: str = "cpu", *, plain: bool = False) -> Epo
     if place.is_writable:
         _compile_update(optimizer)
     x = workload.x if place.backend == "numpy" else place.asarray(workload.x)
-    orders: SimpleQueue[HostArray] = SimpleQueue()
+    orders: SimpleQueue[HostArray | None] = SimpleQueue()
     losses: SimpleQueue[float | BaseException] = SimpleQueue()
 
     begun = threading.Event()
@@ -36,18 +40,27 @@ def ours(workload: Workload, device: str = "cpu", *, plain: bool = False) -> Epo
         def on_epoch_end(self, run: Any) -> None:
             losses.put(run.history["loss"][-1])
 
+    def next_order(epoch: int) -> HostArray:
+        order = orders.get()
+        if order is None:
+            raise Ended
+        return order
+
     def train() -> None:
         try:
             bp.fit(
                 model, x, workload.t, loss=bp.CrossEntropy(), optimizer=optimizer,
-                batch_size=workload.batch, epochs=10**9, shuffle=lambda epoch: orders.get(),
+                batch_size=workload.batch, epochs=10**9, shuffle=next_order,
                 callbacks=[Report()], compiled=not plain,
             )  # fmt: skip
+        except Ended:
+            pass
         except BaseException as error:  # told to the main thread, which raises it
             losses.put(error)
             begun.set()
 
-    threading.Thread(target=train, daemon=True).start()
+    thread = threading.Thread(target=train, daemon=True)
+    thread.start()
     begun.wait()
 
     def epoch(order: HostArray) -> float:
@@ -57,6 +70,11 @@ def ours(workload: Workload, device: str = "cpu", *, plain: bool = False) -> Epo
             raise loss
         return loss
 
+    def end() -> None:
+        orders.put(None)
+        thread.join()
+
+    epoch.end = end  # type: ignore[attr-defined]
     return epoch
 
 
