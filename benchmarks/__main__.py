@@ -164,8 +164,8 @@ def speed(machine: str, rounds: int, only: str, steps: int | None, out: Path | N
         workload = workload if steps is None else replace(workload, steps=steps)
         contestants = {name: make(workload) for name, make in taking_part.items()}
         result = measure(workload, contestants, rounds=rounds, warm=2)
-        for epoch in contestants.values():
-            getattr(epoch, "end", lambda: None)()  # its thread alone sets the number of BLAS threads
+        for epoch in contestants.values():  # a thread of ours alone sets the number for BLAS
+            getattr(epoch, "end", lambda: None)()
         print(lines(result), flush=True)
         report["networks"].append(entry(result))
         if machine == "cpu" and workload in workloads.CPU[-2:]:
