@@ -12,6 +12,9 @@ from bp_arrays.errors import MissingExtraError
 from bp_arrays.extras import require_extra
 from bp_arrays.typing import HostArray
 
+FORWARDING = 0.5
+"""Seconds for mpiexec to forward the message of an error: after an abort it drops the rest."""
+
 
 def _copies_of(comm: Any) -> tuple[Any, Any]:
     """Return two copies of a communicator, for gradients and for errors: MPI has a few thousand.
@@ -101,6 +104,7 @@ class MPI(ProcessGroup):
         return True
 
     def _end(self) -> NoReturn:
+        time.sleep(FORWARDING)
         self._mpi.COMM_WORLD.Abort(1)
         raise SystemExit(1)  # not reached
 
