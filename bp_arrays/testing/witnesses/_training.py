@@ -1,4 +1,4 @@
-"""A training step of the notes' net, index by index; mixed precision, rounding by rounding."""
+"""A step of the notes' net, written out by index; a run in mixed precision, with each rounding."""
 
 from __future__ import annotations
 
